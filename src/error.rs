@@ -1,0 +1,56 @@
+//! The one error type. It is for the person who must act: what failed, on which file or shape, what to try.
+//! Doors print it once; nothing below a door prints.
+
+/// The crate's result.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// What went wrong, where, and what to try.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A file or folder could not be used.
+    #[error("{path}: {what}\n  try: {hint}")]
+    File { path: String, what: String, hint: String },
+    /// An argument, a setting or a text is not usable.
+    #[error("{what}\n  try: {hint}")]
+    Input { what: String, hint: String },
+    /// A tensor has another shape than the model needs.
+    #[error("{tensor}: shape {got}, expected {expected}\n  try: {hint}")]
+    Shape { tensor: String, got: String, expected: String, hint: String },
+    /// A number that must be finite is NaN or infinite.
+    #[error("{what} is not finite\n  try: {hint}")]
+    NotFinite { what: String, hint: String },
+    /// The door asked to stop at a pause point; nothing is wrong.
+    #[error("stopped on request")]
+    Stopped,
+    /// candle refused an operation: a fault of ours, or a device limit.
+    #[error("tensor operation failed: {0}")]
+    Tensor(#[from] candle_core::Error),
+}
+
+impl Error {
+    /// An unusable file: which, what is wrong with it, what to try.
+    pub fn file(path: impl ToString, what: impl ToString, hint: impl Into<String>) -> Self {
+        Self::File { path: path.to_string(), what: what.to_string(), hint: hint.into() }
+    }
+
+    /// An unusable argument, setting or text.
+    pub fn input(what: impl ToString, hint: impl Into<String>) -> Self {
+        Self::Input { what: what.to_string(), hint: hint.into() }
+    }
+
+    /// A tensor of the wrong shape.
+    pub fn shape(tensor: impl Into<String>, got: &[usize], expected: &[usize], hint: impl Into<String>) -> Self {
+        Self::Shape {
+            tensor: tensor.into(),
+            got: format!("{got:?}"),
+            expected: format!("{expected:?}"),
+            hint: hint.into(),
+        }
+    }
+
+    /// A NaN or an infinity where a number must be.
+    pub fn not_finite(what: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self::NotFinite { what: what.into(), hint: hint.into() }
+    }
+}

@@ -1,0 +1,1 @@
+//! Bytes and named tensors by name: disk, hub, PEFT folders. Knows no model.

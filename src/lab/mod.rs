@@ -1,0 +1,1 @@
+//! The lab: its chapters as functions, the same behind both doors.

@@ -1,0 +1,20 @@
+//! detox-lab: reinforcement learning from a reward model, to look at and to run.
+//!
+//! One PPO step, room by room:
+//! dialogue → prompt → tokens → generate → reward → log-probs, reference, value → per-token rewards → advantages →
+//! loss, backward → optimizer → stats → chart.
+
+pub mod error;
+pub mod pace;
+
+pub mod io;
+pub mod lab;
+pub mod model;
+pub mod nn;
+pub mod ppo;
+pub mod text;
+
+#[cfg(feature = "cli")]
+pub mod cli;
+
+pub use error::{Error, Result};

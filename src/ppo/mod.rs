@@ -1,0 +1,10 @@
+//! Proximal policy optimization: numbers in, statistics out.
+
+pub mod batch;
+pub mod config;
+pub mod gae;
+pub mod kl;
+pub mod loss;
+pub mod rewards;
+pub mod stats;
+pub mod step;

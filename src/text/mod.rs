@@ -1,0 +1,6 @@
+//! Text knows strings and ids; it knows no model.
+
+pub mod dialogue;
+pub mod prompt;
+pub mod rouge;
+pub mod tokenizer;
