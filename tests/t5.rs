@@ -172,7 +172,7 @@ fn run(
     let prompts = (queries.iter().enumerate())
         .map(|(i, ids)| Prompt { ids, max_new_tokens: new, rng: Rng::new(3, Purpose::Sampling, 0, i as u64) })
         .collect();
-    block_on(generate(policy, adapter, prompts, sampling, &mut |_| {}, &mut NonStop)).unwrap()
+    block_on(generate(policy, adapter, prompts, sampling, &mut NonStop)).unwrap()
 }
 
 #[test]
@@ -226,7 +226,7 @@ fn a_rows_tokens_do_not_depend_on_its_neighbours() {
     let together = run(&policy, None, &queries, &sampling, 20);
     for (i, query) in queries.iter().enumerate() {
         let prompt = Prompt { ids: query, max_new_tokens: 20, rng: Rng::new(3, Purpose::Sampling, 0, i as u64) };
-        let alone = block_on(generate(&policy, None, vec![prompt], &sampling, &mut |_| {}, &mut NonStop)).unwrap();
+        let alone = block_on(generate(&policy, None, vec![prompt], &sampling, &mut NonStop)).unwrap();
         assert_eq!(alone[0].ids, together[i].ids, "row {i}");
     }
     assert!(together.iter().any(|g| g.ids.len() != together[0].ids.len()), "rows should end at different lengths");

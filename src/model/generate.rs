@@ -9,7 +9,7 @@ use crate::nn::logprobs::LogSoftmax;
 use crate::nn::lora::LoraSet;
 use crate::nn::math::exp_shifted;
 use crate::nn::rng::Rng;
-use crate::pace::Pace;
+use crate::pace::{NonStop, Pace};
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
@@ -153,17 +153,26 @@ pub struct Choice<'a> {
 /// Prompt tokens encoded between two pause points.
 const ENCODE_TOKENS: usize = 1024;
 
-/// Generates for all prompts at once; results in the prompts' order. `on_token` sees every choice.
+/// Who listens to a generation; it is also asked at every pause point whether to go on.
+pub trait Listener: Pace {
+    /// A token was chosen.
+    fn token(&mut self, choice: Choice<'_>);
+}
+
+impl Listener for NonStop {
+    fn token(&mut self, _: Choice<'_>) {}
+}
+
+/// Generates for all prompts at once; results in the prompts' order.
 ///
 /// # Errors
-/// An empty prompt, a bad [`Sampling`], NaN logits (the row is named); `Stopped` when `pace` says so.
+/// An empty prompt, a bad [`Sampling`], NaN logits (the row is named); `Stopped` when the listener says so.
 pub async fn generate(
     policy: &Policy,
     adapter: AdapterName<'_>,
     prompts: Vec<Prompt<'_>>,
     sampling: &Sampling,
-    on_token: &mut impl FnMut(Choice<'_>),
-    pace: &mut impl Pace,
+    listener: &mut impl Listener,
 ) -> Result<Vec<Generated>> {
     sampling.check()?;
     if prompts.is_empty() {
@@ -171,11 +180,11 @@ pub async fn generate(
     }
     let lora = policy.detached(adapter)?;
     let pass = Pass { lora: lora.as_ref(), dropout: None };
-    let encoded = encode(policy, &prompts, pass, pace).await?;
+    let encoded = encode(policy, &prompts, pass, listener).await?;
     let mut decoding = Decoding::new(policy, lora.as_ref(), &encoded, prompts)?;
     while !decoding.active.is_empty() {
-        pace.pause().await?;
-        decoding.step(sampling, on_token)?;
+        listener.pause().await?;
+        decoding.step(sampling, listener)?;
     }
     Ok(decoding.rows.into_iter().map(|r| r.out).collect())
 }
@@ -243,7 +252,7 @@ impl<'a> Decoding<'a> {
     }
 
     /// One token for every active row.
-    fn step(&mut self, sampling: &Sampling, on_token: &mut impl FnMut(Choice<'_>)) -> Result<()> {
+    fn step(&mut self, sampling: &Sampling, listener: &mut impl Listener) -> Result<()> {
         let pass = Pass { lora: self.lora, dropout: None };
         let t5 = &self.policy.t5;
         let eos = t5.config.eos_token_id;
@@ -262,7 +271,7 @@ impl<'a> Decoding<'a> {
                 ));
             }
             let id = sampling.choose(logits, state.out.ids.len(), eos, &mut state.rng);
-            on_token(Choice { row: *row, id, logits });
+            listener.token(Choice { row: *row, id, logits });
             state.out.ids.push(id);
             state.out.logprobs.push(logits[id as usize] - stats.log_sum);
             state.out.entropy.push(stats.entropy());
