@@ -34,7 +34,7 @@ pub enum Event<'a> {
     /// One token was chosen for a row of the batch.
     Token { row: usize, id: u32 },
     /// A PPO step is done, with its numbers and its seconds by part.
-    Step { stats: &'a crate::ppo::stats::StepStats, seconds: Seconds },
+    Step { step: u64, stats: &'a crate::ppo::stats::StepStats, seconds: Seconds },
     /// Something the person should know, though work goes on.
     Warning(&'a str),
 }

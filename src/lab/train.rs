@@ -126,7 +126,7 @@ impl<'a, S: Store> Trainer<'a, S> {
         let done = observer.seconds();
         let seconds = Seconds { ppo: done - ppo_started, total: done - started, ..out.seconds };
         self.write(&out.samples, &outcome, seconds, observer)?;
-        observer.event(Event::Step { stats: &outcome.stats, seconds });
+        observer.event(Event::Step { step: self.state.step, stats: &outcome.stats, seconds });
         Ok(outcome)
     }
 }
