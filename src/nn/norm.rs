@@ -5,8 +5,10 @@
 //! passes over memory and keeps every intermediate for the backward. Here both are one op that keeps nothing: the
 //! backward computes the row's statistics again.
 
+use super::cpu::{for_rows, slice, stored, with_slice};
+use super::math::{dot, sum};
 use crate::error::{Error, Result};
-use candle_core::{CpuStorage, CustomOp2, CustomOp3, DType, Layout, Shape, Storage, Tensor};
+use candle_core::{CpuStorage, CustomOp2, CustomOp3, DType, Layout, Shape, Tensor};
 
 /// `w * x / sqrt(mean(x²) + eps)`: no mean, no bias (T5; Zhang & Sennrich 2019, trl-ppo.md 1.1).
 ///
@@ -78,25 +80,57 @@ impl Norm {
         scale
     }
 
-    /// `w * x̂ (+ b)`, row by row.
+    /// `w * x̂ (+ b)`.
     fn forward(&self, x: &[f32], w: &[f32], b: Option<&[f32]>) -> Vec<f32> {
+        let width = w.len();
         let mut y = vec![0.0; x.len()];
-        for (x, y) in x.chunks_exact(w.len()).zip(y.chunks_exact_mut(w.len())) {
-            self.normalise(x, y);
-            for (y, w) in y.iter_mut().zip(w) {
-                *y *= w;
+        for_rows(&mut y, width, |first, rows| {
+            for (y, x) in rows.chunks_exact_mut(width).zip(x[first * width..].chunks_exact(width)) {
+                self.normalise(x, y);
+                y.iter_mut().zip(w).for_each(|(y, w)| *y *= w);
+                y.iter_mut().zip(b.unwrap_or_default()).for_each(|(y, b)| *y += b);
             }
-            for (y, b) in y.iter_mut().zip(b.unwrap_or_default()) {
-                *y += b;
-            }
-        }
+        });
         y
     }
 
-    /// Gradients of (x, w, b) for those of the three that are tracked.
-    ///
-    /// With d = g w: dx = scale (d - mean(d) - x̂ mean(d x̂)), mean(d) only where the mean was taken off;
+    /// With d = g w: dx = scale (d - mean(d) - x̂ mean(d x̂)), mean(d) only where the mean was taken off.
+    fn input_gradient(&self, x: &[f32], w: &[f32], g: &[f32]) -> Vec<f32> {
+        let width = w.len();
+        let n = width as f32;
+        let mut dx = vec![0.0; x.len()];
+        for_rows(&mut dx, width, |first, rows| {
+            let mut hat = vec![0.0; width];
+            let (x, g) = (x[first * width..].chunks_exact(width), g[first * width..].chunks_exact(width));
+            for ((d, x), g) in rows.chunks_exact_mut(width).zip(x).zip(g) {
+                let scale = self.normalise(x, &mut hat);
+                for ((d, g), w) in d.iter_mut().zip(g).zip(w) {
+                    *d = g * w;
+                }
+                let mean = if self.centred { sum(d) / n } else { 0.0 };
+                let along = dot(d, &hat) / n;
+                d.iter_mut().zip(&hat).for_each(|(d, hat)| *d = scale * (*d - mean - hat * along));
+            }
+        });
+        dx
+    }
+
     /// dw = Σ_rows g x̂, db = Σ_rows g, summed in f64 since there may be thousands of rows.
+    fn weight_gradients(&self, x: &[f32], g: &[f32], width: usize) -> (Vec<f32>, Vec<f32>) {
+        let (mut dw, mut db) = (vec![0f64; width], vec![0f64; width]);
+        let mut hat = vec![0.0; width];
+        for (x, g) in x.chunks_exact(width).zip(g.chunks_exact(width)) {
+            self.normalise(x, &mut hat);
+            for (((dw, db), g), hat) in dw.iter_mut().zip(&mut db).zip(g).zip(&hat) {
+                *dw += f64::from(g * hat);
+                *db += f64::from(*g);
+            }
+        }
+        let narrow = |sums: Vec<f64>| sums.into_iter().map(|v| v as f32).collect();
+        (narrow(dw), narrow(db))
+    }
+
+    /// Gradients of (x, w, b): of each that is tracked.
     fn backward(
         &self,
         x: &Tensor,
@@ -104,46 +138,23 @@ impl Norm {
         b: Option<&Tensor>,
         grad: &Tensor,
     ) -> candle_core::Result<[Option<Tensor>; 3]> {
-        let (x_tracked, w_tracked) = (x.track_op(), w.track_op());
-        let b_tracked = b.is_some_and(Tensor::track_op);
-        let grad = grad.contiguous()?;
-        let (x_storage, x_layout) = x.storage_and_layout();
-        let (w_storage, w_layout) = w.storage_and_layout();
-        let (g_storage, g_layout) = grad.storage_and_layout();
-        let (xs, gs) = (on_cpu(&x_storage, x_layout)?, on_cpu(&g_storage, g_layout)?);
-        let ws = on_cpu(&w_storage, w_layout)?;
-
-        let width = ws.len();
-        let n = width as f32;
-        let mut dx = Vec::with_capacity(if x_tracked { xs.len() } else { 0 });
-        let (mut dw, mut db) = (vec![0f64; width], vec![0f64; width]);
-        let (mut hat, mut d) = (vec![0f32; width], vec![0f32; width]);
-        for (x, g) in xs.chunks_exact(width).zip(gs.chunks_exact(width)) {
-            let scale = self.normalise(x, &mut hat);
-            if w_tracked {
-                for ((dw, g), hat) in dw.iter_mut().zip(g).zip(&hat) {
-                    *dw += f64::from(g * hat);
-                }
-            }
-            if b_tracked {
-                for (db, g) in db.iter_mut().zip(g) {
-                    *db += f64::from(*g);
-                }
-            }
-            if x_tracked {
-                for ((d, g), w) in d.iter_mut().zip(g).zip(ws) {
-                    *d = g * w;
-                }
-                let mean_d = if self.centred { sum(&d) / n } else { 0.0 };
-                let mean_d_hat = dot(&d, &hat) / n;
-                dx.extend(d.iter().zip(&hat).map(|(d, hat)| scale * (d - mean_d - hat * mean_d_hat)));
-            }
-        }
-        let narrow = |sums: Vec<f64>| sums.into_iter().map(|v| v as f32).collect::<Vec<_>>();
-        let dx = x_tracked.then(|| Tensor::from_vec(dx, x.dims(), x.device())).transpose()?;
-        let dw = w_tracked.then(|| Tensor::from_vec(narrow(dw), width, w.device())).transpose()?;
-        let db = b_tracked.then(|| Tensor::from_vec(narrow(db), width, w.device())).transpose()?;
-        Ok([dx, dw, db])
+        let b = b.filter(|b| b.track_op());
+        let w_tracked = w.track_op();
+        let (grad, width) = (grad.contiguous()?, w.elem_count());
+        let (dx, weights) = with_slice(x, |xs| {
+            with_slice(&grad, |gs| {
+                let dx = x.track_op().then(|| with_slice(w, |ws| self.input_gradient(xs, ws, gs))).transpose()?;
+                Ok::<_, candle_core::Error>((
+                    dx,
+                    (w_tracked || b.is_some()).then(|| self.weight_gradients(xs, gs, width)),
+                ))
+            })
+        })???;
+        let (dw, db) = weights.unzip();
+        let tensor = |numbers: Option<Vec<f32>>, like: &Tensor| {
+            numbers.map(|numbers| Tensor::from_vec(numbers, like.shape(), like.device())).transpose()
+        };
+        Ok([tensor(dx, x)?, tensor(dw.filter(|_| w_tracked), w)?, tensor(db.filter(|_| b.is_some()), w)?])
     }
 }
 
@@ -159,8 +170,8 @@ impl CustomOp2 for Norm {
         w: &CpuStorage,
         w_layout: &Layout,
     ) -> candle_core::Result<(CpuStorage, Shape)> {
-        let y = self.forward(floats(x, x_layout)?, floats(w, w_layout)?, None);
-        Ok((CpuStorage::F32(y), x_layout.shape().clone()))
+        let y = self.forward(slice(x, x_layout)?, slice(w, w_layout)?, None);
+        Ok(stored(y, x_layout.shape().clone()))
     }
 
     fn bwd(
@@ -189,8 +200,8 @@ impl CustomOp3 for Norm {
         b: &CpuStorage,
         b_layout: &Layout,
     ) -> candle_core::Result<(CpuStorage, Shape)> {
-        let y = self.forward(floats(x, x_layout)?, floats(w, w_layout)?, Some(floats(b, b_layout)?));
-        Ok((CpuStorage::F32(y), x_layout.shape().clone()))
+        let y = self.forward(slice(x, x_layout)?, slice(w, w_layout)?, Some(slice(b, b_layout)?));
+        Ok(stored(y, x_layout.shape().clone()))
     }
 
     fn bwd(
@@ -204,44 +215,4 @@ impl CustomOp3 for Norm {
         let [dx, dw, db] = self.backward(x, w, Some(b), grad)?;
         Ok((dx, dw, db))
     }
-}
-
-/// A contiguous tensor's numbers.
-fn floats<'a>(storage: &'a CpuStorage, layout: &Layout) -> candle_core::Result<&'a [f32]> {
-    let Some((start, end)) = layout.contiguous_offsets() else { candle_core::bail!("a norm needs contiguous input") };
-    Ok(&storage.as_slice::<f32>()?[start..end])
-}
-
-fn on_cpu<'a>(storage: &'a Storage, layout: &Layout) -> candle_core::Result<&'a [f32]> {
-    match storage {
-        Storage::Cpu(storage) => floats(storage, layout),
-        _ => candle_core::bail!("a norm's backward runs on the CPU only"),
-    }
-}
-
-/// Running sums side by side: they fill vector registers, and each is short, so it rounds less than one long sum.
-const LANES: usize = 16;
-
-fn sum(a: &[f32]) -> f32 {
-    let chunks = a.chunks_exact(LANES);
-    let tail: f32 = chunks.remainder().iter().sum();
-    let mut lanes = [0f32; LANES];
-    for chunk in chunks {
-        for (lane, a) in lanes.iter_mut().zip(chunk) {
-            *lane += a;
-        }
-    }
-    lanes.iter().sum::<f32>() + tail
-}
-
-fn dot(a: &[f32], b: &[f32]) -> f32 {
-    let (a_chunks, b_chunks) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
-    let tail: f32 = a_chunks.remainder().iter().zip(b_chunks.remainder()).map(|(a, b)| a * b).sum();
-    let mut lanes = [0f32; LANES];
-    for (a, b) in a_chunks.zip(b_chunks) {
-        for ((lane, a), b) in lanes.iter_mut().zip(a).zip(b) {
-            *lane += a * b;
-        }
-    }
-    lanes.iter().sum::<f32>() + tail
 }
