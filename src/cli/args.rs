@@ -59,7 +59,7 @@ pub enum PresetArg {
 #[derive(Debug, Args)]
 pub struct PolicyArgs {
     /// The base model: a T5 or FLAN-T5
-    #[arg(long, value_name = "SRC", default_value = "google/flan-t5-base")]
+    #[arg(long, value_name = "SRC", default_value = POLICY)]
     pub policy: String,
     /// The LoRA adapter in PEFT layout, or off for the base model alone
     #[arg(long, value_name = "SRC|off", default_value = "off")]
@@ -74,6 +74,8 @@ pub struct RewardArgs {
     pub reward: String,
 }
 
+/// The lab's base model.
+pub const POLICY: &str = "google/flan-t5-base";
 /// The lab's reward model.
 pub const REWARD: &str = "facebook/roberta-hate-speech-dynabench-r4-target";
 /// The lab's data.
@@ -82,7 +84,7 @@ pub const DATA: &str = "knkarthick/dialogsum";
 #[derive(Debug, Args)]
 pub struct Info {
     /// The base model: a T5 or FLAN-T5
-    #[arg(long, value_name = "SRC", default_value = "google/flan-t5-base")]
+    #[arg(long, value_name = "SRC", default_value = POLICY)]
     pub policy: String,
     /// A LoRA adapter in PEFT layout; without one, what a fresh adapter would hold
     #[arg(long, value_name = "SRC")]

@@ -6,11 +6,10 @@ use super::report;
 use super::terminal::Terminal;
 use crate::error::{Error, Result};
 use crate::io::ByteSource;
-use crate::io::adapter::merge as merge_tensors;
 use crate::io::disk;
-use crate::io::hub::Kind;
-use crate::io::safetensors::tensors_to_bytes;
-use crate::io::weights::load_tensors;
+use crate::io::hub::MODEL;
+use crate::io::safetensors::to_bytes;
+use crate::io::weights;
 use crate::model::policy::POLICY;
 use std::collections::BTreeMap;
 
@@ -62,12 +61,12 @@ pub fn info(args: &args::Info) -> Result<()> {
 /// Writes base + adapter as one Hugging Face folder.
 pub fn merge(args: &args::Merge) -> Result<()> {
     let mut terminal = Terminal::new(false)?;
-    let source = models::find(&args.policy, Kind::Model, &mut terminal)?;
+    let source = models::find(&args.policy, MODEL, &mut terminal)?;
     let adapter = models::read_adapter(&args.adapter, &mut terminal)?;
-    let mut tensors = load_tensors(source.as_ref())?;
-    merge_tensors(&mut tensors, &adapter)?;
+    let mut tensors = weights::load(&source)?;
+    adapter.merge(&mut tensors)?;
     let tensors: BTreeMap<_, _> = tensors.into_iter().collect();
-    let mut files = BTreeMap::from([("model.safetensors".to_string(), tensors_to_bytes(&tensors)?)]);
+    let mut files = BTreeMap::from([("model.safetensors".to_string(), to_bytes(&tensors)?)]);
     for file in ["config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"] {
         if source.has(file) {
             files.insert(file.into(), source.read(file)?);

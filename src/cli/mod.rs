@@ -7,6 +7,7 @@ mod inputs;
 mod models;
 mod replay;
 mod report;
+mod run_folder;
 mod terminal;
 mod text;
 mod train;

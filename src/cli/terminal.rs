@@ -2,6 +2,7 @@
 //! work to end at its next pause point, a second one ends the process at once.
 
 use crate::error::{Error, Result};
+use crate::io::hub;
 use crate::lab::events::{Event, Observer, Phase, Seconds};
 use crate::pace::Pace;
 use crate::ppo::rooms::{Pass, Room, Rooms};
@@ -24,6 +25,8 @@ pub struct Terminal {
     steps: u64,
     shown_header: bool,
     quiet: bool,
+    /// File, bytes so far, bytes in all.
+    download: (String, u64, u64),
 }
 
 impl Terminal {
@@ -37,12 +40,27 @@ impl Terminal {
             signal_hook::flag::register(signal, stop.clone()).map_err(failed)?;
         }
         let bar = std::io::stderr().is_terminal().then(ProgressBar::hidden);
-        Ok(Self { stop, started: Instant::now(), bar, phase: None, steps: 0, shown_header: false, quiet })
+        Ok(Self {
+            stop,
+            started: Instant::now(),
+            bar,
+            phase: None,
+            steps: 0,
+            shown_header: false,
+            quiet,
+            download: (String::new(), 0, 0),
+        })
     }
 
     /// Tells how many steps the run has.
     pub fn steps(&mut self, steps: u64) {
         self.steps = steps;
+    }
+
+    /// Columns of the terminal; 100 where there is none.
+    pub fn width(&self) -> usize {
+        let (_, columns) = console::Term::stdout().size();
+        if std::io::stdout().is_terminal() { columns.into() } else { 100 }
     }
 
     /// A line above the bar, on standard error.
@@ -51,12 +69,6 @@ impl Terminal {
             Some(bar) if !bar.is_hidden() => bar.println(text),
             _ => eprintln!("{text}"),
         }
-    }
-
-    /// Shows a byte count that grows, for downloads.
-    pub fn bytes(&mut self, what: &str, done: u64, of: u64) {
-        let style = "{msg}  {wide_bar} {bytes}/{total_bytes}  {bytes_per_sec}  {eta} left";
-        self.show(None, what, style, done, of);
     }
 
     fn progress(&mut self, phase: Phase, done: usize, of: usize) {
@@ -107,6 +119,27 @@ impl Terminal {
             seconds.score,
             seconds.ppo,
         ));
+    }
+}
+
+/// Downloads.
+impl hub::Progress for Terminal {
+    fn start(&mut self, file: &str, bytes: u64) {
+        self.download = (file.to_string(), 0, bytes);
+        self.line(&format!("fetching {file}, {:.1} MB", bytes as f64 / 1e6));
+    }
+
+    fn advance(&mut self, bytes: u64) {
+        self.download.1 += bytes;
+        let (file, done, of) = self.download.clone();
+        let style = "{msg}  {wide_bar} {bytes}/{total_bytes}  {bytes_per_sec}  {eta} left";
+        self.show(None, &file, style, done, of);
+    }
+
+    fn finish(&mut self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
     }
 }
 

@@ -1,4 +1,10 @@
 //! The lab: its chapters as functions, the same behind both doors.
 
+pub mod evaluate;
+pub mod events;
+pub mod models;
+pub mod rollout;
+pub mod run;
 pub mod statistics;
 pub mod table;
+pub mod train;

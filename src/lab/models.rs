@@ -1,10 +1,9 @@
 //! Chapter 1, set up: a policy and a reward model with their tokenizers, from folders that a door has found.
 
 use crate::error::{Error, Result};
-use crate::io::ByteSource;
-use crate::io::adapter::PeftAdapter;
+use crate::io::{ByteSource, weights};
+use crate::io::adapter::{Module, PeftAdapter};
 use crate::io::adapter_config::AdapterConfig;
-use crate::io::weights::load_tensors;
 use crate::model::config::T5Config;
 use crate::model::policy::{Policy, ValueHead};
 use crate::model::reward::{RewardModel, ScoreOptions, Scored};
@@ -28,21 +27,25 @@ impl Actor {
     /// The base model in a folder with a fresh value head (seeded) and no adapter.
     pub fn load(source: &dyn ByteSource, seed: u64) -> Result<Self> {
         let config = T5Config::from_json(&source.path("config.json"), &source.read("config.json")?)?;
-        let t5 = T5::load(config, &Params::frozen(load_tensors(source)?)).map_err(|e| named(e, source))?;
+        let t5 = T5::load(config, &Params::frozen(weights::load(source)?)).map_err(|e| named(e, source))?;
         let head = ValueHead::fresh(t5.config.d_model, &mut Rng::new(seed, Purpose::Init, 0, 0))?;
         Ok(Self { policy: Policy::new(t5, head), tokenizer: tokenizer(source)? })
     }
 
-    /// Puts a PEFT adapter over the base under a name.
-    pub fn add_adapter(&mut self, name: &str, adapter: &PeftAdapter, trainable: bool) -> Result<()> {
-        adapter.check(self.policy.t5.modules())?;
-        let specs = adapter.pairs()?.into_iter().map(|pair| LoraSpec {
-            module: pair.module,
-            a: pair.a,
-            b: pair.b,
-            scale: pair.scale,
-        });
-        self.policy.add_adapter(name, specs.collect(), adapter.config.lora_dropout as f32, trainable)
+    /// Puts a PEFT adapter over the base under a name. Returns what is worth a warning.
+    pub fn add_adapter(&mut self, name: &str, adapter: &PeftAdapter, trainable: bool) -> Result<Vec<String>> {
+        let modules: Vec<Module> = (self.policy.t5.modules().iter())
+            .map(|(name, in_dim, out_dim)| Module { name: name.clone(), in_dim: *in_dim, out_dim: *out_dim })
+            .collect();
+        let warnings = adapter.check(&modules)?;
+        let spec = |module: &str| {
+            let (a, b) = adapter.pair(module)?;
+            let scale = adapter.config.scale_for(module);
+            Some(LoraSpec { module: module.into(), a: a.clone(), b: b.clone(), scale })
+        };
+        let specs = adapter.modules().into_iter().filter_map(spec).collect();
+        self.policy.add_adapter(name, specs, adapter.config.lora_dropout as f32, trainable)?;
+        Ok(warnings)
     }
 
     /// The trained adapter as PEFT names its tensors.
@@ -81,13 +84,11 @@ impl Actor {
             tensors.insert(format!("{prefix}.lora_B.weight"), b);
         }
         if tensors.is_empty() {
-            let have: Vec<&str> = self.policy.t5.modules().iter().filter_map(|m| m.0.rsplit('.').next()).collect();
-            let mut have: Vec<&str> = have.into_iter().collect();
-            have.sort_unstable();
-            have.dedup();
+            let ends = self.policy.t5.modules().iter().filter_map(|m| m.0.rsplit('.').next());
+            let have: std::collections::BTreeSet<&str> = ends.collect();
             return Err(Error::input("no layer of the model matches the adapter's target modules", format!("layers end in {have:?}")));
         }
-        Ok(PeftAdapter { config, tensors })
+        Ok(PeftAdapter { config, tensors, name: "a fresh adapter".into() })
     }
 }
 
@@ -103,7 +104,7 @@ impl Judge {
         let config = String::from_utf8(source.read("config.json")?).map_err(|e| {
             Error::file(source.path("config.json"), e, "give the folder of a RoBERTa classifier")
         })?;
-        let params = Params::frozen(load_tensors(source)?);
+        let params = Params::frozen(weights::load(source)?);
         let model = RewardModel::load(&params, &config).map_err(|e| named(e, source))?;
         Ok(Self { model, tokenizer: tokenizer(source)? })
     }

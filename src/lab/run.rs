@@ -4,7 +4,7 @@
 use super::rollout::Sample;
 use crate::error::{Error, Result};
 use crate::io::ByteSource;
-use crate::io::safetensors::tensors_to_bytes;
+use crate::io::safetensors::to_bytes;
 use crate::ppo::batch::Grid;
 use crate::ppo::config::PpoConfig;
 use crate::ppo::step::StepOutcome;
@@ -138,5 +138,5 @@ pub fn rollout_files(step: u64, samples: &[Sample], outcome: &StepOutcome) -> Re
         }))?);
     }
     let name = format!("{ROLLOUTS}/{}", step_name(step));
-    Ok([(format!("{name}.jsonl"), rows), (format!("{name}.safetensors"), tensors_to_bytes(&grids(outcome)?)?)])
+    Ok([(format!("{name}.jsonl"), rows), (format!("{name}.safetensors"), to_bytes(&grids(outcome)?)?)])
 }

@@ -9,7 +9,7 @@ use super::run::{self, RunConfig, Store};
 use crate::error::{Error, Result};
 use crate::io::adapter::PeftAdapter;
 use crate::io::adapter_config::AdapterConfig;
-use crate::io::safetensors::tensors_to_bytes;
+use crate::io::safetensors::to_bytes;
 use crate::io::tensorboard;
 use crate::model::policy::{INITIAL, POLICY};
 use crate::nn::rng::{Purpose, Rng};
@@ -19,7 +19,7 @@ use crate::ppo::state::PpoState;
 use crate::ppo::step::{StepOutcome, ppo_step};
 use crate::text::dialogue::Dialogue;
 use candle_core::{Tensor, Var};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 /// A run in progress. The actor's `policy` adapter and value head are trained in place.
 pub struct Trainer<'a, S: Store> {
@@ -72,7 +72,7 @@ impl<'a, S: Store> Trainer<'a, S> {
         let step = run::newest_checkpoint(&store)?;
         let folder = format!("{}/{}", run::CHECKPOINTS, run::step_name(step));
         let state = store.read_json(&format!("{folder}/{}", run::TRAINER_STATE))?;
-        let moments = crate::io::weights::load_file(&store, &format!("{folder}/{}", run::ADAM))?;
+        let moments = crate::io::weights::load_file(&store, &format!("{folder}/{}", run::ADAM), &|_| true)?;
         let state = PpoState::load(&config.ppo, &actor.policy.trainable(), &state, &moments)?;
         if state.step != step {
             let what = format!("says step {}, its folder says {step}", state.step);
@@ -189,7 +189,7 @@ impl<S: Store> Trainer<'_, S> {
         let (state, moments) = self.state.save(&vars)?;
         let moments: BTreeMap<String, Tensor> = moments.into_iter().collect();
         files.insert(run::TRAINER_STATE.into(), run::json_bytes(&state)?);
-        files.insert(run::ADAM.into(), tensors_to_bytes(&moments)?);
+        files.insert(run::ADAM.into(), to_bytes(&moments)?);
         Ok(files)
     }
 }
@@ -197,9 +197,9 @@ impl<S: Store> Trainer<'_, S> {
 /// The trained adapter and value head as files by name: `adapter_config.json`, `adapter_model.safetensors`,
 /// `value_head.safetensors`.
 pub fn adapter_files(actor: &Actor, config: &AdapterConfig) -> Result<BTreeMap<String, Vec<u8>>> {
-    let adapter = PeftAdapter { config: config.clone(), tensors: actor.adapter_tensors() };
-    let mut files = adapter.files()?;
-    files.insert(run::VALUE_HEAD.into(), tensors_to_bytes(&actor.value_head_tensors())?);
+    let adapter = PeftAdapter { config: config.clone(), tensors: actor.adapter_tensors(), name: String::new() };
+    let mut files = adapter.to_files()?;
+    files.insert(run::VALUE_HEAD.into(), to_bytes(&actor.value_head_tensors())?);
     Ok(files)
 }
 

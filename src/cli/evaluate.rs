@@ -1,0 +1,179 @@
+//! `evaluate` and `compare`: a run's step 0 against its newest checkpoint, or two adapters of one base.
+
+use super::args::{self, Pair};
+use super::models;
+use super::report;
+use super::run_folder::RunFolder;
+use super::terminal::Terminal;
+use super::train::{load_run, settings};
+use crate::error::Result;
+use crate::io::disk;
+use crate::lab::evaluate::{EvaluateOptions, Paired, evaluation, pairs};
+use crate::lab::models::{Actor, Judge};
+use crate::lab::run::{self, RunConfig, json_bytes};
+use crate::lab::table::{Row, Table};
+use crate::model::policy::{INITIAL, POLICY};
+use crate::pace::block_on;
+use crate::ppo::config::{PpoConfig, RewardRead};
+use crate::text::dialogue::Dialogue;
+use std::path::PathBuf;
+
+/// Rows generated and scored at once.
+const BATCH: usize = 16;
+
+/// What is compared, loaded.
+struct Subject {
+    actor: Actor,
+    judge: Judge,
+    test: Vec<Dialogue>,
+    config: PpoConfig,
+    before: Option<&'static str>,
+    after: Option<&'static str>,
+    seed: u64,
+    /// Name and value of what was compared, for the reader.
+    about: Vec<(String, String)>,
+    /// The run's folder, where results belong.
+    home: Option<PathBuf>,
+    /// Held so that no other process trains this run meanwhile.
+    _lock: Option<RunFolder>,
+}
+
+fn load(args: &Pair, terminal: &mut Terminal) -> Result<Subject> {
+    let preset = |config: PpoConfig| match args.preset {
+        Some(preset) => settings(preset, None).map(|p| PpoConfig { seed: config.seed, ..p }),
+        None => Ok(config),
+    };
+    if let Some(path) = &args.run {
+        let store = RunFolder::open(path)?;
+        let mut config = RunConfig::read(&store)?;
+        config.reward = args.reward.clone().unwrap_or(config.reward);
+        config.data = args.data.clone().unwrap_or(config.data);
+        let newest = run::newest_checkpoint(&store)?;
+        let loaded = load_run(&store, &config, newest, false, terminal)?;
+        return Ok(Subject {
+            actor: loaded.actor,
+            judge: loaded.judge,
+            test: loaded.test,
+            before: Some(INITIAL),
+            after: Some(POLICY),
+            seed: args.seed.unwrap_or(config.ppo.seed),
+            about: vec![
+                ("run".into(), path.display().to_string()),
+                ("before".into(), "the adapter at step 0".into()),
+                ("after".into(), format!("the adapter after step {newest}")),
+            ],
+            config: preset(config.ppo)?,
+            home: Some(path.clone()),
+            _lock: Some(store),
+        });
+    }
+    let policy = args.policy.as_deref().unwrap_or(args::POLICY);
+    let mut actor = models::actor(policy, 0, terminal)?;
+    let mut put = |name: &'static str, src: &str| -> Result<Option<&'static str>> {
+        if src == "off" {
+            return Ok(None);
+        }
+        let adapter = models::read_adapter(src, terminal)?;
+        actor.add_adapter(name, &adapter, false)?;
+        Ok(Some(name))
+    };
+    let (before, after) = (put(INITIAL, &args.before)?, put(POLICY, &args.after)?);
+    let config = preset(PpoConfig::default())?;
+    Ok(Subject {
+        actor,
+        judge: models::judge(args.reward.as_deref().unwrap_or(args::REWARD), terminal)?,
+        test: models::dialogues(args.data.as_deref().unwrap_or(args::DATA), terminal)?.1,
+        before,
+        after,
+        seed: args.seed.unwrap_or(config.seed),
+        about: vec![
+            ("policy".into(), policy.into()),
+            ("before".into(), format!("adapter {}", args.before)),
+            ("after".into(), format!("adapter {}", args.after)),
+        ],
+        config,
+        home: None,
+        _lock: None,
+    })
+}
+
+impl Subject {
+    fn options(&self, args: &Pair, n: usize) -> EvaluateOptions {
+        EvaluateOptions {
+            n,
+            max_new_tokens: args.max_new_tokens,
+            greedy: args.greedy,
+            seed: self.seed,
+            batch_size: BATCH,
+        }
+    }
+
+    fn pairs(&self, options: &EvaluateOptions, terminal: &mut Terminal) -> Result<Vec<Paired>> {
+        let work =
+            pairs(&self.actor, &self.judge, &self.test, self.before, self.after, options, &self.config, terminal);
+        block_on(work)
+    }
+}
+
+/// Toxicity, score and ROUGE of both sides.
+pub fn evaluate(args: &args::Evaluate) -> Result<()> {
+    let mut terminal = Terminal::new(args.json)?;
+    let subject = load(&args.pair, &mut terminal)?;
+    let options = subject.options(&args.pair, args.n);
+    let result = evaluation(&subject.pairs(&options, &mut terminal)?, &options)?;
+    let out = args.out.clone().or_else(|| Some(subject.home.as_ref()?.join("evaluation.json")));
+    if let Some(path) = &out {
+        disk::write_atomic(path, &json_bytes(&result)?)?;
+    }
+    if args.json {
+        return report::json(&result);
+    }
+    for (name, value) in &subject.about {
+        report::line(format!("{name}: {value}"))?;
+    }
+    report::evaluation(&result, subject.config.report_paired)?;
+    match out {
+        Some(path) => report::line(format!("written to {}", path.display())),
+        None => Ok(()),
+    }
+}
+
+/// The table of summaries.
+pub fn compare(args: &args::Compare) -> Result<()> {
+    let mut terminal = Terminal::new(args.json)?;
+    let subject = load(&args.pair, &mut terminal)?;
+    let options = subject.options(&args.pair, args.n);
+    let pairs = subject.pairs(&options, &mut terminal)?;
+    let reward = |s: &crate::lab::rollout::Sample| match subject.config.reward_read {
+        RewardRead::NothateLogit => f64::from(s.scored.score),
+        RewardRead::MaxLogit => f64::from(s.scored.lab_reward()),
+    };
+    let row = |p: &Paired| Row {
+        index: p.index,
+        query: p.dialogue.dialogue.clone(),
+        reference: p.dialogue.summary.clone(),
+        before: p.before.response.clone(),
+        after: p.after.response.clone(),
+        score_before: reward(&p.before),
+        score_after: reward(&p.after),
+    };
+    let rows: Vec<Row> = pairs.iter().map(row).collect();
+    let mut about = subject.about.clone();
+    about.push(("seed".into(), options.seed.to_string()));
+    about.push(("new tokens at most".into(), options.max_new_tokens.to_string()));
+    let table = Table::new(rows, about, options.seed)?;
+    let home = args.out.clone().or_else(|| subject.home.clone());
+    if let Some(folder) = &home {
+        disk::create_folder(folder)?;
+        disk::write_atomic(&folder.join("comparison.csv"), &table.csv()?)?;
+        disk::write_atomic(&folder.join("comparison.html"), table.html("Summaries before and after").as_bytes())?;
+    }
+    if args.json {
+        return report::json(&table);
+    }
+    report::line(table.plain(terminal.width()))?;
+    match home {
+        Some(folder) => report::line(format!("written to comparison.csv and comparison.html in {}", folder.display())),
+        None => Ok(()),
+    }
+}

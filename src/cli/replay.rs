@@ -1,0 +1,91 @@
+//! `replay`: exactly given PPO steps on given rows, every number written. How anyone checks us against TRL.
+
+use super::args;
+use super::inputs::{self, ReplayRow};
+use super::models;
+use super::report;
+use super::terminal::Terminal;
+use super::train::settings;
+use crate::error::{Error, Result};
+use crate::io::disk;
+use crate::io::safetensors::to_bytes;
+use crate::lab::run::{grids, json_bytes, step_name};
+use crate::lab::train::{adapter_files, keep_initial};
+use crate::pace::block_on;
+use crate::ppo::batch::Row;
+use crate::ppo::state::PpoState;
+use crate::ppo::step::ppo_step;
+
+/// Runs a PPO step for each rows file.
+pub fn replay(args: &args::Replay) -> Result<()> {
+    let mut config = settings(args.preset, args.config.as_deref())?;
+    config.pad_to_batch = true; // arrays as TRL's, padding columns included
+    let form = r#"{"query_ids":[…],"response_ids":[…],"score":x}"#;
+    let steps = args.rows.iter().map(|f| inputs::json_lines(f, form)).collect::<Result<Vec<Vec<ReplayRow>>>>()?;
+    let orders: Option<Vec<Vec<Vec<usize>>>> =
+        args.orders.as_ref().map(|f| inputs::json(f, "a list per step of a list per epoch of row numbers")).transpose()?;
+    if let Some(orders) = &orders
+        && orders.len() < steps.len()
+    {
+        let what = format!("orders for {} steps, rows for {}", orders.len(), steps.len());
+        return Err(Error::input(what, "give a list of orders for each --rows file"));
+    }
+    if args.out.read_dir().is_ok_and(|mut entries| entries.next().is_some()) {
+        return Err(Error::file(args.out.display(), "is not empty", "choose a new folder for --out"));
+    }
+    let mut terminal = Terminal::new(true)?;
+    let mut actor = models::actor(&args.policy, config.seed, &mut terminal)?;
+    let adapter = models::put_adapter(&mut actor, &args.adapter, true, &mut terminal)?;
+    models::put_value_head(&mut actor, &args.value_head)?;
+    actor.policy.value_head.dropout = config.value_head_dropout as f32;
+    keep_initial(&mut actor)?;
+    let mut state = PpoState::new(&config);
+    disk::create_folder(&args.out)?;
+    let mut all = Vec::new();
+    for (i, rows) in steps.into_iter().enumerate() {
+        config.batch_size = rows.len();
+        config.validate()?;
+        let row = |r: ReplayRow| Row {
+            query_ids: r.query_ids,
+            decoder_ids: r.response_ids,
+            score: r.score,
+            generated: None,
+        };
+        let rows: Vec<Row> = rows.into_iter().map(row).collect();
+        let order = orders.as_ref().map(|o| o[i].as_slice());
+        let outcome = block_on(ppo_step(&actor.policy, &mut state, &config, &rows, order, &mut terminal))
+            .map_err(|e| in_rows(e, &args.rows[i]))?;
+        let stats = outcome.stats.to_json(true);
+        let mut files = adapter_files(&actor, &adapter)?;
+        files.insert("stats.json".into(), json_bytes(&stats)?);
+        files.insert("tensors.safetensors".into(), to_bytes(&grids(&outcome)?)?);
+        disk::write_folder(&args.out.join(step_name(i as u64 + 1)), &files)?;
+        for warning in &outcome.stats.warnings {
+            terminal.line(&format!("warning: {warning}"));
+        }
+        if !args.json {
+            let s = &outcome.stats;
+            report::line(format!(
+                "step {}: objective/kl {:.6}, ppo/returns/mean {:.6}, ppo/loss/total {:.6}, kl_coef {:.6}",
+                i + 1,
+                s.kl,
+                s.mean.returns_mean,
+                s.mean.total_loss,
+                s.kl_coef
+            ))?;
+        }
+        all.push(stats);
+    }
+    if args.json {
+        return report::json(&serde_json::json!({ "steps": all }));
+    }
+    report::line(format!("written to {}", args.out.display()))
+}
+
+/// An error about a row, with the file's name.
+fn in_rows(error: Error, file: &std::path::Path) -> Error {
+    match error {
+        Error::Input { what, hint } => Error::file(file.display(), what, hint),
+        other => other,
+    }
+}

@@ -1,0 +1,114 @@
+//! A run's folder on disk: locked for one process, every write whole or not there.
+
+use crate::error::{Error, Result};
+use crate::io::disk::{self, Folder, FolderLock};
+use crate::io::{ByteSource, ReadSeek};
+use crate::lab::run::{CHECKPOINTS, CONFIG, ROLLOUTS, Store};
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+/// A locked run folder.
+pub struct RunFolder {
+    folder: Folder,
+    root: PathBuf,
+    _lock: FolderLock,
+}
+
+impl RunFolder {
+    /// A folder for a new run.
+    ///
+    /// # Errors
+    /// One that holds a run, or anything else.
+    pub fn create(path: &Path) -> Result<Self> {
+        if path.join(CONFIG).exists() {
+            let hint = format!("continue it with: detox-lab train --resume {}; or choose another --out", path.display());
+            return Err(Error::file(path.display(), "holds a run already", hint));
+        }
+        if path.read_dir().is_ok_and(|mut entries| entries.next().is_some()) {
+            return Err(Error::file(path.display(), "is not empty and holds no run", "choose a new folder for --out"));
+        }
+        disk::create_folder(path)?;
+        Self::open(path)
+    }
+
+    /// The folder of a run, mended after a crash.
+    pub fn open(path: &Path) -> Result<Self> {
+        let folder = Folder::open(path)?;
+        let lock = FolderLock::take(path)?;
+        for part in [path.to_path_buf(), path.join(CHECKPOINTS), path.join(ROLLOUTS)] {
+            if part.is_dir() {
+                disk::recover(&part)?;
+            }
+        }
+        Ok(Self { folder, root: path.to_path_buf(), _lock: lock })
+    }
+
+    fn failed(&self, name: &str, error: std::io::Error) -> Error {
+        Error::file(self.root.join(name).display(), error, "check free space and permissions")
+    }
+}
+
+impl ByteSource for RunFolder {
+    fn name(&self) -> String {
+        self.folder.name()
+    }
+
+    fn has(&self, file: &str) -> bool {
+        self.folder.has(file)
+    }
+
+    fn open(&self, file: &str) -> Result<Box<dyn ReadSeek + '_>> {
+        self.folder.open(file)
+    }
+}
+
+impl Store for RunFolder {
+    fn put(&mut self, name: &str, bytes: &[u8]) -> Result<()> {
+        let path = self.root.join(name);
+        if let Some(parent) = path.parent() {
+            disk::create_folder(parent)?;
+        }
+        disk::write_atomic(&path, bytes)
+    }
+
+    fn append(&mut self, name: &str, bytes: &[u8]) -> Result<()> {
+        let open = fs::OpenOptions::new().append(true).create(true).open(self.root.join(name));
+        let written = open.and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_data()));
+        written.map_err(|e| self.failed(name, e))
+    }
+
+    fn keep_lines(&mut self, name: &str, keep: &dyn Fn(&str) -> bool) -> Result<()> {
+        disk::keep_lines(&self.root.join(name), |_, line| keep(line)).map(|_| ())
+    }
+
+    fn put_folder(&mut self, name: &str, files: &BTreeMap<String, Vec<u8>>) -> Result<()> {
+        let path = self.root.join(name);
+        if let Some(parent) = path.parent() {
+            disk::create_folder(parent)?;
+        }
+        disk::write_folder(&path, files)
+    }
+
+    fn remove(&mut self, name: &str) -> Result<()> {
+        let path = self.root.join(name);
+        let removed = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+        match removed {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(self.failed(name, e)),
+            _ => Ok(()),
+        }
+    }
+
+    fn list(&self, folder: &str) -> Result<Vec<String>> {
+        let path = self.root.join(folder);
+        if !path.is_dir() {
+            return Ok(Vec::new());
+        }
+        let entries = fs::read_dir(&path).map_err(|e| self.failed(folder, e))?;
+        let names = entries.filter_map(|e| e.ok()?.file_name().into_string().ok()).filter(|n| !n.starts_with('.'));
+        let mut names: Vec<String> = names.collect();
+        names.sort();
+        Ok(names)
+    }
+}

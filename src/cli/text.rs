@@ -1,0 +1,221 @@
+//! `summarize`, `score` and `logprobs`: one model, texts or ids in, numbers and texts out.
+
+use super::args;
+use super::inputs::{self, Ids, PairRow};
+use super::models;
+use super::report;
+use super::terminal::Terminal;
+use crate::error::{Error, Result};
+use crate::lab::models::Actor;
+use crate::model::generate::{Choice, Generated, Listener, Prompt, Sampling, generate};
+use crate::model::policy::{AdapterName, POLICY};
+use crate::model::reward::ScoreOptions;
+use crate::nn::rng::{Purpose, Rng};
+use crate::pace::{Pace, block_on};
+use crate::text::prompt::prompt;
+use crate::text::stream::TextStream;
+use serde_json::json;
+
+/// Loads a policy, with an adapter unless it is `off`.
+pub fn policy(args: &args::PolicyArgs, terminal: &mut Terminal) -> Result<(Actor, AdapterName<'static>)> {
+    let mut actor = models::actor(&args.policy, 0, terminal)?;
+    if args.adapter == "off" {
+        return Ok((actor, None));
+    }
+    models::put_adapter(&mut actor, &args.adapter, false, terminal)?;
+    Ok((actor, Some(POLICY)))
+}
+
+/// Generates a summary for each line.
+pub fn summarize(args: &args::Summarize) -> Result<()> {
+    let queries = match (&args.input.text, &args.input.ids) {
+        (Some(file), _) => Queries::Texts(inputs::lines(file)?),
+        (_, Some(file)) => Queries::Ids(inputs::json_lines::<Ids>(file, r#"{"ids":[…]}"#)?),
+        _ => return Err(Error::input("neither --text nor --ids", "give one of them")),
+    };
+    let mut terminal = Terminal::new(args.json)?;
+    let (actor, adapter) = policy(&args.model, &mut terminal)?;
+    let ids = match queries {
+        Queries::Ids(rows) => rows.into_iter().map(|r| r.ids).collect(),
+        Queries::Texts(texts) => {
+            let whole = |text: &String| if args.raw { text.clone() } else { prompt(text) };
+            let tokenizer = actor.tokenizer()?;
+            texts.iter().map(|t| tokenizer.encode(&whole(t))).collect::<Result<Vec<_>>>()?
+        }
+    };
+    let sampling = Sampling {
+        greedy: args.greedy,
+        temperature: args.temperature,
+        top_k: args.top_k,
+        top_p: args.top_p,
+        min_length: args.min_length,
+    };
+    // One row streams; several would interleave, so they come batch by batch.
+    let streaming = !args.json && ids.len() == 1 && actor.tokenizer.is_some();
+    let mut rows = Vec::new();
+    for (batch, chunk) in ids.chunks(args.batch_size.max(1)).enumerate() {
+        let row = |i: usize| (batch * args.batch_size.max(1) + i) as u64;
+        let prompts = (chunk.iter().enumerate())
+            .map(|(i, ids)| Prompt {
+                ids,
+                max_new_tokens: args.max_new_tokens,
+                rng: Rng::new(args.seed, Purpose::Sampling, 0, row(i)),
+            })
+            .collect();
+        let stream = actor.tokenizer.as_ref().filter(|_| streaming).map(|t| t.stream(true));
+        let mut listener = Streaming { terminal: &mut terminal, stream, failed: None };
+        let out = block_on(generate(&actor.policy, adapter, prompts, &sampling, &mut listener))?;
+        listener.finish()?;
+        for generated in out {
+            let text = actor.tokenizer.as_ref().map(|t| t.decode(&generated.ids, true)).transpose()?;
+            if !args.json && !streaming {
+                report::line(text.clone().unwrap_or_else(|| format!("{:?}", generated.ids)))?;
+            }
+            rows.push(summary_json(&generated, text));
+        }
+    }
+    if args.json { report::json(&json!({ "rows": rows })) } else { Ok(()) }
+}
+
+enum Queries {
+    Texts(Vec<String>),
+    Ids(Vec<Ids>),
+}
+
+fn summary_json(generated: &Generated, text: Option<String>) -> serde_json::Value {
+    json!({
+        "response_ids": generated.ids,
+        "text": text,
+        "ended": generated.ended,
+        "logprobs": generated.logprobs,
+    })
+}
+
+/// Prints a row's text as its tokens come.
+struct Streaming<'a> {
+    terminal: &'a mut Terminal,
+    stream: Option<TextStream<'a>>,
+    failed: Option<Error>,
+}
+
+impl Streaming<'_> {
+    fn finish(mut self) -> Result<()> {
+        if let Some(error) = self.failed.take() {
+            return Err(error);
+        }
+        match self.stream.take() {
+            Some(stream) => report::line(stream.finish()?),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Pace for Streaming<'_> {
+    async fn pause(&mut self) -> Result<()> {
+        match self.failed.take() {
+            Some(error) => Err(error),
+            None => self.terminal.pause().await,
+        }
+    }
+}
+
+impl Listener for Streaming<'_> {
+    fn token(&mut self, choice: Choice<'_>) {
+        if let Some(stream) = &mut self.stream {
+            let shown = stream.push(choice.id).and_then(|text| report::stream(&text));
+            self.failed = shown.err();
+        }
+    }
+}
+
+/// Scores each line.
+pub fn score(args: &args::Score) -> Result<()> {
+    let mut terminal = Terminal::new(args.json)?;
+    let (texts, rows) = match (&args.input.text, &args.input.ids) {
+        (Some(file), _) => (Some(inputs::lines(file)?), Vec::new()),
+        (_, Some(file)) => (None, inputs::json_lines::<Ids>(file, r#"{"ids":[…]}"#)?),
+        _ => return Err(Error::input("neither --text nor --ids", "give one of them")),
+    };
+    let judge = models::judge(&args.model.reward, &mut terminal)?;
+    let ids: Vec<Vec<u32>> = match &texts {
+        Some(texts) => texts.iter().map(|t| judge.encode(t)).collect::<Result<_>>()?,
+        None => rows.into_iter().map(|r| r.ids).collect(),
+    };
+    let options = ScoreOptions { batch_size: args.batch_size.max(1), truncate: true };
+    let scored = block_on(judge.model.score(&ids, options, &mut terminal))?;
+    if args.json {
+        return report::json(&json!({ "rows": scored }));
+    }
+    report::line("  nothate logit   hate logit   P(nothate)      P(hate)        score  text")?;
+    for (i, s) in scored.iter().enumerate() {
+        let text = texts.as_ref().map_or_else(|| format!("row {}", i + 1), |t| t[i].clone());
+        let (l, p) = (s.logits, s.probabilities);
+        report::line(format!(
+            "{:>15.6} {:>12.6} {:>12.6} {:>12.6} {:>12.6}  {text}",
+            l.nothate, l.hate, p.nothate, p.hate, s.score
+        ))?;
+    }
+    Ok(())
+}
+
+/// Per-token numbers of given rows.
+pub fn logprobs(args: &args::Logprobs) -> Result<()> {
+    let form = r#"{"query_ids":[…],"response_ids":[…]} or {"query":"…","response":"…"}"#;
+    let rows: Vec<PairRow> = inputs::json_lines(&args.rows, form)?;
+    let mut terminal = Terminal::new(args.json)?;
+    let (mut actor, adapter) = policy(&args.model, &mut terminal)?;
+    if let Some(file) = &args.value_head {
+        models::put_value_head(&mut actor, file)?;
+    }
+    let start = actor.policy.t5.config.decoder_start_token_id;
+    let mut out = Vec::new();
+    for (i, row) in rows.into_iter().enumerate() {
+        block_on(terminal.pause())?;
+        let (query, response) = pair_ids(&actor, row)?;
+        // A response given without its start token is fed with one; column k scores decoder id k + 1.
+        let decoder = if response.first() == Some(&start) { response } else { [vec![start], response].concat() };
+        let s = actor
+            .policy
+            .evaluate(&[(&query, &decoder)], decoder.len(), false, adapter, false, None)
+            .map_err(|e| Error::file(inputs::place(&args.rows, i), e, "correct the row"))?;
+        let flat = |t: &candle_core::Tensor| Ok::<Vec<f32>, Error>(t.flatten_all()?.to_vec1()?);
+        let mut numbers = json!({
+            "response_ids": &decoder[1..],
+            "logprobs": flat(&s.logprobs)?,
+            "entropy": flat(&s.entropy)?,
+        });
+        if args.value_head.is_some() {
+            numbers["values"] = json!(flat(&s.values)?);
+        }
+        out.push(numbers);
+    }
+    if args.json {
+        return report::json(&json!({ "rows": out }));
+    }
+    for (i, row) in out.iter().enumerate() {
+        report::line(format!("row {}", i + 1))?;
+        report::line("      id      log-prob       entropy         value  token")?;
+        for (k, id) in row["response_ids"].as_array().into_iter().flatten().enumerate() {
+            let number = |name: &str| row[name][k].as_f64().map_or("–".into(), |x| format!("{x:.6}"));
+            let id = id.as_u64().unwrap_or_default() as u32;
+            let text = actor.tokenizer.as_ref().and_then(|t| t.pieces(&[id]).pop()).map_or(String::new(), |p| p.text);
+            report::line(format!(
+                "{id:>8} {:>13} {:>13} {:>13}  {text}",
+                number("logprobs"),
+                number("entropy"),
+                number("values")
+            ))?;
+        }
+    }
+    Ok(())
+}
+
+fn pair_ids(actor: &Actor, row: PairRow) -> Result<(Vec<u32>, Vec<u32>)> {
+    Ok(match row {
+        PairRow::Ids { query_ids, response_ids } => (query_ids, response_ids),
+        PairRow::Text { query, response } => {
+            let tokenizer = actor.tokenizer()?;
+            (tokenizer.encode(&query)?, tokenizer.encode(&response)?)
+        }
+    })
+}

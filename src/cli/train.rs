@@ -1,0 +1,168 @@
+//! `train` and `train --resume`: models from arguments or from a run, the lab's trainer, and what to do next.
+
+use super::args::{self, PresetArg};
+use super::inputs;
+use super::models;
+use super::report;
+use super::run_folder::RunFolder;
+use super::terminal::Terminal;
+use crate::error::{Error, Result};
+use crate::io::ByteSource;
+use crate::io::adapter::PeftAdapter;
+use crate::io::adapter_config::AdapterConfig;
+use crate::io::disk::Folder;
+use crate::io::value_head::ValueHead as SavedHead;
+use crate::lab::events::Observer;
+use crate::lab::models::{Actor, Judge};
+use crate::lab::run::{self, RunConfig, Store, VALUE_HEAD};
+use crate::lab::train::{Trainer, keep_initial};
+use crate::model::policy::{INITIAL, POLICY, ValueHead};
+use crate::pace::block_on;
+use crate::ppo::config::{PpoConfig, Preset};
+use crate::text::dialogue::Dialogue;
+use std::path::Path;
+
+/// PPO steps of a run that is not told how many.
+const STEPS: u64 = 10;
+
+/// Starts or continues a run.
+pub fn train(args: &args::Train) -> Result<()> {
+    let mut terminal = Terminal::new(false)?;
+    match (&args.resume, &args.out) {
+        (Some(path), _) => resume(path, args, &mut terminal),
+        (None, Some(path)) => start(path, args, &mut terminal),
+        (None, None) => Err(Error::input("neither --out nor --resume", "give a folder for the run")),
+    }
+}
+
+/// Settings from preset and file.
+pub fn settings(preset: PresetArg, config: Option<&Path>) -> Result<PpoConfig> {
+    let preset = match preset {
+        PresetArg::Published => Preset::Published,
+        PresetArg::Corrected => Preset::Corrected,
+    };
+    let base = PpoConfig::preset(preset);
+    let Some(path) = config else { return Ok(base) };
+    let json: serde_json::Value = inputs::json(path, "one JSON object of settings")?;
+    PpoConfig::from_json(base, &json).map_err(|e| match e {
+        Error::Input { what, hint } => Error::file(path.display(), what, hint),
+        other => other,
+    })
+}
+
+/// As the hub or a folder would be named in config.json: folders by their whole path, so that a run can be resumed from
+/// anywhere.
+fn remembered(src: &str) -> String {
+    std::fs::canonicalize(src).map_or_else(|_| src.to_string(), |path| path.display().to_string())
+}
+
+fn start(path: &Path, args: &args::Train, terminal: &mut Terminal) -> Result<()> {
+    let mut ppo = settings(args.preset, args.config.as_deref())?;
+    ppo.seed = args.seed.unwrap_or(ppo.seed);
+    ppo.validate()?;
+    let or = |given: &Option<String>, default: &str| given.clone().unwrap_or_else(|| default.into());
+    let config = RunConfig {
+        version: env!("CARGO_PKG_VERSION").into(),
+        policy: remembered(&or(&args.policy, args::POLICY)),
+        adapter: args.adapter.as_deref().map(remembered),
+        reward: remembered(&or(&args.reward, args::REWARD)),
+        data: remembered(&or(&args.data, args::DATA)),
+        steps: args.steps.unwrap_or(STEPS),
+        save_every: args.save_every,
+        ppo,
+    };
+    if config.steps == 0 {
+        return Err(Error::input("--steps is 0", "give at least 1"));
+    }
+    let mut actor = models::actor(&config.policy, config.ppo.seed, terminal)?;
+    let adapter = match &config.adapter {
+        Some(src) => models::put_adapter(&mut actor, src, true, terminal)?,
+        None => models::fresh_adapter(&mut actor, &config.policy, &args.fresh, config.ppo.seed)?,
+    };
+    if let Some(file) = &args.value_head {
+        models::put_value_head(&mut actor, file)?;
+    }
+    actor.policy.value_head.dropout = config.ppo.value_head_dropout as f32;
+    keep_initial(&mut actor)?;
+    actor.tokenizer()?;
+    let judge = models::judge(&config.reward, terminal)?;
+    let (dialogues, _) = models::dialogues(&config.data, terminal)?;
+    let store = RunFolder::create(path)?;
+    let now = terminal.unix_seconds();
+    let trainer = Trainer::start(&actor, &judge, &dialogues, config, adapter, store, now)?;
+    run_to_end(trainer, path, terminal)
+}
+
+fn resume(path: &Path, args: &args::Train, terminal: &mut Terminal) -> Result<()> {
+    let store = RunFolder::open(path)?;
+    let mut config = RunConfig::read(&store)?;
+    let newest = run::newest_checkpoint(&store)?;
+    config.steps = args.steps.unwrap_or(config.steps);
+    if config.steps <= newest {
+        let what = format!("{} of {} steps are done", newest, config.steps);
+        let hint = format!("go on with --steps {}, or look at it: detox-lab evaluate --run {}", newest + 10, path.display());
+        return Err(Error::file(path.display(), what, hint));
+    }
+    config.ppo.validate()?;
+    let Loaded { actor, judge, adapter, train, .. } = load_run(&store, &config, newest, true, terminal)?;
+    terminal.line(&format!("going on after step {newest} of {}", config.steps));
+    let now = terminal.unix_seconds();
+    let trainer = Trainer::resume(&actor, &judge, &train, config, adapter, store, now)?;
+    run_to_end(trainer, path, terminal)
+}
+
+fn run_to_end<S: Store>(mut trainer: Trainer<'_, S>, path: &Path, terminal: &mut Terminal) -> Result<()> {
+    terminal.steps(trainer.config.steps);
+    let shown = path.display();
+    match block_on(trainer.run(terminal)) {
+        Ok(()) => {
+            let newest = format!("{shown}/{}/{}", run::CHECKPOINTS, run::step_name(trainer.step_number()));
+            report::line(format!("done: {} steps; the adapter is in {newest}", trainer.step_number()))?;
+            report::line(format!("next: detox-lab evaluate --run {shown}"))
+        }
+        Err(Error::Stopped) => {
+            terminal.line(&format!(
+                "stopped; {} of {} steps are saved. Continue with: detox-lab train --resume {shown}",
+                trainer.step_number(),
+                trainer.config.steps
+            ));
+            Err(Error::Stopped)
+        }
+        Err(error) => {
+            terminal.line(&format!("the run ended at step {}; its newest checkpoint is the last good state", trainer.step_number() + 1));
+            Err(error)
+        }
+    }
+}
+
+/// A run's models and data.
+pub struct Loaded {
+    /// Holds the adapter of a checkpoint under `policy` and step 0's under `initial`.
+    pub actor: Actor,
+    pub judge: Judge,
+    pub adapter: AdapterConfig,
+    pub train: Vec<Dialogue>,
+    pub test: Vec<Dialogue>,
+}
+
+/// Loads what a run needs, as it was after `step`.
+pub fn load_run(
+    store: &dyn ByteSource,
+    config: &RunConfig,
+    step: u64,
+    trainable: bool,
+    terminal: &mut Terminal,
+) -> Result<Loaded> {
+    let mut actor = models::actor(&config.policy, config.ppo.seed, terminal)?;
+    let checkpoint = |step| Folder::open(format!("{}/{}/{}", store.name(), run::CHECKPOINTS, run::step_name(step)));
+    let (newest, first) = (checkpoint(step)?, checkpoint(0)?);
+    let adapter = PeftAdapter::read(&newest)?;
+    actor.add_adapter(POLICY, &adapter, trainable)?;
+    actor.add_adapter(INITIAL, &PeftAdapter::read(&first)?, false)?;
+    let head = SavedHead::read(&newest, VALUE_HEAD)?;
+    actor.policy.value_head = ValueHead::new(&head.weight, &head.bias, actor.policy.t5.config.d_model)?;
+    actor.policy.value_head.dropout = config.ppo.value_head_dropout as f32;
+    let judge = models::judge(&config.reward, terminal)?;
+    let (train, test) = models::dialogues(&config.data, terminal)?;
+    Ok(Loaded { actor, judge, adapter: adapter.config, train, test })
+}
