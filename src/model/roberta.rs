@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::nn::attention::{Drop, Plan, Segment, attention};
 use crate::nn::linear::Linear;
 use crate::nn::norm::layer_norm;
-use crate::nn::ops::dropout;
+use crate::nn::ops::{dropout, gelu};
 use crate::nn::params::Params;
 use crate::nn::rng::Rng;
 use candle_core::Tensor;
@@ -311,7 +311,7 @@ impl Layer {
         let x = attention(&self.query.forward(keep)?, &kv, None, plan)?; // (M, D)
         let x = drop(self.attention_out.forward(&x)?, hidden_drop, rng)?;
         let x = self.attention_norm.forward(&(x + keep)?)?; // (M, D)
-        let y = self.up.forward(&x)?.gelu_erf()?; // (M, I)
+        let y = gelu(&self.up.forward(&x)?)?; // (M, I)
         let y = drop(self.down.forward(&y)?, hidden_drop, rng)?; // (M, D)
         Ok(Hidden { states: self.out_norm.forward(&(y + x)?)?, lengths: kept })
     }

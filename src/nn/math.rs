@@ -9,7 +9,8 @@ pub fn exp(x: f32) -> f32 {
     const ROUND: f32 = 12_582_912.0; // 1.5 · 2²³: adding it rounds to an integer
     let clamped = if x < -87.336_54 { -87.336_54 } else { x };
     let clamped = if clamped > 88.722_83 { 88.722_83 } else { clamped };
-    let n = (clamped * LOG2E + ROUND) - ROUND;
+    let shifted = clamped * LOG2E + ROUND;
+    let n = shifted - ROUND;
     let r = (clamped - n * 0.693_359_4) - n * -2.121_944_4e-4;
     let p = 1.987_569_1e-4_f32;
     let p = p * r + 1.398_199_9e-3;
@@ -18,11 +19,12 @@ pub fn exp(x: f32) -> f32 {
     let p = p * r + 1.666_666_5e-1;
     let p = p * r + 5.000_000_1e-1;
     let y = p * (r * r) + r + 1.0;
-    // 2ⁿ in two factors: n may be 128, whose single factor would overflow
-    let n = n as i32;
+    // 2ⁿ in two factors: n may be 128, whose single factor would overflow. n is read from the low bits of the rounded
+    // sum: a float-to-integer cast saturates, which x86 does number by number (four times slower).
+    let n = shifted.to_bits().wrapping_sub(ROUND.to_bits()) as i32;
     let half = n >> 1;
-    let scale = |k: i32| f32::from_bits(((k + 127) as u32) << 23);
-    let y = y * scale(half) * scale(n - half);
+    let scale = |k: i32| f32::from_bits((k.wrapping_add(127) as u32) << 23);
+    let y = y * scale(half) * scale(n.wrapping_sub(half)); // wrapping: NaN comes through here too
     let y = if x < -87.336_54 { 0.0 } else { y };
     let y = if x > 88.722_83 { f32::INFINITY } else { y };
     if x.is_nan() { x } else { y }
@@ -32,6 +34,25 @@ pub fn exp(x: f32) -> f32 {
 #[inline(always)]
 pub fn tanh(x: f32) -> f32 {
     1.0 - 2.0 / (exp(2.0 * x) + 1.0)
+}
+
+/// (Φ(x), e^(−x²/2)), Φ the standard normal distribution: absolute error below 3e-7, that of x Φ(x) for x < 0 too.
+#[inline(always)]
+pub fn normal(x: f32) -> (f32, f32) {
+    // Φ(−|x|) = ½ erfcx(z) e^(−z²) with z = |x|/√2 and erfcx(z) ≈ t P(t), t = 1/(1 + 0.33 z): the minimax polynomial for
+    // z ≤ 9.5, where Φ leaves f32; relative error 8e-8 in exact arithmetic.
+    let bell = exp(-0.5 * x * x);
+    let t = 1.0 / (1.0 + 0.33 * std::f32::consts::FRAC_1_SQRT_2 * x.abs());
+    let p = -1.359_291_1e-1_f32;
+    let p = p * t + 4.626_895_6e-1;
+    let p = p * t - 3.554_413_6e-1;
+    let p = p * t + 4.125_439_6e-1;
+    let p = p * t + 4.500_932e-2;
+    let p = p * t + 2.019_242_5e-1;
+    let p = p * t + 1.828_371_7e-1;
+    let p = p * t + 1.863_661_1e-1;
+    let below = 0.5 * t * p * bell;
+    (if x < 0.0 { below } else { 1.0 - below }, bell)
 }
 
 /// In place eˣ⁻ᵐ with m the largest entry; returns (m, Σ eˣ⁻ᵐ).
@@ -101,5 +122,31 @@ mod tests {
             let error = (f64::from(tanh(x)) - f64::from(x).tanh()).abs();
             assert!(error < 2e-7, "tanh({x}) is off by {error:e}");
         }
+    }
+
+    #[test]
+    fn the_normal_distribution_is_close_to_f64_everywhere() {
+        for i in -130_000..=130_000 {
+            let x = i as f32 * 1e-4;
+            // a series around 0, a continued fraction outside: neither is the formula under test
+            let z = f64::from(x).abs();
+            let density = (-0.5 * z * z).exp() / std::f64::consts::TAU.sqrt();
+            let below = if z < 3.0 {
+                let (mut term, mut sum) = (z, z);
+                for k in 1..80 {
+                    term *= z * z / f64::from(2 * k + 1);
+                    sum += term;
+                }
+                0.5 - density * sum
+            } else {
+                density / (1..200).rev().fold(z, |tail, k| z + f64::from(k) / tail)
+            };
+            let want = if x < 0.0 { below } else { 1.0 - below };
+            let error = (f64::from(normal(x).0) - want).abs() * if x < 0.0 { z.max(1.0) } else { 1.0 };
+            assert!(error < 3e-7, "normal({x}) is off by {error:e}");
+        }
+        assert_eq!(normal(40.0).0, 1.0);
+        assert_eq!(normal(-40.0).0, 0.0);
+        assert!(normal(f32::NAN).0.is_nan());
     }
 }

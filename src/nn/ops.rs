@@ -1,7 +1,7 @@
 //! Small differentiable operations that candle lacks or would silently cut from the graph.
 
 use super::cpu::{for_rows, slice, stored, with_slice};
-use super::math::{dot, exp_shifted, tanh};
+use super::math::{dot, exp_shifted, normal, tanh};
 use super::rng::Rng;
 use crate::error::Result;
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Shape, Tensor};
@@ -122,6 +122,41 @@ impl CustomOp2 for GatedGelu {
             })
         })???;
         Ok((Some(Tensor::from_vec(da, a.shape(), a.device())?), Some(Tensor::from_vec(db, a.shape(), a.device())?)))
+    }
+}
+
+/// The exact gelu, x Φ(x) (torch's `gelu`, RoBERTa's). candle's `gelu_erf` is as exact, but asks libm number by number.
+pub fn gelu(x: &Tensor) -> Result<Tensor> {
+    Ok(x.contiguous()?.apply_op1(Gelu)?)
+}
+
+struct Gelu;
+
+impl CustomOp1 for Gelu {
+    fn name(&self) -> &'static str {
+        "gelu"
+    }
+
+    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> candle_core::Result<(CpuStorage, Shape)> {
+        let mut y = slice(storage, layout)?.to_vec();
+        for_rows(&mut y, 1, |_, y| y.iter_mut().for_each(|y| *y *= normal(*y).0));
+        Ok(stored(y, layout.shape().clone()))
+    }
+
+    fn bwd(&self, x: &Tensor, _y: &Tensor, g: &Tensor) -> candle_core::Result<Option<Tensor>> {
+        // dx = g (Φ(x) + x φ(x))
+        const DENSITY: f32 = 0.398_942_3; // 1/√(2π)
+        let g = g.contiguous()?;
+        let mut dx = with_slice(x, <[f32]>::to_vec)?;
+        with_slice(&g, |g| {
+            for_rows(&mut dx, 1, |first, dx| {
+                for (dx, g) in dx.iter_mut().zip(&g[first..]) {
+                    let (below, bell) = normal(*dx);
+                    *dx = g * (below + *dx * bell * DENSITY);
+                }
+            });
+        })?;
+        Ok(Some(Tensor::from_vec(dx, x.shape(), x.device())?))
     }
 }
 
