@@ -1,0 +1,206 @@
+//! A run from the command line: its folder, interruption and resumption, evaluation and table.
+#![allow(clippy::unwrap_used, clippy::disallowed_methods)]
+
+mod common;
+
+use common::run::*;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+/// What must be equal between two runs: everything but dates, durations and TensorBoard's files.
+fn numbers(run: &Path) -> BTreeMap<String, Vec<u8>> {
+    let mut files = BTreeMap::new();
+    let mut folders = vec![run.to_path_buf()];
+    while let Some(folder) = folders.pop() {
+        for entry in folder.read_dir().unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.strip_prefix(run).unwrap().to_str().unwrap().to_string();
+            if path.is_dir() {
+                folders.push(path);
+            } else if !name.starts_with("events.") && name != "timings.jsonl" && name != ".lock" {
+                files.insert(name, std::fs::read(&path).unwrap());
+            }
+        }
+    }
+    files
+}
+
+fn assert_same(a: &Path, b: &Path) {
+    let (a, b) = (numbers(a), numbers(b));
+    assert_eq!(a.keys().collect::<Vec<_>>(), b.keys().collect::<Vec<_>>());
+    for (name, bytes) in &a {
+        assert!(bytes == &b[name], "{name} differs");
+    }
+}
+
+#[test]
+fn a_run_leaves_the_folder_that_the_readme_describes() {
+    let dir = tempfile::tempdir().unwrap();
+    let (run, config) = (dir.path().join("run"), file(dir.path(), "quick.json", QUICK));
+    let models = models();
+    ok(&train_args(&models, text(&config), "2", text(&run)));
+    let metrics = std::fs::read_to_string(run.join("metrics.jsonl")).unwrap();
+    let lines: Vec<serde_json::Value> = metrics.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    assert_eq!(lines.len(), 2);
+    for key in ["objective/kl", "ppo/returns/mean", "ppo/policy/advantages_mean", "ppo/mean_scores", "ppo/loss/total"] {
+        assert!(lines[1][key].is_f64(), "{key}");
+    }
+    assert!(lines[0]["objective/kl"].as_f64().unwrap().abs() < 1e-4, "corrected: the KL is 0 at step 1");
+    let samples = std::fs::read_to_string(run.join("samples.jsonl")).unwrap();
+    assert_eq!(samples.lines().count(), 2 * 8);
+    for name in [
+        "config.json", "timings.jsonl", "rollouts/step-00001.jsonl", "rollouts/step-00001.safetensors",
+        "checkpoints/step-00000/adapter_model.safetensors", "checkpoints/step-00002/adapter_config.json",
+        "checkpoints/step-00002/adapter_model.safetensors", "checkpoints/step-00002/value_head.safetensors",
+        "checkpoints/step-00002/trainer_state.json", "checkpoints/step-00002/adam.safetensors",
+    ] {
+        assert!(run.join(name).is_file(), "{name} is missing");
+    }
+    let before = common::models::tensors(&run.join("checkpoints/step-00000/adapter_model.safetensors"));
+    let after = common::models::tensors(&run.join("checkpoints/step-00002/adapter_model.safetensors"));
+    for (name, tensor) in &after {
+        assert_ne!(common::flat(tensor), common::flat(&before[name]), "{name} was not trained");
+    }
+
+    // A rollout is rows that replay reads; the step comes out the same.
+    let rows = run.join("rollouts/step-00001.jsonl");
+    let (adapter, out) = (run.join("checkpoints/step-00000"), dir.path().join("replayed"));
+    let head = adapter.join("value_head.safetensors");
+    let config = file(dir.path(), "seeded.json", &QUICK.replace('}', r#", "seed": 7}"#));
+    ok(&[
+        "replay", "--policy", &models[0], "--adapter", text(&adapter), "--value-head", text(&head), "--rows", text(&rows),
+        "--config", text(&config), "--out", text(&out),
+    ]);
+    let stats: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(out.join("step-00001/stats.json")).unwrap()).unwrap();
+    for key in ["ppo/returns/mean", "ppo/loss/total", "ppo/mean_scores"] {
+        let (a, b) = (stats[key].as_f64().unwrap(), lines[0][key].as_f64().unwrap());
+        assert!((a - b).abs() < 1e-5, "{key}: replayed {a}, in the run {b}");
+    }
+
+    // Nothing is written over.
+    let again = fails(&train_args(&models, text(&file(dir.path(), "q.json", QUICK)), "2", text(&run)));
+    assert!(again.contains("holds a run already") && again.contains("--resume"), "{again}");
+    let done = fails(&["train", "--resume", text(&run)]);
+    assert!(done.contains("2 of 2 steps are done"), "{done}");
+}
+
+#[test]
+fn a_run_extended_equals_one_that_was_long_from_the_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let (short, long, config) = (dir.path().join("a"), dir.path().join("b"), file(dir.path(), "c.json", QUICK));
+    let models = models();
+    ok(&train_args(&models, text(&config), "2", text(&short)));
+    ok(&["train", "--resume", text(&short), "--steps", "4"]);
+    ok(&train_args(&models, text(&config), "4", text(&long)));
+    assert_same(&short, &long);
+}
+
+#[test]
+fn a_run_killed_anywhere_and_resumed_equals_its_twin() {
+    let dir = tempfile::tempdir().unwrap();
+    let (killed, twin, config) = (dir.path().join("killed"), dir.path().join("twin"), file(dir.path(), "c.json", QUICK));
+    let models = models();
+    let start = std::time::Instant::now();
+    ok(&train_args(&models, text(&config), "6", text(&twin)));
+    let whole = start.elapsed();
+    let mut args = train_args(&models, text(&config), "6", text(&killed));
+    let mut kills = 0;
+    for attempt in 1..40u32 {
+        let mut child = program(&args).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        std::thread::sleep(whole * (attempt * 37 % 60 + 20) / 100);
+        child.kill().unwrap(); // SIGKILL; no harm if it has ended
+        let out = child.wait_with_output().unwrap();
+        if killed.join("checkpoints").is_dir() {
+            args = vec!["train", "--resume", text(&killed)];
+        } else {
+            let _ = std::fs::remove_dir_all(&killed); // killed before its first checkpoint: start anew
+        }
+        if out.status.success() {
+            break;
+        }
+        kills += 1;
+        let error = String::from_utf8_lossy(&out.stderr).into_owned();
+        assert!(!error.contains("error:"), "{error}");
+    }
+    assert!(kills > 0, "nothing was interrupted");
+    let last = run(&["train", "--resume", text(&killed)]);
+    assert!(last.status.success() || String::from_utf8_lossy(&last.stderr).contains("6 of 6 steps are done"));
+    assert_same(&killed, &twin);
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_saves_and_says_how_to_go_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let (out, config) = (dir.path().join("run"), file(dir.path(), "c.json", QUICK));
+    let models = models();
+    let child = program(&train_args(&models, text(&config), "5000", text(&out))).stderr(Stdio::piped()).spawn().unwrap();
+    let metrics = out.join("metrics.jsonl");
+    for _ in 0..600 {
+        if metrics.is_file() {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let pid = child.id().to_string();
+    std::process::Command::new("kill").args(["-INT", &pid]).status().unwrap();
+    let ended = child.wait_with_output().unwrap();
+    let said = String::from_utf8(ended.stderr).unwrap();
+    assert_eq!(ended.status.code(), Some(130), "{said}");
+    assert!(said.contains("--resume"), "{said}");
+    let lines = std::fs::read_to_string(&metrics).unwrap().lines().count();
+    let resumed = (lines + 2).to_string();
+    ok(&["train", "--resume", text(&out), "--steps", &resumed]);
+    assert_eq!(std::fs::read_to_string(&metrics).unwrap().lines().count(), lines + 2);
+}
+
+#[test]
+fn both_presets_evaluate_and_compare() {
+    let dir = tempfile::tempdir().unwrap();
+    let models = models();
+    let config = file(dir.path(), "c.json", QUICK);
+    for preset in ["corrected", "published"] {
+        let out = dir.path().join(preset);
+        let mut args = train_args(&models, text(&config), "2", text(&out));
+        args.extend(["--preset", preset]);
+        ok(&args);
+        let metrics = std::fs::read_to_string(out.join("metrics.jsonl")).unwrap();
+        let first: serde_json::Value = serde_json::from_str(metrics.lines().next().unwrap()).unwrap();
+        let kl = first["objective/kl"].as_f64().unwrap().abs();
+        assert_eq!(kl > 1e-3, preset == "published", "{preset}: KL {kl} at step 1");
+        let e = json(&["evaluate", "--run", text(&out), "-n", "6", "--max-new-tokens", "12", "--json"]);
+        assert_eq!(e["n"], if preset == "published" { 7 } else { 6 }, "the published lab takes one sample more");
+        let d = &e["toxicity_difference"];
+        assert!(d["low"].as_f64() <= d["mean"].as_f64() && d["mean"].as_f64() <= d["high"].as_f64());
+        assert!(out.join("evaluation.json").is_file());
+        let again = json(&["evaluate", "--run", text(&out), "-n", "6", "--max-new-tokens", "12", "--json"]);
+        assert_eq!(e, again, "seeded: twice the same");
+        let table = ok(&["compare", "--run", text(&out), "-n", "4", "--max-new-tokens", "12"]);
+        assert!(table.contains("comparison.csv"), "{table}");
+        let csv = std::fs::read_to_string(out.join("comparison.csv")).unwrap();
+        assert!(csv.lines().count() > 4);
+        let html = std::fs::read_to_string(out.join("comparison.html")).unwrap();
+        assert!(html.starts_with("<!") && !html.contains("<script"));
+    }
+}
+
+#[test]
+fn two_processes_do_not_share_a_run() {
+    let dir = tempfile::tempdir().unwrap();
+    let (out, config) = (dir.path().join("run"), file(dir.path(), "c.json", QUICK));
+    let models = models();
+    let mut first = program(&train_args(&models, text(&config), "5000", text(&out))).stderr(Stdio::null()).spawn().unwrap();
+    for _ in 0..600 {
+        if out.join("metrics.jsonl").is_file() {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let refused = fails(&["train", "--resume", text(&out)]);
+    first.kill().unwrap();
+    first.wait().unwrap();
+    assert!(refused.contains("in use by another detox-lab"), "{refused}");
+}

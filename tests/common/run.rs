@@ -1,0 +1,73 @@
+//! Runs the program as a person would, on the tiny stand-in models.
+#![allow(dead_code, clippy::unwrap_used, clippy::disallowed_methods)]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// The program with arguments; no hub, so that a forgotten default cannot reach out.
+pub fn program(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_detox-lab"));
+    command.args(args).env("HF_HUB_OFFLINE", "1");
+    command
+}
+
+/// Runs it to its end.
+pub fn run(args: &[&str]) -> Output {
+    program(args).output().unwrap()
+}
+
+/// Standard output of a run that must succeed.
+pub fn ok(args: &[&str]) -> String {
+    let out = run(args);
+    assert!(out.status.success(), "{args:?} failed:\n{}", String::from_utf8_lossy(&out.stderr));
+    String::from_utf8(out.stdout).unwrap()
+}
+
+/// JSON of a run that must succeed.
+pub fn json(args: &[&str]) -> serde_json::Value {
+    serde_json::from_str(&ok(args)).unwrap()
+}
+
+/// Standard error of a run that must fail, printed once and without a panic.
+pub fn fails(args: &[&str]) -> String {
+    let out = run(args);
+    let error = String::from_utf8(out.stderr).unwrap();
+    assert!(!out.status.success(), "{args:?} should have failed");
+    assert!(!error.contains("panicked"), "{error}");
+    assert_eq!(error.matches("error: ").count(), 1, "{error}");
+    assert!(error.contains("try: "), "an error says what to try: {error}");
+    error
+}
+
+/// A file of the tiny models.
+pub fn tiny(name: &str) -> String {
+    super::fixtures().join("tiny").join(name).to_str().unwrap().to_string()
+}
+
+/// A path as text.
+pub fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+/// A file with this content.
+pub fn file(folder: &Path, name: &str, content: &str) -> PathBuf {
+    let path = folder.join(name);
+    std::fs::write(&path, content).unwrap();
+    path
+}
+
+/// Settings that make a step quick.
+pub const QUICK: &str = r#"{"batch_size": 8, "mini_batch_size": 4, "output_min_length": 6, "output_max_length": 16, "learning_rate": 1e-3}"#;
+
+/// `train` on the tiny models into `out`.
+pub fn train_args<'a>(models: &'a [String; 4], config: &'a str, steps: &'a str, out: &'a str) -> Vec<&'a str> {
+    vec![
+        "train", "--policy", &models[0], "--adapter", &models[1], "--reward", &models[2], "--data", &models[3],
+        "--config", config, "--steps", steps, "--seed", "7", "--out", out,
+    ]
+}
+
+/// Policy, adapter, reward model, data.
+pub fn models() -> [String; 4] {
+    ["policy", "adapter", "reward", "data/train.jsonl"].map(tiny)
+}
