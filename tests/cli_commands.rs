@@ -27,16 +27,18 @@ fn summaries_are_the_same_by_text_by_ids_streamed_and_piped() {
     let one = file(dir.path(), "one.txt", &format!("{dialogue}\n"));
     let (policy, adapter) = (tiny("policy"), tiny("adapter"));
     let base = ["summarize", "--policy", &policy, "--adapter", &adapter, "--seed", "3", "--max-new-tokens", "24"];
-    let with = |more: &[&str]| [&base[..], more].concat();
-    let v = json(&with(&["--text", text(&one), "--json"]));
+    fn both<'a>(base: &[&'a str], more: &[&'a str]) -> Vec<&'a str> {
+        [base, more].concat()
+    }
+    let v = json(&both(&base, &["--text", text(&one), "--json"]));
     let row = &v["rows"][0];
-    assert_eq!(ok(&with(&["--text", text(&one)])).trim_end(), row["text"].as_str().unwrap().trim_end());
+    assert_eq!(ok(&both(&base, &["--text", text(&one)])).trim_end(), row["text"].as_str().unwrap().trim_end());
     let many = file(dir.path(), "many.txt", &format!("{dialogue}\n{dialogue}\nHello there, how are you?\n"));
-    let rows = json(&with(&["--text", text(&many), "--json"]));
+    let rows = json(&both(&base, &["--text", text(&many), "--json"]));
     assert_eq!(rows["rows"][0]["response_ids"], row["response_ids"], "row 1 does not depend on its neighbours");
     assert_eq!(rows["rows"].as_array().unwrap().len(), 3);
 
-    let mut child = program(&with(&["--text", "-"])).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut child = program(&both(&base, &["--text", "-"])).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     child.stdin.take().unwrap().write_all(format!("{dialogue}\n").as_bytes()).unwrap();
     let piped = String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap();
     assert_eq!(piped.trim_end(), row["text"].as_str().unwrap().trim_end());

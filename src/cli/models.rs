@@ -52,15 +52,13 @@ pub fn fresh_adapter(actor: &mut Actor, base: &str, args: &FreshAdapter, seed: u
 
 /// Puts a value head from a file or a folder that TRL saved into the policy.
 pub fn put_value_head(actor: &mut Actor, file: &Path) -> Result<()> {
-    let (folder, name) = if file.is_dir() {
-        let folder = Folder::open(file)?;
-        let name = SavedHead::find(&folder).map(str::to_string);
+    let head = if file.is_dir() {
         let none = || Error::file(file.display(), "no value head here", "give value_head.safetensors or TRL's pytorch_model.bin");
-        (folder, name.ok_or_else(none)?)
+        SavedHead::find(&Folder::open(file)?)?.ok_or_else(none)?
     } else {
-        Folder::of_file(file)?
+        let (folder, name) = Folder::of_file(file)?;
+        SavedHead::read(&folder, &name)?
     };
-    let head = SavedHead::read(&folder, &name)?;
     let width = actor.policy.t5.config.d_model;
     actor.policy.value_head = ValueHead::new(&head.weight, &head.bias, width)
         .map_err(|e| Error::file(file.display(), e, "use the value head that was trained with this base model"))?;
