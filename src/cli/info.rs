@@ -49,8 +49,16 @@ pub fn info(args: &args::Info) -> Result<()> {
     ))?;
     let name = args.adapter.as_deref().unwrap_or("a fresh one");
     let pairs = policy.trainable().len() / 2 - 1;
-    report::line(format!("adapter     {name}: LoRA r {}, alpha {}, over {pairs} layers", adapter.r, adapter.lora_alpha))?;
-    report::line(format!("parameters  {} base + {} adapter + {} value head", report::thousands(policy.t5.parameters()), report::thousands(lora), report::thousands(trainable - lora)))?;
+    report::line(format!(
+        "adapter     {name}: LoRA r {}, alpha {}, over {pairs} layers",
+        adapter.r, adapter.lora_alpha
+    ))?;
+    report::line(format!(
+        "parameters  {} base + {} adapter + {} value head",
+        report::thousands(policy.t5.parameters()),
+        report::thousands(lora),
+        report::thousands(trainable - lora)
+    ))?;
     report::line(format!(
         "trainable   {} of {}, {percent:.2} %",
         report::thousands(trainable),
@@ -67,7 +75,9 @@ pub fn merge(args: &args::Merge) -> Result<()> {
     adapter.merge(&mut tensors)?;
     let tensors: BTreeMap<_, _> = tensors.into_iter().collect();
     let mut files = BTreeMap::from([("model.safetensors".to_string(), to_bytes(&tensors)?)]);
-    for file in ["config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"] {
+    for file in
+        ["config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"]
+    {
         if source.has(file) {
             files.insert(file.into(), source.read(file)?);
         }

@@ -7,11 +7,8 @@ use std::path::Path;
 /// A file's text, or standard input's for `-`.
 pub fn read_text(path: &Path) -> Result<String> {
     let hint = "give a UTF-8 text file, or - for standard input";
-    let text = if path == Path::new("-") {
-        std::io::read_to_string(std::io::stdin())
-    } else {
-        std::fs::read_to_string(path)
-    };
+    let text =
+        if path == Path::new("-") { std::io::read_to_string(std::io::stdin()) } else { std::fs::read_to_string(path) };
     text.map_err(|e| Error::file(path.display(), e, hint))
 }
 
@@ -33,7 +30,8 @@ pub fn json_lines<T: for<'de> Deserialize<'de>>(path: &Path, form: &str) -> Resu
     let text = read_text(path)?;
     let mut rows = Vec::new();
     for (i, line) in text.lines().enumerate().filter(|(_, l)| !l.trim().is_empty()) {
-        let row = serde_json::from_str(line).map_err(|e| Error::file(place(path, i), e, format!("write {form} on each line")))?;
+        let row = serde_json::from_str(line)
+            .map_err(|e| Error::file(place(path, i), e, format!("write {form} on each line")))?;
         rows.push(row);
     }
     if rows.is_empty() {

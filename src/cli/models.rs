@@ -3,6 +3,7 @@
 use super::args::FreshAdapter;
 use super::terminal::Terminal;
 use crate::error::{Error, Result};
+use crate::io::ByteSource;
 use crate::io::adapter::PeftAdapter;
 use crate::io::adapter_config::AdapterConfig;
 use crate::io::disk::Folder;
@@ -10,7 +11,6 @@ use crate::io::hub::{ADAPTER, Hub, Kind, MODEL, Wanted};
 use crate::io::value_head::ValueHead as SavedHead;
 use crate::lab::models::{Actor, Judge};
 use crate::model::policy::{POLICY, ValueHead};
-use crate::io::ByteSource;
 use crate::text::dialogue::{Dialogue, keep_lab_lengths, parse, split};
 use std::path::Path;
 
@@ -53,7 +53,9 @@ pub fn fresh_adapter(actor: &mut Actor, base: &str, args: &FreshAdapter, seed: u
 /// Puts a value head from a file or a folder that TRL saved into the policy.
 pub fn put_value_head(actor: &mut Actor, file: &Path) -> Result<()> {
     let head = if file.is_dir() {
-        let none = || Error::file(file.display(), "no value head here", "give value_head.safetensors or TRL's pytorch_model.bin");
+        let none = || {
+            Error::file(file.display(), "no value head here", "give value_head.safetensors or TRL's pytorch_model.bin")
+        };
         SavedHead::find(&Folder::open(file)?)?.ok_or_else(none)?
     } else {
         let (folder, name) = Folder::of_file(file)?;

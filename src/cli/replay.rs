@@ -22,8 +22,11 @@ pub fn replay(args: &args::Replay) -> Result<()> {
     config.pad_to_batch = true; // arrays as TRL's, padding columns included
     let form = r#"{"query_ids":[…],"response_ids":[…],"score":x}"#;
     let steps = args.rows.iter().map(|f| inputs::json_lines(f, form)).collect::<Result<Vec<Vec<ReplayRow>>>>()?;
-    let orders: Option<Vec<Vec<Vec<usize>>>> =
-        args.orders.as_ref().map(|f| inputs::json(f, "a list per step of a list per epoch of row numbers")).transpose()?;
+    let orders: Option<Vec<Vec<Vec<usize>>>> = args
+        .orders
+        .as_ref()
+        .map(|f| inputs::json(f, "a list per step of a list per epoch of row numbers"))
+        .transpose()?;
     if let Some(orders) = &orders
         && orders.len() < steps.len()
     {
@@ -45,12 +48,8 @@ pub fn replay(args: &args::Replay) -> Result<()> {
     for (i, rows) in steps.into_iter().enumerate() {
         config.batch_size = rows.len();
         config.validate()?;
-        let row = |r: ReplayRow| Row {
-            query_ids: r.query_ids,
-            decoder_ids: r.response_ids,
-            score: r.score,
-            generated: None,
-        };
+        let row =
+            |r: ReplayRow| Row { query_ids: r.query_ids, decoder_ids: r.response_ids, score: r.score, generated: None };
         let rows: Vec<Row> = rows.into_iter().map(row).collect();
         let order = orders.as_ref().map(|o| o[i].as_slice());
         let outcome = block_on(ppo_step(&actor.policy, &mut state, &config, &rows, order, &mut terminal))

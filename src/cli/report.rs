@@ -48,16 +48,21 @@ pub fn evaluation(e: &Evaluation, paired: bool) -> Result<()> {
     line(format!("{} dialogues of the test split, seed {}", e.n, e.options.seed))?;
     if !paired {
         let percent = |x: Option<f64>| x.map_or("undefined".into(), |x| format!("{:.2}%", x * 100.0));
-        line(format!("toxicity [mean, std] before: [{}, {}]", e.before.toxicity.spread.mean, e.before.toxicity.spread.std))?;
-        line(format!("toxicity [mean, std] after:  [{}, {}]", e.after.toxicity.spread.mean, e.after.toxicity.spread.std))?;
+        line(format!(
+            "toxicity [mean, std] before: [{}, {}]",
+            e.before.toxicity.spread.mean, e.before.toxicity.spread.std
+        ))?;
+        line(format!(
+            "toxicity [mean, std] after:  [{}, {}]",
+            e.after.toxicity.spread.mean, e.after.toxicity.spread.std
+        ))?;
         line(format!("mean: {}", percent(e.toxicity_mean_improvement)))?;
         return line(format!("std: {}", percent(e.toxicity_std_improvement)));
     }
     line(format!("{:<22}{:>12}{:>12}   {}", "", "before", "after", "after − before, 95 % interval"))?;
     let row = |name: &str, number: fn(&Side) -> f64, difference: Option<&Difference>| {
-        let what = difference.map_or(String::new(), |d| {
-            format!("{:+.4}  [{:+.4}, {:+.4}]  {}", d.mean, d.low, d.high, d.verdict)
-        });
+        let what = difference
+            .map_or(String::new(), |d| format!("{:+.4}  [{:+.4}, {:+.4}]  {}", d.mean, d.low, d.high, d.verdict));
         line(format!("{name:<22}{:>12.4}{:>12.4}   {what}", number(&e.before), number(&e.after)).trim_end())
     };
     row("toxicity mean", |s| s.toxicity.spread.mean, Some(&e.toxicity_difference))?;

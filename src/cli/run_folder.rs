@@ -23,7 +23,8 @@ impl RunFolder {
     /// One that holds a run, or anything else.
     pub fn create(path: &Path) -> Result<Self> {
         if path.join(CONFIG).exists() {
-            let hint = format!("continue it with: detox-lab train --resume {}; or choose another --out", path.display());
+            let hint =
+                format!("continue it with: detox-lab train --resume {}; or choose another --out", path.display());
             return Err(Error::file(path.display(), "holds a run already", hint));
         }
         if path.read_dir().is_ok_and(|mut entries| entries.next().is_some()) {

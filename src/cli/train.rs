@@ -100,7 +100,8 @@ fn resume(path: &Path, args: &args::Train, terminal: &mut Terminal) -> Result<()
     config.steps = args.steps.unwrap_or(config.steps);
     if config.steps <= newest {
         let what = format!("{} of {} steps are done", newest, config.steps);
-        let hint = format!("go on with --steps {}, or look at it: detox-lab evaluate --run {}", newest + 10, path.display());
+        let hint =
+            format!("go on with --steps {}, or look at it: detox-lab evaluate --run {}", newest + 10, path.display());
         return Err(Error::file(path.display(), what, hint));
     }
     config.ppo.validate()?;
@@ -129,7 +130,10 @@ fn run_to_end<S: Store>(mut trainer: Trainer<'_, S>, path: &Path, terminal: &mut
             Err(Error::Stopped)
         }
         Err(error) => {
-            terminal.line(&format!("the run ended at step {}; its newest checkpoint is the last good state", trainer.step_number() + 1));
+            terminal.line(&format!(
+                "the run ended at step {}; its newest checkpoint is the last good state",
+                trainer.step_number() + 1
+            ));
             Err(error)
         }
     }

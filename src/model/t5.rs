@@ -142,6 +142,15 @@ impl Stack {
     }
 }
 
+/// What queries attend to.
+struct Keys<'a> {
+    /// Keys and values side by side.
+    kv: &'a Tensor,
+    segments: &'a [Segment],
+    /// The stack whose biases and mask apply; none in cross-attention.
+    own: Option<&'a Stack>,
+}
+
 /// Keys and values of tokens decoded so far, and of the encoder's output.
 pub struct Cache {
     /// By decoder block: (slots · capacity, 2·inner).
@@ -225,32 +234,25 @@ impl T5 {
     }
 
     /// softmax(q kᵀ + bias) v, projected: queries from normed x (N, D) → (N, D).
-    fn attend(
-        &self,
-        layer: &Attention,
-        x: &Tensor,
-        kv: &Tensor,
-        biases: Option<&Tensor>,
-        segments: Vec<Segment>,
-        stack: &Stack,
-        pass: Pass<'_>,
-    ) -> Result<Tensor> {
-        let own = biases.is_some();
+    fn attend(&self, layer: &Attention, x: &Tensor, keys: Keys<'_>, pass: Pass<'_>) -> Result<Tensor> {
+        let decoder = keys.own.is_some_and(|stack| stack.decoder);
         let plan = Plan {
-            segments,
+            segments: keys.segments.to_vec(),
             heads: self.config.num_heads,
             scale: 1.0, // T5 has no 1/√d
-            causal: own && stack.decoder,
-            buckets: own.then_some(Buckets {
+            causal: decoder,
+            buckets: keys.own.map(|_| Buckets {
                 count: self.config.relative_attention_num_buckets,
                 max_distance: self.config.relative_attention_max_distance,
-                bidirectional: !stack.decoder,
+                bidirectional: !decoder,
             }),
             drop: pass
                 .dropout
                 .map(|rng| Drop { p: self.config.dropout_rate, seed: rng.borrow_mut().below(0, u64::MAX) }),
         };
-        let out = attention(&layer.q.forward(x, pass)?, kv, biases, plan)?; // (N, inner)
+        let biases = keys.own.map(|stack| &stack.biases);
+        let q = layer.q.forward(x, pass)?; // (N, inner)
+        let out = attention(&q, keys.kv, biases, plan)?; // (N, inner)
         self.dropped(layer.o.forward(&out, pass)?, pass)
     }
 
@@ -276,10 +278,7 @@ impl T5 {
             x = (x + self.attend(
                 &block.own,
                 &y,
-                &kv,
-                Some(&self.encoder.biases),
-                segments.clone(),
-                &self.encoder,
+                Keys { kv: &kv, segments: &segments, own: Some(&self.encoder) },
                 pass,
             )?)?;
             x = (&x + self.feed_forward(&block.feed_forward, &x, pass)?)?;
@@ -302,19 +301,11 @@ impl T5 {
         for block in &self.decoder.blocks {
             let y = self.normed(&x, &block.own.norm)?;
             let kv = block.own.keys_values(&y, pass)?;
-            x = (x + self.attend(
-                &block.own,
-                &y,
-                &kv,
-                Some(&self.decoder.biases),
-                own.clone(),
-                &self.decoder,
-                pass,
-            )?)?;
+            x = (x + self.attend(&block.own, &y, Keys { kv: &kv, segments: &own, own: Some(&self.decoder) }, pass)?)?;
             if let Some(layer) = &block.cross {
                 let kv = layer.keys_values(&encoded.hidden, pass)?;
                 let y = self.normed(&x, &layer.norm)?;
-                x = (x + self.attend(layer, &y, &kv, None, cross.clone(), &self.decoder, pass)?)?;
+                x = (x + self.attend(layer, &y, Keys { kv: &kv, segments: &cross, own: None }, pass)?)?;
             }
             x = (&x + self.feed_forward(&block.feed_forward, &x, pass)?)?;
         }
@@ -367,15 +358,12 @@ impl T5 {
             x = (x + self.attend(
                 &block.own,
                 &y,
-                &cache.own[i],
-                Some(&self.decoder.biases),
-                own.clone(),
-                &self.decoder,
+                Keys { kv: &cache.own[i], segments: &own, own: Some(&self.decoder) },
                 pass,
             )?)?;
             if let Some(layer) = &block.cross {
                 let y = self.normed(&x, &layer.norm)?;
-                x = (x + self.attend(layer, &y, &cache.cross[i], None, cross.clone(), &self.decoder, pass)?)?;
+                x = (x + self.attend(layer, &y, Keys { kv: &cache.cross[i], segments: &cross, own: None }, pass)?)?;
             }
             x = (&x + self.feed_forward(&block.feed_forward, &x, pass)?)?;
         }

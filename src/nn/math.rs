@@ -17,7 +17,7 @@ pub fn exp(x: f32) -> f32 {
     let p = p * r + 8.333_452e-3;
     let p = p * r + 4.166_579_5e-2;
     let p = p * r + 1.666_666_5e-1;
-    let p = p * r + 5.000_000_1e-1;
+    let p = p * r + 0.500_000_1;
     let y = p * (r * r) + r + 1.0;
     // 2ⁿ in two factors: n may be 128, whose single factor would overflow. n is read from the low bits of the rounded
     // sum: a float-to-integer cast saturates, which x86 does number by number (four times slower).

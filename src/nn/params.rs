@@ -6,13 +6,16 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 
+/// Variables by checkpoint name, shared by all paths into one checkpoint.
+type Vars = Rc<RefCell<Vec<(String, Var)>>>;
+
 /// A checkpoint's tensors with a path prefix; tensors are handed out as frozen f32 or as trainable variables.
 #[derive(Clone)]
 pub struct Params {
     tensors: Rc<HashMap<String, Tensor>>,
     prefix: String,
     /// `Some` when the tensors are to be trained: every variable made, by full name.
-    vars: Option<Rc<RefCell<Vec<(String, Var)>>>>,
+    vars: Option<Vars>,
 }
 
 impl Params {
