@@ -1,1 +1,54 @@
-//! The native door: arguments, progress, reports.
+//! The native door: arguments in, files and a report out. Work is the lab's; here are the terminal, the disk and the hub.
+
+pub mod args;
+mod evaluate;
+mod info;
+mod inputs;
+mod models;
+mod replay;
+mod report;
+mod terminal;
+mod text;
+mod train;
+
+use crate::error::Error;
+use clap::Parser;
+use std::process::ExitCode;
+
+/// Exit code of a command that was asked to stop, as shells have it for SIGINT.
+const STOPPED: u8 = 130;
+
+/// Runs the command line; an error is printed here, once.
+pub fn main() -> ExitCode {
+    let args = args::Cli::parse();
+    let threads = args.threads.or_else(|| std::thread::available_parallelism().ok().map(usize::from)).unwrap_or(1);
+    use_threads(threads.max(1));
+    let log = tracing_subscriber::EnvFilter::from_default_env();
+    let _ = tracing_subscriber::fmt().with_env_filter(log).with_writer(std::io::stderr).try_init();
+    let done = match args.command {
+        args::Command::Info(a) => info::info(&a),
+        args::Command::Merge(a) => info::merge(&a),
+        args::Command::Summarize(a) => text::summarize(&a),
+        args::Command::Score(a) => text::score(&a),
+        args::Command::Logprobs(a) => text::logprobs(&a),
+        args::Command::Train(a) => train::train(&a),
+        args::Command::Evaluate(a) => evaluate::evaluate(&a),
+        args::Command::Compare(a) => evaluate::compare(&a),
+        args::Command::Replay(a) => replay::replay(&a),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Error::Stopped) => ExitCode::from(STOPPED),
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Our own operations and candle's use the same number of threads.
+fn use_threads(n: usize) {
+    crate::nn::cpu::set_threads(n);
+    // candle asks the machine again at every product unless rayon's pool says how many threads there are.
+    let _ = rayon::ThreadPoolBuilder::new().num_threads(n).build_global();
+}

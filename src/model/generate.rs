@@ -1,1 +1,285 @@
-//! (being written)
+//! Generation: batched decoding with caches, greedy or sampled, each row ending at its own end-of-sequence token. A row's
+//! tokens depend on its prompt and its own random stream, not on the rows beside it. Knows ids only.
+
+use super::policy::{AdapterName, Policy};
+use super::t5::{Cache, Packed, Pass};
+use crate::error::{Error, Result};
+use crate::nn::linear::Linear;
+use crate::nn::logprobs::LogSoftmax;
+use crate::nn::lora::LoraSet;
+use crate::nn::math::exp_shifted;
+use crate::nn::rng::Rng;
+use crate::pace::{NonStop, Pace};
+use candle_core::Tensor;
+use serde::{Deserialize, Serialize};
+
+/// How the next token is chosen; filters in transformers' order: minimum length, temperature, top-k, top-p.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Sampling {
+    /// Take the most likely token.
+    pub greedy: bool,
+    /// Logits are divided by this; > 0.
+    pub temperature: f32,
+    /// Keep the k most likely tokens; 0: all.
+    pub top_k: usize,
+    /// Keep the most likely tokens that together reach this probability; 1: all.
+    pub top_p: f32,
+    /// No end of sequence while the decoder holds fewer tokens than this, its start token included; 0: none.
+    pub min_length: usize,
+}
+
+impl Default for Sampling {
+    fn default() -> Self {
+        Self { greedy: false, temperature: 1.0, top_k: 0, top_p: 1.0, min_length: 0 }
+    }
+}
+
+impl Sampling {
+    /// Always the most likely token.
+    pub fn greedy() -> Self {
+        Self { greedy: true, ..Self::default() }
+    }
+
+    /// # Errors
+    /// A temperature that is not above 0, a top-p outside (0, 1].
+    pub fn check(&self) -> Result<()> {
+        if !(self.temperature > 0.0 && self.temperature.is_finite()) {
+            let what = format!("temperature is {}", self.temperature);
+            return Err(Error::input(what, "give a number above 0, or decode greedily"));
+        }
+        if !(self.top_p > 0.0 && self.top_p <= 1.0) {
+            return Err(Error::input(format!("top-p is {}", self.top_p), "give a number above 0 and at most 1"));
+        }
+        Ok(())
+    }
+
+    /// Next-token probabilities after the filters, as transformers' logits processors leave them. `length` is the number
+    /// of decoder tokens so far, start token included.
+    pub fn probabilities(&self, logits: &[f32], length: usize, eos: u32) -> Vec<f32> {
+        let mut p = logits.to_vec();
+        self.filter(&mut p, length, eos);
+        let (_, sum) = exp_shifted(&mut p);
+        p.iter_mut().for_each(|x| *x /= sum);
+        p
+    }
+
+    fn filter(&self, z: &mut [f32], length: usize, eos: u32) {
+        if length < self.min_length
+            && let Some(z) = z.get_mut(eos as usize)
+        {
+            *z = f32::NEG_INFINITY;
+        }
+        if self.temperature != 1.0 {
+            z.iter_mut().for_each(|z| *z /= self.temperature);
+        }
+        if self.top_k > 0 && self.top_k < z.len() {
+            let mut sorted = z.to_vec();
+            let (_, kth, _) = sorted.select_nth_unstable_by(self.top_k - 1, |a, b| b.total_cmp(a));
+            let bar = *kth; // tokens tied with the k-th stay
+            z.iter_mut().filter(|z| **z < bar).for_each(|z| *z = f32::NEG_INFINITY);
+        }
+        if self.top_p < 1.0 {
+            let mut order: Vec<usize> = (0..z.len()).collect();
+            order.sort_by(|a, b| z[*a].total_cmp(&z[*b]));
+            let mut p = z.to_vec();
+            let (_, sum) = exp_shifted(&mut p);
+            let mut tail = 0f32;
+            for &i in &order[..order.len() - 1] {
+                tail += p[i] / sum;
+                if tail <= 1.0 - self.top_p {
+                    z[i] = f32::NEG_INFINITY;
+                }
+            }
+        }
+    }
+
+    /// The next token.
+    fn choose(&self, logits: &[f32], length: usize, eos: u32, rng: &mut Rng) -> u32 {
+        let mut z = logits.to_vec();
+        if self.greedy {
+            let greedy = Sampling { min_length: self.min_length, ..Sampling::default() };
+            greedy.filter(&mut z, length, eos);
+            let best = |best: usize, i: usize| if z[i] > z[best] { i } else { best };
+            return (1..z.len()).fold(0, best) as u32;
+        }
+        self.filter(&mut z, length, eos);
+        let (_, sum) = exp_shifted(&mut z);
+        let mut left = rng.uniform() * sum;
+        for (i, p) in z.iter().enumerate() {
+            left -= p;
+            if left < 0.0 {
+                return i as u32;
+            }
+        }
+        // rounding ate the last bit: the last token that has any probability
+        z.iter().rposition(|p| *p > 0.0).unwrap_or(0) as u32
+    }
+}
+
+/// One row to generate for.
+pub struct Prompt<'a> {
+    /// Query ids.
+    pub ids: &'a [u32],
+    /// At most so many tokens after the start token; at least 1.
+    pub max_new_tokens: usize,
+    /// The row's own stream; unused when greedy.
+    pub rng: Rng,
+}
+
+/// What was generated for one row.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Generated {
+    /// Decoder ids: the start token, then the chosen ones, with the end-of-sequence token where it was reached.
+    pub ids: Vec<u32>,
+    /// Log-prob of each chosen token under the unfiltered distribution; ids.len() − 1 of them.
+    pub logprobs: Vec<f32>,
+    /// The value head's estimate at each choice.
+    pub values: Vec<f32>,
+    /// Entropy of each unfiltered distribution, in nats.
+    pub entropy: Vec<f32>,
+    /// The row reached its end-of-sequence token.
+    pub ended: bool,
+}
+
+/// One chosen token, as it happens.
+pub struct Choice<'a> {
+    pub row: usize,
+    pub id: u32,
+    /// The logits it was chosen from (V), before any filter.
+    pub logits: &'a [f32],
+}
+
+/// Prompt tokens encoded between two pause points.
+const ENCODE_TOKENS: usize = 1024;
+
+/// Who listens to a generation; it is also asked at every pause point whether to go on.
+pub trait Listener: Pace {
+    /// A token was chosen.
+    fn token(&mut self, choice: Choice<'_>);
+}
+
+impl Listener for NonStop {
+    fn token(&mut self, _: Choice<'_>) {}
+}
+
+/// Generates for all prompts at once; results in the prompts' order.
+///
+/// # Errors
+/// An empty prompt, a bad [`Sampling`], NaN logits (the row is named); `Stopped` when the listener says so.
+pub async fn generate(
+    policy: &Policy,
+    adapter: AdapterName<'_>,
+    prompts: Vec<Prompt<'_>>,
+    sampling: &Sampling,
+    listener: &mut impl Listener,
+) -> Result<Vec<Generated>> {
+    sampling.check()?;
+    if prompts.is_empty() {
+        return Ok(Vec::new());
+    }
+    let lora = policy.detached(adapter)?;
+    let pass = Pass { lora: lora.as_ref(), dropout: None };
+    let encoded = encode(policy, &prompts, pass, listener).await?;
+    let mut decoding = Decoding::new(policy, lora.as_ref(), &encoded, prompts)?;
+    while !decoding.active.is_empty() {
+        listener.pause().await?;
+        decoding.step(sampling, listener)?;
+    }
+    Ok(decoding.rows.into_iter().map(|r| r.out).collect())
+}
+
+/// Encodes the prompts a few at a time.
+async fn encode(policy: &Policy, prompts: &[Prompt<'_>], pass: Pass<'_>, pace: &mut impl Pace) -> Result<Packed> {
+    let (mut parts, mut spans, mut at) = (Vec::new(), Vec::new(), 0);
+    let mut rest = prompts;
+    while !rest.is_empty() {
+        pace.pause().await?;
+        let mut n = 1;
+        while n < rest.len() && rest[..n + 1].iter().map(|p| p.ids.len()).sum::<usize>() <= ENCODE_TOKENS {
+            n += 1;
+        }
+        let ids: Vec<&[u32]> = rest[..n].iter().map(|p| p.ids).collect();
+        let part = policy.t5.encode(&ids, pass)?;
+        spans.extend(part.spans.iter().map(|(start, len)| (at + start, *len)));
+        at += part.hidden.dims()[0];
+        parts.push(part.hidden);
+        rest = &rest[n..];
+    }
+    Ok(Packed { hidden: Tensor::cat(&parts, 0)?, spans })
+}
+
+struct RowState {
+    out: Generated,
+    rng: Rng,
+    max_new_tokens: usize,
+}
+
+/// A batch in the middle of decoding.
+struct Decoding<'a> {
+    policy: &'a Policy,
+    lora: Option<&'a LoraSet>,
+    head: Linear,
+    cache: Cache,
+    rows: Vec<RowState>,
+    /// Rows that have not ended.
+    active: Vec<usize>,
+}
+
+impl<'a> Decoding<'a> {
+    fn new(policy: &'a Policy, lora: Option<&'a LoraSet>, encoded: &Packed, prompts: Vec<Prompt<'_>>) -> Result<Self> {
+        let capacity = prompts.iter().map(|p| p.max_new_tokens).max().unwrap_or(0);
+        if let Some(i) = prompts.iter().position(|p| p.max_new_tokens == 0) {
+            return Err(Error::input(format!("row {} may generate 0 tokens", i + 1), "allow at least 1 new token"));
+        }
+        let start = policy.t5.config.decoder_start_token_id;
+        let empty = || Generated {
+            ids: vec![start],
+            logprobs: Vec::new(),
+            values: Vec::new(),
+            entropy: Vec::new(),
+            ended: false,
+        };
+        let row = |p: Prompt<'_>| RowState { out: empty(), rng: p.rng, max_new_tokens: p.max_new_tokens };
+        Ok(Self {
+            policy,
+            lora,
+            head: Linear::from_weight(policy.t5.head().clone()),
+            cache: policy.t5.cache(encoded, capacity, Pass { lora, dropout: None })?,
+            active: (0..prompts.len()).collect(),
+            rows: prompts.into_iter().map(row).collect(),
+        })
+    }
+
+    /// One token for every active row.
+    fn step(&mut self, sampling: &Sampling, listener: &mut impl Listener) -> Result<()> {
+        let pass = Pass { lora: self.lora, dropout: None };
+        let t5 = &self.policy.t5;
+        let eos = t5.config.eos_token_id;
+        let last = |row: &usize| self.rows[*row].out.ids.last().copied().unwrap_or(t5.config.decoder_start_token_id);
+        let ids: Vec<u32> = self.active.iter().map(last).collect();
+        let hidden = t5.decode_next(&ids, &self.active, &mut self.cache, pass)?; // (active, D)
+        let values = self.policy.values(&hidden)?;
+        let logits = self.head.forward(&t5.head_input(&hidden)?)?.to_vec2::<f32>()?; // (active, V)
+        for ((row, logits), value) in self.active.iter().zip(&logits).zip(values) {
+            let state = &mut self.rows[*row];
+            let stats = LogSoftmax::of(&mut logits.clone(), logits);
+            if !stats.log_sum.is_finite() {
+                return Err(Error::not_finite(
+                    format!("a logit of row {}, token {}", row + 1, state.out.ids.len()),
+                    "check the model's weights for NaN; a smaller learning rate if they were trained here",
+                ));
+            }
+            let id = sampling.choose(logits, state.out.ids.len(), eos, &mut state.rng);
+            listener.token(Choice { row: *row, id, logits });
+            state.out.ids.push(id);
+            state.out.logprobs.push(logits[id as usize] - stats.log_sum);
+            state.out.entropy.push(stats.entropy());
+            state.out.values.push(value);
+            state.out.ended = id == eos;
+        }
+        let rows = &self.rows;
+        self.active.retain(|row| !rows[*row].out.ended && rows[*row].out.ids.len() <= rows[*row].max_new_tokens);
+        Ok(())
+    }
+}

@@ -1,1 +1,420 @@
-//! (being written)
+//! T5 / FLAN-T5 for training: every position's hidden state, any number of sequences packed without padding, low-rank
+//! adapters by name, and decoding with caches through the same layers. As transformers' `T5ForConditionalGeneration`
+//! computes it (trl-ppo.md 1.1). Token choice is `generate`'s, heads and adapters by name are `policy`'s.
+
+use super::config::{FeedForward, T5Config};
+use crate::error::{Error, Result};
+use crate::nn::attention::{Buckets, Drop, Plan, Segment, attention};
+use crate::nn::cpu::slice;
+use crate::nn::linear::Linear;
+use crate::nn::lora::LoraSet;
+use crate::nn::norm::rms_norm;
+use crate::nn::ops;
+use crate::nn::params::Params;
+use crate::nn::rng::Rng;
+use candle_core::{CpuStorage, InplaceOp2, Layout, Tensor};
+use std::cell::RefCell;
+
+/// What a pass runs with besides the weights.
+#[derive(Default, Clone, Copy)]
+pub struct Pass<'a> {
+    /// The adapter over the base weights; none: the base alone.
+    pub lora: Option<&'a LoraSet>,
+    /// Random numbers for dropout; none: dropout is off.
+    pub dropout: Option<&'a RefCell<Rng>>,
+}
+
+/// Sequences packed one after another.
+#[derive(Debug, Clone)]
+pub struct Packed {
+    /// Hidden states (N, D).
+    pub hidden: Tensor,
+    /// First row and number of rows of each sequence.
+    pub spans: Vec<(usize, usize)>,
+}
+
+/// A linear layer with its number among the model's adaptable layers.
+struct Proj {
+    linear: Linear,
+    layer: usize,
+}
+
+impl Proj {
+    /// (N, in) → (N, out)
+    fn forward(&self, x: &Tensor, pass: Pass<'_>) -> Result<Tensor> {
+        let y = self.linear.forward(x)?;
+        let Some((lora, set)) = pass.lora.and_then(|set| set.of(self.layer).map(|lora| (lora, set))) else {
+            return Ok(y);
+        };
+        Ok((y + lora.forward(x, pass.dropout.map(|rng| (set.dropout, rng)))?)?)
+    }
+}
+
+/// Names and numbers the linear layers as they are loaded.
+struct Loader {
+    modules: Vec<(String, usize, usize)>,
+}
+
+impl Loader {
+    fn proj(&mut self, p: Params, in_dim: usize, out_dim: usize) -> Result<Proj> {
+        let linear = Linear::load(&p, in_dim, out_dim, false)?;
+        self.modules.push((p.path().to_string(), in_dim, out_dim));
+        Ok(Proj { linear, layer: self.modules.len() - 1 })
+    }
+}
+
+struct Attention {
+    norm: Tensor,
+    q: Proj,
+    k: Proj,
+    v: Proj,
+    o: Proj,
+}
+
+impl Attention {
+    fn load(p: &Params, name: &str, c: &T5Config, l: &mut Loader) -> Result<Self> {
+        let (d, inner, at) = (c.d_model, c.inner(), p.at(name));
+        Ok(Self {
+            norm: p.at("layer_norm").get("weight", &[d])?,
+            q: l.proj(at.at("q"), d, inner)?,
+            k: l.proj(at.at("k"), d, inner)?,
+            v: l.proj(at.at("v"), d, inner)?,
+            o: l.proj(at.at("o"), inner, d)?,
+        })
+    }
+
+    /// Keys and values side by side: (N, D) → (N, 2·inner).
+    fn keys_values(&self, x: &Tensor, pass: Pass<'_>) -> Result<Tensor> {
+        Ok(Tensor::cat(&[self.k.forward(x, pass)?, self.v.forward(x, pass)?], 1)?)
+    }
+}
+
+struct FeedForwardLayer {
+    norm: Tensor,
+    wi: Vec<Proj>,
+    wo: Proj,
+}
+
+impl FeedForwardLayer {
+    fn load(p: &Params, c: &T5Config, l: &mut Loader) -> Result<Self> {
+        let at = p.at("DenseReluDense");
+        let names: &[&str] = if c.feed_forward()? == FeedForward::GatedGelu { &["wi_0", "wi_1"] } else { &["wi"] };
+        Ok(Self {
+            norm: p.at("layer_norm").get("weight", &[c.d_model])?,
+            wi: names.iter().map(|n| l.proj(at.at(n), c.d_model, c.d_ff)).collect::<Result<_>>()?,
+            wo: l.proj(at.at("wo"), c.d_ff, c.d_model)?,
+        })
+    }
+}
+
+struct Block {
+    own: Attention,
+    cross: Option<Attention>,
+    feed_forward: FeedForwardLayer,
+}
+
+struct Stack {
+    blocks: Vec<Block>,
+    /// Relative position biases (buckets, heads), block 0's, used by all.
+    biases: Tensor,
+    norm: Tensor,
+    decoder: bool,
+}
+
+impl Stack {
+    fn load(p: &Params, c: &T5Config, decoder: bool, l: &mut Loader) -> Result<Self> {
+        let layers = if decoder { c.decoder_layers() } else { c.num_layers };
+        let mut blocks = Vec::with_capacity(layers);
+        for i in 0..layers {
+            let at = p.at("block").at(i).at("layer");
+            let own = Attention::load(&at.at(0), "SelfAttention", c, l)?;
+            let cross = if decoder { Some(Attention::load(&at.at(1), "EncDecAttention", c, l)?) } else { None };
+            let feed_forward = FeedForwardLayer::load(&at.at(if decoder { 2 } else { 1 }), c, l)?;
+            blocks.push(Block { own, cross, feed_forward });
+        }
+        let table = p.at("block").at(0).at("layer").at(0).at("SelfAttention").at("relative_attention_bias");
+        Ok(Self {
+            blocks,
+            biases: table.get("weight", &[c.relative_attention_num_buckets, c.num_heads])?,
+            norm: p.at("final_layer_norm").get("weight", &[c.d_model])?,
+            decoder,
+        })
+    }
+}
+
+/// Keys and values of tokens decoded so far, and of the encoder's output.
+pub struct Cache {
+    /// By decoder block: (slots · capacity, 2·inner).
+    own: Vec<Tensor>,
+    /// By decoder block: (N encoder tokens, 2·inner), computed once.
+    cross: Vec<Tensor>,
+    spans: Vec<(usize, usize)>,
+    capacity: usize,
+    /// Tokens fed so far.
+    len: usize,
+}
+
+/// T5's weights.
+pub struct T5 {
+    pub config: T5Config,
+    shared: Tensor,
+    encoder: Stack,
+    decoder: Stack,
+    /// (V, D): `lm_head`, or the shared table.
+    head: Tensor,
+    modules: Vec<(String, usize, usize)>,
+}
+
+impl T5 {
+    /// Takes the weights under `p` by their checkpoint names.
+    pub fn load(config: T5Config, p: &Params) -> Result<Self> {
+        let mut l = Loader { modules: Vec::new() };
+        let size = [config.vocab_size, config.d_model];
+        let table = ["shared", "encoder.embed_tokens", "decoder.embed_tokens"].map(|n| p.at(n));
+        let shared = table.iter().find(|t| t.has("weight")).unwrap_or(&table[0]).get("weight", &size)?;
+        let encoder = Stack::load(&p.at("encoder"), &config, false, &mut l)?;
+        let decoder = Stack::load(&p.at("decoder"), &config, true, &mut l)?;
+        let head = if config.tie_word_embeddings { shared.clone() } else { p.at("lm_head").get("weight", &size)? };
+        Ok(Self { config, shared, encoder, decoder, head, modules: l.modules })
+    }
+
+    /// The layers that an adapter can stand over: (name, in, out).
+    pub fn modules(&self) -> &[(String, usize, usize)] {
+        &self.modules
+    }
+
+    /// The output matrix (V, D).
+    pub fn head(&self) -> &Tensor {
+        &self.head
+    }
+
+    /// Numbers in the base weights; a shared table counts once.
+    pub fn parameters(&self) -> usize {
+        let attention = |a: &Attention| a.norm.elem_count();
+        let stack = |s: &Stack| {
+            let norms = |b: &Block| {
+                attention(&b.own) + b.cross.as_ref().map_or(0, attention) + b.feed_forward.norm.elem_count()
+            };
+            s.biases.elem_count() + s.norm.elem_count() + s.blocks.iter().map(norms).sum::<usize>()
+        };
+        let linear: usize = self.modules.iter().map(|(_, i, o)| i * o).sum();
+        let head = if self.config.tie_word_embeddings { 0 } else { self.head.elem_count() };
+        self.shared.elem_count() + head + linear + stack(&self.encoder) + stack(&self.decoder)
+    }
+
+    fn embed(&self, ids: &[u32], pass: Pass<'_>) -> Result<Tensor> {
+        if let Some(id) = ids.iter().find(|id| **id as usize >= self.config.vocab_size) {
+            return Err(Error::input(
+                format!("token id {id} is outside the model's vocabulary of {}", self.config.vocab_size),
+                "use the tokenizer that belongs to this model",
+            ));
+        }
+        let ids = Tensor::new(ids, self.shared.device())?;
+        self.dropped(self.shared.index_select(&ids, 0)?, pass) // (N, D)
+    }
+
+    fn dropped(&self, x: Tensor, pass: Pass<'_>) -> Result<Tensor> {
+        match pass.dropout {
+            Some(rng) => ops::dropout(&x, self.config.dropout_rate, &mut rng.borrow_mut()),
+            None => Ok(x),
+        }
+    }
+
+    fn normed(&self, x: &Tensor, weight: &Tensor) -> Result<Tensor> {
+        rms_norm(x, weight, self.config.layer_norm_epsilon)
+    }
+
+    /// softmax(q kᵀ + bias) v, projected: queries from normed x (N, D) → (N, D).
+    fn attend(
+        &self,
+        layer: &Attention,
+        x: &Tensor,
+        kv: &Tensor,
+        biases: Option<&Tensor>,
+        segments: Vec<Segment>,
+        stack: &Stack,
+        pass: Pass<'_>,
+    ) -> Result<Tensor> {
+        let own = biases.is_some();
+        let plan = Plan {
+            segments,
+            heads: self.config.num_heads,
+            scale: 1.0, // T5 has no 1/√d
+            causal: own && stack.decoder,
+            buckets: own.then_some(Buckets {
+                count: self.config.relative_attention_num_buckets,
+                max_distance: self.config.relative_attention_max_distance,
+                bidirectional: !stack.decoder,
+            }),
+            drop: pass
+                .dropout
+                .map(|rng| Drop { p: self.config.dropout_rate, seed: rng.borrow_mut().below(0, u64::MAX) }),
+        };
+        let out = attention(&layer.q.forward(x, pass)?, kv, biases, plan)?; // (N, inner)
+        self.dropped(layer.o.forward(&out, pass)?, pass)
+    }
+
+    fn feed_forward(&self, layer: &FeedForwardLayer, x: &Tensor, pass: Pass<'_>) -> Result<Tensor> {
+        let x = self.normed(x, &layer.norm)?;
+        let inner = match layer.wi.as_slice() {
+            [wi] => wi.forward(&x, pass)?.relu()?,
+            [gate, up, ..] => ops::gated_gelu(&gate.forward(&x, pass)?, &up.forward(&x, pass)?)?, // (N, d_ff)
+            [] => return Err(Error::input("a feed-forward layer has no weights", "report this")),
+        };
+        self.dropped(layer.wo.forward(&self.dropped(inner, pass)?, pass)?, pass)
+    }
+
+    /// Encodes sequences of any lengths: packed hidden states (N, D) after the final norm.
+    pub fn encode(&self, rows: &[&[u32]], pass: Pass<'_>) -> Result<Packed> {
+        let (ids, spans) = pack(rows)?;
+        let segment = |&(at, len): &(usize, usize)| Segment { query: at, queries: len, key: at, keys: len, offset: 0 };
+        let segments: Vec<Segment> = spans.iter().map(segment).collect();
+        let mut x = self.embed(&ids, pass)?;
+        for block in &self.encoder.blocks {
+            let y = self.normed(&x, &block.own.norm)?;
+            let kv = block.own.keys_values(&y, pass)?;
+            x = (x + self.attend(
+                &block.own,
+                &y,
+                &kv,
+                Some(&self.encoder.biases),
+                segments.clone(),
+                &self.encoder,
+                pass,
+            )?)?;
+            x = (&x + self.feed_forward(&block.feed_forward, &x, pass)?)?;
+        }
+        let hidden = self.dropped(self.normed(&x, &self.encoder.norm)?, pass)?;
+        Ok(Packed { hidden, spans })
+    }
+
+    /// Teacher-forced decoding: hidden states (N, D) of all decoder positions after the final norm, rows packed.
+    /// Only the first `valid[i]` tokens of row i may be attended to; the rest is padding whose states mean nothing.
+    pub fn decode(&self, rows: &[&[u32]], valid: &[usize], encoded: &Packed, pass: Pass<'_>) -> Result<Packed> {
+        let (ids, spans) = pack(rows)?;
+        let own: Vec<Segment> = (spans.iter().zip(valid))
+            .map(|(&(at, len), &keys)| Segment { query: at, queries: len, key: at, keys: keys.min(len), offset: 0 })
+            .collect();
+        let cross: Vec<Segment> = (spans.iter().zip(&encoded.spans))
+            .map(|(&(query, queries), &(key, keys))| Segment { query, queries, key, keys, offset: 0 })
+            .collect();
+        let mut x = self.embed(&ids, pass)?;
+        for block in &self.decoder.blocks {
+            let y = self.normed(&x, &block.own.norm)?;
+            let kv = block.own.keys_values(&y, pass)?;
+            x = (x + self.attend(
+                &block.own,
+                &y,
+                &kv,
+                Some(&self.decoder.biases),
+                own.clone(),
+                &self.decoder,
+                pass,
+            )?)?;
+            if let Some(layer) = &block.cross {
+                let kv = layer.keys_values(&encoded.hidden, pass)?;
+                let y = self.normed(&x, &layer.norm)?;
+                x = (x + self.attend(layer, &y, &kv, None, cross.clone(), &self.decoder, pass)?)?;
+            }
+            x = (&x + self.feed_forward(&block.feed_forward, &x, pass)?)?;
+        }
+        Ok(Packed { hidden: self.dropped(self.normed(&x, &self.decoder.norm)?, pass)?, spans })
+    }
+
+    /// What the output matrix reads: hidden states as they are, or scaled by d_model^-½ where the head is tied to the
+    /// embeddings (transformers `T5ForConditionalGeneration.forward`).
+    pub fn head_input(&self, hidden: &Tensor) -> Result<Tensor> {
+        let scale = (self.config.d_model as f64).powf(-0.5);
+        Ok(if self.config.tie_word_embeddings { (hidden * scale)? } else { hidden.clone() })
+    }
+
+    /// An empty cache for decoding one token a row at a time, up to `capacity` tokens a row.
+    pub fn cache(&self, encoded: &Packed, capacity: usize, pass: Pass<'_>) -> Result<Cache> {
+        let (slots, width) = (encoded.spans.len(), 2 * self.config.inner());
+        let (mut own, mut cross) = (Vec::new(), Vec::new());
+        for block in &self.decoder.blocks {
+            own.push(Tensor::zeros((slots * capacity, width), candle_core::DType::F32, encoded.hidden.device())?);
+            if let Some(layer) = &block.cross {
+                cross.push(layer.keys_values(&encoded.hidden, pass)?.detach());
+            }
+        }
+        Ok(Cache { own, cross, spans: encoded.spans.clone(), capacity, len: 0 })
+    }
+
+    /// Feeds one token to each of the rows `slots` (row numbers of the encoded batch): hidden states (slots, D).
+    pub fn decode_next(&self, ids: &[u32], slots: &[usize], cache: &mut Cache, pass: Pass<'_>) -> Result<Tensor> {
+        if cache.len == cache.capacity {
+            return Err(Error::input("the decoding cache is full", "ask for a larger capacity"));
+        }
+        let at = |(query, &slot): (usize, &usize)| Segment {
+            query,
+            queries: 1,
+            key: slot * cache.capacity,
+            keys: cache.len + 1,
+            offset: cache.len,
+        };
+        let own: Vec<Segment> = slots.iter().enumerate().map(at).collect();
+        let over = |(query, &slot): (usize, &usize)| {
+            let (key, keys) = cache.spans[slot];
+            Segment { query, queries: 1, key, keys, offset: 0 }
+        };
+        let cross: Vec<Segment> = slots.iter().enumerate().map(over).collect();
+        let write = WriteRows { rows: own.iter().map(|s| s.key + cache.len).collect() };
+        let mut x = self.embed(ids, pass)?; // (slots, D)
+        for (i, block) in self.decoder.blocks.iter().enumerate() {
+            let y = self.normed(&x, &block.own.norm)?;
+            cache.own[i].inplace_op2(&block.own.keys_values(&y, pass)?.contiguous()?.detach(), &write)?;
+            x = (x + self.attend(
+                &block.own,
+                &y,
+                &cache.own[i],
+                Some(&self.decoder.biases),
+                own.clone(),
+                &self.decoder,
+                pass,
+            )?)?;
+            if let Some(layer) = &block.cross {
+                let y = self.normed(&x, &layer.norm)?;
+                x = (x + self.attend(layer, &y, &cache.cross[i], None, cross.clone(), &self.decoder, pass)?)?;
+            }
+            x = (&x + self.feed_forward(&block.feed_forward, &x, pass)?)?;
+        }
+        cache.len += 1;
+        self.normed(&x, &self.decoder.norm)
+    }
+}
+
+/// Rows one after another, and where each lies.
+#[allow(clippy::type_complexity)]
+fn pack(rows: &[&[u32]]) -> Result<(Vec<u32>, Vec<(usize, usize)>)> {
+    let mut spans = Vec::with_capacity(rows.len());
+    let mut at = 0;
+    for (i, row) in rows.iter().enumerate() {
+        if row.is_empty() {
+            return Err(Error::input(format!("row {} has no tokens", i + 1), "leave empty texts out"));
+        }
+        spans.push((at, row.len()));
+        at += row.len();
+    }
+    Ok((rows.concat(), spans))
+}
+
+/// Writes row i of the source over row `rows[i]` of a cache.
+struct WriteRows {
+    rows: Vec<usize>,
+}
+
+impl InplaceOp2 for WriteRows {
+    fn name(&self) -> &'static str {
+        "write-rows"
+    }
+
+    fn cpu_fwd(&self, dst: &mut CpuStorage, l1: &Layout, src: &CpuStorage, l2: &Layout) -> candle_core::Result<()> {
+        let (width, src) = (l1.dims()[1], slice(src, l2)?);
+        let CpuStorage::F32(dst) = dst else { candle_core::bail!("a cache holds f32") };
+        for (i, row) in self.rows.iter().enumerate() {
+            dst[row * width..(row + 1) * width].copy_from_slice(&src[i * width..(i + 1) * width]);
+        }
+        Ok(())
+    }
+}

@@ -1,1 +1,384 @@
-//! (being written)
+//! Attention over packed sequences: all tokens of a batch stand in one (N, width) matrix without padding, a [`Plan`] says
+//! which rows attend to which. T5's relative position biases and the causal mask are part of the operation, and so is
+//! the backward pass, which recomputes the probabilities instead of keeping them.
+
+use super::cpu::{Mat, for_tasks, matmul_raw, slice, stored, with_slice};
+use super::math::{dot, exp_shifted};
+use crate::error::{Error, Result};
+use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Shape, Tensor};
+use std::sync::Arc;
+
+/// One sequence's part of a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Segment {
+    /// First row of its queries, and how many.
+    pub query: usize,
+    pub queries: usize,
+    /// First row of its keys, and how many of them may be attended to.
+    pub key: usize,
+    pub keys: usize,
+    /// Position of the first query among the keys (decoding with a cache: the tokens already there).
+    pub offset: usize,
+}
+
+/// How relative positions become buckets (T5: 32 buckets, distance 128; encoder bidirectional, decoder not).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Buckets {
+    pub count: usize,
+    pub max_distance: usize,
+    pub bidirectional: bool,
+}
+
+impl Buckets {
+    /// The bucket of `key position − query position` (transformers `T5Attention._relative_position_bucket`; trl-ppo.md 1.1).
+    pub fn of(&self, relative: i64) -> usize {
+        let (count, base, distance) = if self.bidirectional {
+            let half = self.count / 2;
+            (half, if relative > 0 { half } else { 0 }, relative.unsigned_abs() as usize)
+        } else {
+            (self.count, 0, (-relative).max(0) as usize)
+        };
+        let exact = count / 2;
+        if distance < exact {
+            return base + distance;
+        }
+        let ratio = (distance as f32 / exact as f32).ln() / (self.max_distance as f32 / exact as f32).ln();
+        base + (exact + (ratio * (count - exact) as f32) as usize).min(count - 1)
+    }
+}
+
+/// Dropout on the attention probabilities, drawn by position so that the backward pass can draw it again.
+#[derive(Debug, Clone, Copy)]
+pub struct Drop {
+    pub p: f32,
+    pub seed: u64,
+}
+
+/// Who attends to whom.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    pub segments: Vec<Segment>,
+    pub heads: usize,
+    /// Scores are multiplied by this: 1 for T5, 1/√d for RoBERTa.
+    pub scale: f32,
+    /// Query i sees keys up to its own position only.
+    pub causal: bool,
+    /// Given where a bias table is.
+    pub buckets: Option<Buckets>,
+    pub drop: Option<Drop>,
+}
+
+/// `softmax(scale · q kᵀ + bias) v` for each segment and head.
+///
+/// # Shapes
+/// q (Nq, H·d); kv (Nk, 2·H·d), keys in the first half of the columns, values in the second; table (buckets, H) or
+/// none → (Nq, H·d).
+pub fn attention(q: &Tensor, kv: &Tensor, table: Option<&Tensor>, plan: Plan) -> Result<Tensor> {
+    let (n, width) = q.dims2()?;
+    let (rows, double) = kv.dims2()?;
+    let fits = |s: &Segment| s.query + s.queries <= n && s.key + s.keys <= rows && s.keys > 0;
+    if double != 2 * width || !width.is_multiple_of(plan.heads) || !plan.segments.iter().all(fits) {
+        return Err(Error::shape(
+            "attention keys and values",
+            kv.dims(),
+            &[n, 2 * width],
+            "report this: a plan does not fit",
+        ));
+    }
+    let (q, kv) = (q.contiguous()?, kv.contiguous()?);
+    let trained = table.is_some_and(Tensor::track_op);
+    let op = Attention { plan: Arc::new(plan), table: table.cloned() };
+    Ok(match table {
+        Some(table) if trained => q.apply_op3(&kv, table, op)?,
+        _ => q.apply_op2(&kv, op)?,
+    })
+}
+
+struct Attention {
+    plan: Arc<Plan>,
+    table: Option<Tensor>,
+}
+
+/// A pointer that tasks write disjoint parts through.
+#[derive(Clone, Copy)]
+struct Out(*mut f32);
+// SAFETY: every task writes its own segment's rows and its own head's columns; segments do not share query rows, and
+// where gradients of keys are written they do not share key rows.
+unsafe impl Send for Out {}
+unsafe impl Sync for Out {}
+
+impl Out {
+    /// The pointer `at` elements on. (A method, so that closures capture the whole wrapper.)
+    fn at(self, at: usize) -> *mut f32 {
+        // SAFETY: callers stay inside the allocation, as the plan was checked against the shapes.
+        unsafe { self.0.add(at) }
+    }
+}
+
+/// The slices and sizes of one call.
+struct Call<'a> {
+    plan: &'a Plan,
+    q: &'a [f32],
+    kv: &'a [f32],
+    table: Option<&'a [f32]>,
+    width: usize,
+    d: usize,
+}
+
+impl<'a> Call<'a> {
+    fn new(plan: &'a Plan, q: &'a [f32], kv: &'a [f32], table: Option<&'a [f32]>, width: usize) -> Self {
+        Self { plan, q, kv, table, width, d: width / plan.heads }
+    }
+
+    /// Segment and head of task i.
+    fn task(&self, i: usize) -> (&Segment, usize) {
+        (&self.plan.segments[i / self.plan.heads], i % self.plan.heads)
+    }
+
+    fn tasks(&self) -> usize {
+        self.plan.segments.len() * self.plan.heads
+    }
+
+    fn queries(&self, s: &Segment, head: usize) -> Mat<'a> {
+        Mat::new(&self.q[s.query * self.width + head * self.d..], s.queries, self.d, self.width)
+    }
+
+    fn keys(&self, s: &Segment, head: usize) -> Mat<'a> {
+        Mat::new(&self.kv[s.key * 2 * self.width + head * self.d..], s.keys, self.d, 2 * self.width)
+    }
+
+    fn values(&self, s: &Segment, head: usize) -> Mat<'a> {
+        Mat::new(&self.kv[s.key * 2 * self.width + self.width + head * self.d..], s.keys, self.d, 2 * self.width)
+    }
+
+    /// How many keys query `i` sees.
+    fn visible(&self, s: &Segment, i: usize) -> usize {
+        if self.plan.causal { s.keys.min(s.offset + i + 1) } else { s.keys }
+    }
+
+    /// bias[x] for relative position x − (offset + queries − 1), for one head; empty without a table.
+    fn biases(&self, s: &Segment, head: usize) -> Vec<f32> {
+        let (Some(table), Some(buckets)) = (self.table, self.plan.buckets) else { return Vec::new() };
+        let last = (s.offset + s.queries) as i64 - 1;
+        (0..(s.keys + s.offset + s.queries) as i64)
+            .map(|x| table[buckets.of(x - last) * self.plan.heads + head])
+            .collect()
+    }
+
+    /// Softmax probabilities (queries, keys) of one segment and head, before dropout.
+    fn probabilities(&self, s: &Segment, head: usize) -> Vec<f32> {
+        let mut p = vec![0f32; s.queries * s.keys];
+        let (q, k) = (self.queries(s, head), self.keys(s, head).t());
+        // SAFETY: p is this task's own.
+        unsafe { matmul_raw(p.as_mut_ptr(), s.keys, q, k, self.plan.scale, false, 1) };
+        let biases = self.biases(s, head);
+        for (i, row) in p.chunks_exact_mut(s.keys).enumerate() {
+            let visible = self.visible(s, i);
+            if !biases.is_empty() {
+                let from = s.queries - 1 - i; // relative position of key 0 to query i
+                for (x, b) in row[..visible].iter_mut().zip(&biases[from..]) {
+                    *x += b;
+                }
+            }
+            let (_, sum) = exp_shifted(&mut row[..visible]);
+            let scale = 1.0 / sum;
+            row[..visible].iter_mut().for_each(|x| *x *= scale);
+            row[visible..].fill(0.0);
+        }
+        p
+    }
+
+    /// The dropout factors of one segment and head: 0 or 1/(1 − p).
+    fn kept(&self, s: &Segment, head: usize) -> Option<Vec<f32>> {
+        let drop = self.plan.drop.filter(|d| d.p > 0.0)?;
+        let keep = 1.0 / (1.0 - drop.p);
+        let seed = mix(drop.seed ^ mix((s.query as u64) << 20 | head as u64));
+        let bar = (f64::from(drop.p) * 2f64.powi(32)) as u64;
+        Some((0..s.queries * s.keys).map(|x| if mix(seed ^ x as u64) >> 32 < bar { 0.0 } else { keep }).collect())
+    }
+
+    fn forward(&self) -> Vec<f32> {
+        let mut out = vec![0f32; self.q.len()];
+        let dst = Out(out.as_mut_ptr());
+        for_tasks(self.tasks(), |i| {
+            let (s, head) = self.task(i);
+            let mut p = self.probabilities(s, head);
+            if let Some(kept) = self.kept(s, head) {
+                p.iter_mut().zip(&kept).for_each(|(p, k)| *p *= k);
+            }
+            let p = Mat::new(&p, s.queries, s.keys, s.keys);
+            // SAFETY: this segment's rows, this head's columns.
+            unsafe {
+                let dst = dst.at(s.query * self.width + head * self.d);
+                matmul_raw(dst, self.width, p, self.values(s, head), 1.0, false, 1);
+            }
+        });
+        out
+    }
+
+    /// Gradients of q, kv and, if asked, the table. Segments must not share key rows.
+    fn backward(&self, g: &[f32], want_table: bool) -> (Vec<f32>, Vec<f32>, Option<Vec<f32>>) {
+        let (mut dq, mut dkv) = (vec![0f32; self.q.len()], vec![0f32; self.kv.len()]);
+        let (dq_out, dkv_out) = (Out(dq.as_mut_ptr()), Out(dkv.as_mut_ptr()));
+        let (width, d) = (self.width, self.d);
+        let tables = for_tasks(self.tasks(), |i| {
+            let (s, head) = self.task(i);
+            let p = self.probabilities(s, head);
+            let g = Mat::new(&g[s.query * width + head * d..], s.queries, d, width);
+            let mut ds = vec![0f32; p.len()]; // first dP = g vᵀ, then dS = P (dP − Σ P dP)
+            // SAFETY: ds is this task's own; below, this segment's rows and this head's columns of dq and dkv.
+            unsafe { matmul_raw(ds.as_mut_ptr(), s.keys, g, self.values(s, head).t(), 1.0, false, 1) };
+            let mut dropped = None;
+            if let Some(kept) = self.kept(s, head) {
+                ds.iter_mut().zip(&kept).for_each(|(x, k)| *x *= k);
+                dropped = Some(p.iter().zip(&kept).map(|(p, k)| p * k).collect::<Vec<f32>>());
+            }
+            let used = Mat::new(dropped.as_deref().unwrap_or(&p), s.queries, s.keys, s.keys);
+            unsafe {
+                let dv = dkv_out.at(s.key * 2 * width + width + head * d);
+                matmul_raw(dv, 2 * width, used.t(), g, 1.0, false, 1);
+            }
+            for (ds, p) in ds.chunks_exact_mut(s.keys).zip(p.chunks_exact(s.keys)) {
+                let mean = dot(ds, p);
+                ds.iter_mut().zip(p).for_each(|(ds, p)| *ds = p * (*ds - mean));
+            }
+            let m = Mat::new(&ds, s.queries, s.keys, s.keys);
+            unsafe {
+                let dq = dq_out.at(s.query * width + head * d);
+                matmul_raw(dq, width, m, self.keys(s, head), self.plan.scale, false, 1);
+                let dk = dkv_out.at(s.key * 2 * width + head * d);
+                matmul_raw(dk, 2 * width, m.t(), self.queries(s, head), self.plan.scale, false, 1);
+            }
+            if want_table { self.table_gradient(s, &ds) } else { Vec::new() }
+        });
+        // Summed in task order, so that the number of threads does not change the result.
+        let table = want_table.then(|| {
+            let heads = self.plan.heads;
+            let mut sum = vec![0f32; self.table.map_or(0, <[f32]>::len)];
+            for (i, part) in tables.iter().enumerate() {
+                part.iter().enumerate().for_each(|(bucket, x)| sum[bucket * heads + i % heads] += x);
+            }
+            sum
+        });
+        (dq, dkv, table)
+    }
+
+    /// Σ dS by bucket, for one segment and head.
+    fn table_gradient(&self, s: &Segment, ds: &[f32]) -> Vec<f32> {
+        let Some(buckets) = self.plan.buckets else { return Vec::new() };
+        let mut sum = vec![0f32; buckets.count];
+        for (i, row) in ds.chunks_exact(s.keys).enumerate() {
+            for (j, x) in row[..self.visible(s, i)].iter().enumerate() {
+                sum[buckets.of(j as i64 - (s.offset + i) as i64)] += x;
+            }
+        }
+        sum
+    }
+}
+
+/// A well-mixed 64-bit hash (splitmix64's finalizer).
+fn mix(x: u64) -> u64 {
+    let x = x.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    x ^ (x >> 31)
+}
+
+impl Attention {
+    fn forward(
+        &self,
+        s1: &CpuStorage,
+        l1: &Layout,
+        s2: &CpuStorage,
+        l2: &Layout,
+    ) -> candle_core::Result<(CpuStorage, Shape)> {
+        let (q, kv, width) = (slice(s1, l1)?, slice(s2, l2)?, l1.dims()[1]);
+        let out = match &self.table {
+            Some(table) => with_slice(table, |t| Call::new(&self.plan, q, kv, Some(t), width).forward())?,
+            None => Call::new(&self.plan, q, kv, None, width).forward(),
+        };
+        Ok(stored(out, l1.shape().clone()))
+    }
+
+    #[allow(clippy::type_complexity)] // candle's signature
+    fn backward(
+        &self,
+        q: &Tensor,
+        kv: &Tensor,
+        g: &Tensor,
+    ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        let trained = self.table.as_ref().filter(|t| t.track_op());
+        let table: Option<Vec<f32>> = self.table.as_ref().map(|t| t.flatten_all()?.to_vec1()).transpose()?;
+        let width = q.dims()[1];
+        let (dq, dkv, dt) = with_slice(q, |q| {
+            with_slice(kv, |kv| {
+                with_slice(&g.contiguous()?, |g| {
+                    Call::new(&self.plan, q, kv, table.as_deref(), width).backward(g, trained.is_some())
+                })
+            })
+        })???;
+        let dt = dt.zip(trained).map(|(dt, t)| Tensor::from_vec(dt, t.shape(), t.device())).transpose()?;
+        Ok((
+            Some(Tensor::from_vec(dq, q.shape(), q.device())?),
+            Some(Tensor::from_vec(dkv, kv.shape(), kv.device())?),
+            dt,
+        ))
+    }
+}
+
+impl CustomOp2 for Attention {
+    fn name(&self) -> &'static str {
+        "attention"
+    }
+
+    fn cpu_fwd(
+        &self,
+        s1: &CpuStorage,
+        l1: &Layout,
+        s2: &CpuStorage,
+        l2: &Layout,
+    ) -> candle_core::Result<(CpuStorage, Shape)> {
+        self.forward(s1, l1, s2, l2)
+    }
+
+    fn bwd(
+        &self,
+        q: &Tensor,
+        kv: &Tensor,
+        _out: &Tensor,
+        g: &Tensor,
+    ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>)> {
+        let (dq, dkv, _) = self.backward(q, kv, g)?;
+        Ok((dq, dkv))
+    }
+}
+
+/// The same with a trained bias table as third argument.
+impl CustomOp3 for Attention {
+    fn name(&self) -> &'static str {
+        "attention"
+    }
+
+    fn cpu_fwd(
+        &self,
+        s1: &CpuStorage,
+        l1: &Layout,
+        s2: &CpuStorage,
+        l2: &Layout,
+        _s3: &CpuStorage,
+        _l3: &Layout,
+    ) -> candle_core::Result<(CpuStorage, Shape)> {
+        self.forward(s1, l1, s2, l2)
+    }
+
+    fn bwd(
+        &self,
+        q: &Tensor,
+        kv: &Tensor,
+        _table: &Tensor,
+        _out: &Tensor,
+        g: &Tensor,
+    ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        self.backward(q, kv, g)
+    }
+}

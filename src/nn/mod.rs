@@ -2,8 +2,11 @@
 
 pub mod adam;
 pub mod attention;
+pub mod cpu;
 pub mod linear;
+pub mod logprobs;
 pub mod lora;
+pub mod math;
 pub mod norm;
 pub mod ops;
 pub mod params;

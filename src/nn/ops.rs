@@ -1,1 +1,136 @@
-//! (being written)
+//! Small differentiable operations that candle lacks or would silently cut from the graph.
+
+use super::cpu::{for_rows, slice, stored, with_slice};
+use super::math::{dot, exp_shifted, tanh};
+use super::rng::Rng;
+use crate::error::Result;
+use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Shape, Tensor};
+
+/// Softmax over the last dimension, any rank. (candle's fused one has no backward and does not say so.)
+pub fn softmax_last(x: &Tensor) -> Result<Tensor> {
+    Ok(x.contiguous()?.apply_op1(Softmax)?)
+}
+
+struct Softmax;
+
+impl CustomOp1 for Softmax {
+    fn name(&self) -> &'static str {
+        "softmax-last"
+    }
+
+    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> candle_core::Result<(CpuStorage, Shape)> {
+        let n = layout.dims().last().copied().unwrap_or(1).max(1);
+        let mut y = slice(storage, layout)?.to_vec();
+        for_rows(&mut y, n, |_, rows| {
+            for row in rows.chunks_exact_mut(n) {
+                let (_, sum) = exp_shifted(row);
+                let scale = 1.0 / sum;
+                row.iter_mut().for_each(|p| *p *= scale);
+            }
+        });
+        Ok(stored(y, layout.shape().clone()))
+    }
+
+    fn bwd(&self, _x: &Tensor, p: &Tensor, g: &Tensor) -> candle_core::Result<Option<Tensor>> {
+        // dx = p (g − Σ p g)
+        let n = p.dims().last().copied().unwrap_or(1).max(1);
+        let mut dx = vec![0f32; p.elem_count()];
+        with_slice(p, |p| {
+            with_slice(&g.contiguous()?, |g| {
+                for_rows(&mut dx, n, |first, rows| {
+                    for (i, row) in rows.chunks_exact_mut(n).enumerate() {
+                        let at = (first + i) * n;
+                        let (p, g) = (&p[at..at + n], &g[at..at + n]);
+                        let mean = dot(p, g);
+                        for ((d, p), g) in row.iter_mut().zip(p).zip(g) {
+                            *d = p * (g - mean);
+                        }
+                    }
+                });
+                Ok::<_, candle_core::Error>(())
+            })?
+        })??;
+        Ok(Some(Tensor::from_vec(dx, p.shape(), p.device())?))
+    }
+}
+
+/// `gelu_new(a) · b`, T5 v1.1's gate: gelu_new(x) = ½x (1 + tanh(√(2/π) (x + 0.044715 x³))) (transformers
+/// `NewGELUActivation`). a, b and the result have one shape.
+pub fn gated_gelu(a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    Ok(a.contiguous()?.apply_op2(&b.contiguous()?, GatedGelu)?)
+}
+
+const SQRT_2_OVER_PI: f32 = 0.797_884_6;
+const CUBIC: f32 = 0.044_715;
+
+/// (gelu_new(x), its derivative).
+#[inline(always)]
+fn gelu_new(x: f32) -> (f32, f32) {
+    let t = tanh(SQRT_2_OVER_PI * (x + CUBIC * x * x * x));
+    let inner = SQRT_2_OVER_PI * (1.0 + 3.0 * CUBIC * x * x);
+    (0.5 * x * (1.0 + t), 0.5 * (1.0 + t) + 0.5 * x * (1.0 - t * t) * inner)
+}
+
+struct GatedGelu;
+
+impl CustomOp2 for GatedGelu {
+    fn name(&self) -> &'static str {
+        "gated-gelu"
+    }
+
+    fn cpu_fwd(
+        &self,
+        s1: &CpuStorage,
+        l1: &Layout,
+        s2: &CpuStorage,
+        l2: &Layout,
+    ) -> candle_core::Result<(CpuStorage, Shape)> {
+        let (a, b) = (slice(s1, l1)?, slice(s2, l2)?);
+        let mut y = vec![0f32; a.len()];
+        for_rows(&mut y, 1, |first, y| {
+            let n = y.len();
+            for ((y, a), b) in y.iter_mut().zip(&a[first..first + n]).zip(&b[first..first + n]) {
+                *y = gelu_new(*a).0 * b;
+            }
+        });
+        Ok(stored(y, l1.shape().clone()))
+    }
+
+    fn bwd(
+        &self,
+        a: &Tensor,
+        b: &Tensor,
+        _y: &Tensor,
+        g: &Tensor,
+    ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>)> {
+        let (mut da, mut db) = (vec![0f32; a.elem_count()], vec![0f32; a.elem_count()]);
+        let g = g.contiguous()?;
+        with_slice(a, |a| {
+            with_slice(b, |b| {
+                with_slice(&g, |g| {
+                    for_rows(&mut da, 1, |first, da| {
+                        for (i, d) in da.iter_mut().enumerate() {
+                            *d = gelu_new(a[first + i]).1 * b[first + i] * g[first + i];
+                        }
+                    });
+                    for_rows(&mut db, 1, |first, db| {
+                        for (i, d) in db.iter_mut().enumerate() {
+                            *d = gelu_new(a[first + i]).0 * g[first + i];
+                        }
+                    });
+                })
+            })
+        })???;
+        Ok((Some(Tensor::from_vec(da, a.shape(), a.device())?), Some(Tensor::from_vec(db, a.shape(), a.device())?)))
+    }
+}
+
+/// Inverted dropout: each number is zeroed with probability `p`, the others grow by 1/(1 − p).
+pub fn dropout(x: &Tensor, p: f32, rng: &mut Rng) -> Result<Tensor> {
+    if p <= 0.0 {
+        return Ok(x.clone());
+    }
+    let keep = 1.0 / (1.0 - p);
+    let mask: Vec<f32> = (0..x.elem_count()).map(|_| if rng.uniform() < p { 0.0 } else { keep }).collect();
+    Ok(x.mul(&Tensor::from_vec(mask, x.shape(), x.device())?)?)
+}

@@ -3,4 +3,5 @@
 pub mod dialogue;
 pub mod prompt;
 pub mod rouge;
+pub mod stream;
 pub mod tokenizer;

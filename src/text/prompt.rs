@@ -1,1 +1,29 @@
-//! (being written)
+//! Room 2, the prompt: the lab's instruction around a dialogue, and the query the published lab makes of it.
+//! Length filter and tokenization are left to `dialogue` and `tokenizer`.
+
+use crate::error::Result;
+use crate::text::tokenizer::Tokenizer;
+
+/// The lab's prompt: `"\nSummarize the following conversation.\n\n{dialogue}\n\nSummary:\n"` (trl-ppo.md 2.1).
+pub fn prompt(dialogue: &str) -> String {
+    format!("\nSummarize the following conversation.\n\n{dialogue}\n\nSummary:\n")
+}
+
+/// A prompt in the policy's tokens, and the text the lab calls `query`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Query {
+    /// The prompt's ids (Q), ending in `</s>`.
+    pub ids: Vec<u32>,
+    /// `decode(ids)` with special tokens: line breaks are gone, it ends in `Summary: </s>`. The published lab scores
+    /// `text + response`, and tokenizes this text again when it evaluates, so that ids then end in `</s> </s>`.
+    pub text: String,
+}
+
+impl Query {
+    /// The query of a dialogue, as the lab's dataset builder makes it (trl-ppo.md 2.1).
+    pub fn new(tokenizer: &Tokenizer, dialogue: &str) -> Result<Self> {
+        let ids = tokenizer.encode(&prompt(dialogue))?;
+        let text = tokenizer.decode(&ids, false)?;
+        Ok(Self { ids, text })
+    }
+}

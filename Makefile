@@ -1,0 +1,31 @@
+# Thin on purpose: each line can also be typed by hand. `make` alone lists the targets.
+.DEFAULT_GOAL := help
+.PHONY: help setup check test demo bench fmt clean
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## /\1|/p' Makefile | awk -F'|' '{ printf "  make %-7s %s\n", $$1, $$2 }'
+
+setup: ## install what is missing on this machine (says what it does)
+	scripts/setup.sh
+
+check: setup ## format, clippy natively and for the browser, docs: a warning is an error
+	cargo fmt --check
+	cargo clippy --all-targets -- -D warnings
+	scripts/wasm-cargo.sh clippy --lib -- -D warnings
+	RUSTDOCFLAGS='-D warnings' cargo doc --no-deps --lib
+
+test: check ## every check, then every test
+	cargo test
+
+demo: setup ## the main job on sample input
+	cargo build --release
+	scripts/demo.sh
+
+bench: setup ## the speeds that the README states
+	cargo bench
+
+fmt: ## format the code
+	cargo fmt
+
+clean: ## remove what was built
+	cargo clean

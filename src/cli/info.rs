@@ -1,0 +1,81 @@
+//! `info` and `merge`: what a model is, and an adapter folded into it.
+
+use super::args;
+use super::models;
+use super::report;
+use super::terminal::Terminal;
+use crate::error::{Error, Result};
+use crate::io::ByteSource;
+use crate::io::adapter::merge as merge_tensors;
+use crate::io::disk;
+use crate::io::hub::Kind;
+use crate::io::safetensors::tensors_to_bytes;
+use crate::io::weights::load_tensors;
+use crate::model::policy::POLICY;
+use std::collections::BTreeMap;
+
+/// Architecture and parameter counts of a policy, all computed from the loaded tensors.
+pub fn info(args: &args::Info) -> Result<()> {
+    let mut terminal = Terminal::new(args.json)?;
+    let mut actor = models::actor(&args.policy, 0, &mut terminal)?;
+    let adapter = match &args.adapter {
+        Some(src) => models::put_adapter(&mut actor, src, true, &mut terminal)?,
+        None => models::fresh_adapter(&mut actor, &args.policy, &args.fresh, 0)?,
+    };
+    let policy = &actor.policy;
+    let (total, trainable) = (policy.parameters(), policy.trainable_parameters());
+    let lora = policy.adapter(Some(POLICY))?.map_or(0, |set| set.parameters());
+    let percent = 100.0 * trainable as f64 / total as f64;
+    let c = &policy.t5.config;
+    if args.json {
+        return report::json(&serde_json::json!({
+            "policy": args.policy, "adapter": args.adapter, "config": c,
+            "parameters": total, "base_parameters": policy.t5.parameters(), "adapter_parameters": lora,
+            "value_head_parameters": trainable - lora, "trainable_parameters": trainable, "trainable_percent": percent,
+            "lora": {"r": adapter.r, "alpha": adapter.lora_alpha, "modules": policy.trainable().len() / 2 - 1},
+        }));
+    }
+    report::line(format!("policy      {}", args.policy))?;
+    report::line(format!(
+        "T5          {} encoder and {} decoder blocks, width {}, {} heads of {}, feed-forward {} {}, vocabulary {}, {} head",
+        c.num_layers,
+        c.decoder_layers(),
+        c.d_model,
+        c.num_heads,
+        c.d_kv,
+        c.feed_forward_proj,
+        c.d_ff,
+        c.vocab_size,
+        if c.tie_word_embeddings { "tied" } else { "untied" },
+    ))?;
+    let name = args.adapter.as_deref().unwrap_or("a fresh one");
+    let pairs = policy.trainable().len() / 2 - 1;
+    report::line(format!("adapter     {name}: LoRA r {}, alpha {}, over {pairs} layers", adapter.r, adapter.lora_alpha))?;
+    report::line(format!("parameters  {} base + {} adapter + {} value head", report::thousands(policy.t5.parameters()), report::thousands(lora), report::thousands(trainable - lora)))?;
+    report::line(format!(
+        "trainable   {} of {}, {percent:.2} %",
+        report::thousands(trainable),
+        report::thousands(total)
+    ))
+}
+
+/// Writes base + adapter as one Hugging Face folder.
+pub fn merge(args: &args::Merge) -> Result<()> {
+    let mut terminal = Terminal::new(false)?;
+    let source = models::find(&args.policy, Kind::Model, &mut terminal)?;
+    let adapter = models::read_adapter(&args.adapter, &mut terminal)?;
+    let mut tensors = load_tensors(source.as_ref())?;
+    merge_tensors(&mut tensors, &adapter)?;
+    let tensors: BTreeMap<_, _> = tensors.into_iter().collect();
+    let mut files = BTreeMap::from([("model.safetensors".to_string(), tensors_to_bytes(&tensors)?)]);
+    for file in ["config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"] {
+        if source.has(file) {
+            files.insert(file.into(), source.read(file)?);
+        }
+    }
+    if args.out.exists() {
+        return Err(Error::file(args.out.display(), "exists already", "choose another --out; nothing is written over"));
+    }
+    disk::write_folder(&args.out, &files)?;
+    report::line(format!("merged {} into {}: {}", args.adapter, args.policy, args.out.display()))
+}

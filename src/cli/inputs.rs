@@ -1,0 +1,76 @@
+//! Texts and rows from files and standard input, a line each, with errors that name file and line.
+
+use crate::error::{Error, Result};
+use serde::Deserialize;
+use std::path::Path;
+
+/// A file's text, or standard input's for `-`.
+pub fn read_text(path: &Path) -> Result<String> {
+    let hint = "give a UTF-8 text file, or - for standard input";
+    let text = if path == Path::new("-") {
+        std::io::read_to_string(std::io::stdin())
+    } else {
+        std::fs::read_to_string(path)
+    };
+    text.map_err(|e| Error::file(path.display(), e, hint))
+}
+
+/// One text a line; blank lines are an error, for results come back by line.
+pub fn lines(path: &Path) -> Result<Vec<String>> {
+    let text = read_text(path)?;
+    let lines: Vec<String> = text.lines().map(str::to_string).collect();
+    if let Some(i) = lines.iter().position(|l| l.trim().is_empty()) {
+        return Err(Error::file(place(path, i), "the line is empty", "remove it: there is one result a line"));
+    }
+    if lines.is_empty() {
+        return Err(Error::file(path.display(), "no text in it", "write one text a line"));
+    }
+    Ok(lines)
+}
+
+/// One JSON value a line.
+pub fn json_lines<T: for<'de> Deserialize<'de>>(path: &Path, form: &str) -> Result<Vec<T>> {
+    let text = read_text(path)?;
+    let mut rows = Vec::new();
+    for (i, line) in text.lines().enumerate().filter(|(_, l)| !l.trim().is_empty()) {
+        let row = serde_json::from_str(line).map_err(|e| Error::file(place(path, i), e, format!("write {form} on each line")))?;
+        rows.push(row);
+    }
+    if rows.is_empty() {
+        return Err(Error::file(path.display(), "no rows in it", format!("write {form} on each line")));
+    }
+    Ok(rows)
+}
+
+/// A whole JSON file.
+pub fn json<T: for<'de> Deserialize<'de>>(path: &Path, form: &str) -> Result<T> {
+    serde_json::from_str(&read_text(path)?).map_err(|e| Error::file(path.display(), e, format!("write {form}")))
+}
+
+/// `{"ids":[…]}`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ids {
+    pub ids: Vec<u32>,
+}
+
+/// A (query, response) row as ids or as text.
+#[derive(Deserialize)]
+#[serde(untagged)]
+pub enum PairRow {
+    Ids { query_ids: Vec<u32>, response_ids: Vec<u32> },
+    Text { query: String, response: String },
+}
+
+/// A row to replay.
+#[derive(Deserialize)]
+pub struct ReplayRow {
+    pub query_ids: Vec<u32>,
+    pub response_ids: Vec<u32>,
+    pub score: f32,
+}
+
+/// `file, line n`.
+pub fn place(path: &Path, index: usize) -> String {
+    format!("{}, line {}", path.display(), index + 1)
+}

@@ -1,0 +1,86 @@
+//! What commands print on standard output: JSON, or a few lines a person reads.
+
+use crate::error::{Error, Result};
+use crate::lab::evaluate::{Evaluation, Side};
+use crate::lab::statistics::Difference;
+use serde::Serialize;
+use std::io::Write;
+
+/// A line on standard output. A closed pipe ends the process quietly, as tools do.
+pub fn line(text: impl std::fmt::Display) -> Result<()> {
+    written(writeln!(std::io::stdout(), "{text}"))
+}
+
+/// Text without a line break, shown at once.
+pub fn stream(text: &str) -> Result<()> {
+    let mut out = std::io::stdout();
+    written(write!(out, "{text}").and_then(|()| out.flush()))
+}
+
+fn written(result: std::io::Result<()>) -> Result<()> {
+    match result {
+        Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Err(Error::Stopped),
+        Err(e) => Err(Error::input(format!("standard output: {e}"), "check where the output goes")),
+        Ok(()) => Ok(()),
+    }
+}
+
+/// One JSON value.
+pub fn json(value: &impl Serialize) -> Result<()> {
+    line(serde_json::to_string_pretty(value).map_err(|e| Error::input(e, "report this"))?)
+}
+
+/// 251117569 → 251,117,569.
+pub fn thousands(n: usize) -> String {
+    let digits = n.to_string();
+    let mut out = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+/// The before/after table of an evaluation. `paired`: differences with intervals; else what the published lab prints.
+pub fn evaluation(e: &Evaluation, paired: bool) -> Result<()> {
+    line(format!("{} dialogues of the test split, seed {}", e.n, e.options.seed))?;
+    if !paired {
+        let percent = |x: Option<f64>| x.map_or("undefined".into(), |x| format!("{:.2}%", x * 100.0));
+        line(format!("toxicity [mean, std] before: [{}, {}]", e.before.toxicity.spread.mean, e.before.toxicity.spread.std))?;
+        line(format!("toxicity [mean, std] after:  [{}, {}]", e.after.toxicity.spread.mean, e.after.toxicity.spread.std))?;
+        line(format!("mean: {}", percent(e.toxicity_mean_improvement)))?;
+        return line(format!("std: {}", percent(e.toxicity_std_improvement)));
+    }
+    line(format!("{:<22}{:>12}{:>12}   {}", "", "before", "after", "after − before, 95 % interval"))?;
+    let row = |name: &str, number: fn(&Side) -> f64, difference: Option<&Difference>| {
+        let what = difference.map_or(String::new(), |d| {
+            format!("{:+.4}  [{:+.4}, {:+.4}]  {}", d.mean, d.low, d.high, d.verdict)
+        });
+        line(format!("{name:<22}{:>12.4}{:>12.4}   {what}", number(&e.before), number(&e.after)).trim_end())
+    };
+    row("toxicity mean", |s| s.toxicity.spread.mean, Some(&e.toxicity_difference))?;
+    row("toxicity std", |s| s.toxicity.spread.std, None)?;
+    row("toxicity maximum", |s| s.toxicity.maximum, None)?;
+    row("toxicity ratio ≥ 0.5", |s| s.toxicity.ratio, None)?;
+    row("score mean", |s| s.score.mean, Some(&e.score_difference))?;
+    row("ROUGE-1 F1", |s| s.rouge1, Some(&e.rouge1_difference))?;
+    row("ROUGE-2 F1", |s| s.rouge2, None)?;
+    row("ROUGE-L F1", |s| s.rouge_l, None)?;
+    row("distinct-1", |s| s.distinct1, None)?;
+    row("distinct-2", |s| s.distinct2, None)?;
+    row("words a summary", |s| s.mean_length, None)?;
+    row("empty summaries", |s| s.empty as f64, None)?;
+    line(format!("KL of after against before: {:.3} nats a response", e.kl))
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn thousands_are_grouped() {
+        assert_eq!(super::thousands(7), "7");
+        assert_eq!(super::thousands(1_000), "1,000");
+        assert_eq!(super::thousands(251_117_569), "251,117,569");
+    }
+}

@@ -1,0 +1,149 @@
+//! The native observer: progress bars on a terminal, plain lines elsewhere, one readable line a PPO step; Ctrl-C asks the
+//! work to end at its next pause point, a second one ends the process at once.
+
+use crate::error::{Error, Result};
+use crate::lab::events::{Event, Observer, Phase, Seconds};
+use crate::pace::Pace;
+use crate::ppo::rooms::{Pass, Room, Rooms};
+use crate::ppo::stats::StepStats;
+use indicatif::{ProgressBar, ProgressStyle};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use std::io::IsTerminal;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+/// What listens while a command works.
+pub struct Terminal {
+    stop: Arc<AtomicBool>,
+    started: Instant,
+    /// A bar on a terminal; none elsewhere.
+    bar: Option<ProgressBar>,
+    phase: Option<Phase>,
+    /// PPO steps in all, for the lines of a run.
+    steps: u64,
+    shown_header: bool,
+    quiet: bool,
+}
+
+impl Terminal {
+    /// `quiet`: no step lines (a command that prints JSON).
+    pub fn new(quiet: bool) -> Result<Self> {
+        let stop = Arc::new(AtomicBool::new(false));
+        for signal in [SIGINT, SIGTERM] {
+            let failed = |e: std::io::Error| Error::input(format!("signals cannot be caught: {e}"), "report this");
+            // The order matters: the second signal finds the flag set and ends the process.
+            signal_hook::flag::register_conditional_shutdown(signal, 130, stop.clone()).map_err(failed)?;
+            signal_hook::flag::register(signal, stop.clone()).map_err(failed)?;
+        }
+        let bar = std::io::stderr().is_terminal().then(ProgressBar::hidden);
+        Ok(Self { stop, started: Instant::now(), bar, phase: None, steps: 0, shown_header: false, quiet })
+    }
+
+    /// Tells how many steps the run has.
+    pub fn steps(&mut self, steps: u64) {
+        self.steps = steps;
+    }
+
+    /// A line above the bar, on standard error.
+    pub fn line(&self, text: &str) {
+        match &self.bar {
+            Some(bar) if !bar.is_hidden() => bar.println(text),
+            _ => eprintln!("{text}"),
+        }
+    }
+
+    /// Shows a byte count that grows, for downloads.
+    pub fn bytes(&mut self, what: &str, done: u64, of: u64) {
+        let style = "{msg}  {wide_bar} {bytes}/{total_bytes}  {bytes_per_sec}  {eta} left";
+        self.show(None, what, style, done, of);
+    }
+
+    fn progress(&mut self, phase: Phase, done: usize, of: usize) {
+        let what = match phase {
+            Phase::Generate => "generating, rows",
+            Phase::Score => "scoring, texts",
+            Phase::Train => "PPO, mini-batches",
+        };
+        self.show(Some(phase), what, "{msg:20}  {wide_bar} {pos}/{len}  {per_sec}  {eta} left", done as u64, of as u64);
+    }
+
+    fn show(&mut self, phase: Option<Phase>, what: &str, style: &str, done: u64, of: u64) {
+        let Some(bar) = &mut self.bar else { return };
+        if self.phase != phase || bar.is_finished() || bar.is_hidden() {
+            bar.finish_and_clear();
+            *bar = ProgressBar::new(of);
+            if let Ok(style) = ProgressStyle::with_template(style) {
+                bar.set_style(style);
+            }
+            bar.set_message(what.to_string());
+            self.phase = phase;
+        }
+        bar.set_length(of);
+        bar.set_position(done);
+        if done >= of {
+            bar.finish_and_clear();
+        }
+    }
+
+    fn step_line(&mut self, step: u64, stats: &StepStats, seconds: Seconds) {
+        if self.quiet {
+            return;
+        }
+        if !self.shown_header {
+            self.line("  step   objective/kl   returns/mean   advantages_mean   mean score   kl_coef   seconds (generate + score + ppo)");
+            self.shown_header = true;
+        }
+        self.line(&format!(
+            "{:>6} {:>14.4} {:>14.4} {:>17.2e} {:>12.4} {:>9.5}   {:.1} ({:.1} + {:.1} + {:.1})",
+            format!("{step}/{}", self.steps),
+            stats.kl,
+            stats.mean.returns_mean,
+            stats.mean.advantages_mean,
+            stats.scores.mean,
+            stats.kl_coef,
+            seconds.total,
+            seconds.generate,
+            seconds.score,
+            seconds.ppo,
+        ));
+    }
+}
+
+impl Pace for Terminal {
+    async fn pause(&mut self) -> Result<()> {
+        if self.stop.load(Ordering::Relaxed) { Err(Error::Stopped) } else { Ok(()) }
+    }
+}
+
+impl Rooms for Terminal {
+    fn room(&mut self, room: &Room<'_>) {
+        if let Room::Progress { pass, done, of } = room {
+            let at = match pass {
+                Pass::Old => 0,
+                Pass::Reference => *of,
+                Pass::Train => 2 * of,
+            };
+            self.progress(Phase::Train, at + done, 3 * of);
+        }
+    }
+}
+
+impl Observer for Terminal {
+    fn event(&mut self, event: Event<'_>) {
+        match event {
+            Event::Progress { phase, done, of } => self.progress(phase, done, of),
+            Event::Step { step, stats, seconds } => self.step_line(step, stats, seconds),
+            Event::Warning(text) => self.line(&format!("warning: {text}")),
+            Event::Token { .. } => {}
+        }
+    }
+
+    fn seconds(&self) -> f64 {
+        self.started.elapsed().as_secs_f64()
+    }
+
+    fn unix_seconds(&self) -> f64 {
+        SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |d| d.as_secs_f64())
+    }
+}

@@ -1,0 +1,116 @@
+//! TensorBoard event files as bytes: TFRecord frames around `Event` messages with scalar summaries. Clock, host name
+//! and file are the caller's; appending each returned block to one file is all that is needed.
+//! Source: tensorflow/core/util/event.proto, framework/summary.proto, lib/io/record_writer.h.
+
+/// The file name TensorBoard looks for: `events.out.tfevents.<seconds since 1970>.<host>`.
+pub fn file_name(secs: u64, host: &str) -> String {
+    // A host name must not add a folder to the path.
+    format!("events.out.tfevents.{secs:010}.{}", host.replace(['/', '\\'], "_"))
+}
+
+/// What every event file starts with. `wall_time` in seconds since 1970.
+pub fn header(wall_time: f64) -> Vec<u8> {
+    let mut event = time_and_step(wall_time, 0);
+    bytes_field(&mut event, 3, b"brain.Event:2");
+    record(&event)
+}
+
+/// One event with the scalars of a step. `wall_time` in seconds since 1970; tags as in metrics.jsonl (`objective/kl`).
+pub fn scalars(wall_time: f64, step: u64, values: &[(&str, f32)]) -> Vec<u8> {
+    let mut summary = Vec::new();
+    for (tag, value) in values {
+        let mut entry = Vec::new();
+        bytes_field(&mut entry, 1, tag.as_bytes());
+        entry.push(key(2, FIXED32));
+        entry.extend(value.to_le_bytes());
+        bytes_field(&mut summary, 1, &entry);
+    }
+    let mut event = time_and_step(wall_time, step);
+    bytes_field(&mut event, 5, &summary);
+    record(&event)
+}
+
+// Protobuf wire types.
+const VARINT: u8 = 0;
+const FIXED64: u8 = 1;
+const LENGTH: u8 = 2;
+const FIXED32: u8 = 5;
+
+const fn key(field: u8, wire_type: u8) -> u8 {
+    field << 3 | wire_type
+}
+
+fn time_and_step(wall_time: f64, step: u64) -> Vec<u8> {
+    let mut event = vec![key(1, FIXED64)];
+    event.extend(wall_time.to_le_bytes());
+    event.push(key(2, VARINT));
+    varint(&mut event, step);
+    event
+}
+
+fn bytes_field(out: &mut Vec<u8>, field: u8, bytes: &[u8]) {
+    out.push(key(field, LENGTH));
+    varint(out, bytes.len() as u64);
+    out.extend(bytes);
+}
+
+fn varint(out: &mut Vec<u8>, mut value: u64) {
+    while value > 0x7f {
+        out.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    out.push(value as u8);
+}
+
+/// A TFRecord frame: length, its checksum, the data, its checksum.
+fn record(data: &[u8]) -> Vec<u8> {
+    let length = (data.len() as u64).to_le_bytes();
+    [&length, &masked(crc32c(&length))[..], data, &masked(crc32c(data))].concat()
+}
+
+/// TFRecord masks checksums, so that data which holds checksums itself has no trivial one.
+fn masked(crc: u32) -> [u8; 4] {
+    crc.rotate_right(15).wrapping_add(0xa282_ead8).to_le_bytes()
+}
+
+/// CRC-32C (Castagnoli), bit by bit: an event is a few kilobytes.
+fn crc32c(data: &[u8]) -> u32 {
+    const POLYNOMIAL: u32 = 0x82f6_3b78;
+    let step = |crc: u32, _| (crc >> 1) ^ if crc & 1 == 1 { POLYNOMIAL } else { 0 };
+    !data.iter().fold(!0u32, |crc, &byte| (0..8).fold(crc ^ u32::from(byte), step))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn known_checksums() {
+        // RFC 3720, B.4, and the check value of the CRC catalogue.
+        assert_eq!(crc32c(b"123456789"), 0xe306_9283);
+        assert_eq!(crc32c(&[0; 32]), 0x8a91_36aa);
+        assert_eq!(crc32c(&[0xff; 32]), 0x62a8_ab43);
+        assert_eq!(crc32c(b""), 0);
+    }
+
+    #[test]
+    fn frames_and_messages() {
+        let block = header(1.5);
+        assert_eq!(block[..8], 26u64.to_le_bytes());
+        assert_eq!(block.len(), 8 + 4 + 26 + 4);
+        assert_eq!(block[12..21], [&[0x09][..], &1.5f64.to_le_bytes()].concat());
+        assert_eq!(block[21..38], *b"\x10\x00\x1a\x0dbrain.Event:2");
+
+        let block = scalars(0.0, 300, &[("kl", 0.5)]);
+        let event = &block[12..block.len() - 4];
+        assert_eq!(event[9..12], [0x10, 0xac, 0x02]);
+        assert_eq!(event[12..], *b"\x2a\x0b\x0a\x09\x0a\x02kl\x15\x00\x00\x00\x3f");
+    }
+
+    #[test]
+    fn names_stay_in_their_folder() {
+        assert_eq!(file_name(1_700_000_000, "host"), "events.out.tfevents.1700000000.host");
+        assert_eq!(file_name(1, "a/b"), "events.out.tfevents.0000000001.a_b");
+    }
+}

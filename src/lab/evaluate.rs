@@ -1,0 +1,170 @@
+//! Chapters 2.3, 3.3 and 3.4: responses of two adapters to the same dialogues from the same random streams, their
+//! toxicity, their ROUGE against the human summaries, and what the difference allows one to say.
+
+use super::events::Observer;
+use super::models::{Actor, Judge};
+use super::rollout::{Draw, Sample, rollout};
+use super::statistics::{Difference, Spread, TOXIC_FROM, Toxicity, distinct, improvement, mean_words};
+use crate::error::{Error, Result};
+use crate::model::generate::Sampling;
+use crate::model::policy::AdapterName;
+use crate::nn::rng::{Purpose, Rng};
+use crate::ppo::config::PpoConfig;
+use crate::text::dialogue::Dialogue;
+use crate::text::rouge::{self, References, Rouge};
+use serde::Serialize;
+
+/// How to evaluate.
+#[derive(Debug, Clone, Serialize)]
+pub struct EvaluateOptions {
+    /// Dialogues asked for; the settings may take one more, as the published lab does.
+    pub n: usize,
+    pub max_new_tokens: usize,
+    pub greedy: bool,
+    /// Of the sampling and of the bootstrap.
+    pub seed: u64,
+    /// Rows generated and scored at once.
+    pub batch_size: usize,
+}
+
+/// One dialogue, before and after.
+pub struct Paired {
+    /// Place in the test split.
+    pub index: usize,
+    pub dialogue: Dialogue,
+    pub before: Sample,
+    pub after: Sample,
+    pub rouge_before: Rouge,
+    pub rouge_after: Rouge,
+    /// Σ log p_after − log p_before over the after-response's tokens, in nats: an estimate of the KL between the two.
+    pub kl: f64,
+}
+
+/// One side's numbers.
+#[derive(Debug, Clone, Serialize)]
+pub struct Side {
+    pub toxicity: Toxicity,
+    pub score: Spread,
+    /// Mean F1 over dialogues; of several human summaries, the mean over them.
+    pub rouge1: f64,
+    pub rouge2: f64,
+    pub rouge_l: f64,
+    pub distinct1: f64,
+    pub distinct2: f64,
+    /// Words a response.
+    pub mean_length: f64,
+    /// Responses without a word.
+    pub empty: usize,
+}
+
+/// `evaluation.json`.
+#[derive(Debug, Clone, Serialize)]
+pub struct Evaluation {
+    pub options: EvaluateOptions,
+    /// Dialogues really evaluated.
+    pub n: usize,
+    pub before: Side,
+    pub after: Side,
+    /// Paired differences, after − before, with their 95 % intervals.
+    pub toxicity_difference: Difference,
+    pub score_difference: Difference,
+    pub rouge1_difference: Difference,
+    /// (before − after) / before of the mean and of the standard deviation: what the lab prints, positive when toxicity fell.
+    pub toxicity_mean_improvement: Option<f64>,
+    pub toxicity_std_improvement: Option<f64>,
+    /// Mean over responses of `Σ log p_after − log p_before`, in nats.
+    pub kl: f64,
+}
+
+/// Generates and scores both sides for the first `n` dialogues.
+#[allow(clippy::too_many_arguments)] // two sides, their models, their watcher
+pub async fn pairs(
+    actor: &Actor,
+    judge: &Judge,
+    dialogues: &[Dialogue],
+    before: AdapterName<'_>,
+    after: AdapterName<'_>,
+    options: &EvaluateOptions,
+    config: &PpoConfig,
+    observer: &mut impl Observer,
+) -> Result<Vec<Paired>> {
+    let n = options.n + usize::from(config.eval_samples_plus_one);
+    if options.n == 0 || dialogues.len() < n {
+        let what = format!("{n} dialogues asked for, {} there", dialogues.len());
+        return Err(Error::input(what, "ask for at least 1 and at most as many as the test split has"));
+    }
+    let sampling = Sampling { greedy: options.greedy, ..Sampling::default() }; // the lab evaluates without min_length
+    let mut out = Vec::with_capacity(n);
+    for (batch, chunk) in dialogues[..n].chunks(options.batch_size.max(1)).enumerate() {
+        let rows: Vec<&Dialogue> = chunk.iter().collect();
+        let first = batch * options.batch_size.max(1);
+        let draws = || {
+            let draw = |i: usize| Draw {
+                max_new_tokens: options.max_new_tokens,
+                rng: Rng::new(options.seed, Purpose::Evaluation, 0, (first + i) as u64),
+            };
+            (0..rows.len()).map(draw).collect::<Vec<_>>()
+        };
+        let was = rollout(actor, judge, &rows, before, draws(), &sampling, config, observer).await?.samples;
+        let is = rollout(actor, judge, &rows, after, draws(), &sampling, config, observer).await?.samples;
+        for (i, (before_sample, after_sample)) in was.into_iter().zip(is).enumerate() {
+            observer.pause().await?;
+            let references = &rows[i].references;
+            let ids = &after_sample.generated.ids;
+            let row = [(after_sample.query_ids.as_slice(), ids.as_slice())];
+            let scores = actor.policy.evaluate(&row, ids.len(), false, before, false, None)?;
+            let under_before: Vec<f32> = scores.logprobs.flatten_all()?.to_vec1()?;
+            let kl = after_sample.generated.logprobs.iter().zip(&under_before).map(|(a, b)| f64::from(a - b)).sum();
+            out.push(Paired {
+                index: first + i,
+                dialogue: rows[i].clone(),
+                rouge_before: rouge::score_multi(references, &before_sample.response, References::Mean),
+                rouge_after: rouge::score_multi(references, &after_sample.response, References::Mean),
+                before: before_sample,
+                after: after_sample,
+                kl,
+            });
+        }
+    }
+    Ok(out)
+}
+
+/// The numbers of a set of pairs.
+pub fn evaluation(pairs: &[Paired], options: &EvaluateOptions) -> Result<Evaluation> {
+    let before = side(pairs.iter().map(|p| (&p.before, &p.rouge_before)))?;
+    let after = side(pairs.iter().map(|p| (&p.after, &p.rouge_after)))?;
+    let difference = |number: &dyn Fn(&Sample, &Rouge) -> f64| {
+        let was: Vec<f64> = pairs.iter().map(|p| number(&p.before, &p.rouge_before)).collect();
+        let is: Vec<f64> = pairs.iter().map(|p| number(&p.after, &p.rouge_after)).collect();
+        Difference::paired(&was, &is, options.seed)
+    };
+    Ok(Evaluation {
+        options: options.clone(),
+        n: pairs.len(),
+        toxicity_difference: difference(&|s, _| f64::from(s.scored.toxicity))?,
+        score_difference: difference(&|s, _| f64::from(s.scored.score))?,
+        rouge1_difference: difference(&|_, r| r.rouge1.f1)?,
+        toxicity_mean_improvement: improvement(before.toxicity.spread.mean, after.toxicity.spread.mean),
+        toxicity_std_improvement: improvement(before.toxicity.spread.std, after.toxicity.spread.std),
+        kl: pairs.iter().map(|p| p.kl).sum::<f64>() / pairs.len() as f64,
+        before,
+        after,
+    })
+}
+
+fn side<'a>(rows: impl Iterator<Item = (&'a Sample, &'a Rouge)>) -> Result<Side> {
+    let (samples, rouges): (Vec<&Sample>, Vec<Rouge>) = rows.map(|(s, r)| (s, *r)).unzip();
+    let texts: Vec<&str> = samples.iter().map(|s| s.response.as_str()).collect();
+    let mean = rouge::mean(&rouges);
+    Ok(Side {
+        toxicity: Toxicity::of(samples.iter().map(|s| f64::from(s.scored.toxicity)).collect(), TOXIC_FROM)?,
+        score: Spread::of(&samples.iter().map(|s| f64::from(s.scored.score)).collect::<Vec<_>>())?,
+        rouge1: mean.rouge1.f1,
+        rouge2: mean.rouge2.f1,
+        rouge_l: mean.rouge_l.f1,
+        distinct1: distinct(&texts, 1),
+        distinct2: distinct(&texts, 2),
+        mean_length: mean_words(&texts),
+        empty: texts.iter().filter(|t| t.trim().is_empty()).count(),
+    })
+}

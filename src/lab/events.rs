@@ -1,0 +1,49 @@
+//! What the lab tells its door while it works, and what it asks: the [`Observer`] that the command line and the browser's
+//! worker implement.
+
+use crate::ppo::rooms::Rooms;
+
+/// A door's ears. Rooms of a PPO step and pause points come through [`Rooms`] and [`crate::pace::Pace`].
+pub trait Observer: Rooms {
+    /// Something happened.
+    fn event(&mut self, event: Event<'_>);
+
+    /// Seconds on a clock that never goes back; the lab has none of its own.
+    fn seconds(&self) -> f64;
+
+    /// Seconds since 1970, for files that carry a date.
+    fn unix_seconds(&self) -> f64;
+}
+
+/// Long work with a count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// Counted in rows that have ended.
+    Generate,
+    /// Counted in texts.
+    Score,
+    /// Counted in mini-batches over all passes of the PPO step.
+    Train,
+}
+
+/// What happened.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// A phase moved on: `done` of `of`.
+    Progress { phase: Phase, done: usize, of: usize },
+    /// One token was chosen for a row of the batch.
+    Token { row: usize, id: u32 },
+    /// A PPO step is done, with its numbers and its seconds by part.
+    Step { step: u64, stats: &'a crate::ppo::stats::StepStats, seconds: Seconds },
+    /// Something the person should know, though work goes on.
+    Warning(&'a str),
+}
+
+/// Where a step's time went.
+#[derive(Debug, Clone, Copy, Default, PartialEq, serde::Serialize)]
+pub struct Seconds {
+    pub generate: f64,
+    pub score: f64,
+    pub ppo: f64,
+    pub total: f64,
+}

@@ -1,0 +1,144 @@
+//! Chapter 1, set up: a policy and a reward model with their tokenizers, from folders that a door has found.
+
+use crate::error::{Error, Result};
+use crate::io::ByteSource;
+use crate::io::adapter::PeftAdapter;
+use crate::io::adapter_config::AdapterConfig;
+use crate::io::weights::load_tensors;
+use crate::model::config::T5Config;
+use crate::model::policy::{Policy, ValueHead};
+use crate::model::reward::{RewardModel, ScoreOptions, Scored};
+use crate::model::t5::T5;
+use crate::nn::lora::LoraSpec;
+use crate::nn::params::Params;
+use crate::nn::rng::{Purpose, Rng};
+use crate::pace::Pace;
+use crate::text::tokenizer::Tokenizer;
+use candle_core::{Device, Tensor};
+use std::collections::BTreeMap;
+
+/// A policy and the tokenizer of its base model.
+pub struct Actor {
+    pub policy: Policy,
+    /// None where the folder has no tokenizer: ids only.
+    pub tokenizer: Option<Tokenizer>,
+}
+
+impl Actor {
+    /// The base model in a folder with a fresh value head (seeded) and no adapter.
+    pub fn load(source: &dyn ByteSource, seed: u64) -> Result<Self> {
+        let config = T5Config::from_json(&source.path("config.json"), &source.read("config.json")?)?;
+        let t5 = T5::load(config, &Params::frozen(load_tensors(source)?)).map_err(|e| named(e, source))?;
+        let head = ValueHead::fresh(t5.config.d_model, &mut Rng::new(seed, Purpose::Init, 0, 0))?;
+        Ok(Self { policy: Policy::new(t5, head), tokenizer: tokenizer(source)? })
+    }
+
+    /// Puts a PEFT adapter over the base under a name.
+    pub fn add_adapter(&mut self, name: &str, adapter: &PeftAdapter, trainable: bool) -> Result<()> {
+        adapter.check(self.policy.t5.modules())?;
+        let specs = adapter.pairs()?.into_iter().map(|pair| LoraSpec {
+            module: pair.module,
+            a: pair.a,
+            b: pair.b,
+            scale: pair.scale,
+        });
+        self.policy.add_adapter(name, specs.collect(), adapter.config.lora_dropout as f32, trainable)
+    }
+
+    /// The trained adapter as PEFT names its tensors.
+    pub fn adapter_tensors(&self) -> BTreeMap<String, Tensor> {
+        let trainable = self.policy.trainable().into_iter();
+        trainable.filter(|(name, _)| name.contains(".lora_")).map(|(name, var)| (name, var.as_tensor().clone())).collect()
+    }
+
+    /// The value head as TRL names its tensors.
+    pub fn value_head_tensors(&self) -> BTreeMap<String, Tensor> {
+        let trainable = self.policy.trainable().into_iter();
+        trainable.filter(|(name, _)| name.starts_with("v_head.")).map(|(name, var)| (name, var.as_tensor().clone())).collect()
+    }
+
+    /// The tokenizer, or an error that says where one comes from.
+    pub fn tokenizer(&self) -> Result<&Tokenizer> {
+        self.tokenizer.as_ref().ok_or_else(|| {
+            Error::input("the policy's folder has no tokenizer.json", "copy the tokenizer of google/flan-t5-base into it, or give ids")
+        })
+    }
+
+    /// A fresh adapter for this base: A uniform in ±1/√in (PEFT's kaiming init), B zero.
+    pub fn fresh_adapter(&self, config: AdapterConfig, seed: u64) -> Result<PeftAdapter> {
+        let mut tensors = BTreeMap::new();
+        for (i, (module, in_dim, out_dim)) in self.policy.t5.modules().iter().enumerate() {
+            if !config.targets(module) {
+                continue;
+            }
+            let rank = config.rank_for(module);
+            let mut rng = Rng::new(seed, Purpose::Init, 1, i as u64);
+            let bound = 1.0 / (*in_dim as f32).sqrt();
+            let a: Vec<f32> = (0..rank * in_dim).map(|_| (2.0 * rng.uniform() - 1.0) * bound).collect();
+            let prefix = format!("base_model.model.{module}");
+            tensors.insert(format!("{prefix}.lora_A.weight"), Tensor::from_vec(a, (rank, *in_dim), &Device::Cpu)?);
+            let b = Tensor::zeros((*out_dim, rank), candle_core::DType::F32, &Device::Cpu)?;
+            tensors.insert(format!("{prefix}.lora_B.weight"), b);
+        }
+        if tensors.is_empty() {
+            let have: Vec<&str> = self.policy.t5.modules().iter().filter_map(|m| m.0.rsplit('.').next()).collect();
+            let mut have: Vec<&str> = have.into_iter().collect();
+            have.sort_unstable();
+            have.dedup();
+            return Err(Error::input("no layer of the model matches the adapter's target modules", format!("layers end in {have:?}")));
+        }
+        Ok(PeftAdapter { config, tensors })
+    }
+}
+
+/// The reward model and its tokenizer.
+pub struct Judge {
+    pub model: RewardModel,
+    pub tokenizer: Option<Tokenizer>,
+}
+
+impl Judge {
+    /// The classifier in a folder.
+    pub fn load(source: &dyn ByteSource) -> Result<Self> {
+        let config = String::from_utf8(source.read("config.json")?).map_err(|e| {
+            Error::file(source.path("config.json"), e, "give the folder of a RoBERTa classifier")
+        })?;
+        let params = Params::frozen(load_tensors(source)?);
+        let model = RewardModel::load(&params, &config).map_err(|e| named(e, source))?;
+        Ok(Self { model, tokenizer: tokenizer(source)? })
+    }
+
+    /// Ids of a text, or an error that says where a tokenizer comes from.
+    pub fn encode(&self, text: &str) -> Result<Vec<u32>> {
+        match &self.tokenizer {
+            Some(tokenizer) => tokenizer.encode(text),
+            None => Err(Error::input("the reward model's folder has no tokenizer", "copy roberta-base's tokenizer.json into it, or give ids")),
+        }
+    }
+
+    /// Scores texts, in their order.
+    pub async fn score(&self, texts: &[String], truncate: bool, pace: &mut impl Pace) -> Result<Vec<Scored>> {
+        let ids = texts.iter().map(|t| self.encode(t)).collect::<Result<Vec<_>>>()?;
+        self.model.score(&ids, ScoreOptions { truncate, ..ScoreOptions::default() }, pace).await
+    }
+}
+
+fn tokenizer(source: &dyn ByteSource) -> Result<Option<Tokenizer>> {
+    if !source.has("tokenizer.json") && !source.has("vocab.json") {
+        return Ok(None);
+    }
+    let read = |file: &str| if source.has(file) { source.read(file).map(Some) } else { Ok(None) };
+    Tokenizer::from_files(&source.name(), read).map(Some)
+}
+
+/// The same error with the model's folder in front, where it does not name a file yet.
+fn named(error: Error, source: &dyn ByteSource) -> Error {
+    match error {
+        Error::Input { what, hint } => Error::file(source.name(), what, hint),
+        Error::Shape { tensor, got, expected, hint } => {
+            Error::Shape { tensor: format!("{}: {tensor}", source.name()), got, expected, hint }
+        }
+        other => other,
+    }
+}
+

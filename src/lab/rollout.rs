@@ -1,0 +1,156 @@
+//! Chapters 2.1 and 2.2 for a batch: dialogue → prompt → tokens → generate → reward (rooms 1 to 5).
+
+use super::events::{Event, Observer, Phase, Seconds};
+use super::models::{Actor, Judge};
+use crate::error::Result;
+use crate::model::generate::{Choice, Generated, Listener, Prompt, Sampling, generate};
+use crate::model::policy::AdapterName;
+use crate::model::reward::Scored;
+use crate::nn::rng::{Purpose, Rng};
+use crate::pace::Pace;
+use crate::ppo::config::{PpoConfig, RewardRead, ScoredText};
+use crate::text::dialogue::Dialogue;
+use crate::text::prompt::Query;
+use serde::Serialize;
+
+/// One response with its score.
+#[derive(Debug, Clone, Serialize)]
+pub struct Sample {
+    /// The dialogue's id, such as `train_0`.
+    pub id: String,
+    pub query: String,
+    pub query_ids: Vec<u32>,
+    /// The response without special tokens.
+    pub response: String,
+    /// What [`crate::ppo::step::ppo_step`] is given: decoder ids, start token kept or cut as the settings say.
+    pub response_ids: Vec<u32>,
+    /// The text that was scored.
+    #[serde(skip)]
+    pub scored_text: String,
+    #[serde(flatten)]
+    pub scored: Scored,
+    /// The reward of the whole response: the score that the settings read from the logits.
+    pub reward: f32,
+    #[serde(skip)]
+    pub generated: Generated,
+}
+
+/// A batch of responses, and how long they took.
+pub struct Rollout {
+    pub samples: Vec<Sample>,
+    /// `generate` and `score` are filled.
+    pub seconds: Seconds,
+}
+
+/// How many new tokens a row may have, and from which stream it samples.
+pub struct Draw {
+    pub max_new_tokens: usize,
+    pub rng: Rng,
+}
+
+/// A row's draw in a PPO step.
+pub fn training_draw(config: &PpoConfig, step: u64, row: u64) -> Draw {
+    let (low, high) = (config.rollout.output_min_length as u64, config.rollout.output_max_length as u64);
+    let max_new_tokens = Rng::new(config.seed, Purpose::Length, step, row).below(low, high) as usize;
+    Draw { max_new_tokens, rng: Rng::new(config.seed, Purpose::Sampling, step, row) }
+}
+
+/// The settings' sampling.
+pub fn sampling(config: &PpoConfig) -> Sampling {
+    Sampling {
+        greedy: false,
+        temperature: config.rollout.temperature as f32,
+        top_k: config.rollout.top_k,
+        top_p: config.rollout.top_p as f32,
+        min_length: config.min_length,
+    }
+}
+
+/// Generates and scores one response for each dialogue, `draws` in the same order.
+#[allow(clippy::too_many_arguments)] // the rooms' inputs, one each
+pub async fn rollout(
+    actor: &Actor,
+    judge: &Judge,
+    dialogues: &[&Dialogue],
+    adapter: AdapterName<'_>,
+    draws: Vec<Draw>,
+    sampling: &Sampling,
+    config: &PpoConfig,
+    observer: &mut impl Observer,
+) -> Result<Rollout> {
+    let started = observer.seconds();
+    let tokenizer = actor.tokenizer()?;
+    let queries = dialogues.iter().map(|d| Query::new(tokenizer, &d.dialogue)).collect::<Result<Vec<_>>>()?;
+    let limits: Vec<usize> = draws.iter().map(|d| d.max_new_tokens).collect();
+    let prompts = (queries.iter().zip(draws))
+        .map(|(q, d)| Prompt { ids: &q.ids, max_new_tokens: d.max_new_tokens, rng: d.rng })
+        .collect();
+    let eos = actor.policy.t5.config.eos_token_id;
+    let mut relay = Relay { observer, limits: &limits, lengths: vec![0; limits.len()], ended: 0, eos };
+    let generated = generate(&actor.policy, adapter, prompts, sampling, &mut relay).await?;
+    let generated_at = observer.seconds();
+    let as_given = |i: usize| {
+        let keep = if config.keep_start_token { usize::MAX } else { limits[i] };
+        cut(&generated[i].ids, keep)
+    };
+    let scored_text = |i: usize| {
+        Ok(match config.scored_text {
+            ScoredText::Response => tokenizer.decode(&generated[i].ids, true)?,
+            ScoredText::QueryAndResponse => format!("{}{}", queries[i].text, tokenizer.decode(as_given(i), false)?),
+        })
+    };
+    let texts = (0..generated.len()).map(scored_text).collect::<Result<Vec<String>>>()?;
+    observer.event(Event::Progress { phase: Phase::Score, done: 0, of: texts.len() });
+    let scored = judge.score(&texts, config.truncate_reward_input, observer).await?;
+    observer.event(Event::Progress { phase: Phase::Score, done: texts.len(), of: texts.len() });
+    let sample = |(i, scored): (usize, Scored)| {
+        Ok(Sample {
+            id: dialogues[i].id.clone(),
+            query: queries[i].text.clone(),
+            query_ids: queries[i].ids.clone(),
+            response: tokenizer.decode(&generated[i].ids, true)?,
+            response_ids: as_given(i).to_vec(),
+            scored_text: texts[i].clone(),
+            reward: match config.reward_read {
+                RewardRead::NothateLogit => scored.score,
+                RewardRead::MaxLogit => scored.lab_reward(),
+            },
+            scored,
+            generated: generated[i].clone(),
+        })
+    };
+    let samples = scored.into_iter().enumerate().map(sample).collect::<Result<_>>()?;
+    let (generate, score) = (generated_at - started, observer.seconds() - generated_at);
+    Ok(Rollout { samples, seconds: Seconds { generate, score, ..Seconds::default() } })
+}
+
+/// `summary[-max_new_tokens:]`: the notebook's slice, which loses the start token at the length limit (trl-ppo.md 2.3).
+fn cut(ids: &[u32], max_new_tokens: usize) -> &[u32] {
+    &ids[ids.len().saturating_sub(max_new_tokens)..]
+}
+
+/// Tells the door of a generation's tokens and rows.
+struct Relay<'a, O> {
+    observer: &'a mut O,
+    limits: &'a [usize],
+    lengths: Vec<usize>,
+    ended: usize,
+    eos: u32,
+}
+
+impl<O: Observer> Pace for Relay<'_, O> {
+    async fn pause(&mut self) -> Result<()> {
+        self.observer.pause().await
+    }
+}
+
+impl<O: Observer> Listener for Relay<'_, O> {
+    fn token(&mut self, choice: Choice<'_>) {
+        self.observer.event(Event::Token { row: choice.row, id: choice.id });
+        self.lengths[choice.row] += 1;
+        if choice.id == self.eos || self.lengths[choice.row] == self.limits[choice.row] {
+            self.ended += 1;
+            self.observer.event(Event::Progress { phase: Phase::Generate, done: self.ended, of: self.limits.len() });
+        }
+    }
+}

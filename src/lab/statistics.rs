@@ -1,0 +1,161 @@
+//! Chapters 2.3 and 3.3 in numbers: toxicity as Hugging Face `evaluate` aggregates it, mean and spread, and whether a
+//! before/after difference is more than noise. Scores come from `model::reward`, showing them is left to the doors.
+
+use crate::error::{Error, Result};
+use crate::nn::rng::{Purpose, Rng};
+use crate::text::rouge::words;
+use serde::Serialize;
+use std::collections::HashSet;
+
+/// `evaluate`'s default: a text counts as toxic from this probability of "hate" on.
+pub const TOXIC_FROM: f64 = 0.5;
+
+/// Bootstrap resamples behind an interval.
+pub const RESAMPLES: usize = 10_000;
+
+/// Fewer pairs prove nothing at 95 %: five differences of pure noise have one sign in 1 of 16 cases.
+const MIN_PAIRS: usize = 6;
+
+/// Mean and population standard deviation (divided by n, as numpy does and the lab prints).
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Spread {
+    pub n: usize,
+    pub mean: f64,
+    pub std: f64,
+}
+
+impl Spread {
+    /// Of at least one finite value.
+    pub fn of(values: &[f64]) -> Result<Self> {
+        check(values)?;
+        let n = values.len();
+        let mean = mean(values);
+        let variance = values.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / n as f64;
+        Ok(Self { n, mean, std: variance.sqrt() })
+    }
+}
+
+/// P("hate") of a set of texts under each of `evaluate`'s toxicity aggregations.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Toxicity {
+    #[serde(flatten)]
+    pub spread: Spread,
+    /// Aggregation `maximum`: the worst text's.
+    pub maximum: f64,
+    /// Aggregation `ratio`: the share of texts at or above the threshold.
+    pub ratio: f64,
+    /// Aggregation `all`: each text's, in order.
+    pub all: Vec<f64>,
+}
+
+impl Toxicity {
+    /// From each text's P("hate") in 0..=1; `threshold` is [`TOXIC_FROM`] in the lab.
+    pub fn of(scores: Vec<f64>, threshold: f64) -> Result<Self> {
+        let spread = Spread::of(&scores)?;
+        let maximum = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let ratio = scores.iter().filter(|&&s| s >= threshold).count() as f64 / spread.n as f64;
+        Ok(Self { spread, maximum, ratio, all: scores })
+    }
+}
+
+/// The lab's improvement, (before - after) / before: positive when the number fell. `None` when `before` is 0.
+pub fn improvement(before: f64, after: f64) -> Option<f64> {
+    (before != 0.0).then(|| (before - after) / before)
+}
+
+/// What a paired difference allows one to say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    TooFewPairs,
+    NoDifference,
+    Higher,
+    Lower,
+}
+
+impl std::fmt::Display for Verdict {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::TooFewPairs => "too few pairs to tell a difference from noise",
+            Self::NoDifference => "no difference beyond noise",
+            Self::Higher => "higher after than before, beyond noise",
+            Self::Lower => "lower after than before, beyond noise",
+        })
+    }
+}
+
+/// The mean of after - before over pairs, with its bootstrap interval.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Difference {
+    pub n: usize,
+    /// Mean of after - before.
+    pub mean: f64,
+    /// Ends of the 95 % interval.
+    pub low: f64,
+    pub high: f64,
+    pub verdict: Verdict,
+}
+
+impl Difference {
+    /// Percentile bootstrap (Efron 1979) over pairs: [`RESAMPLES`] resamples of n pairs with replacement, the 2.5th and
+    /// 97.5th percentile of their means. `before` and `after` hold the same texts in the same order; the same seed
+    /// gives the same interval.
+    pub fn paired(before: &[f64], after: &[f64], seed: u64) -> Result<Self> {
+        if before.len() != after.len() {
+            let what = format!("{} values before and {} after do not make pairs", before.len(), after.len());
+            return Err(Error::input(what, "evaluate both models on the same texts"));
+        }
+        check(before)?;
+        check(after)?;
+        let differences: Vec<f64> = before.iter().zip(after).map(|(b, a)| a - b).collect();
+        let n = differences.len();
+        let mut rng = Rng::new(seed, Purpose::Bootstrap, 0, 0);
+        let mut draw = || differences[rng.below(0, n as u64) as usize];
+        let mut means: Vec<f64> = (0..RESAMPLES).map(|_| (0..n).map(|_| draw()).sum::<f64>() / n as f64).collect();
+        means.sort_by(f64::total_cmp);
+        let (low, high) = (percentile(&means, 0.025), percentile(&means, 0.975));
+        let verdict = match () {
+            () if n < MIN_PAIRS => Verdict::TooFewPairs,
+            () if low > 0.0 => Verdict::Higher,
+            () if high < 0.0 => Verdict::Lower,
+            () => Verdict::NoDifference,
+        };
+        Ok(Self { n, mean: mean(&differences), low, high, verdict })
+    }
+}
+
+/// distinct-n (Li et al. 2016): different n-grams of words over all n-grams of all texts, in 0..=1. A falling number
+/// says that the policy repeats itself. 0 where no text has n words.
+pub fn distinct(texts: &[impl AsRef<str>], n: usize) -> f64 {
+    let texts: Vec<Vec<String>> = texts.iter().map(|text| words(text.as_ref())).collect();
+    let grams = || texts.iter().flat_map(|words| words.windows(n.max(1)));
+    let different: HashSet<&[String]> = grams().collect();
+    different.len() as f64 / grams().count().max(1) as f64
+}
+
+/// Mean number of words a text; 0 where there is no text.
+pub fn mean_words(texts: &[impl AsRef<str>]) -> f64 {
+    texts.iter().map(|text| words(text.as_ref()).len()).sum::<usize>() as f64 / texts.len().max(1) as f64
+}
+
+fn mean(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / values.len() as f64
+}
+
+/// Between the nearest values of a sorted list, as numpy's default.
+fn percentile(sorted: &[f64], part: f64) -> f64 {
+    let place = part * (sorted.len() - 1) as f64;
+    let below = place.floor() as usize;
+    let above = (below + 1).min(sorted.len() - 1);
+    sorted[below] + (sorted[above] - sorted[below]) * place.fract()
+}
+
+fn check(values: &[f64]) -> Result<()> {
+    if values.is_empty() {
+        return Err(Error::input("no values to average", "evaluate at least one text"));
+    }
+    match values.iter().position(|x| !x.is_finite()) {
+        Some(i) => Err(Error::not_finite(format!("score {i} of {}", values.len()), "score this text alone to see why")),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,271 @@
+//! Chapters 3.1 and 3.2: the PPO run. Every step ends in a checkpoint that is whole or not there; a run that was
+//! interrupted anywhere goes on from its newest one and computes the same numbers as if nothing had happened, because every
+//! random stream depends on (seed, step, row) alone.
+
+use super::events::{Event, Observer, Seconds};
+use super::models::{Actor, Judge};
+use super::rollout::{Sample, rollout, sampling, training_draw};
+use super::run::{self, RunConfig, Store};
+use crate::error::{Error, Result};
+use crate::io::adapter::PeftAdapter;
+use crate::io::adapter_config::AdapterConfig;
+use crate::io::safetensors::tensors_to_bytes;
+use crate::io::tensorboard;
+use crate::model::policy::{INITIAL, POLICY};
+use crate::nn::rng::{Purpose, Rng};
+use crate::ppo::batch::{Generated, Row};
+use crate::ppo::config::PpoConfig;
+use crate::ppo::state::PpoState;
+use crate::ppo::step::{StepOutcome, ppo_step};
+use crate::text::dialogue::Dialogue;
+use candle_core::{Tensor, Var};
+use std::collections::{BTreeMap, HashMap};
+
+/// A run in progress. The actor's `policy` adapter and value head are trained in place.
+pub struct Trainer<'a, S: Store> {
+    pub actor: &'a Actor,
+    pub judge: &'a Judge,
+    /// The training split.
+    pub dialogues: &'a [Dialogue],
+    pub config: RunConfig,
+    pub adapter_config: AdapterConfig,
+    pub store: S,
+    state: PpoState,
+    events: String,
+}
+
+impl<'a, S: Store> Trainer<'a, S> {
+    /// Begins a run: writes its `config.json` and the checkpoint of step 0. The actor holds the adapter under
+    /// [`POLICY`] (trainable) and, for a KL against it, its copy under [`INITIAL`].
+    pub fn start(
+        actor: &'a Actor,
+        judge: &'a Judge,
+        dialogues: &'a [Dialogue],
+        config: RunConfig,
+        adapter_config: AdapterConfig,
+        mut store: S,
+        unix_seconds: f64,
+    ) -> Result<Self> {
+        check_data(dialogues, &config.ppo)?;
+        store.put(run::CONFIG, &config.bytes()?)?;
+        let state = PpoState::new(&config.ppo);
+        let events = tensorboard::file_name(unix_seconds as u64, "detox-lab");
+        let mut trainer = Self { actor, judge, dialogues, config, adapter_config, store, state, events };
+        let header = tensorboard::header(unix_seconds);
+        trainer.store.append(&trainer.events.clone(), &header)?;
+        trainer.save()?;
+        Ok(trainer)
+    }
+
+    /// Goes on from the newest checkpoint of the run in `store`; the actor already holds that checkpoint's adapter
+    /// and value head. Lines and files of steps after the checkpoint are dropped, for they are computed again.
+    pub fn resume(
+        actor: &'a Actor,
+        judge: &'a Judge,
+        dialogues: &'a [Dialogue],
+        config: RunConfig,
+        adapter_config: AdapterConfig,
+        mut store: S,
+        unix_seconds: f64,
+    ) -> Result<Self> {
+        check_data(dialogues, &config.ppo)?;
+        let step = run::newest_checkpoint(&store)?;
+        let folder = format!("{}/{}", run::CHECKPOINTS, run::step_name(step));
+        let state = store.read_json(&format!("{folder}/{}", run::TRAINER_STATE))?;
+        let moments = crate::io::weights::load_file(&store, &format!("{folder}/{}", run::ADAM))?;
+        let state = PpoState::load(&config.ppo, &actor.policy.trainable(), &state, &moments)?;
+        if state.step != step {
+            let what = format!("says step {}, its folder says {step}", state.step);
+            return Err(Error::file(store.path(&folder), what, "remove this checkpoint; the one before it is used then"));
+        }
+        store.put(run::CONFIG, &config.bytes()?)?;
+        for file in [run::METRICS, run::TIMINGS, run::SAMPLES] {
+            if store.has(file) {
+                store.keep_lines(file, &|line| run::step_of_line(line).is_some_and(|s| s <= step))?;
+            }
+        }
+        for name in store.list(run::ROLLOUTS)? {
+            if run::step_of(&name).is_none_or(|s| s > step) {
+                store.remove(&format!("{}/{name}", run::ROLLOUTS))?;
+            }
+        }
+        let events = tensorboard::file_name(unix_seconds as u64, &format!("detox-lab.from-{step}"));
+        store.append(&events, &tensorboard::header(unix_seconds))?;
+        Ok(Self { actor, judge, dialogues, config, adapter_config, store, state, events })
+    }
+
+    /// PPO steps done.
+    pub fn step_number(&self) -> u64 {
+        self.state.step
+    }
+
+    /// Runs to the configured number of steps.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`] at a pause point: the run goes on from its newest checkpoint. Numbers that are not finite:
+    /// the newest checkpoint is the last good state.
+    pub async fn run(&mut self, observer: &mut impl Observer) -> Result<()> {
+        while self.state.step < self.config.steps {
+            self.step(observer).await?;
+        }
+        Ok(())
+    }
+
+    /// One PPO step: rollout, PPO, files, checkpoint.
+    pub async fn step(&mut self, observer: &mut impl Observer) -> Result<StepOutcome> {
+        let (config, step) = (&self.config.ppo, self.state.step);
+        let started = observer.seconds();
+        let order = batch_rows(self.dialogues.len(), config, step);
+        let dialogues: Vec<&Dialogue> = order.iter().map(|i| &self.dialogues[*i]).collect();
+        let draws = (0..order.len()).map(|row| training_draw(config, step, row as u64)).collect();
+        let out =
+            rollout(self.actor, self.judge, &dialogues, Some(POLICY), draws, &sampling(config), config, observer).await?;
+        let rows: Vec<Row> = out.samples.iter().map(|sample| row(sample, config)).collect();
+        let ppo_started = observer.seconds();
+        let outcome = ppo_step(&self.actor.policy, &mut self.state, config, &rows, None, observer).await?;
+        let done = observer.seconds();
+        let seconds = Seconds { ppo: done - ppo_started, total: done - started, ..out.seconds };
+        self.write(&out.samples, &outcome, seconds, observer)?;
+        observer.event(Event::Step { step: self.state.step, stats: &outcome.stats, seconds });
+        Ok(outcome)
+    }
+}
+
+impl<S: Store> Trainer<'_, S> {
+    /// Writes what the step just done leaves behind; the checkpoint comes last and makes it count.
+    fn write(
+        &mut self,
+        samples: &[Sample],
+        outcome: &StepOutcome,
+        seconds: Seconds,
+        observer: &mut impl Observer,
+    ) -> Result<()> {
+        let step = self.state.step;
+        for (name, bytes) in run::rollout_files(step, samples, outcome)? {
+            self.store.put(&name, &bytes)?;
+        }
+        let mut lines = Vec::new();
+        for (row, sample) in samples.iter().enumerate() {
+            let mut line = serde_json::json!({"step": step, "row": row});
+            let fields = serde_json::to_value(sample).map_err(|e| Error::input(e, "report this"))?;
+            if let (Some(line), serde_json::Value::Object(fields)) = (line.as_object_mut(), fields) {
+                line.extend(fields.into_iter().filter(|(name, _)| !name.ends_with("_ids"))); // ids are in rollouts/
+            }
+            lines.extend(run::json_line(&line)?);
+        }
+        self.store.append(run::SAMPLES, &lines)?;
+        let mut metrics = serde_json::Map::from_iter([("step".to_string(), step.into())]);
+        metrics.extend(outcome.stats.to_json(false));
+        let scalars: Vec<(&str, f32)> =
+            metrics.iter().filter_map(|(k, v)| Some((k.as_str(), v.as_f64()? as f32))).filter(|(k, _)| *k != "step").collect();
+        let events = tensorboard::scalars(observer.unix_seconds(), step, &scalars);
+        self.store.append(&self.events, &events)?;
+        self.store.append(run::METRICS, &run::json_line(&metrics)?)?;
+        self.store.append(run::TIMINGS, &run::json_line(&timings(step, seconds))?)?;
+        self.save()?;
+        let warnings = outcome.stats.warnings.iter();
+        warnings.for_each(|warning| observer.event(Event::Warning(warning)));
+        Ok(())
+    }
+
+    /// The checkpoint of the present step; older ones go, but for step 0 and every `save_every`-th.
+    fn save(&mut self) -> Result<()> {
+        let step = self.state.step;
+        let folder = |step| format!("{}/{}", run::CHECKPOINTS, run::step_name(step));
+        self.store.put_folder(&folder(step), &self.checkpoint()?)?;
+        for name in self.store.list(run::CHECKPOINTS)? {
+            let Some(old) = run::step_of(&name) else { continue };
+            if old < step && !old.is_multiple_of(self.config.save_every.max(1)) {
+                self.store.remove(&folder(old))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A checkpoint's files: what PEFT and TRL read, and what resuming needs.
+    fn checkpoint(&self) -> Result<BTreeMap<String, Vec<u8>>> {
+        let mut files = adapter_files(self.actor, &self.adapter_config)?;
+        let vars: Vec<(String, Var)> = self.actor.policy.trainable();
+        let (state, moments) = self.state.save(&vars)?;
+        let moments: BTreeMap<String, Tensor> = moments.into_iter().collect();
+        files.insert(run::TRAINER_STATE.into(), run::json_bytes(&state)?);
+        files.insert(run::ADAM.into(), tensors_to_bytes(&moments)?);
+        Ok(files)
+    }
+}
+
+/// The trained adapter and value head as files by name: `adapter_config.json`, `adapter_model.safetensors`,
+/// `value_head.safetensors`.
+pub fn adapter_files(actor: &Actor, config: &AdapterConfig) -> Result<BTreeMap<String, Vec<u8>>> {
+    let adapter = PeftAdapter { config: config.clone(), tensors: actor.adapter_tensors() };
+    let mut files = adapter.files()?;
+    files.insert(run::VALUE_HEAD.into(), tensors_to_bytes(&actor.value_head_tensors())?);
+    Ok(files)
+}
+
+/// Keeps the adapter as it is now under [`INITIAL`], for the KL and for before/after.
+pub fn keep_initial(actor: &mut Actor) -> Result<()> {
+    actor.policy.copy_adapter(POLICY, INITIAL)
+}
+
+/// Row numbers of a step's batch: every epoch over the data is a new permutation, its last incomplete batch is dropped
+/// (TRL's DataLoader: shuffle, drop_last).
+fn batch_rows(n: usize, config: &PpoConfig, step: u64) -> Vec<usize> {
+    let batches = (n / config.batch_size) as u64;
+    let (epoch, batch) = (step / batches, (step % batches) as usize);
+    let order = Rng::new(config.seed, Purpose::Shuffle, epoch, 0).permutation(n);
+    order[batch * config.batch_size..][..config.batch_size].to_vec()
+}
+
+fn check_data(dialogues: &[Dialogue], config: &PpoConfig) -> Result<()> {
+    if dialogues.len() >= config.batch_size {
+        return Ok(());
+    }
+    Err(Error::input(
+        format!("{} training dialogues are fewer than batch_size = {}", dialogues.len(), config.batch_size),
+        "give more data, or a smaller batch_size",
+    ))
+}
+
+/// What the PPO step is given of a sample. Generation's own log-probs stand for the old ones where the step would compute
+/// the same again: the whole response is fed, and no dropout noises the values.
+fn row(sample: &Sample, config: &PpoConfig) -> Row {
+    let same = config.keep_start_token && config.value_head_dropout == 0.0 && !config.pad_to_batch;
+    let generated = same.then(|| Generated {
+        logprobs: sample.generated.logprobs.clone(),
+        values: sample.generated.values.clone(),
+    });
+    Row {
+        query_ids: sample.query_ids.clone(),
+        decoder_ids: sample.response_ids.clone(),
+        score: sample.reward,
+        generated,
+    }
+}
+
+/// A line of timings.jsonl. Times are apart from metrics.jsonl, so that a resumed run's metrics equal its twin's.
+fn timings(step: u64, s: Seconds) -> serde_json::Value {
+    serde_json::json!({
+        "step": step,
+        "time/generate": s.generate,
+        "time/score": s.score,
+        "time/ppo/total": s.ppo,
+        "time/total": s.total,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_epoch_serves_every_dialogue_at_most_once_and_the_next_one_anew() {
+        let config = PpoConfig { batch_size: 4, ..PpoConfig::default() };
+        let epoch = |e: u64| -> Vec<usize> { (0..2).flat_map(|b| batch_rows(10, &config, e * 2 + b)).collect() };
+        let mut first = epoch(0);
+        assert_ne!(first, epoch(1));
+        first.sort_unstable();
+        first.dedup();
+        assert_eq!(first.len(), 8);
+    }
+}

@@ -1,0 +1,130 @@
+//! The ground under our own operations: f32 slices out of tensors, strided matrix products (crate `gemm`), work split
+//! over rows. Doors say how many threads there are; the default is one, and a browser keeps it.
+
+use candle_core::{CpuStorage, Layout, Shape, Storage, Tensor};
+use rayon::prelude::*;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+static THREADS: AtomicUsize = AtomicUsize::new(1);
+
+/// How many threads operations may use; set once by a door.
+pub fn set_threads(n: usize) {
+    THREADS.store(n.max(1), Ordering::Relaxed);
+}
+
+/// How many threads operations use.
+pub fn threads() -> usize {
+    THREADS.load(Ordering::Relaxed)
+}
+
+/// A read-only matrix in a slice, any strides.
+#[derive(Clone, Copy)]
+pub struct Mat<'a> {
+    data: &'a [f32],
+    rows: usize,
+    cols: usize,
+    row_stride: usize,
+    col_stride: usize,
+}
+
+impl<'a> Mat<'a> {
+    /// Row-major (rows, cols), rows `row_stride` apart.
+    pub fn new(data: &'a [f32], rows: usize, cols: usize, row_stride: usize) -> Self {
+        let mat = Self { data, rows, cols, row_stride, col_stride: 1 };
+        assert!(rows == 0 || cols == 0 || (rows - 1) * row_stride + cols <= data.len(), "matrix leaves its slice");
+        mat
+    }
+
+    /// The transposed view.
+    pub fn t(self) -> Self {
+        Self { rows: self.cols, cols: self.rows, row_stride: self.col_stride, col_stride: self.row_stride, ..self }
+    }
+}
+
+/// `dst = scale · a · b`, or `dst += …` with `accumulate`; dst is row-major (a.rows, b.cols), rows `dst_stride` apart.
+pub fn matmul(dst: &mut [f32], dst_stride: usize, a: Mat<'_>, b: Mat<'_>, scale: f32, accumulate: bool) {
+    let (m, n) = (a.rows, b.cols);
+    assert!(m == 0 || n == 0 || (m - 1) * dst_stride + n <= dst.len(), "product leaves its slice");
+    // SAFETY: dst is exclusively borrowed and large enough.
+    unsafe { matmul_raw(dst.as_mut_ptr(), dst_stride, a, b, scale, accumulate, threads()) }
+}
+
+/// As [`matmul`], into memory that the caller shares out among threads.
+///
+/// # Safety
+/// `dst` must be valid for every element of the strided (a.rows, b.cols) block, and no other thread may touch those.
+pub unsafe fn matmul_raw(
+    dst: *mut f32,
+    dst_stride: usize,
+    a: Mat<'_>,
+    b: Mat<'_>,
+    scale: f32,
+    accumulate: bool,
+    threads: usize,
+) {
+    assert_eq!(a.cols, b.rows, "inner dimensions differ");
+    let parallelism = if threads > 1 { gemm::Parallelism::Rayon(threads) } else { gemm::Parallelism::None };
+    // SAFETY: `Mat` checked its bounds when made, the caller vouches for dst.
+    unsafe {
+        gemm::gemm(
+            a.rows,
+            b.cols,
+            a.cols,
+            dst,
+            1,
+            dst_stride as isize,
+            accumulate,
+            a.data.as_ptr(),
+            a.col_stride as isize,
+            a.row_stride as isize,
+            b.data.as_ptr(),
+            b.col_stride as isize,
+            b.row_stride as isize,
+            1.0,
+            scale,
+            false,
+            false,
+            false,
+            parallelism,
+        );
+    }
+}
+
+/// Calls `work(first_row, rows)` on pieces of `dst` of whole rows, over all threads.
+pub fn for_rows(dst: &mut [f32], row_len: usize, work: impl Fn(usize, &mut [f32]) + Sync) {
+    let rows = dst.len() / row_len.max(1);
+    let piece = rows.div_ceil(threads()).max(1);
+    if threads() == 1 || dst.len() < 1 << 14 {
+        work(0, dst);
+    } else {
+        dst.par_chunks_mut(piece * row_len).enumerate().for_each(|(i, rows)| work(i * piece, rows));
+    }
+}
+
+/// Runs `work(i)` for `0..n` over all threads and returns the results in order.
+pub fn for_tasks<T: Send>(n: usize, work: impl Fn(usize) -> T + Sync) -> Vec<T> {
+    if threads() == 1 || n < 2 { (0..n).map(work).collect() } else { (0..n).into_par_iter().map(&work).collect() }
+}
+
+/// The f32s of a contiguous CPU tensor inside a custom operation.
+pub fn slice<'a>(storage: &'a CpuStorage, layout: &Layout) -> candle_core::Result<&'a [f32]> {
+    match (storage, layout.contiguous_offsets()) {
+        (CpuStorage::F32(data), Some((start, end))) => Ok(&data[start..end]),
+        (CpuStorage::F32(_), None) => candle_core::bail!("operation needs a contiguous tensor, got {layout:?}"),
+        _ => candle_core::bail!("operation needs f32 on the CPU"),
+    }
+}
+
+/// Runs `work` on the f32s of a contiguous CPU tensor.
+pub fn with_slice<T>(tensor: &Tensor, work: impl FnOnce(&[f32]) -> T) -> candle_core::Result<T> {
+    let (storage, layout) = tensor.storage_and_layout();
+    match &*storage {
+        Storage::Cpu(cpu) => Ok(work(slice(cpu, layout)?)),
+        _ => candle_core::bail!("operation needs a tensor on the CPU"),
+    }
+}
+
+/// A new storage of a custom operation.
+pub fn stored(data: Vec<f32>, shape: impl Into<Shape>) -> (CpuStorage, Shape) {
+    (CpuStorage::F32(data), shape.into())
+}

@@ -1,0 +1,99 @@
+//! Text that appears while tokens are generated, and transformers' clean-up that makes this harder than printing.
+//! What is shown is final: the parts of a stream joined are the decoded whole. Ids and vocabulary are `tokenizer`'s.
+
+use crate::error::Result;
+use crate::text::tokenizer::Tokenizer;
+
+/// What `clean_up_tokenization` of transformers 4.27.2 replaces, in its order.
+const CLEAN_UP: [(&str, &str); 10] = [
+    (" .", "."),
+    (" ?", "?"),
+    (" !", "!"),
+    (" ,", ","),
+    (" ' ", "'"),
+    (" n't", "n't"),
+    (" 'm", "'m"),
+    (" 's", "'s"),
+    (" 've", "'ve"),
+    (" 're", "'re"),
+];
+
+/// Removes the spaces that decoding leaves before punctuation and in contractions
+/// (transformers 4.27.2, `clean_up_tokenization_spaces`, on by default in the lab).
+pub(crate) fn clean_up(text: &str) -> String {
+    CLEAN_UP.iter().fold(text.to_string(), |text, (from, to)| text.replace(from, to))
+}
+
+/// Ids in, text out as soon as nothing that follows can change it.
+pub struct TextStream<'a> {
+    tokenizer: &'a Tokenizer,
+    skip_special: bool,
+    ids: Vec<u32>,
+    /// Bytes of the cleaned text already handed out.
+    sent: usize,
+}
+
+impl<'a> TextStream<'a> {
+    pub(crate) fn new(tokenizer: &'a Tokenizer, skip_special: bool) -> Self {
+        Self { tokenizer, skip_special, ids: Vec::new(), sent: 0 }
+    }
+
+    /// Takes the next id; returns the text that is now certain, often one word, sometimes nothing.
+    pub fn push(&mut self, id: u32) -> Result<String> {
+        self.ids.push(id);
+        let raw = self.tokenizer.decode_raw(&self.ids, self.skip_special)?;
+        // A token may end inside a character; its bytes show as U+FFFD until the next token completes it.
+        Ok(self.rest(&clean_up(settled(raw.trim_end_matches('\u{fffd}')))))
+    }
+
+    /// Returns what was held back; the stream is then at its end.
+    pub fn finish(mut self) -> Result<String> {
+        let raw = self.tokenizer.decode_raw(&self.ids, self.skip_special)?;
+        Ok(self.rest(&clean_up(&raw)))
+    }
+
+    fn rest(&mut self, text: &str) -> String {
+        let new = text.get(self.sent..).unwrap_or_default().to_string();
+        self.sent += new.len();
+        new
+    }
+}
+
+/// The start of `raw` whose clean-up no continuation changes.
+///
+/// Every pattern starts with a space, and only `" ' "` has a second one. So a pattern cannot reach across a space that
+/// follows a non-space, unless the text before it ends in `" '"`. After the last such space the text is final too, once
+/// it can no longer become a pattern.
+fn settled(raw: &str) -> &str {
+    let bytes = raw.as_bytes();
+    let safe = |&p: &usize| bytes[p] == b' ' && bytes[p - 1] != b' ' && !raw[..p].ends_with(" '");
+    let cut = (1..bytes.len()).rev().find(safe).unwrap_or(0);
+    let tail = &raw[cut..];
+    let may_match = CLEAN_UP.iter().any(|(from, _)| from.len() > tail.len() && from.starts_with(tail));
+    let more_spaces = tail.chars().skip(1).any(|c| c == ' ');
+    if may_match || more_spaces { &raw[..cut] } else { raw }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn cleans_as_transformers() {
+        assert_eq!(clean_up("It 's fine , is n't it ? Yes ! I 'm ' ok ' ."), "It's fine, isn't it? Yes! I'm'ok '.");
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(3000))]
+        #[test]
+        fn settled_text_stays(text in "[ .,'nmsvtaé]{0,14}") {
+            let whole = clean_up(&text);
+            for (end, _) in text.char_indices() {
+                let early = clean_up(settled(&text[..end]));
+                prop_assert!(whole.starts_with(&early), "{text:?} at {end}: {early:?} is no start of {whole:?}");
+            }
+        }
+    }
+}
