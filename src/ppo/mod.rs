@@ -6,6 +6,7 @@ pub mod gae;
 pub mod kl;
 pub mod loss;
 pub mod merge;
+pub mod presets;
 pub mod rewards;
 pub mod rooms;
 pub mod state;
