@@ -54,16 +54,6 @@ impl Grid {
         }
     }
 
-    /// The same rows with `cols` columns: zeros added on the right, or columns cut there.
-    pub fn with_cols(&self, cols: usize) -> Self {
-        let mut out = Self::zeros(self.rows, cols);
-        let kept = cols.min(self.cols);
-        for i in 0..self.rows {
-            out.row_mut(i)[..kept].copy_from_slice(&self.row(i)[..kept]);
-        }
-        out
-    }
-
     /// `f` of each number.
     pub fn map(&self, f: impl Fn(f32) -> f32) -> Self {
         Self { rows: self.rows, cols: self.cols, data: self.data.iter().map(|&x| f(x)).collect() }
@@ -159,11 +149,6 @@ impl<'a> Batch<'a> {
         self.mask.cols + 1
     }
 
-    /// Decoder ids of the longest of some rows.
-    pub fn width_of(&self, indices: &[usize]) -> usize {
-        indices.iter().map(|&i| self.decoder_ids[i].len()).max().unwrap_or(1)
-    }
-
     /// (query ids, decoder ids) of some rows, as a model is given them.
     pub fn pairs(&self, indices: &[usize]) -> Vec<(&[u32], &[u32])> {
         indices.iter().map(|&i| (self.rows[i].query_ids.as_slice(), self.decoder_ids[i].as_slice())).collect()
@@ -249,11 +234,9 @@ mod tests {
     }
 
     #[test]
-    fn grids_select_scatter_and_resize() {
+    fn grids_select_and_scatter() {
         let grid = Grid::from_vec(2, 2, vec![1.0, 2.0, 3.0, 4.0]).unwrap();
         assert_eq!(grid.select(&[1, 0]).data, [3.0, 4.0, 1.0, 2.0]);
-        assert_eq!(grid.with_cols(3).data, [1.0, 2.0, 0.0, 3.0, 4.0, 0.0]);
-        assert_eq!(grid.with_cols(1).data, [1.0, 3.0]);
         let mut out = Grid::zeros(3, 2);
         out.scatter(&[2, 0], &grid);
         assert_eq!(out.data, [3.0, 4.0, 0.0, 0.0, 1.0, 2.0]);

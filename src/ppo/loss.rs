@@ -246,7 +246,7 @@ mod tests {
     fn equal_terms_share_the_gradient_as_torch_does() {
         assert_eq!(policy_term(1.0, 2.0, 0.2).gradient, -2.0, "inside the range the halves add up to one");
         // at v = V + ε torch.min halves the clipped term's share: ½ + ½ · ½ of 2 (v - R)
-        assert_eq!(value_term(0.25, 0.0, 1.25, 0.25).gradient, 2.0 * -1.0 * 0.75);
+        assert_eq!(value_term(0.25, 0.0, 1.25, 0.25).gradient, -2.0 * 0.75);
     }
 
     #[test]

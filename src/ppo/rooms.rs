@@ -14,11 +14,14 @@ use candle_core::Var;
 
 /// A model that PPO can train: scores given responses, and names what is trained.
 pub trait Actor {
-    /// Log-probs, values and entropy of given responses, (B, width - 1) each; see [`Policy::evaluate`].
+    /// Log-probs, values and entropy of given responses, (B, width - 1) each: column k is about decoder id k + 1. Columns
+    /// past a row's end are computed from padding if `padded`, else 0. `grad` keeps the graph, `dropout` turns the value
+    /// head's dropout on; see [`Policy::evaluate`].
     fn evaluate(
         &self,
         rows: &[(&[u32], &[u32])],
         width: usize,
+        padded: bool,
         adapter: AdapterName<'_>,
         grad: bool,
         dropout: Option<&mut Rng>,
@@ -33,11 +36,12 @@ impl Actor for Policy {
         &self,
         rows: &[(&[u32], &[u32])],
         width: usize,
+        padded: bool,
         adapter: AdapterName<'_>,
         grad: bool,
         dropout: Option<&mut Rng>,
     ) -> Result<TokenScores> {
-        Policy::evaluate(self, rows, width, adapter, grad, dropout)
+        Policy::evaluate(self, rows, width, padded, adapter, grad, dropout)
     }
 
     fn trainable(&self) -> Vec<(String, Var)> {

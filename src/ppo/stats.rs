@@ -3,6 +3,8 @@
 use crate::ppo::batch::{Batch, Grid};
 use crate::ppo::gae::masked_mean;
 use crate::ppo::loss::MiniBatchStats;
+use crate::ppo::rewards::TokenRewards;
+use crate::ppo::rooms::{Forward, MiniBatch};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -84,56 +86,41 @@ pub struct StepStats {
 #[derive(Debug, Clone, Copy)]
 pub struct BatchNumbers<'a> {
     pub batch: &'a Batch<'a>,
-    /// (B, R) each.
-    pub old_logprobs: &'a Grid,
-    pub ref_logprobs: &'a Grid,
+    pub forward: &'a Forward,
+    /// (B, R).
     pub kl: &'a Grid,
-    pub non_score: &'a Grid,
+    pub rewards: &'a TokenRewards,
     /// As they entered the rewards (B).
     pub scores: &'a [f32],
     pub kl_coef: f64,
 }
 
-/// One mini-batch's share of the statistics, (M, R) grids.
-#[derive(Debug, Clone, Copy)]
-pub struct MiniBatchNumbers<'a> {
-    pub stats: &'a MiniBatchStats,
-    pub advantages: &'a Grid,
-    pub ratio: &'a Grid,
-}
-
 impl StepStats {
-    /// Statistics of a step from its batch and its mini-batches in order; optimizer facts are the caller's to add.
-    pub fn new<'a>(x: &BatchNumbers, mini_batches: impl Iterator<Item = MiniBatchNumbers<'a>> + Clone) -> Self {
+    /// Statistics of a step from its batch and its mini-batches in order; the optimizer's are the caller's to add.
+    pub fn new(x: &BatchNumbers, mini_batches: &[MiniBatch]) -> Self {
         let mask = &x.batch.mask;
         let kl_per_row = row_sums(x.kl, mask); // (B)
-        let surprisal = row_sums(&x.old_logprobs.map(|lp| -lp), mask); // (B)
-        let mean = mean_stats(mini_batches.clone().map(|m| m.stats));
+        let surprisal = row_sums(&x.forward.old_logprobs.map(|lp| -lp), mask); // (B)
+        let mean = mean_stats(mini_batches);
         let mut stats = Self {
             kl: mean_of(&kl_per_row),
             kl_per_row,
             kl_coef: x.kl_coef,
             entropy: mean_of(&surprisal),
-            logprobs: x.old_logprobs.to_rows(),
-            ref_logprobs: x.ref_logprobs.to_rows(),
-            mean_non_score_reward: masked_mean(x.non_score, mask),
+            logprobs: x.forward.old_logprobs.to_rows(),
+            ref_logprobs: x.forward.ref_logprobs.to_rows(),
+            mean_non_score_reward: masked_mean(&x.rewards.non_score, mask),
             scores: Distribution::of(x.scores.to_vec()),
             env_rewards: Distribution::of(x.batch.rows.iter().map(|row| row.score).collect()),
             query_lengths: Distribution::of(x.batch.rows.iter().map(|row| row.query_ids.len() as f32).collect()),
             response_lengths: Distribution::of(x.batch.decoder_ids.iter().map(|ids| ids.len() as f32).collect()),
             var_explained: 1.0 - mean.value_error / mean.returns_var,
             mean,
-            advantages: mini_batches.clone().flat_map(|m| m.advantages.data.iter().map(|&a| nan_to_num(a))).collect(),
-            ratio: mini_batches.flat_map(|m| m.ratio.data.iter().copied()).collect(),
+            advantages: mini_batches.iter().flat_map(|m| &m.advantages.data).map(|&a| nan_to_num(a)).collect(),
+            ratio: mini_batches.iter().flat_map(|m| &m.loss.ratio.data).copied().collect(),
             ..Self::default()
         };
-        if stats.kl < -1.0 {
-            stats.warnings.push(format!(
-                "the KL is negative ({:.2} nats a response): responses were not sampled from the policy as it is scored; \
-                 check min_length, temperature, top_k and top_p",
-                stats.kl
-            ));
-        }
+        stats.warnings = warnings(stats.kl, mini_batches);
         stats
     }
 
@@ -221,10 +208,29 @@ fn nan_to_num(x: f32) -> f32 {
     if x.is_nan() { -1.0 } else { x.clamp(f32::MIN, f32::MAX) }
 }
 
+/// What TRL warns of: a KL below -1, and mini-batches that the ratio guard skipped.
+fn warnings(kl: f64, mini_batches: &[MiniBatch]) -> Vec<String> {
+    let negative = (kl < -1.0).then(|| {
+        format!(
+            "the KL is negative ({kl:.2} nats a response): responses were not sampled from the policy as it is scored; \
+             check min_length, temperature, top_k and top_p"
+        )
+    });
+    let guarded = mini_batches.iter().enumerate().filter(|(_, mini)| mini.loss.guarded).map(|(k, mini)| {
+        let mean = mini.loss.stats.ratio_mean;
+        format!(
+            "mini-batch {k} (epoch {}): mean ratio {mean:.2} is above ratio_threshold; it trained nothing",
+            mini.epoch
+        )
+    });
+    negative.into_iter().chain(guarded).collect()
+}
+
 /// The plain average over mini-batches, field by field.
-fn mean_stats<'a>(all: impl Iterator<Item = &'a MiniBatchStats> + Clone) -> MiniBatchStats {
-    let n = all.clone().count() as f64;
-    let mean = |field: fn(&MiniBatchStats) -> f64| all.clone().map(field).sum::<f64>() / n;
+fn mean_stats(all: &[MiniBatch]) -> MiniBatchStats {
+    let mean = |field: fn(&MiniBatchStats) -> f64| {
+        all.iter().map(|mini| field(&mini.loss.stats)).sum::<f64>() / all.len() as f64
+    };
     MiniBatchStats {
         policy_loss: mean(|s| s.policy_loss),
         value_loss: mean(|s| s.value_loss),

@@ -2,7 +2,7 @@
 //! bottom; the mathematics is in the rooms' own files. Only here do tensors become numbers and numbers a gradient.
 
 use crate::error::{Error, Result};
-use crate::model::policy::{AdapterName, TokenScores};
+use crate::model::policy::{AdapterName, INITIAL, POLICY, TokenScores};
 use crate::nn::adam::{Gradients, Named, clip_factor};
 use crate::nn::rng::{Purpose, Rng};
 use crate::ppo::batch::{Batch, Grid, Row};
@@ -12,12 +12,8 @@ use crate::ppo::loss::{Loss, LossInput, ppo_loss};
 use crate::ppo::rewards::{TokenRewards, prepare_scores, token_rewards};
 pub use crate::ppo::rooms::{Actor, Forward, MiniBatch, Pass, Room, Rooms};
 pub use crate::ppo::state::PpoState;
-use crate::ppo::stats::{BatchNumbers, MiniBatchNumbers, StepStats};
-use candle_core::{Device, Tensor};
-
-/// The policy's adapter name, and the name of its frozen copy from step 0.
-const POLICY: AdapterName<'static> = Some("policy");
-const INITIAL: AdapterName<'static> = Some("initial");
+use crate::ppo::stats::{BatchNumbers, StepStats};
+use candle_core::Tensor;
 
 /// What a step hands back; grids are (B, R), to be read where `mask` is 1.
 #[derive(Debug, Clone)]
@@ -96,7 +92,7 @@ pub async fn ppo_step<A: Actor>(
                 let mask = batch.mask.select(indices); // (M, R)
                 whitened.scatter(indices, &gae::whiten(&advantages.advantages.select(indices), &mask, true)?);
             }
-            let fresh = passes.train(indices)?; // (M, w) with graph, w <= R
+            let fresh = passes.train(indices)?; // (M, R) each, with graph
             let mini = mini_batch(&fresh, epoch, indices, &forward, &advantages, &whitened, &passes)?; // (M, R)
             gradients.add(backward(&fresh, &mini.loss, &vars, config.gradient_accumulation_steps)?)?;
             ratio.scatter(indices, &mini.loss.ratio);
@@ -121,22 +117,9 @@ pub async fn ppo_step<A: Actor>(
     }
 
     // Room 11: statistics, next KL coefficient
-    let numbers = BatchNumbers {
-        batch: &batch,
-        old_logprobs: &forward.old_logprobs,
-        ref_logprobs: &forward.ref_logprobs,
-        kl: &kl,
-        non_score: &rewards.non_score,
-        scores: &scores,
-        kl_coef,
-    };
-    let parts = mini_batches.iter().map(|m: &MiniBatch| MiniBatchNumbers {
-        stats: &m.loss.stats,
-        advantages: &m.advantages,
-        ratio: &m.loss.ratio,
-    });
-    let mut stats = StepStats { learning_rate, grad_norms, epochs, ..StepStats::new(&numbers, parts) };
-    stats.warnings.extend(guard_warnings(&mini_batches));
+    let (kl_grid, scores) = (&kl, scores.as_slice()); // (B, R), (B)
+    let numbers = BatchNumbers { batch: &batch, forward: &forward, kl: kl_grid, rewards: &rewards, scores, kl_coef };
+    let stats = StepStats { learning_rate, grad_norms, epochs, ..StepStats::new(&numbers, &mini_batches) };
     observer.room(&Room::Stats(&stats));
     state.kl.update(stats.kl, batch.len());
     state.step += 1;
@@ -169,9 +152,9 @@ impl<A: Actor> Passes<'_, A> {
                 }
             } else {
                 let mut dropout = self.dropout();
-                let scores = self.evaluate(&indices, POLICY, false, dropout.as_mut())?; // (M, w)
-                logprobs.scatter(&indices, &self.grid(&scores.logprobs)?);
-                values.scatter(&indices, &self.grid(&scores.values)?);
+                let scores = self.evaluate(&indices, Some(POLICY), false, dropout.as_mut())?; // (M, R)
+                logprobs.scatter(&indices, &grid(&scores.logprobs)?);
+                values.scatter(&indices, &grid(&scores.values)?);
             }
             self.breathe(Pass::Old, &indices, observer).await?;
         }
@@ -182,21 +165,21 @@ impl<A: Actor> Passes<'_, A> {
     async fn reference(&mut self, observer: &mut impl Rooms) -> Result<Grid> {
         let adapter = match self.config.kl_reference {
             KlReference::Base => None,
-            KlReference::Initial => INITIAL,
+            KlReference::Initial => Some(INITIAL),
         };
         let mut logprobs = Grid::zeros(self.batch.len(), self.batch.mask.cols); // (B, R)
         for indices in self.chunks() {
-            let scores = self.evaluate(&indices, adapter, false, None)?; // (M, w)
-            logprobs.scatter(&indices, &self.grid(&scores.logprobs)?);
+            let scores = self.evaluate(&indices, adapter, false, None)?; // (M, R)
+            logprobs.scatter(&indices, &grid(&scores.logprobs)?);
             self.breathe(Pass::Reference, &indices, observer).await?;
         }
         Ok(logprobs)
     }
 
-    /// One mini-batch with its graph, (M, w) each.
+    /// One mini-batch with its graph, (M, R) each.
     fn train(&mut self, indices: &[usize]) -> Result<TokenScores> {
         let mut dropout = self.dropout();
-        self.evaluate(indices, POLICY, true, dropout.as_mut())
+        self.evaluate(indices, Some(POLICY), true, dropout.as_mut())
     }
 
     fn evaluate(
@@ -206,14 +189,8 @@ impl<A: Actor> Passes<'_, A> {
         grad: bool,
         dropout: Option<&mut Rng>,
     ) -> Result<TokenScores> {
-        let width = if self.config.pad_to_batch { self.batch.width() } else { self.batch.width_of(indices) };
-        self.policy.evaluate(&self.batch.pairs(indices), width, adapter, grad, dropout) // (M, width - 1) each
-    }
-
-    /// A tensor's numbers at the batch's width: (M, w) → (M, R), zeros on the right.
-    fn grid(&self, tensor: &Tensor) -> Result<Grid> {
-        let (m, w) = tensor.dims2()?;
-        Ok(Grid::from_vec(m, w, tensor.flatten_all()?.to_vec1()?)?.with_cols(self.batch.mask.cols))
+        let (rows, padded) = (self.batch.pairs(indices), self.config.pad_to_batch);
+        self.policy.evaluate(&rows, self.batch.width(), padded, adapter, grad, dropout) // (M, R) each
     }
 
     fn chunks(&self) -> Vec<Vec<usize>> {
@@ -238,7 +215,13 @@ impl<A: Actor> Passes<'_, A> {
     }
 }
 
-/// Losses of a mini-batch's fresh numbers, (M, w) tensors → (M, R) grids.
+/// A tensor's numbers, outside the graph: (M, R).
+fn grid(tensor: &Tensor) -> Result<Grid> {
+    let (rows, cols) = tensor.dims2()?;
+    Grid::from_vec(rows, cols, tensor.flatten_all()?.to_vec1()?)
+}
+
+/// Losses of a mini-batch's fresh numbers, (M, R) tensors → grids.
 fn mini_batch<A: Actor>(
     fresh: &TokenScores,
     epoch: usize,
@@ -248,12 +231,12 @@ fn mini_batch<A: Actor>(
     whitened: &Grid,
     passes: &Passes<'_, A>,
 ) -> Result<MiniBatch> {
-    let (logprobs, values) = (passes.grid(&fresh.logprobs)?, passes.grid(&fresh.values)?); // (M, R) each
+    let (logprobs, values) = (grid(&fresh.logprobs)?, grid(&fresh.values)?); // (M, R) each
     let whitened = whitened.select(indices); // (M, R)
     let x = LossInput {
         logprobs: &logprobs,
         values: &values,
-        entropy: &passes.grid(&fresh.entropy)?,
+        entropy: &grid(&fresh.entropy)?,
         old_logprobs: &forward.old_logprobs.select(indices),
         old_values: &advantages.values.select(indices),
         advantages: &whitened,
@@ -270,13 +253,12 @@ fn backward(fresh: &TokenScores, loss: &Loss, vars: &Named, share: usize) -> Res
     if loss.guarded {
         return Gradients::zeros(vars);
     }
-    let weight = |gradient: &Grid, like: &Tensor| -> Result<Tensor> {
-        let (m, w) = like.dims2()?;
-        let data = gradient.with_cols(w).map(|g| g / share as f32).data;
-        Ok(Tensor::from_vec(data, (m, w), &Device::Cpu)?)
+    let weight = |gradient: &Grid| {
+        let data = gradient.data.iter().map(|g| g / share as f32).collect();
+        Tensor::from_vec(data, (gradient.rows, gradient.cols), fresh.logprobs.device())
     };
-    let by_logprobs = (&fresh.logprobs * weight(&loss.grad_logprobs, &fresh.logprobs)?)?; // (M, w)
-    let by_values = (&fresh.values * weight(&loss.grad_values, &fresh.values)?)?; // (M, w)
+    let by_logprobs = (&fresh.logprobs * weight(&loss.grad_logprobs)?)?; // (M, R)
+    let by_values = (&fresh.values * weight(&loss.grad_values)?)?; // (M, R)
     let mut store = (by_logprobs + by_values)?.sum_all()?.backward()?;
     Gradients::take(&mut store, vars)
 }
@@ -329,14 +311,4 @@ fn check_finite(forward: &Forward, batch: &Batch) -> Result<()> {
         }
     }
     Ok(())
-}
-
-fn guard_warnings(mini_batches: &[MiniBatch]) -> impl Iterator<Item = String> {
-    mini_batches.iter().enumerate().filter(|(_, mini)| mini.loss.guarded).map(|(k, mini)| {
-        let mean = mini.loss.stats.ratio_mean;
-        format!(
-            "mini-batch {k} (epoch {}): mean ratio {mean:.2} is above ratio_threshold; it trained nothing",
-            mini.epoch
-        )
-    })
 }
