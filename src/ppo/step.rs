@@ -1,1 +1,314 @@
-//! (being written)
+//! One PPO step, rooms 6 to 11: what `ppo_trainer.step(queries, responses, scores)` does. [`ppo_step`] reads top to
+//! bottom; the mathematics is in the rooms' own files. Only here do tensors become numbers and numbers a gradient.
+
+use crate::error::{Error, Result};
+use crate::model::policy::{AdapterName, INITIAL, POLICY, TokenScores};
+use crate::nn::adam::{Gradients, Named, clip_factor};
+use crate::nn::rng::{Purpose, Rng};
+use crate::ppo::batch::{Batch, Grid, Row};
+use crate::ppo::config::{KlReference, PpoConfig, WhitenOver};
+use crate::ppo::gae::{self, Advantages};
+use crate::ppo::loss::{Loss, LossInput, ppo_loss};
+use crate::ppo::rewards::{TokenRewards, prepare_scores, token_rewards};
+pub use crate::ppo::rooms::{Actor, Forward, MiniBatch, Pass, Room, Rooms};
+pub use crate::ppo::state::PpoState;
+use crate::ppo::stats::{BatchNumbers, StepStats};
+use candle_core::Tensor;
+
+/// What a step hands back; grids are (B, R), to be read where `mask` is 1.
+#[derive(Debug, Clone)]
+pub struct StepOutcome {
+    pub stats: StepStats,
+    pub mask: Grid,
+    pub forward: Forward,
+    pub kl: Grid,
+    pub rewards: TokenRewards,
+    /// Masked values, raw advantages, returns.
+    pub advantages: Advantages,
+    /// As the last epoch used them.
+    pub advantages_whitened: Grid,
+    /// exp(logprob - old_logprob) as the last epoch saw it.
+    pub ratio: Grid,
+    /// Every mini-batch of every epoch, in order.
+    pub mini_batches: Vec<MiniBatch>,
+}
+
+/// One PPO step on B = `config.batch_size` rows: updates the policy's trainable variables in place and `state`.
+///
+/// `orders`: row order of each epoch (E lists of B), else drawn from the seed. A failed or stopped step leaves weights and
+/// state somewhere between two steps: go back to the last checkpoint.
+///
+/// Errors: settings or rows that make no sense (see [`PpoConfig::validate`], [`Batch::new`]); orders that are no
+/// permutations; numbers that are not finite; a trainable tensor without gradient; [`Error::Stopped`] from a pause point.
+///
+/// Source: trl-ppo.md section 3 (TRL 25fa1bd and 0.11.4 ppo_trainer.py `step`).
+pub async fn ppo_step<A: Actor>(
+    policy: &A,
+    state: &mut PpoState,
+    config: &PpoConfig,
+    rows: &[Row],
+    orders: Option<&[Vec<usize>]>,
+    observer: &mut impl Rooms,
+) -> Result<StepOutcome> {
+    config.validate()?;
+    let batch = Batch::new(rows, config)?; // B rows, mask (B, R)
+    let orders = epoch_orders(orders, state, config)?; // E lists of B
+    let vars = policy.trainable(); // LoRA A (r, in), B (out, r); value head (1, D), (1)
+    let mut passes = Passes { policy, batch: &batch, config, seed: state.seed, step: state.step, dropouts: 0 };
+
+    // Room 6: log-probs, reference, values
+    let (old_logprobs, old_values) = passes.old(observer).await?; // (B, R) each
+    let ref_logprobs = passes.reference(observer).await?; // (B, R)
+    let forward = Forward { old_logprobs, ref_logprobs, old_values }; // (B, R) each
+    check_finite(&forward, &batch)?;
+    observer.room(&Room::Forward { batch: &batch, forward: &forward });
+
+    // Room 7: per-token rewards
+    let given: Vec<f32> = rows.iter().map(|row| row.score).collect(); // (B)
+    let scores = prepare_scores(&given, config, &mut state.score_moments)?; // (B)
+    let kl = config.kl_estimator.grid(&forward.old_logprobs, &forward.ref_logprobs); // (B, R)
+    let kl_coef = state.kl.value();
+    let rewards = token_rewards(&kl, &scores, kl_coef, &batch); // (B, R)
+    observer.room(&Room::Rewards { scores: &scores, kl: &kl, kl_coef, rewards: &rewards });
+
+    // Room 8: advantages
+    let discounted = rewards_for_gae(&rewards.rewards, &batch.mask, config)?; // (B, R)
+    let advantages = gae::advantages(&forward.old_values, &discounted, &batch.mask, config.gamma, config.lambda); // (B, R)
+    let mut whitened = match config.whiten_over {
+        WhitenOver::Batch => gae::whiten(&advantages.advantages, &batch.mask, true)?, // (B, R)
+        WhitenOver::MiniBatch => Grid::zeros(batch.len(), batch.mask.cols),           // (B, R), filled per mini-batch
+    };
+    observer.room(&Room::Advantages(&advantages));
+
+    // Rooms 9 and 10: losses, backward, optimizer
+    let learning_rate = config.learning_rate_at(state.step);
+    let (mut mini_batches, mut grad_norms) = (Vec::new(), Vec::new());
+    let mut ratio = Grid::zeros(batch.len(), batch.mask.cols); // (B, R)
+    let mut gradients = Gradients::default();
+    let mut epochs = 0;
+    for (epoch, order) in orders.iter().enumerate() {
+        for indices in order.chunks(config.mini_batch_size) {
+            if config.whiten_over == WhitenOver::MiniBatch {
+                let mask = batch.mask.select(indices); // (M, R)
+                whitened.scatter(indices, &gae::whiten(&advantages.advantages.select(indices), &mask, true)?);
+            }
+            let fresh = passes.train(indices)?; // (M, R) each, with graph
+            let mini = mini_batch(&fresh, epoch, indices, &forward, &advantages, &whitened, &passes)?; // (M, R)
+            gradients.add(backward(&fresh, &mini.loss, &vars, config.gradient_accumulation_steps)?)?;
+            ratio.scatter(indices, &mini.loss.ratio);
+            observer.room(&Room::MiniBatch(&mini));
+            mini_batches.push(mini);
+            if mini_batches.len().is_multiple_of(config.gradient_accumulation_steps) {
+                let grad_norm = gradients.norm(&vars)?;
+                state.adam.update(&vars, &gradients, clip_factor(grad_norm, config.max_grad_norm), learning_rate)?;
+                gradients = Gradients::default();
+                grad_norms.push(grad_norm);
+                observer.room(&Room::Optimizer { updates: state.adam.steps(), grad_norm, learning_rate });
+            }
+            let of = orders.len() * order.len() / config.mini_batch_size;
+            observer.room(&Room::Progress { pass: Pass::Train, done: mini_batches.len(), of });
+            observer.pause().await?;
+        }
+        epochs = epoch + 1;
+        let policy_kl = mini_batches.last().map_or(0.0, |mini| mini.loss.stats.policy_kl);
+        if config.early_stopping && policy_kl > 1.5 * config.target_kl {
+            break;
+        }
+    }
+
+    // Room 11: statistics, next KL coefficient
+    let (kl_grid, scores) = (&kl, scores.as_slice()); // (B, R), (B)
+    let numbers = BatchNumbers { batch: &batch, forward: &forward, kl: kl_grid, rewards: &rewards, scores, kl_coef };
+    let stats = StepStats { learning_rate, grad_norms, epochs, ..StepStats::new(&numbers, &mini_batches) };
+    observer.room(&Room::Stats(&stats));
+    state.kl.update(stats.kl, batch.len());
+    state.step += 1;
+    let (mask, advantages_whitened) = (batch.mask.clone(), whitened); // (B, R) each
+    Ok(StepOutcome { stats, mask, forward, kl, rewards, advantages, advantages_whitened, ratio, mini_batches })
+}
+
+/// The model's passes over a batch, a mini-batch of rows at a time.
+struct Passes<'a, A> {
+    policy: &'a A,
+    batch: &'a Batch<'a>,
+    config: &'a PpoConfig,
+    seed: u64,
+    step: u64,
+    /// Dropout streams drawn in this step: each pass over a chunk has its own.
+    dropouts: u64,
+}
+
+impl<A: Actor> Passes<'_, A> {
+    /// Log-probs and values of the policy as it is, without gradient, (B, R) each. A chunk whose rows all kept their numbers
+    /// from generation is not computed again (unless value head dropout is on: those numbers have none).
+    async fn old(&mut self, observer: &mut impl Rooms) -> Result<(Grid, Grid)> {
+        let (b, r) = (self.batch.len(), self.batch.mask.cols);
+        let (mut logprobs, mut values) = (Grid::zeros(b, r), Grid::zeros(b, r)); // (B, R)
+        for indices in self.chunks() {
+            if self.kept(&indices) {
+                for (i, kept) in indices.iter().filter_map(|&i| Some((i, self.batch.rows[i].generated.as_ref()?))) {
+                    logprobs.row_mut(i)[..kept.logprobs.len()].copy_from_slice(&kept.logprobs);
+                    values.row_mut(i)[..kept.values.len()].copy_from_slice(&kept.values);
+                }
+            } else {
+                let mut dropout = self.dropout();
+                let scores = self.evaluate(&indices, Some(POLICY), false, dropout.as_mut())?; // (M, R)
+                logprobs.scatter(&indices, &grid(&scores.logprobs)?);
+                values.scatter(&indices, &grid(&scores.values)?);
+            }
+            self.breathe(Pass::Old, &indices, observer).await?;
+        }
+        Ok((logprobs, values))
+    }
+
+    /// Log-probs of the reference, (B, R).
+    async fn reference(&mut self, observer: &mut impl Rooms) -> Result<Grid> {
+        let adapter = match self.config.kl_reference {
+            KlReference::Base => None,
+            KlReference::Initial => Some(INITIAL),
+        };
+        let mut logprobs = Grid::zeros(self.batch.len(), self.batch.mask.cols); // (B, R)
+        for indices in self.chunks() {
+            let scores = self.evaluate(&indices, adapter, false, None)?; // (M, R)
+            logprobs.scatter(&indices, &grid(&scores.logprobs)?);
+            self.breathe(Pass::Reference, &indices, observer).await?;
+        }
+        Ok(logprobs)
+    }
+
+    /// One mini-batch with its graph, (M, R) each.
+    fn train(&mut self, indices: &[usize]) -> Result<TokenScores> {
+        let mut dropout = self.dropout();
+        self.evaluate(indices, Some(POLICY), true, dropout.as_mut())
+    }
+
+    fn evaluate(
+        &self,
+        indices: &[usize],
+        adapter: AdapterName<'_>,
+        grad: bool,
+        dropout: Option<&mut Rng>,
+    ) -> Result<TokenScores> {
+        let (rows, padded) = (self.batch.pairs(indices), self.config.pad_to_batch);
+        self.policy.evaluate(&rows, self.batch.width(), padded, adapter, grad, dropout) // (M, R) each
+    }
+
+    fn chunks(&self) -> Vec<Vec<usize>> {
+        let rows: Vec<usize> = (0..self.batch.len()).collect();
+        rows.chunks(self.config.mini_batch_size).map(<[usize]>::to_vec).collect()
+    }
+
+    fn kept(&self, indices: &[usize]) -> bool {
+        self.config.value_head_dropout == 0.0 && indices.iter().all(|&i| self.batch.rows[i].generated.is_some())
+    }
+
+    fn dropout(&mut self) -> Option<Rng> {
+        self.dropouts += 1;
+        let stream = self.dropouts;
+        (self.config.value_head_dropout > 0.0).then(|| Rng::new(self.seed, Purpose::Dropout, self.step, stream))
+    }
+
+    async fn breathe(&self, pass: Pass, indices: &[usize], observer: &mut impl Rooms) -> Result<()> {
+        let done = indices.last().map_or(0, |i| i / self.config.mini_batch_size + 1);
+        observer.room(&Room::Progress { pass, done, of: self.batch.len() / self.config.mini_batch_size });
+        observer.pause().await
+    }
+}
+
+/// A tensor's numbers, outside the graph: (M, R).
+fn grid(tensor: &Tensor) -> Result<Grid> {
+    let (rows, cols) = tensor.dims2()?;
+    Grid::from_vec(rows, cols, tensor.flatten_all()?.to_vec1()?)
+}
+
+/// Losses of a mini-batch's fresh numbers, (M, R) tensors → grids.
+fn mini_batch<A: Actor>(
+    fresh: &TokenScores,
+    epoch: usize,
+    indices: &[usize],
+    forward: &Forward,
+    advantages: &Advantages,
+    whitened: &Grid,
+    passes: &Passes<'_, A>,
+) -> Result<MiniBatch> {
+    let (logprobs, values) = (grid(&fresh.logprobs)?, grid(&fresh.values)?); // (M, R) each
+    let whitened = whitened.select(indices); // (M, R)
+    let x = LossInput {
+        logprobs: &logprobs,
+        values: &values,
+        entropy: &grid(&fresh.entropy)?,
+        old_logprobs: &forward.old_logprobs.select(indices),
+        old_values: &advantages.values.select(indices),
+        advantages: &whitened,
+        returns: &advantages.returns.select(indices),
+        mask: &passes.batch.mask.select(indices),
+    };
+    let loss = ppo_loss(&x, passes.config)?;
+    Ok(MiniBatch { epoch, indices: indices.to_vec(), logprobs, values, advantages: whitened, loss })
+}
+
+/// Gradients of the loss / `share` for every trainable variable. The loss knows its own derivative by log-probs and values,
+/// so the chain rule goes on from there: d loss = Σ g_lp · d logprobs + g_v · d values.
+fn backward(fresh: &TokenScores, loss: &Loss, vars: &Named, share: usize) -> Result<Gradients> {
+    if loss.guarded {
+        return Gradients::zeros(vars);
+    }
+    let weight = |gradient: &Grid| {
+        let data = gradient.data.iter().map(|g| g / share as f32).collect();
+        Tensor::from_vec(data, (gradient.rows, gradient.cols), fresh.logprobs.device())
+    };
+    let by_logprobs = (&fresh.logprobs * weight(&loss.grad_logprobs)?)?; // (M, R)
+    let by_values = (&fresh.values * weight(&loss.grad_values)?)?; // (M, R)
+    let mut store = (by_logprobs + by_values)?.sum_all()?.backward()?;
+    Gradients::take(&mut store, vars)
+}
+
+/// Rewards as the advantage recursion takes them: masked, whitened where the setting says so. (B, R) → (B, R).
+fn rewards_for_gae(rewards: &Grid, mask: &Grid, config: &PpoConfig) -> Result<Grid> {
+    let rewards = gae::zero_masked(rewards, mask); // (B, R)
+    if !config.whiten_rewards {
+        return Ok(rewards);
+    }
+    let whitened = gae::whiten(&rewards, mask, false)?; // (B, R)
+    Ok(if config.whiten_rewards_padding { whitened } else { gae::zero_masked(&whitened, mask) })
+}
+
+/// The row order of each epoch: as given, checked, or a permutation from the seed.
+fn epoch_orders(given: Option<&[Vec<usize>]>, state: &PpoState, config: &PpoConfig) -> Result<Vec<Vec<usize>>> {
+    let (epochs, b) = (config.ppo_epochs, config.batch_size);
+    let Some(given) = given else {
+        let draw = |epoch| Rng::new(state.seed, Purpose::MiniBatch, state.step, epoch as u64).permutation(b);
+        return Ok((0..epochs).map(draw).collect());
+    };
+    let is_permutation = |order: &&Vec<usize>| {
+        let mut seen = vec![false; b];
+        order.len() == b && order.iter().all(|&i| i < b && !std::mem::replace(&mut seen[i], true))
+    };
+    if given.len() < epochs || !given.iter().all(|order| is_permutation(&order)) {
+        return Err(Error::input(
+            format!("mini-batch orders: a step needs {epochs} lists (ppo_epochs), each with every row 0..{b} once"),
+            "give one list a PPO epoch, or no orders",
+        ));
+    }
+    Ok(given[..epochs].to_vec())
+}
+
+/// Refuses NaN and infinities in trained columns, naming the row and token.
+fn check_finite(forward: &Forward, batch: &Batch) -> Result<()> {
+    let named = [
+        ("old log-prob", &forward.old_logprobs),
+        ("reference log-prob", &forward.ref_logprobs),
+        ("value", &forward.old_values),
+    ];
+    for (name, grid) in named {
+        for (i, columns) in batch.columns.iter().enumerate() {
+            if let Some(k) = columns.clone().find(|&k| !grid.row(i)[k].is_finite()) {
+                return Err(Error::not_finite(
+                    format!("row {i}: the {name} of response token {}", k + 1),
+                    "the weights have diverged or are broken: go back to an earlier checkpoint, lower the learning rate",
+                ));
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,86 @@
+//! What a PPO run carries from step to step, and nothing else: Adam's moments, the KL coefficient, score moments, the
+//! step count, the seed. Saved and loaded as JSON and named tensors; files are `io`'s.
+
+use crate::error::{Error, Result};
+use crate::nn::adam::{Adam, Named};
+use crate::ppo::config::PpoConfig;
+use crate::ppo::kl::KlController;
+use crate::ppo::rewards::RunningMoments;
+use candle_core::Tensor;
+use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+
+/// The trainer's state between steps. Weights are the policy's own.
+#[derive(Debug, Clone)]
+pub struct PpoState {
+    pub adam: Adam,
+    pub kl: KlController,
+    pub score_moments: RunningMoments,
+    /// PPO steps done.
+    pub step: u64,
+    /// Of mini-batch orders and dropout.
+    pub seed: u64,
+}
+
+/// The part of the state that is not tensors.
+#[derive(Serialize, Deserialize)]
+struct Saved {
+    step: u64,
+    seed: u64,
+    adam_updates: u64,
+    kl: KlController,
+    score_moments: RunningMoments,
+}
+
+impl PpoState {
+    /// Before the first step.
+    pub fn new(config: &PpoConfig) -> Self {
+        Self {
+            adam: Adam::new(config.adam_beta1, config.adam_beta2, config.adam_eps),
+            kl: KlController::new(config),
+            score_moments: RunningMoments::default(),
+            step: 0,
+            seed: config.seed,
+        }
+    }
+
+    /// Everything that a resumed run needs beside the weights of `vars`; moments are named as in [`Adam::export`].
+    pub fn save(&self, vars: &Named) -> Result<(serde_json::Value, Vec<(String, Tensor)>)> {
+        let saved = Saved {
+            step: self.step,
+            seed: self.seed,
+            adam_updates: self.adam.steps(),
+            kl: self.kl.clone(),
+            score_moments: self.score_moments,
+        };
+        let json =
+            serde_json::to_value(saved).map_err(|e| Error::input(e, "check that the KL coefficient is finite"))?;
+        Ok((json, self.adam.export(vars)?))
+    }
+
+    /// The state that [`save`](PpoState::save) wrote, for the same trainable variables.
+    ///
+    /// Errors: JSON of another form; moments missing or of another shape.
+    pub fn load(
+        config: &PpoConfig,
+        vars: &Named,
+        json: &serde_json::Value,
+        tensors: &HashMap<String, Tensor>,
+    ) -> Result<Self> {
+        let saved: Saved = serde_json::from_value(json.clone()).map_err(|e| {
+            Error::input(
+                format!("the trainer state cannot be read: {e}"),
+                "resume from an earlier checkpoint of the run",
+            )
+        })?;
+        let mut state = Self {
+            kl: saved.kl,
+            score_moments: saved.score_moments,
+            step: saved.step,
+            seed: saved.seed,
+            ..Self::new(config)
+        };
+        state.adam.import(vars, saved.adam_updates, tensors)?;
+        Ok(state)
+    }
+}
