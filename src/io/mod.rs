@@ -1,3 +1,93 @@
 //! Bytes and named tensors by name: disk, hub, PEFT folders. Knows no model.
 
+pub mod adapter;
+pub mod adapter_config;
+pub mod dtype;
+pub mod pickle;
+pub mod safetensors;
 pub mod tensorboard;
+pub mod torch;
+pub mod value_head;
+pub mod weights;
+pub mod zip;
+
+#[cfg(feature = "cli")]
+pub mod disk;
+#[cfg(feature = "cli")]
+pub mod hub;
+
+use crate::error::{Error, Result};
+use std::collections::BTreeMap;
+use std::io::{Cursor, Read, Seek};
+
+/// A file's bytes that can be read from any position, so that large files are never held whole.
+pub trait ReadSeek: Read + Seek {}
+impl<T: Read + Seek> ReadSeek for T {}
+
+/// A model or adapter folder, read by file name. Natively a folder on disk, in the browser fetched bytes.
+pub trait ByteSource {
+    /// What a person would call this folder; it opens every message about its files.
+    fn name(&self) -> String;
+
+    /// Is there a file of this name?
+    fn has(&self, file: &str) -> bool;
+
+    /// Opens `file` at its first byte; an error names the file.
+    fn open(&self, file: &str) -> Result<Box<dyn ReadSeek + '_>>;
+
+    /// `file` as it stands in messages.
+    fn path(&self, file: &str) -> String {
+        format!("{}/{file}", self.name())
+    }
+
+    /// All bytes of `file`; for small files.
+    fn read(&self, file: &str) -> Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        let read = self.open(file)?.read_to_end(&mut bytes);
+        read.map_err(|e| Error::file(self.path(file), e, "check the disk and the file's permissions"))?;
+        Ok(bytes)
+    }
+
+    /// `file` as JSON.
+    fn read_json(&self, file: &str) -> Result<serde_json::Value> {
+        serde_json::from_slice(&self.read(file)?)
+            .map_err(|e| Error::file(self.path(file), format!("not valid JSON: {e}"), "fetch or write the file again"))
+    }
+}
+
+/// Files by name in memory: what the browser fetched, and what tests make up.
+#[derive(Debug, Clone, Default)]
+pub struct Memory {
+    pub name: String,
+    pub files: BTreeMap<String, Vec<u8>>,
+}
+
+impl Memory {
+    /// A folder called `name` of these files.
+    pub fn new(name: impl Into<String>, files: BTreeMap<String, Vec<u8>>) -> Self {
+        Self { name: name.into(), files }
+    }
+}
+
+impl ByteSource for Memory {
+    fn name(&self) -> String {
+        self.name.clone()
+    }
+
+    fn has(&self, file: &str) -> bool {
+        self.files.contains_key(file)
+    }
+
+    fn open(&self, file: &str) -> Result<Box<dyn ReadSeek + '_>> {
+        match self.files.get(file) {
+            Some(bytes) => Ok(Box::new(Cursor::new(bytes.as_slice()))),
+            None => Err(Error::file(self.path(file), "no such file", "check that the folder is complete")),
+        }
+    }
+}
+
+/// Is `name` a plain relative path with `/` between its parts, safe to write below a folder of our choice?
+pub fn is_safe_name(name: &str) -> bool {
+    let part_ok = |part: &str| !part.is_empty() && part != "." && part != "..";
+    name.split('/').all(part_ok) && !name.contains(['\\', ':', '\0'])
+}

@@ -1,0 +1,175 @@
+//! PEFT LoRA folders: weights and configuration, read and written so that PEFT and we load the same; checked against a
+//! base model; merged into one. The arithmetic while running is `nn::lora`'s.
+//!
+//! Source: PEFT 0.13.2 `utils/save_and_load.py` (key names) and `tuners/lora/layer.py` (`get_delta_weight`).
+
+use super::adapter_config::{AdapterConfig, CONFIG_FILE};
+use super::{ByteSource, safetensors, weights};
+use crate::error::{Error, Result};
+use candle_core::{DType, Tensor};
+use std::collections::{BTreeMap, HashMap};
+
+/// The weights' file name; the old form is a torch zip.
+pub const WEIGHTS_FILE: &str = "adapter_model.safetensors";
+const OLD_WEIGHTS_FILE: &str = "adapter_model.bin";
+const PREFIX: &str = "base_model.model.";
+const A: &str = ".lora_A.weight";
+const B: &str = ".lora_B.weight";
+
+/// One adapter. Tensors, f32, by PEFT's names: `base_model.model.<module>.lora_A.weight` (r, in) and `….lora_B.weight`
+/// (out, r).
+#[derive(Debug, Clone)]
+pub struct PeftAdapter {
+    pub config: AdapterConfig,
+    pub tensors: BTreeMap<String, Tensor>,
+    /// The folder it came from, for messages.
+    pub name: String,
+}
+
+/// A linear module of the base model: dotted name, input and output width.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Module {
+    pub name: String,
+    pub in_dim: usize,
+    pub out_dim: usize,
+}
+
+impl PeftAdapter {
+    /// Reads a PEFT folder, `adapter_model.safetensors` or the older `adapter_model.bin`.
+    pub fn read(source: &dyn ByteSource) -> Result<Self> {
+        let config = AdapterConfig::parse(&source.read(CONFIG_FILE)?, &source.path(CONFIG_FILE))?;
+        config.check_supported()?;
+        let file = match [WEIGHTS_FILE, OLD_WEIGHTS_FILE].into_iter().find(|f| source.has(f)) {
+            Some(file) => file,
+            None => {
+                return Err(Error::file(
+                    source.name(),
+                    format!("no adapter weights: neither {WEIGHTS_FILE} nor {OLD_WEIGHTS_FILE}"),
+                    "point at a folder saved by PEFT's save_pretrained",
+                ));
+            }
+        };
+        let path = source.path(file);
+        let mut tensors = BTreeMap::new();
+        for (name, tensor) in weights::load_file(source, file, &|_| true)? {
+            let name = saved_name(&name);
+            if module_of(&name).is_none() {
+                return Err(Error::file(
+                    path,
+                    format!("tensor {name} is not LoRA's A or B of a linear layer"),
+                    "use an adapter with bias \"none\", and without modules_to_save, DoRA or adapted embeddings",
+                ));
+            }
+            if tensors.insert(name.clone(), tensor).is_some() {
+                return Err(Error::file(path, format!("tensor {name} is there twice"), "save the adapter again"));
+            }
+        }
+        Ok(Self { config, tensors, name: source.name() })
+    }
+
+    /// The folder's files by name.
+    pub fn to_files(&self) -> Result<BTreeMap<String, Vec<u8>>> {
+        let weights = safetensors::to_bytes(&self.tensors)?;
+        let config = self.config.to_json().into_bytes();
+        Ok(BTreeMap::from([(CONFIG_FILE.to_string(), config), (WEIGHTS_FILE.to_string(), weights)]))
+    }
+
+    /// The adapted modules, sorted.
+    pub fn modules(&self) -> Vec<&str> {
+        let mut modules: Vec<_> = self.tensors.keys().filter_map(|name| module_of(name)).collect();
+        modules.sort_unstable();
+        modules.dedup();
+        modules
+    }
+
+    /// A (r, in) and B (out, r) of a module.
+    pub fn pair(&self, module: &str) -> Option<(&Tensor, &Tensor)> {
+        let get = |part: &str| self.tensors.get(&format!("{PREFIX}{module}{part}"));
+        get(A).zip(get(B))
+    }
+
+    /// Checks that the adapter fits a base model with these linear `modules`: every target has its A and B, every
+    /// tensor its shape, nothing is left over. Returns what is worth a warning.
+    pub fn check(&self, modules: &[Module]) -> Result<Vec<String>> {
+        let names: Vec<&str> = modules.iter().map(|m| m.name.as_str()).collect();
+        let warnings = self.config.check_targets(&names)?;
+        let targets: Vec<&Module> = modules.iter().filter(|m| self.config.targets(&m.name)).collect();
+        let mut wrong = Vec::new();
+        let mut expected = BTreeMap::new();
+        for module in targets {
+            let r = self.config.rank_for(&module.name);
+            expected.insert(format!("{PREFIX}{}{A}", module.name), [r, module.in_dim]);
+            expected.insert(format!("{PREFIX}{}{B}", module.name), [module.out_dim, r]);
+        }
+        for (name, shape) in &expected {
+            match self.tensors.get(name) {
+                None => wrong.push(format!("{name} is missing")),
+                Some(t) if t.dims() != shape.as_slice() => {
+                    wrong.push(format!("{name} is {:?}, the base needs {shape:?}", t.dims()))
+                }
+                Some(_) => {}
+            }
+        }
+        let left_over = self.tensors.keys().filter(|name| !expected.contains_key(*name));
+        wrong.extend(left_over.map(|name| format!("{name} has no place in the base")));
+        if wrong.is_empty() {
+            return Ok(warnings);
+        }
+        let shown = wrong.iter().take(3).cloned().collect::<Vec<_>>().join("; ");
+        let more = if wrong.len() > 3 { format!("; and {} more", wrong.len() - 3) } else { String::new() };
+        let base = self.config.base_model_name_or_path.as_deref().filter(|b| !b.is_empty());
+        Err(Error::file(
+            &self.name,
+            format!("an adapter for another base model: {shown}{more}"),
+            match base {
+                Some(base) => format!("use the base that the adapter names, {base}, or another adapter"),
+                None => "use the base model that the adapter was trained on, or another adapter".to_string(),
+            },
+        ))
+    }
+
+    /// Adds the adapter to the base weights, W + s·B·A in f32, for export as a plain checkpoint. On an error (a weight
+    /// is missing, another shape, not finite) `base` is unchanged.
+    pub fn merge(&self, base: &mut HashMap<String, Tensor>) -> Result<()> {
+        let mut merged = Vec::new();
+        for module in self.modules() {
+            let name = format!("{module}.weight");
+            let Some((a, b)) = self.pair(module) else {
+                let what = format!("module {module} has only one of A and B");
+                return Err(Error::file(&self.name, what, "save the adapter again"));
+            };
+            let Some(weight) = base.get(&name) else {
+                let what = format!("an adapter for another base model: the base has no {name}");
+                return Err(Error::file(&self.name, what, "use the base model that the adapter was trained on"));
+            };
+            let fits = match (weight.dims(), b.dims(), a.dims()) {
+                ([out, input], [b_out, b_rank], [a_rank, a_in]) => out == b_out && input == a_in && a_rank == b_rank,
+                _ => false,
+            };
+            if !fits {
+                let what = format!("{name} is {:?}, B {:?}, A {:?}", weight.dims(), b.dims(), a.dims());
+                let hint = "use the base model that the adapter was trained on";
+                return Err(Error::file(&self.name, format!("an adapter for another base model: {what}"), hint));
+            }
+            let delta = (b.matmul(a)? * self.config.scale_for(module))?; // (out, in)
+            let sum = (weight.to_dtype(DType::F32)? + delta)?; // (out, in)
+            if !sum.flatten_all()?.to_vec1::<f32>()?.iter().all(|x| x.is_finite()) {
+                return Err(Error::not_finite(format!("{name} merged with {}", self.name), "check base and adapter"));
+            }
+            merged.push((name, sum));
+        }
+        base.extend(merged);
+        Ok(())
+    }
+}
+
+/// A key as PEFT saves it: the state dict of a live model has the adapter's name inside (`lora_A.default.weight`).
+fn saved_name(name: &str) -> String {
+    name.replace(".lora_A.default.", ".lora_A.").replace(".lora_B.default.", ".lora_B.")
+}
+
+/// The module that a saved key belongs to.
+fn module_of(name: &str) -> Option<&str> {
+    let name = name.strip_prefix(PREFIX)?;
+    name.strip_suffix(A).or_else(|| name.strip_suffix(B))
+}

@@ -1,0 +1,359 @@
+//! `adapter_config.json` of any PEFT version: what it says, kept as it stands, and which modules it speaks of. The
+//! weights beside it: `adapter`.
+//!
+//! Source: PEFT 0.13.2 and later, `tuners/tuners_utils.py` (`check_target_module_exists`) and
+//! `utils/other.py` (`get_pattern_key`).
+
+use crate::error::{Error, Result};
+use fancy_regex::Regex;
+use serde_json::{Map, Value, json};
+
+/// The file's name in a PEFT folder.
+pub const CONFIG_FILE: &str = "adapter_config.json";
+
+/// Variants of LoRA whose arithmetic is not built here.
+const UNSUPPORTED: [&str; 9] = [
+    "use_dora",
+    "use_qalora",
+    "use_bdlora",
+    "lora_bias",
+    "layer_replication",
+    "trainable_token_indices",
+    "target_parameters",
+    "alora_invocation_tokens",
+    "arrow_config",
+];
+
+/// Start values that also change the base weights, which the folder does not hold.
+const UNSUPPORTED_INITS: [&str; 5] = ["pissa", "olora", "loftq", "corda", "lora_ga"];
+
+/// A LoRA configuration. The fields are a view of the file; to change one, use [`AdapterConfig::with`].
+#[derive(Debug, Clone)]
+pub struct AdapterConfig {
+    pub r: usize,
+    pub lora_alpha: f64,
+    /// Probability, on the adapter's input, while training.
+    pub lora_dropout: f64,
+    pub use_rslora: bool,
+    /// `none`, `all` or `lora_only`: which biases the folder may hold.
+    pub bias: String,
+    /// PEFT's start value for A and B; `true` is Kaiming-uniform A and zero B.
+    pub init_lora_weights: Value,
+    pub base_model_name_or_path: Option<String>,
+    pub task_type: Option<String>,
+    pub peft_version: Option<String>,
+    targets: Selection,
+    exclude: Selection,
+    layers: Option<Layers>,
+    rank_pattern: Vec<(Regex, String, usize)>,
+    alpha_pattern: Vec<(Regex, String, f64)>,
+    /// The file, unknown keys too, in its order.
+    raw: Map<String, Value>,
+    path: String,
+}
+
+/// Modules named by suffix, by one regular expression over the whole name, or all linear ones.
+#[derive(Debug, Clone)]
+enum Selection {
+    Names(Vec<String>),
+    Pattern(Regex),
+    AllLinear,
+}
+
+/// `layers_to_transform` with the patterns that find a layer's number in a module's name.
+#[derive(Debug, Clone)]
+struct Layers {
+    numbers: Vec<u64>,
+    patterns: Vec<Regex>,
+}
+
+impl AdapterConfig {
+    /// A fresh LoRA on a sequence-to-sequence model, with the keys that every PEFT version knows.
+    pub fn new(r: usize, lora_alpha: f64, lora_dropout: f64, target_modules: &[&str], base: &str) -> Result<Self> {
+        let mut targets = target_modules.to_vec();
+        targets.sort_unstable();
+        let value = json!({
+            "base_model_name_or_path": base,
+            "bias": "none",
+            "fan_in_fan_out": false,
+            "inference_mode": true,
+            "init_lora_weights": true,
+            "lora_alpha": number(lora_alpha),
+            "lora_dropout": lora_dropout,
+            "modules_to_save": null,
+            "peft_type": "LORA",
+            "r": r,
+            "target_modules": targets,
+            "task_type": "SEQ_2_SEQ_LM",
+        });
+        Self::from_value(value, CONFIG_FILE)
+    }
+
+    /// Reads the file's bytes; `path` is for messages. Any LoRA variant parses; see [`AdapterConfig::check_supported`].
+    pub fn parse(bytes: &[u8], path: &str) -> Result<Self> {
+        let value = serde_json::from_slice(bytes)
+            .map_err(|e| Error::file(path, format!("not valid JSON: {e}"), "write or fetch the adapter again"))?;
+        Self::from_value(value, path)
+    }
+
+    fn from_value(value: Value, path: &str) -> Result<Self> {
+        let Value::Object(raw) = value else {
+            return Err(Error::file(path, "not a JSON object", "write or fetch the adapter again"));
+        };
+        let file = Fields { raw: &raw, path };
+        file.refuse_other_types()?;
+        let config = Self {
+            r: raw.get("r").map_or(Ok(8), |r| file.rank("r", r))?,
+            lora_alpha: file.number("lora_alpha", 8.0)?,
+            lora_dropout: file.number("lora_dropout", 0.0)?,
+            use_rslora: file.flag("use_rslora"),
+            bias: file.text("bias").unwrap_or_else(|| "none".to_string()),
+            init_lora_weights: raw.get("init_lora_weights").cloned().unwrap_or(Value::Bool(true)),
+            base_model_name_or_path: file.text("base_model_name_or_path"),
+            task_type: file.text("task_type"),
+            peft_version: file.text("peft_version"),
+            // null is PEFT's default for T5 (utils/constants.py)
+            targets: file.selection("target_modules", &["q", "v"])?,
+            exclude: file.selection("exclude_modules", &[])?,
+            layers: file.layers()?,
+            rank_pattern: file.patterns("rank_pattern", |v| file.rank("rank_pattern", v))?,
+            alpha_pattern: file.patterns("alpha_pattern", |v| match v.as_f64() {
+                Some(alpha) => Ok(alpha),
+                None => Err(file.wrong("alpha_pattern", v)),
+            })?,
+            path: path.to_string(),
+            raw,
+        };
+        if !(0.0..1.0).contains(&config.lora_dropout) {
+            return Err(Error::file(path, format!("lora_dropout is {}", config.lora_dropout), "use 0 ≤ dropout < 1"));
+        }
+        Ok(config)
+    }
+
+    /// The same with `key` set to `value`.
+    pub fn with(&self, key: &str, value: Value) -> Result<Self> {
+        let mut raw = self.raw.clone();
+        raw.insert(key.to_string(), value);
+        Self::from_value(Value::Object(raw), &self.path)
+    }
+
+    /// The file as PEFT loads it: every key as it came, saved for inference.
+    pub fn to_json(&self) -> String {
+        let mut raw = self.raw.clone();
+        raw.insert("peft_type".to_string(), json!("LORA"));
+        raw.insert("task_type".to_string(), json!("SEQ_2_SEQ_LM"));
+        raw.insert("inference_mode".to_string(), json!(true));
+        format!("{:#}", Value::Object(raw))
+    }
+
+    /// Refuses what changes the arithmetic in a way that is not built here: it must not be ignored silently.
+    pub fn check_supported(&self) -> Result<()> {
+        Fields { raw: &self.raw, path: &self.path }.refuse_unsupported()
+    }
+
+    /// Does the adapter change the linear module of this dotted name?
+    pub fn targets(&self, module: &str) -> bool {
+        let excluded = match &self.exclude {
+            Selection::Names(names) => is_named(names, module).is_some(),
+            Selection::Pattern(pattern) => matches(pattern, module),
+            Selection::AllLinear => true,
+        };
+        !excluded
+            && match &self.targets {
+                Selection::Names(names) => match is_named(names, module) {
+                    Some(name) if name == module => true, // a full name is not asked for its layer
+                    Some(_) => self.layers.as_ref().is_none_or(|layers| layers.contain(module)),
+                    None => false,
+                },
+                Selection::Pattern(pattern) => matches(pattern, module),
+                // PEFT takes every Linear but the output embedding
+                Selection::AllLinear => module != "lm_head",
+            }
+    }
+
+    /// The rank r of a module: `rank_pattern`'s first match, else `r`.
+    pub fn rank_for(&self, module: &str) -> usize {
+        pattern_value(&self.rank_pattern, module).unwrap_or(self.r)
+    }
+
+    /// The scale s of W + s·B·A: α/r, or α/√r for rsLoRA.
+    pub fn scale_for(&self, module: &str) -> f64 {
+        let alpha = pattern_value(&self.alpha_pattern, module).unwrap_or(self.lora_alpha);
+        let r = self.rank_for(module) as f64;
+        if self.use_rslora { alpha / r.sqrt() } else { alpha / r }
+    }
+
+    /// What a person should know: targets that no module has, keys that have no effect here. No module at all is an
+    /// error, as in PEFT.
+    pub fn check_targets(&self, modules: &[&str]) -> Result<Vec<String>> {
+        if !modules.iter().any(|m| self.targets(m)) {
+            let targets = self.raw.get("target_modules").unwrap_or(&Value::Null);
+            return Err(Error::file(
+                &self.path,
+                format!("target_modules {targets} match no linear module of the base model"),
+                "check that the adapter was trained on this model",
+            ));
+        }
+        let mut warnings = Vec::new();
+        if let Selection::Names(names) = &self.targets {
+            let unmatched =
+                names.iter().filter(|n| !modules.iter().any(|m| is_named(std::slice::from_ref(n), m).is_some()));
+            warnings.extend(unmatched.map(|n| format!("{}: no module is called {n:?} (target_modules)", self.path)));
+        }
+        if self.raw.get("fan_in_fan_out").and_then(Value::as_bool) == Some(true) {
+            warnings.push(format!("{}: fan_in_fan_out has no meaning for linear layers and is ignored", self.path));
+        }
+        Ok(warnings)
+    }
+
+    /// Where the configuration came from, for messages.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+}
+
+impl Layers {
+    fn contain(&self, module: &str) -> bool {
+        let number = |pattern: &Regex| pattern.captures(module).ok()??.get(1)?.as_str().parse().ok();
+        self.patterns.iter().find_map(number).is_some_and(|n: u64| self.numbers.contains(&n))
+    }
+}
+
+/// The name that `module` is, or ends with after a dot.
+fn is_named<'a>(names: &'a [String], module: &str) -> Option<&'a str> {
+    let ends = |name: &str| module.strip_suffix(name).is_some_and(|rest| rest.ends_with('.'));
+    let exact = names.iter().find(|name| *name == module);
+    exact.or_else(|| names.iter().find(|name| ends(name))).map(String::as_str)
+}
+
+/// A pattern too costly to decide counts as no match.
+fn matches(pattern: &Regex, module: &str) -> bool {
+    pattern.is_match(module).unwrap_or(false)
+}
+
+fn pattern_value<T: Copy>(patterns: &[(Regex, String, T)], module: &str) -> Option<T> {
+    let found = patterns.iter().find(|(pattern, name, _)| name == module || matches(pattern, module));
+    found.map(|(_, _, value)| *value)
+}
+
+/// A whole number is written without a fraction, as PEFT's integers are.
+fn number(x: f64) -> Value {
+    if x.fract() == 0.0 && x.abs() < 1e15 { json!(x as i64) } else { json!(x) }
+}
+
+/// The file's keys, read with messages that name them.
+struct Fields<'a> {
+    raw: &'a Map<String, Value>,
+    path: &'a str,
+}
+
+impl Fields<'_> {
+    fn wrong(&self, key: &str, value: &Value) -> Error {
+        Error::file(self.path, format!("{key} is {value}"), format!("write {key} as PEFT does"))
+    }
+
+    fn text(&self, key: &str) -> Option<String> {
+        self.raw.get(key).and_then(Value::as_str).map(String::from)
+    }
+
+    fn flag(&self, key: &str) -> bool {
+        self.raw.get(key).and_then(Value::as_bool).unwrap_or(false)
+    }
+
+    /// Is there something in it: not null, false, empty?
+    fn given(&self, key: &str) -> Option<&Value> {
+        self.raw.get(key).filter(|value| match value {
+            Value::Null | Value::Bool(false) => false,
+            Value::Array(items) => !items.is_empty(),
+            Value::Object(map) => !map.is_empty(),
+            _ => true,
+        })
+    }
+
+    fn number(&self, key: &str, default: f64) -> Result<f64> {
+        match self.raw.get(key) {
+            None | Some(Value::Null) => Ok(default),
+            Some(value) => value.as_f64().ok_or_else(|| self.wrong(key, value)),
+        }
+    }
+
+    fn rank(&self, key: &str, value: &Value) -> Result<usize> {
+        let rank = value.as_u64().filter(|r| (1..=1 << 20).contains(r));
+        rank.map(|r| r as usize).ok_or_else(|| self.wrong(key, value))
+    }
+
+    fn names(&self, key: &str, value: &Value) -> Result<Vec<String>> {
+        let names = value.as_array().map(|a| a.iter().map(|v| v.as_str().map(String::from)).collect());
+        names.flatten().ok_or_else(|| self.wrong(key, value))
+    }
+
+    fn regex(&self, key: &str, pattern: &str) -> Result<Regex> {
+        Regex::new(pattern).map_err(|e| Error::file(self.path, format!("{key}: {e}"), "correct the pattern"))
+    }
+
+    fn selection(&self, key: &str, default: &[&str]) -> Result<Selection> {
+        match self.raw.get(key) {
+            None | Some(Value::Null) => Ok(Selection::Names(default.iter().map(|n| n.to_string()).collect())),
+            Some(Value::String(text)) if text.eq_ignore_ascii_case("all-linear") => Ok(Selection::AllLinear),
+            // Python's re.fullmatch
+            Some(Value::String(text)) => Ok(Selection::Pattern(self.regex(key, &format!(r"\A(?:{text})\z"))?)),
+            Some(value) => Ok(Selection::Names(self.names(key, value)?)),
+        }
+    }
+
+    fn layers(&self) -> Result<Option<Layers>> {
+        let key = "layers_to_transform";
+        let numbers = match self.given(key) {
+            None => return Ok(None),
+            Some(Value::Array(items)) => items.iter().map(Value::as_u64).collect(),
+            Some(value) => value.as_u64().map(|n| vec![n]),
+        };
+        let numbers = numbers.ok_or_else(|| self.wrong(key, &self.raw[key]))?;
+        let names = match self.given("layers_pattern") {
+            None => vec![r"[^.]*".to_string()],
+            Some(Value::String(name)) => vec![name.clone()],
+            Some(value) => self.names("layers_pattern", value)?,
+        };
+        let names = names.iter().filter(|name| !name.is_empty());
+        let pattern = |name: &String| self.regex("layers_pattern", &format!(r"\A.*\.{name}\.(\d+)\."));
+        Ok(Some(Layers { numbers, patterns: names.map(pattern).collect::<Result<_>>()? }))
+    }
+
+    fn patterns<T>(&self, key: &str, value: impl Fn(&Value) -> Result<T>) -> Result<Vec<(Regex, String, T)>> {
+        let Some(given) = self.given(key) else { return Ok(vec![]) };
+        let map = given.as_object().ok_or_else(|| self.wrong(key, given))?;
+        let pattern = |(name, v): (&String, &Value)| {
+            Ok((self.regex(key, &format!(r"\A(?:.*\.)?(?:{name})\z"))?, name.clone(), value(v)?))
+        };
+        map.iter().map(pattern).collect()
+    }
+
+    fn refuse_other_types(&self) -> Result<()> {
+        match self.raw.get("peft_type") {
+            None | Some(Value::Null) => Ok(()),
+            Some(Value::String(kind)) if kind == "LORA" => Ok(()),
+            Some(kind) => {
+                let what = format!("peft_type is {kind}, and only LORA is supported");
+                Err(Error::file(self.path, what, "use a LoRA adapter"))
+            }
+        }
+    }
+
+    fn refuse_unsupported(&self) -> Result<()> {
+        let refuse = |what: String, hint: &str| Err(Error::file(self.path, what, hint));
+        if let Some(modules) = self.given("modules_to_save") {
+            let hint = "use an adapter trained without modules_to_save, or merge it with PEFT first";
+            return refuse(format!("modules_to_save {modules}: whole trained modules are not supported"), hint);
+        }
+        if let Some(key) = UNSUPPORTED.into_iter().find(|key| self.given(key).is_some()) {
+            let hint = "use a plain LoRA adapter, or merge this one with PEFT (merge_and_unload) and use the result";
+            return refuse(format!("{key} is set, and that variant of LoRA is not supported"), hint);
+        }
+        let init = self.text("init_lora_weights").filter(|t| UNSUPPORTED_INITS.iter().any(|i| t.starts_with(i)));
+        if let Some(init) = init {
+            let hint = "convert it in PEFT: save_pretrained(…, path_initial_model_for_weight_conversion=…)";
+            return refuse(format!("init_lora_weights is {init:?}, which goes with changed base weights"), hint);
+        }
+        Ok(())
+    }
+}

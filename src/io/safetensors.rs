@@ -1,0 +1,189 @@
+//! The safetensors format, read tensor by tensor and written sorted by name
+//! (<https://huggingface.co/docs/safetensors>). The header is checked here, not by the safetensors crate, because a
+//! person needs the tensor's name in the message and because that crate lets duplicate names pass. Which files a model
+//! has: `weights`.
+
+use super::ReadSeek;
+use super::dtype::{Dtype, elements};
+use crate::error::Error;
+use ::safetensors::tensor::{Metadata, TensorInfo, View};
+use candle_core::{DType, Tensor};
+use serde::Deserialize;
+use serde::de::{Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::io::{SeekFrom, Write};
+
+/// The format's own limit.
+const MAX_HEADER: u64 = 100_000_000;
+const DAMAGED: &str = "the file may be cut short or damaged: fetch it again";
+
+/// One tensor's place: bytes `start..end` after the header.
+struct Entry {
+    name: String,
+    dtype: Dtype,
+    shape: Vec<usize>,
+    start: u64,
+    end: u64,
+}
+
+/// The tensors of the safetensors file `path` whose names `keep` accepts; floats as f32. Errors name file and tensor.
+pub fn read(
+    reader: &mut dyn ReadSeek,
+    path: &str,
+    keep: &dyn Fn(&str) -> bool,
+) -> Result<HashMap<String, Tensor>, Error> {
+    let (entries, data_start) = header(reader, path)?;
+    let mut tensors = HashMap::new();
+    for entry in entries.into_iter().filter(|e| keep(&e.name)) {
+        let place = format!("{path}: tensor {}", entry.name);
+        reader.seek(SeekFrom::Start(data_start + entry.start)).map_err(|e| Error::file(&place, e, DAMAGED))?;
+        let count = entry.shape.iter().product();
+        let tensor = entry.dtype.read(reader, count, &place)?.reshape(entry.shape)?;
+        tensors.insert(entry.name, tensor);
+    }
+    Ok(tensors)
+}
+
+/// The checked entries in file order, and where the data starts.
+fn header(reader: &mut dyn ReadSeek, path: &str) -> Result<(Vec<Entry>, u64), Error> {
+    let io = |e| Error::file(path, e, DAMAGED);
+    let wrong = |what: String| Error::file(path, what, DAMAGED);
+    let file_len = reader.seek(SeekFrom::End(0)).map_err(io)?;
+    reader.seek(SeekFrom::Start(0)).map_err(io)?;
+    if file_len < 8 {
+        return Err(wrong(format!("only {file_len} bytes, not a safetensors file")));
+    }
+    let mut length = [0u8; 8];
+    reader.read_exact(&mut length).map_err(io)?;
+    super::weights::refuse_lfs_pointer(&length, path)?;
+    let length = u64::from_le_bytes(length);
+    if length > MAX_HEADER || length > file_len - 8 {
+        return Err(wrong(format!("header of {length} bytes in a file of {file_len}: not a safetensors file")));
+    }
+    let mut bytes = vec![0u8; length as usize];
+    reader.read_exact(&mut bytes).map_err(io)?;
+    let raw: RawHeader = serde_json::from_slice(&bytes).map_err(|e| wrong(format!("bad safetensors header: {e}")))?;
+    let entries = raw.0.into_iter().map(|(name, raw)| entry(name, &raw)).collect::<Result<Vec<_>, _>>();
+    let mut entries = entries.map_err(wrong)?;
+    entries.sort_by_key(|e| (e.start, e.end));
+    check_places(&entries, file_len - 8 - length).map_err(wrong)?;
+    Ok((entries, 8 + length))
+}
+
+/// Tensors must follow each other without gap or overlap and fill the file.
+fn check_places(entries: &[Entry], data_len: u64) -> Result<(), String> {
+    let mut end = 0;
+    for entry in entries {
+        let name = &entry.name;
+        if entry.end > data_len {
+            return Err(format!("tensor {name} ends at byte {} of {data_len}", entry.end));
+        }
+        if entry.start < end {
+            return Err(format!("tensor {name} overlaps the one before it"));
+        }
+        if entry.start > end {
+            return Err(format!("{} bytes before tensor {name} belong to none", entry.start - end));
+        }
+        end = entry.end;
+    }
+    if end != data_len {
+        return Err(format!("{} bytes after the last tensor belong to none", data_len - end));
+    }
+    Ok(())
+}
+
+fn entry(name: String, raw: &RawEntry) -> Result<Entry, String> {
+    let Some(dtype) = Dtype::from_safetensors(&raw.dtype) else {
+        return Err(format!("tensor {name} has the type {}, which is not supported", raw.dtype));
+    };
+    let [start, end] = raw.data_offsets;
+    let shape: Option<Vec<usize>> = raw.shape.iter().map(|d| usize::try_from(*d).ok()).collect();
+    let size = shape.as_deref().and_then(elements).and_then(|n| n.checked_mul(dtype.size()));
+    match (shape, size) {
+        (Some(shape), Some(size)) if end.checked_sub(start) == Some(size as u64) => {
+            Ok(Entry { name, dtype, shape, start, end })
+        }
+        _ => Err(format!(
+            "tensor {name} of shape {:?} and type {} does not fit bytes {start}..{end}",
+            raw.shape, raw.dtype
+        )),
+    }
+}
+
+#[derive(Deserialize)]
+struct RawEntry {
+    dtype: String,
+    shape: Vec<u64>,
+    data_offsets: [u64; 2],
+}
+
+/// The header's JSON; a name used twice is an error (a map would keep only the last).
+struct RawHeader(Vec<(String, RawEntry)>);
+
+impl<'de> Deserialize<'de> for RawHeader {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Entries;
+        impl<'de> Visitor<'de> for Entries {
+            type Value = RawHeader;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a map of tensors")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<RawHeader, A::Error> {
+                let mut seen = HashSet::new();
+                let mut entries = Vec::new();
+                while let Some(name) = map.next_key::<String>()? {
+                    if !seen.insert(name.clone()) {
+                        return Err(A::Error::custom(format!("tensor {name} is there twice")));
+                    }
+                    if name == "__metadata__" {
+                        map.next_value::<IgnoredAny>()?;
+                        continue;
+                    }
+                    let value = map.next_value::<serde_json::Value>()?;
+                    let raw =
+                        RawEntry::deserialize(value).map_err(|e| A::Error::custom(format!("tensor {name}: {e}")))?;
+                    entries.push((name, raw));
+                }
+                Ok(RawHeader(entries))
+            }
+        }
+        deserializer.deserialize_map(Entries)
+    }
+}
+
+/// Writes `tensors` as one safetensors file, sorted by name, with the metadata `{"format": "pt"}` that transformers asks
+/// for. Holds one tensor's bytes at a time. `path` is for messages.
+pub fn write(out: &mut dyn Write, tensors: &BTreeMap<String, Tensor>, path: &str) -> Result<(), Error> {
+    let failed = |e: &dyn std::fmt::Display| Error::file(path, e, "check free space and permissions");
+    let mut infos = Vec::with_capacity(tensors.len());
+    let mut end = 0;
+    for (name, tensor) in tensors {
+        if !matches!(tensor.dtype(), DType::F32 | DType::F16 | DType::BF16 | DType::F64 | DType::I64 | DType::U8) {
+            return Err(Error::file(path, format!("tensor {name} is {:?}", tensor.dtype()), "write f32 tensors"));
+        }
+        let start = end;
+        end += tensor.data_len();
+        let info =
+            TensorInfo { dtype: tensor.dtype().into(), shape: tensor.dims().to_vec(), data_offsets: (start, end) };
+        infos.push((name.clone(), info));
+    }
+    let format = HashMap::from([("format".to_string(), "pt".to_string())]);
+    let header = Metadata::new(Some(format), infos).map_err(|e| failed(&e))?;
+    let mut header = serde_json::to_vec(&header).map_err(|e| failed(&e))?;
+    header.resize(header.len().next_multiple_of(8), b' '); // the data starts aligned, as the format asks
+    out.write_all(&(header.len() as u64).to_le_bytes()).map_err(|e| failed(&e))?;
+    out.write_all(&header).map_err(|e| failed(&e))?;
+    for tensor in tensors.values() {
+        out.write_all(&tensor.data()).map_err(|e| failed(&e))?;
+    }
+    Ok(())
+}
+
+/// [`write()`] into memory; for adapters and value heads.
+pub fn to_bytes(tensors: &BTreeMap<String, Tensor>) -> Result<Vec<u8>, Error> {
+    let mut bytes = Vec::new();
+    write(&mut bytes, tensors, "safetensors")?;
+    Ok(bytes)
+}

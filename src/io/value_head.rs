@@ -1,0 +1,66 @@
+//! The value head's file: TRL's names `v_head.summary.weight` (1, D) and `v_head.summary.bias` (1), alone in
+//! `value_head.safetensors` or among a checkpoint's tensors as TRL saves them. The head itself is `model::policy`'s.
+
+use super::{ByteSource, safetensors, weights};
+use crate::error::{Error, Result};
+use candle_core::Tensor;
+
+/// The file we write.
+pub const VALUE_HEAD_FILE: &str = "value_head.safetensors";
+const WEIGHT: &str = "v_head.summary.weight";
+const BIAS: &str = "v_head.summary.bias";
+
+/// A linear layer from the last hidden state (…, D) to one value.
+#[derive(Debug, Clone)]
+pub struct ValueHead {
+    /// (1, D), f32
+    pub weight: Tensor,
+    /// (1), f32
+    pub bias: Tensor,
+}
+
+impl ValueHead {
+    /// Reads the head out of `file`: our own, or TRL's `pytorch_model.bin` or `model.safetensors`. Only the head's
+    /// tensors are loaded.
+    pub fn read(source: &dyn ByteSource, file: &str) -> Result<Self> {
+        Self::read_from(source, file)?.ok_or_else(|| {
+            Error::file(
+                source.path(file),
+                format!("no value head: neither {WEIGHT} nor {BIAS} is there"),
+                "use value_head.safetensors of a run, or the pytorch_model.bin that TRL saved",
+            )
+        })
+    }
+
+    /// The head that a run, an adapter or a TRL folder holds, if any.
+    pub fn find(source: &dyn ByteSource) -> Result<Option<Self>> {
+        for file in [VALUE_HEAD_FILE, "model.safetensors", "pytorch_model.bin"] {
+            if source.has(file)
+                && let Some(head) = Self::read_from(source, file)?
+            {
+                return Ok(Some(head));
+            }
+        }
+        Ok(None)
+    }
+
+    fn read_from(source: &dyn ByteSource, file: &str) -> Result<Option<Self>> {
+        let mut tensors = weights::load_file(source, file, &|name| name == WEIGHT || name == BIAS)?;
+        let wrong = |what: String| Error::file(source.path(file), what, "a value head is (1, model width) and (1)");
+        let (weight, bias) = match (tensors.remove(WEIGHT), tensors.remove(BIAS)) {
+            (Some(weight), Some(bias)) => (weight, bias),
+            (None, None) => return Ok(None),
+            _ => return Err(wrong(format!("only one of {WEIGHT} and {BIAS} is there"))),
+        };
+        if !matches!(weight.dims(), [1, width] if *width > 0) || bias.dims() != [1] {
+            return Err(wrong(format!("{WEIGHT} {:?} and {BIAS} {:?} are no value head", weight.dims(), bias.dims())));
+        }
+        Ok(Some(Self { weight, bias }))
+    }
+
+    /// The bytes of `value_head.safetensors`.
+    pub fn to_bytes(&self) -> Result<Vec<u8>> {
+        let tensors = [(WEIGHT, &self.weight), (BIAS, &self.bias)];
+        safetensors::to_bytes(&tensors.map(|(name, tensor)| (name.to_string(), tensor.clone())).into())
+    }
+}

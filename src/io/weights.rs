@@ -1,0 +1,82 @@
+//! A checkpoint's tensors by name, from a folder in Hugging Face layout: `model.safetensors`, `pytorch_model.bin`, or
+//! shards of either listed in an index. The formats themselves: `safetensors` and `torch`.
+
+use super::{ByteSource, is_safe_name, safetensors, torch};
+use crate::error::{Error, Result};
+use candle_core::Tensor;
+use std::collections::{BTreeMap, HashMap};
+
+/// Where transformers puts weights, in the order it looks for them.
+pub const WEIGHT_FILES: [&str; 4] =
+    ["model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json"];
+
+/// Every tensor of the checkpoint in `source`; f16 and bf16 become f32 while loading. Peak memory is the f32 tensors
+/// plus one chunk.
+pub fn load(source: &dyn ByteSource) -> Result<HashMap<String, Tensor>> {
+    let Some(file) = WEIGHT_FILES.into_iter().find(|f| source.has(f)) else {
+        return Err(Error::file(
+            source.name(),
+            format!("no weights: none of {}", WEIGHT_FILES.join(", ")),
+            "point at a folder saved by save_pretrained",
+        ));
+    };
+    if file.ends_with(".index.json") { load_shards(source, file) } else { load_file(source, file, &|_| true) }
+}
+
+/// The tensors of one weight file whose names `keep` accepts. `.safetensors` is read as such, anything else as torch's.
+pub fn load_file(source: &dyn ByteSource, file: &str, keep: &dyn Fn(&str) -> bool) -> Result<HashMap<String, Tensor>> {
+    let mut reader = source.open(file)?;
+    let path = source.path(file);
+    if file.ends_with(".safetensors") {
+        safetensors::read(&mut *reader, &path, keep)
+    } else {
+        torch::read(reader, &path, keep)
+    }
+}
+
+fn load_shards(source: &dyn ByteSource, index: &str) -> Result<HashMap<String, Tensor>> {
+    let map = weight_map(source, index)?;
+    let mut tensors = HashMap::with_capacity(map.len());
+    for shard in shards(&map) {
+        for (name, tensor) in load_file(source, &shard, &|name| map.get(name) == Some(&shard))? {
+            tensors.insert(name, tensor);
+        }
+    }
+    if let Some((name, shard)) = map.iter().find(|(name, _)| !tensors.contains_key(*name)) {
+        return Err(Error::file(
+            source.path(shard),
+            format!("has no tensor {name}, which {index} puts there"),
+            "fetch index and shards again, from one revision",
+        ));
+    }
+    Ok(tensors)
+}
+
+/// The files that hold the tensors of an index, each once, in order.
+pub fn shards(map: &BTreeMap<String, String>) -> Vec<String> {
+    let mut files: Vec<String> = map.values().cloned().collect();
+    files.sort();
+    files.dedup();
+    files
+}
+
+/// The index file's map from tensor to shard.
+pub fn weight_map(source: &dyn ByteSource, index: &str) -> Result<BTreeMap<String, String>> {
+    let wrong = |what: String| Error::file(source.path(index), what, "fetch the index file again");
+    let json = source.read_json(index)?;
+    let map = json.get("weight_map").and_then(|m| m.as_object());
+    let map = map.ok_or_else(|| wrong("no weight_map in it".to_string()))?;
+    let pair = |(name, file): (&String, &serde_json::Value)| match file.as_str() {
+        Some(file) if is_safe_name(file) => Ok((name.clone(), file.to_string())),
+        _ => Err(wrong(format!("tensor {name} is in {file}, which is no file name"))),
+    };
+    map.iter().map(pair).collect()
+}
+
+/// A clone made without git-lfs holds small text files where the weights should be.
+pub(super) fn refuse_lfs_pointer(first_bytes: &[u8], path: &str) -> Result<()> {
+    if first_bytes.starts_with(b"version ") {
+        return Err(Error::file(path, "a git-lfs pointer, not the weights", "run `git lfs pull` in that folder"));
+    }
+    Ok(())
+}

@@ -1,0 +1,63 @@
+//! A folder as one zip file and back: how the browser saves and opens a run or an adapter. Files by name with `/`
+//! between parts. What the files mean is the caller's.
+
+use super::is_safe_name;
+use crate::error::{Error, Result};
+use ::zip::result::ZipError;
+use ::zip::write::SimpleFileOptions;
+use ::zip::{ZipArchive, ZipWriter};
+use std::collections::BTreeMap;
+use std::io::{Cursor, Read, Write};
+
+/// No run folder is larger; what says it is, is a mistake or an attack.
+const MAX_FILES: usize = 100_000;
+const MAX_BYTES: u64 = 2 << 30;
+
+/// `files` as a zip, the same bytes for the same files.
+pub fn pack(files: &BTreeMap<String, Vec<u8>>) -> Result<Vec<u8>> {
+    let failed =
+        |e: &dyn std::fmt::Display| Error::input(format!("the zip cannot be written: {e}"), "free some memory");
+    let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
+    for (name, bytes) in files {
+        if !is_safe_name(name) {
+            return Err(Error::input(format!("{name:?} is no file name for a zip"), "use relative names with /"));
+        }
+        zip.start_file(name, SimpleFileOptions::default()).map_err(|e| failed(&e))?;
+        zip.write_all(bytes).map_err(|e| failed(&e))?;
+    }
+    Ok(zip.finish().map_err(|e| failed(&e))?.into_inner())
+}
+
+/// The files of a zip; `path` is for messages. Refuses names that lead out of the folder, links, encrypted files,
+/// names that are there twice, and sizes beyond any run.
+pub fn unpack(bytes: &[u8], path: &str) -> Result<BTreeMap<String, Vec<u8>>> {
+    let hint = "save the zip again";
+    let failed = |e: ZipError| Error::file(path, format!("not a usable zip: {e}"), hint);
+    let wrong = |what: String| Error::file(path, what, hint);
+    let mut zip = ZipArchive::new(Cursor::new(bytes)).map_err(failed)?;
+    if zip.len() > MAX_FILES {
+        return Err(wrong(format!("{} files, more than {MAX_FILES}", zip.len())));
+    }
+    if zip.has_duplicate_names() {
+        return Err(wrong("a name is there twice".to_string()));
+    }
+    let mut files = BTreeMap::new();
+    let mut left = MAX_BYTES;
+    for index in 0..zip.len() {
+        let mut file = zip.by_index(index).map_err(failed)?;
+        if file.is_dir() {
+            continue;
+        }
+        let name = file.name().map_err(failed)?.into_owned();
+        if !is_safe_name(&name) || file.is_symlink() {
+            return Err(wrong(format!("{name:?} is a link or leads out of the folder")));
+        }
+        // the size that the zip states is not to be trusted
+        let mut content = Vec::new();
+        let read = file.by_ref().take(left + 1).read_to_end(&mut content);
+        read.map_err(|e| wrong(format!("{name}: {e}")))?;
+        left = left.checked_sub(content.len() as u64).ok_or_else(|| wrong("larger than 2 GiB unpacked".to_string()))?;
+        files.insert(name, content);
+    }
+    Ok(files)
+}
