@@ -37,7 +37,8 @@ fn policy(size: &str) -> Policy {
         let table = format!("{stack}.block.0.layer.0.SelfAttention.relative_attention_bias.weight");
         tensors.insert(table, draw(&[32, heads], 0.1));
         for i in 0..layers {
-            let names: &[&str] = if decoder { &["SelfAttention", "EncDecAttention", ""] } else { &["SelfAttention", ""] };
+            let names: &[&str] =
+                if decoder { &["SelfAttention", "EncDecAttention", ""] } else { &["SelfAttention", ""] };
             for (l, name) in names.iter().enumerate() {
                 let at = format!("{stack}.block.{i}.layer.{l}");
                 tensors.insert(format!("{at}.layer_norm.weight"), ones(d));

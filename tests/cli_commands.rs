@@ -38,13 +38,15 @@ fn summaries_are_the_same_by_text_by_ids_streamed_and_piped() {
     assert_eq!(rows["rows"][0]["response_ids"], row["response_ids"], "row 1 does not depend on its neighbours");
     assert_eq!(rows["rows"].as_array().unwrap().len(), 3);
 
-    let mut child = program(&both(&base, &["--text", "-"])).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut child =
+        program(&both(&base, &["--text", "-"])).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     child.stdin.take().unwrap().write_all(format!("{dialogue}\n").as_bytes()).unwrap();
     let piped = String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap();
     assert_eq!(piped.trim_end(), row["text"].as_str().unwrap().trim_end());
 
     let ids = file(dir.path(), "ids.jsonl", "{\"ids\":[5,9,12,1]}\n{\"ids\":[7,1]}\n");
-    let v = json(&["summarize", "--policy", &policy, "--ids", text(&ids), "--greedy", "--max-new-tokens", "5", "--json"]);
+    let v =
+        json(&["summarize", "--policy", &policy, "--ids", text(&ids), "--greedy", "--max-new-tokens", "5", "--json"]);
     assert_eq!(v["rows"][0]["response_ids"][0], 0, "the start token leads");
 }
 

@@ -51,10 +51,16 @@ fn a_run_leaves_the_folder_that_the_readme_describes() {
     let samples = std::fs::read_to_string(run.join("samples.jsonl")).unwrap();
     assert_eq!(samples.lines().count(), 2 * 8);
     for name in [
-        "config.json", "timings.jsonl", "rollouts/step-00001.jsonl", "rollouts/step-00001.safetensors",
-        "checkpoints/step-00000/adapter_model.safetensors", "checkpoints/step-00002/adapter_config.json",
-        "checkpoints/step-00002/adapter_model.safetensors", "checkpoints/step-00002/value_head.safetensors",
-        "checkpoints/step-00002/trainer_state.json", "checkpoints/step-00002/adam.safetensors",
+        "config.json",
+        "timings.jsonl",
+        "rollouts/step-00001.jsonl",
+        "rollouts/step-00001.safetensors",
+        "checkpoints/step-00000/adapter_model.safetensors",
+        "checkpoints/step-00002/adapter_config.json",
+        "checkpoints/step-00002/adapter_model.safetensors",
+        "checkpoints/step-00002/value_head.safetensors",
+        "checkpoints/step-00002/trainer_state.json",
+        "checkpoints/step-00002/adam.safetensors",
     ] {
         assert!(run.join(name).is_file(), "{name} is missing");
     }
@@ -70,8 +76,19 @@ fn a_run_leaves_the_folder_that_the_readme_describes() {
     let head = adapter.join("value_head.safetensors");
     let config = file(dir.path(), "seeded.json", &QUICK.replace('}', r#", "seed": 7}"#));
     ok(&[
-        "replay", "--policy", &models[0], "--adapter", text(&adapter), "--value-head", text(&head), "--rows", text(&rows),
-        "--config", text(&config), "--out", text(&out),
+        "replay",
+        "--policy",
+        &models[0],
+        "--adapter",
+        text(&adapter),
+        "--value-head",
+        text(&head),
+        "--rows",
+        text(&rows),
+        "--config",
+        text(&config),
+        "--out",
+        text(&out),
     ]);
     let stats: serde_json::Value =
         serde_json::from_slice(&std::fs::read(out.join("step-00001/stats.json")).unwrap()).unwrap();
@@ -101,7 +118,8 @@ fn a_run_extended_equals_one_that_was_long_from_the_start() {
 #[test]
 fn a_run_killed_anywhere_and_resumed_equals_its_twin() {
     let dir = tempfile::tempdir().unwrap();
-    let (killed, twin, config) = (dir.path().join("killed"), dir.path().join("twin"), file(dir.path(), "c.json", QUICK));
+    let (killed, twin, config) =
+        (dir.path().join("killed"), dir.path().join("twin"), file(dir.path(), "c.json", QUICK));
     let models = models();
     let start = std::time::Instant::now();
     ok(&train_args(&models, text(&config), "6", text(&twin)));
@@ -137,7 +155,8 @@ fn ctrl_c_saves_and_says_how_to_go_on() {
     let dir = tempfile::tempdir().unwrap();
     let (out, config) = (dir.path().join("run"), file(dir.path(), "c.json", QUICK));
     let models = models();
-    let child = program(&train_args(&models, text(&config), "5000", text(&out))).stderr(Stdio::piped()).spawn().unwrap();
+    let child =
+        program(&train_args(&models, text(&config), "5000", text(&out))).stderr(Stdio::piped()).spawn().unwrap();
     let metrics = out.join("metrics.jsonl");
     for _ in 0..600 {
         if metrics.is_file() {
@@ -192,7 +211,8 @@ fn two_processes_do_not_share_a_run() {
     let dir = tempfile::tempdir().unwrap();
     let (out, config) = (dir.path().join("run"), file(dir.path(), "c.json", QUICK));
     let models = models();
-    let mut first = program(&train_args(&models, text(&config), "5000", text(&out))).stderr(Stdio::null()).spawn().unwrap();
+    let mut first =
+        program(&train_args(&models, text(&config), "5000", text(&out))).stderr(Stdio::null()).spawn().unwrap();
     for _ in 0..600 {
         if out.join("metrics.jsonl").is_file() {
             break;

@@ -1,5 +1,5 @@
 //! Toxicity aggregation equals the reference's numbers; intervals are seeded, paired and honest.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
 mod common;
 

@@ -1,5 +1,5 @@
 //! The before/after table: its order, its csv, its HTML (escaped, self-contained) and its terminal form (wrapped).
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
 use detox_lab::lab::table::{Row, Table};
 

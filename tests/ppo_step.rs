@@ -1,5 +1,5 @@
 //! The whole step on a model small enough to see through: a table of logits instead of a transformer.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
 mod common;
 

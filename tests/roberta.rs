@@ -1,6 +1,6 @@
 //! RoBERTa and the reward model: transformers' logits, labels by name, rows that do not depend on their batch, and a
 //! gradient for every parameter.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
 mod common;
 

@@ -1,5 +1,5 @@
 //! T5 against transformers: hidden states, logits, values, tied and untied, padded, packed and cached.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
 mod common;
 

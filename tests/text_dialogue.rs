@@ -1,5 +1,5 @@
 //! DialogSum in its layouts, the lab's filter, split and queries, and messages for unusable files.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
 mod common;
 

@@ -1,5 +1,5 @@
 //! Token ids and decoded texts equal transformers' (golden.jsonl), streams equal decoding, bad files say what to do.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
 mod common;
 

@@ -1,9 +1,9 @@
 //! Chapter 1, set up: a policy and a reward model with their tokenizers, from folders that a door has found.
 
 use crate::error::{Error, Result};
-use crate::io::{ByteSource, weights};
 use crate::io::adapter::{Module, PeftAdapter};
 use crate::io::adapter_config::AdapterConfig;
+use crate::io::{ByteSource, weights};
 use crate::model::config::T5Config;
 use crate::model::policy::{Policy, ValueHead};
 use crate::model::reward::{RewardModel, ScoreOptions, Scored};
@@ -51,19 +51,28 @@ impl Actor {
     /// The trained adapter as PEFT names its tensors.
     pub fn adapter_tensors(&self) -> BTreeMap<String, Tensor> {
         let trainable = self.policy.trainable().into_iter();
-        trainable.filter(|(name, _)| name.contains(".lora_")).map(|(name, var)| (name, var.as_tensor().clone())).collect()
+        trainable
+            .filter(|(name, _)| name.contains(".lora_"))
+            .map(|(name, var)| (name, var.as_tensor().clone()))
+            .collect()
     }
 
     /// The value head as TRL names its tensors.
     pub fn value_head_tensors(&self) -> BTreeMap<String, Tensor> {
         let trainable = self.policy.trainable().into_iter();
-        trainable.filter(|(name, _)| name.starts_with("v_head.")).map(|(name, var)| (name, var.as_tensor().clone())).collect()
+        trainable
+            .filter(|(name, _)| name.starts_with("v_head."))
+            .map(|(name, var)| (name, var.as_tensor().clone()))
+            .collect()
     }
 
     /// The tokenizer, or an error that says where one comes from.
     pub fn tokenizer(&self) -> Result<&Tokenizer> {
         self.tokenizer.as_ref().ok_or_else(|| {
-            Error::input("the policy's folder has no tokenizer.json", "copy the tokenizer of google/flan-t5-base into it, or give ids")
+            Error::input(
+                "the policy's folder has no tokenizer.json",
+                "copy the tokenizer of google/flan-t5-base into it, or give ids",
+            )
         })
     }
 
@@ -86,7 +95,10 @@ impl Actor {
         if tensors.is_empty() {
             let ends = self.policy.t5.modules().iter().filter_map(|m| m.0.rsplit('.').next());
             let have: std::collections::BTreeSet<&str> = ends.collect();
-            return Err(Error::input("no layer of the model matches the adapter's target modules", format!("layers end in {have:?}")));
+            return Err(Error::input(
+                "no layer of the model matches the adapter's target modules",
+                format!("layers end in {have:?}"),
+            ));
         }
         Ok(PeftAdapter { config, tensors, name: "a fresh adapter".into() })
     }
@@ -101,9 +113,8 @@ pub struct Judge {
 impl Judge {
     /// The classifier in a folder.
     pub fn load(source: &dyn ByteSource) -> Result<Self> {
-        let config = String::from_utf8(source.read("config.json")?).map_err(|e| {
-            Error::file(source.path("config.json"), e, "give the folder of a RoBERTa classifier")
-        })?;
+        let config = String::from_utf8(source.read("config.json")?)
+            .map_err(|e| Error::file(source.path("config.json"), e, "give the folder of a RoBERTa classifier"))?;
         let params = Params::frozen(weights::load(source)?);
         let model = RewardModel::load(&params, &config).map_err(|e| named(e, source))?;
         Ok(Self { model, tokenizer: tokenizer(source)? })
@@ -113,7 +124,10 @@ impl Judge {
     pub fn encode(&self, text: &str) -> Result<Vec<u32>> {
         match &self.tokenizer {
             Some(tokenizer) => tokenizer.encode(text),
-            None => Err(Error::input("the reward model's folder has no tokenizer", "copy roberta-base's tokenizer.json into it, or give ids")),
+            None => Err(Error::input(
+                "the reward model's folder has no tokenizer",
+                "copy roberta-base's tokenizer.json into it, or give ids",
+            )),
         }
     }
 
@@ -142,4 +156,3 @@ fn named(error: Error, source: &dyn ByteSource) -> Error {
         other => other,
     }
 }
-

@@ -105,7 +105,11 @@ pub fn step_of_line(line: &str) -> Option<u64> {
 pub fn newest_checkpoint(store: &dyn Store) -> Result<u64> {
     let steps = store.list(CHECKPOINTS)?.into_iter().filter_map(|name| step_of(&name));
     steps.max().ok_or_else(|| {
-        Error::file(store.path(CHECKPOINTS), "the run has no checkpoint", "start a new run; this one ended before its first save")
+        Error::file(
+            store.path(CHECKPOINTS),
+            "the run has no checkpoint",
+            "start a new run; this one ended before its first save",
+        )
     })
 }
 

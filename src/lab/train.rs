@@ -76,7 +76,11 @@ impl<'a, S: Store> Trainer<'a, S> {
         let state = PpoState::load(&config.ppo, &actor.policy.trainable(), &state, &moments)?;
         if state.step != step {
             let what = format!("says step {}, its folder says {step}", state.step);
-            return Err(Error::file(store.path(&folder), what, "remove this checkpoint; the one before it is used then"));
+            return Err(Error::file(
+                store.path(&folder),
+                what,
+                "remove this checkpoint; the one before it is used then",
+            ));
         }
         store.put(run::CONFIG, &config.bytes()?)?;
         for file in [run::METRICS, run::TIMINGS, run::SAMPLES] {
@@ -118,8 +122,8 @@ impl<'a, S: Store> Trainer<'a, S> {
         let order = batch_rows(self.dialogues.len(), config, step);
         let dialogues: Vec<&Dialogue> = order.iter().map(|i| &self.dialogues[*i]).collect();
         let draws = (0..order.len()).map(|row| training_draw(config, step, row as u64)).collect();
-        let out =
-            rollout(self.actor, self.judge, &dialogues, Some(POLICY), draws, &sampling(config), config, observer).await?;
+        let out = rollout(self.actor, self.judge, &dialogues, Some(POLICY), draws, &sampling(config), config, observer)
+            .await?;
         let rows: Vec<Row> = out.samples.iter().map(|sample| row(sample, config)).collect();
         let ppo_started = observer.seconds();
         let outcome = ppo_step(&self.actor.policy, &mut self.state, config, &rows, None, observer).await?;
@@ -156,8 +160,11 @@ impl<S: Store> Trainer<'_, S> {
         self.store.append(run::SAMPLES, &lines)?;
         let mut metrics = serde_json::Map::from_iter([("step".to_string(), step.into())]);
         metrics.extend(outcome.stats.to_json(false));
-        let scalars: Vec<(&str, f32)> =
-            metrics.iter().filter_map(|(k, v)| Some((k.as_str(), v.as_f64()? as f32))).filter(|(k, _)| *k != "step").collect();
+        let scalars: Vec<(&str, f32)> = metrics
+            .iter()
+            .filter_map(|(k, v)| Some((k.as_str(), v.as_f64()? as f32)))
+            .filter(|(k, _)| *k != "step")
+            .collect();
         let events = tensorboard::scalars(observer.unix_seconds(), step, &scalars);
         self.store.append(&self.events, &events)?;
         self.store.append(run::METRICS, &run::json_line(&metrics)?)?;
@@ -231,10 +238,8 @@ fn check_data(dialogues: &[Dialogue], config: &PpoConfig) -> Result<()> {
 /// the same again: the whole response is fed, and no dropout noises the values.
 fn row(sample: &Sample, config: &PpoConfig) -> Row {
     let same = config.keep_start_token && config.value_head_dropout == 0.0 && !config.pad_to_batch;
-    let generated = same.then(|| Generated {
-        logprobs: sample.generated.logprobs.clone(),
-        values: sample.generated.values.clone(),
-    });
+    let generated = same
+        .then(|| Generated { logprobs: sample.generated.logprobs.clone(), values: sample.generated.values.clone() });
     Row {
         query_ids: sample.query_ids.clone(),
         decoder_ids: sample.response_ids.clone(),

@@ -1,5 +1,5 @@
 //! What several tests need: where the reference data is, and how numbers are compared.
-#![allow(dead_code, clippy::unwrap_used)]
+#![allow(dead_code, clippy::unwrap_used, clippy::disallowed_methods, clippy::print_stderr)]
 
 use std::path::PathBuf;
 

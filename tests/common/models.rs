@@ -1,5 +1,5 @@
 //! Small reference models as our types, straight from their folders.
-#![allow(dead_code, clippy::unwrap_used)]
+#![allow(dead_code, clippy::unwrap_used, clippy::disallowed_methods, clippy::print_stderr)]
 
 use candle_core::{Device, Tensor};
 use detox_lab::model::config::T5Config;

@@ -62,8 +62,23 @@ pub const QUICK: &str = r#"{"batch_size": 8, "mini_batch_size": 4, "output_min_l
 /// `train` on the tiny models into `out`.
 pub fn train_args<'a>(models: &'a [String; 4], config: &'a str, steps: &'a str, out: &'a str) -> Vec<&'a str> {
     vec![
-        "train", "--policy", &models[0], "--adapter", &models[1], "--reward", &models[2], "--data", &models[3],
-        "--config", config, "--steps", steps, "--seed", "7", "--out", out,
+        "train",
+        "--policy",
+        &models[0],
+        "--adapter",
+        &models[1],
+        "--reward",
+        &models[2],
+        "--data",
+        &models[3],
+        "--config",
+        config,
+        "--steps",
+        steps,
+        "--seed",
+        "7",
+        "--out",
+        out,
     ]
 }
 
