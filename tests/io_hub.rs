@@ -1,10 +1,13 @@
-//! Model arguments: local folders and the hub's cache, without a network.
+//! Model arguments: local folders, the hub's cache, and a hub that runs inside the test; no network.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
 use detox_lab::io::ByteSource;
 use detox_lab::io::disk::Folder;
 use detox_lab::io::hub::{ADAPTER, Hub, Kind, MODEL, Progress, Wanted};
+use std::collections::BTreeMap;
 use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 
 const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
@@ -129,5 +132,107 @@ fn what_is_neither_folder_nor_id_lists_both() {
         let message = resolve(&hub(cache.path()), source, MODEL).unwrap_err();
         assert!(message.contains("neither a folder here nor a hub id"), "{source}: {message}");
         assert!(message.contains("existing folder, or owner/name"), "{message}");
+    }
+}
+
+/// A hub on this machine with one model, `owner/name`, for those who show the token `secret`; its address.
+fn local_hub(files: BTreeMap<&'static str, Vec<u8>>) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || listener.incoming().for_each(|stream| answer(stream.unwrap(), &files)));
+    address
+}
+
+fn answer(mut stream: TcpStream, files: &BTreeMap<&'static str, Vec<u8>>) {
+    let mut lines = BufReader::new(stream.try_clone().unwrap()).lines().map(Result::unwrap);
+    let request = lines.next().unwrap_or_default();
+    let path = request.split(' ').nth(1).unwrap_or_default().to_string();
+    let headers: Vec<String> = lines.take_while(|line| !line.is_empty()).map(|line| line.to_lowercase()).collect();
+    let listing = || {
+        let siblings: Vec<_> = files.keys().map(|name| serde_json::json!({"rfilename": name})).collect();
+        serde_json::json!({"siblings": siblings, "sha": COMMIT}).to_string().into_bytes()
+    };
+    let file = path.strip_prefix(&format!("/owner/name/resolve/{COMMIT}/")).and_then(|name| files.get(name));
+    let (status, extra, body) = if !headers.contains(&"authorization: bearer secret".to_string()) {
+        ("401 Unauthorized", String::new(), vec![])
+    } else if path == "/api/models/owner/name/revision/main" {
+        ("200 OK", String::new(), listing())
+    } else if let Some(content) = file {
+        let range = headers.iter().find_map(|h| h.strip_prefix("range: bytes=")).unwrap();
+        let (from, to) = range.split_once('-').unwrap();
+        let (from, to) = (from.parse().unwrap(), to.parse().unwrap_or(content.len() - 1));
+        let extra = format!(
+            "ETag: \"{}\"\r\nX-Repo-Commit: {COMMIT}\r\nContent-Range: bytes {from}-{to}/{}\r\n",
+            path.replace('/', "-"),
+            content.len()
+        );
+        ("206 Partial Content", extra, content[from..=to].to_vec())
+    } else {
+        ("404 Not Found", String::new(), vec![])
+    };
+    let head = format!("HTTP/1.1 {status}\r\n{extra}Content-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+    stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&body)).unwrap();
+}
+
+/// Bytes by file, as told.
+#[derive(Default)]
+struct Told {
+    now: String,
+    bytes: BTreeMap<String, u64>,
+    finished: usize,
+}
+
+impl Progress for Told {
+    fn start(&mut self, file: &str, _: u64) {
+        self.now = file.to_string();
+        self.bytes.insert(file.to_string(), 0);
+    }
+    fn advance(&mut self, bytes: u64) {
+        *self.bytes.get_mut(&self.now).unwrap() += bytes;
+    }
+    fn finish(&mut self) {
+        self.finished += 1;
+    }
+}
+
+#[test]
+fn a_model_is_fetched_once_with_its_shards() {
+    let cache = tempfile::tempdir().unwrap();
+    let index = br#"{"weight_map":{"x":"a.safetensors","y":"b.safetensors"}}"#;
+    let files = BTreeMap::from([
+        ("config.json", b"{}".to_vec()),
+        ("model.safetensors.index.json", index.to_vec()),
+        ("a.safetensors", vec![1; 300_000]),
+        ("b.safetensors", vec![2; 10]),
+        ("merges.txt", b"a b".to_vec()),
+        ("README.md", b"not wanted".to_vec()),
+    ]);
+    let mut hub = hub(cache.path());
+    (hub.endpoint, hub.token, hub.offline) = (Some(local_hub(files.clone())), Some("secret".to_string()), false);
+
+    let mut told = Told::default();
+    let folder = hub.resolve("owner/name", Kind::Model, MODEL, &mut told).unwrap();
+    assert_eq!(folder.root(), cache.path().join("models--owner--name/snapshots").join(COMMIT));
+    for (name, content) in files.iter().filter(|(name, _)| **name != "README.md") {
+        assert_eq!(&folder.read(name).unwrap(), content, "{name}");
+        assert_eq!(told.bytes[*name], content.len() as u64, "{name}");
+    }
+    assert_eq!((told.bytes.len(), told.finished), (5, 5));
+    assert!(!folder.has("README.md"));
+    assert_eq!(fs::read_to_string(cache.path().join("models--owner--name/refs/main")).unwrap(), COMMIT);
+
+    // from now on the cache is enough, and a lost file alone is fetched again
+    resolve(&hub, "owner/name", MODEL).unwrap();
+    fs::remove_file(folder.root().join("b.safetensors")).unwrap();
+    let mut told = Told::default();
+    hub.resolve("owner/name", Kind::Model, MODEL, &mut told).unwrap();
+    assert_eq!(told.bytes.keys().collect::<Vec<_>>(), ["b.safetensors"]);
+
+    let message = resolve(&hub, "owner/name", ADAPTER).unwrap_err();
+    assert!(message.contains("owner/name: no adapter_config.json on the hub"), "{message}");
+    hub.token = None;
+    for source in ["owner/name@v2", "owner/other"] {
+        let message = resolve(&hub, source, MODEL).unwrap_err();
+        assert!(message.contains(source) && message.contains("set HF_TOKEN"), "{message}");
     }
 }
