@@ -166,9 +166,6 @@ pub struct Score {
     pub model: RewardArgs,
     #[command(flatten)]
     pub input: Input,
-    /// Rows a pass
-    #[arg(long, value_name = "N", default_value_t = 16)]
-    pub batch_size: usize,
     /// Print JSON: {"rows":[{"logits":{…},"probabilities":{…},"score":…,"toxicity":…}]}
     #[arg(long)]
     pub json: bool,

@@ -10,7 +10,7 @@ use crate::io::disk;
 use crate::io::hub::MODEL;
 use crate::io::safetensors::to_bytes;
 use crate::io::weights;
-use crate::model::policy::POLICY;
+use crate::lab::models::POLICY;
 use std::collections::BTreeMap;
 
 /// Architecture and parameter counts of a policy, all computed from the loaded tensors.

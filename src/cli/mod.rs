@@ -55,7 +55,7 @@ pub fn main() -> ExitCode {
 
 /// Our own operations and candle's use the same number of threads.
 fn use_threads(n: usize) {
-    crate::nn::cpu::set_threads(n);
+    crate::lab::models::set_threads(n);
     // candle asks the machine again at every product unless rayon's pool says how many threads there are.
     let _ = rayon::ThreadPoolBuilder::new().num_threads(n).build_global();
 }

@@ -9,8 +9,7 @@ use crate::io::adapter_config::AdapterConfig;
 use crate::io::disk::Folder;
 use crate::io::hub::{ADAPTER, Hub, Kind, MODEL, Wanted};
 use crate::io::value_head::ValueHead as SavedHead;
-use crate::lab::models::{Actor, Judge};
-use crate::model::policy::{POLICY, ValueHead};
+use crate::lab::models::{Actor, Judge, POLICY};
 use crate::text::dialogue::{Dialogue, keep_lab_lengths, parse, split};
 use std::path::Path;
 
@@ -61,10 +60,10 @@ pub fn put_value_head(actor: &mut Actor, file: &Path) -> Result<()> {
         let (folder, name) = Folder::of_file(file)?;
         SavedHead::read(&folder, &name)?
     };
-    let width = actor.policy.t5.config.d_model;
-    actor.policy.value_head = ValueHead::new(&head.weight, &head.bias, width)
-        .map_err(|e| Error::file(file.display(), e, "use the value head that was trained with this base model"))?;
-    Ok(())
+    let dropout = actor.policy.value_head.dropout;
+    actor
+        .set_value_head(&head, dropout.into())
+        .map_err(|e| Error::file(file.display(), e, "use the value head that was trained with this base model"))
 }
 
 /// RoBERTa's tokenizer may be a vocabulary and merges.

@@ -8,18 +8,13 @@ use super::terminal::Terminal;
 use super::train::settings;
 use crate::error::{Error, Result};
 use crate::io::disk;
-use crate::io::safetensors::to_bytes;
-use crate::lab::run::{grids, json_bytes, step_name};
-use crate::lab::train::{adapter_files, keep_initial};
+use crate::lab::replay::{Replay, Row};
+use crate::lab::run::step_name;
 use crate::pace::block_on;
-use crate::ppo::batch::Row;
-use crate::ppo::state::PpoState;
-use crate::ppo::step::ppo_step;
 
 /// Runs a PPO step for each rows file.
 pub fn replay(args: &args::Replay) -> Result<()> {
-    let mut config = settings(args.preset, args.config.as_deref())?;
-    config.pad_to_batch = true; // arrays as TRL's, padding columns included
+    let config = settings(args.preset, args.config.as_deref())?;
     let form = r#"{"query_ids":[…],"response_ids":[…],"score":x}"#;
     let steps = args.rows.iter().map(|f| inputs::json_lines(f, form)).collect::<Result<Vec<Vec<ReplayRow>>>>()?;
     let orders: Option<Vec<Vec<Vec<usize>>>> = args
@@ -40,25 +35,16 @@ pub fn replay(args: &args::Replay) -> Result<()> {
     let mut actor = models::actor(&args.policy, config.seed, &mut terminal)?;
     let adapter = models::put_adapter(&mut actor, &args.adapter, true, &mut terminal)?;
     models::put_value_head(&mut actor, &args.value_head)?;
-    actor.policy.value_head.dropout = config.value_head_dropout as f32;
-    keep_initial(&mut actor)?;
-    let mut state = PpoState::new(&config);
+    let mut replay = Replay::new(actor, adapter, config)?;
     disk::create_folder(&args.out)?;
     let mut all = Vec::new();
     for (i, rows) in steps.into_iter().enumerate() {
-        config.batch_size = rows.len();
-        config.validate()?;
         let row =
             |r: ReplayRow| Row { query_ids: r.query_ids, decoder_ids: r.response_ids, score: r.score, generated: None };
         let rows: Vec<Row> = rows.into_iter().map(row).collect();
         let order = orders.as_ref().map(|o| o[i].as_slice());
-        let outcome = block_on(ppo_step(&actor.policy, &mut state, &config, &rows, order, &mut terminal))
-            .map_err(|e| in_rows(e, &args.rows[i]))?;
-        let stats = outcome.stats.to_json(true);
-        let mut files = adapter_files(&actor, &adapter)?;
-        files.insert("stats.json".into(), json_bytes(&stats)?);
-        files.insert("tensors.safetensors".into(), to_bytes(&grids(&outcome)?)?);
-        disk::write_folder(&args.out.join(step_name(i as u64 + 1)), &files)?;
+        let outcome = block_on(replay.step(&rows, order, &mut terminal)).map_err(|e| in_rows(e, &args.rows[i]))?;
+        disk::write_folder(&args.out.join(step_name(i as u64 + 1)), &replay.files(&outcome)?)?;
         for warning in &outcome.stats.warnings {
             terminal.line(&format!("warning: {warning}"));
         }
@@ -73,7 +59,7 @@ pub fn replay(args: &args::Replay) -> Result<()> {
                 s.kl_coef
             ))?;
         }
-        all.push(stats);
+        all.push(outcome.stats.to_json(true));
     }
     if args.json {
         return report::json(&serde_json::json!({ "steps": all }));

@@ -3,10 +3,8 @@
 
 use crate::error::{Error, Result};
 use crate::io::hub;
-use crate::lab::events::{Event, Observer, Phase, Seconds};
+use crate::lab::events::{Event, Observer, Pass, Phase, Room, Rooms, Seconds, StepStats};
 use crate::pace::Pace;
-use crate::ppo::rooms::{Pass, Room, Rooms};
-use crate::ppo::stats::StepStats;
 use indicatif::{ProgressBar, ProgressStyle};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use std::io::IsTerminal;

@@ -6,11 +6,9 @@ use super::models;
 use super::report;
 use super::terminal::Terminal;
 use crate::error::{Error, Result};
-use crate::lab::models::Actor;
-use crate::model::generate::{Choice, Generated, Listener, Prompt, Sampling, generate};
-use crate::model::policy::{AdapterName, POLICY};
-use crate::model::reward::ScoreOptions;
-use crate::nn::rng::{Purpose, Rng};
+use crate::lab::events::{Choice, Listener};
+use crate::lab::inspect::{Generated, Sampling, responses, token_numbers};
+use crate::lab::models::{Actor, AdapterName, POLICY};
 use crate::pace::{Pace, block_on};
 use crate::text::prompt::prompt;
 use crate::text::stream::TextStream;
@@ -54,17 +52,11 @@ pub fn summarize(args: &args::Summarize) -> Result<()> {
     let streaming = !args.json && ids.len() == 1 && actor.tokenizer.is_some();
     let mut rows = Vec::new();
     for (batch, chunk) in ids.chunks(args.batch_size.max(1)).enumerate() {
-        let row = |i: usize| (batch * args.batch_size.max(1) + i) as u64;
-        let prompts = (chunk.iter().enumerate())
-            .map(|(i, ids)| Prompt {
-                ids,
-                max_new_tokens: args.max_new_tokens,
-                rng: Rng::new(args.seed, Purpose::Sampling, 0, row(i)),
-            })
-            .collect();
         let stream = actor.tokenizer.as_ref().filter(|_| streaming).map(|t| t.stream(true));
         let mut listener = Streaming { terminal: &mut terminal, stream, failed: None };
-        let out = block_on(generate(&actor.policy, adapter, prompts, &sampling, &mut listener))?;
+        let first = (batch * args.batch_size.max(1)) as u64;
+        let work = responses(&actor, adapter, chunk, args.max_new_tokens, &sampling, args.seed, first, &mut listener);
+        let out = block_on(work)?;
         listener.finish()?;
         for generated in out {
             let text = actor.tokenizer.as_ref().map(|t| t.decode(&generated.ids, true)).transpose()?;
@@ -141,8 +133,7 @@ pub fn score(args: &args::Score) -> Result<()> {
         Some(texts) => texts.iter().map(|t| judge.encode(t)).collect::<Result<_>>()?,
         None => rows.into_iter().map(|r| r.ids).collect(),
     };
-    let options = ScoreOptions { batch_size: args.batch_size.max(1), truncate: true };
-    let scored = block_on(judge.model.score(&ids, options, &mut terminal))?;
+    let scored = block_on(judge.score_ids(&ids, true, &mut terminal))?;
     if args.json {
         return report::json(&json!({ "rows": scored }));
     }
@@ -167,25 +158,15 @@ pub fn logprobs(args: &args::Logprobs) -> Result<()> {
     if let Some(file) = &args.value_head {
         models::put_value_head(&mut actor, file)?;
     }
-    let start = actor.policy.t5.config.decoder_start_token_id;
     let mut out = Vec::new();
     for (i, row) in rows.into_iter().enumerate() {
         block_on(terminal.pause())?;
         let (query, response) = pair_ids(&actor, row)?;
-        // A response given without its start token is fed with one; column k scores decoder id k + 1.
-        let decoder = if response.first() == Some(&start) { response } else { [vec![start], response].concat() };
-        let s = actor
-            .policy
-            .evaluate(&[(&query, &decoder)], decoder.len(), false, adapter, false, None)
+        let n = token_numbers(&actor, adapter, &query, &response)
             .map_err(|e| Error::file(inputs::place(&args.rows, i), e, "correct the row"))?;
-        let flat = |t: &candle_core::Tensor| Ok::<Vec<f32>, Error>(t.flatten_all()?.to_vec1()?);
-        let mut numbers = json!({
-            "response_ids": &decoder[1..],
-            "logprobs": flat(&s.logprobs)?,
-            "entropy": flat(&s.entropy)?,
-        });
+        let mut numbers = json!({"response_ids": n.response_ids, "logprobs": n.logprobs, "entropy": n.entropy});
         if args.value_head.is_some() {
-            numbers["values"] = json!(flat(&s.values)?);
+            numbers["values"] = json!(n.values);
         }
         out.push(numbers);
     }

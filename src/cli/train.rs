@@ -13,10 +13,9 @@ use crate::io::adapter_config::AdapterConfig;
 use crate::io::disk::Folder;
 use crate::io::value_head::ValueHead as SavedHead;
 use crate::lab::events::Observer;
-use crate::lab::models::{Actor, Judge};
+use crate::lab::models::{Actor, INITIAL, Judge, POLICY, keep_initial};
 use crate::lab::run::{self, RunConfig, Store, VALUE_HEAD};
-use crate::lab::train::{Trainer, keep_initial};
-use crate::model::policy::{INITIAL, POLICY, ValueHead};
+use crate::lab::train::Trainer;
 use crate::pace::block_on;
 use crate::ppo::config::{PpoConfig, Preset};
 use crate::text::dialogue::Dialogue;
@@ -164,8 +163,7 @@ pub fn load_run(
     actor.add_adapter(POLICY, &adapter, trainable)?;
     actor.add_adapter(INITIAL, &PeftAdapter::read(&first)?, false)?;
     let head = SavedHead::read(&newest, VALUE_HEAD)?;
-    actor.policy.value_head = ValueHead::new(&head.weight, &head.bias, actor.policy.t5.config.d_model)?;
-    actor.policy.value_head.dropout = config.ppo.value_head_dropout as f32;
+    actor.set_value_head(&head, config.ppo.value_head_dropout)?;
     let judge = models::judge(&config.reward, terminal)?;
     let (train, test) = models::dialogues(&config.data, terminal)?;
     Ok(Loaded { actor, judge, adapter: adapter.config, train, test })

@@ -1,7 +1,9 @@
 //! What the lab tells its door while it works, and what it asks: the [`Observer`] that the command line and the browser's
 //! worker implement.
 
-use crate::ppo::rooms::Rooms;
+pub use crate::model::generate::{Choice, Listener};
+pub use crate::ppo::rooms::{Pass, Room, Rooms};
+pub use crate::ppo::stats::StepStats;
 
 /// A door's ears. Rooms of a PPO step and pause points come through [`Rooms`] and [`crate::pace::Pace`].
 pub trait Observer: Rooms {
@@ -34,7 +36,7 @@ pub enum Event<'a> {
     /// One token was chosen for a row of the batch.
     Token { row: usize, id: u32 },
     /// A PPO step is done, with its numbers and its seconds by part.
-    Step { step: u64, stats: &'a crate::ppo::stats::StepStats, seconds: Seconds },
+    Step { step: u64, stats: &'a StepStats, seconds: Seconds },
     /// Something the person should know, though work goes on.
     Warning(&'a str),
 }

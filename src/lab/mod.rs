@@ -2,7 +2,9 @@
 
 pub mod evaluate;
 pub mod events;
+pub mod inspect;
 pub mod models;
+pub mod replay;
 pub mod rollout;
 pub mod run;
 pub mod statistics;

@@ -3,11 +3,14 @@
 use crate::error::{Error, Result};
 use crate::io::adapter::{Module, PeftAdapter};
 use crate::io::adapter_config::AdapterConfig;
+use crate::io::value_head::ValueHead as SavedHead;
 use crate::io::{ByteSource, weights};
 use crate::model::config::T5Config;
+pub use crate::model::policy::{AdapterName, INITIAL, POLICY};
 use crate::model::policy::{Policy, ValueHead};
 use crate::model::reward::{RewardModel, ScoreOptions, Scored};
 use crate::model::t5::T5;
+pub use crate::nn::cpu::set_threads;
 use crate::nn::lora::LoraSpec;
 use crate::nn::params::Params;
 use crate::nn::rng::{Purpose, Rng};
@@ -46,6 +49,13 @@ impl Actor {
         let specs = adapter.modules().into_iter().filter_map(spec).collect();
         self.policy.add_adapter(name, specs, adapter.config.lora_dropout as f32, trainable)?;
         Ok(warnings)
+    }
+
+    /// Puts a saved value head in place of the present one; `dropout` is used where a pass asks for it.
+    pub fn set_value_head(&mut self, head: &SavedHead, dropout: f64) -> Result<()> {
+        self.policy.value_head = ValueHead::new(&head.weight, &head.bias, self.policy.t5.config.d_model)?;
+        self.policy.value_head.dropout = dropout as f32;
+        Ok(())
     }
 
     /// The trained adapter as PEFT names its tensors.
@@ -104,6 +114,11 @@ impl Actor {
     }
 }
 
+/// Keeps the adapter as it is now under [`INITIAL`], for the KL and for before/after.
+pub fn keep_initial(actor: &mut Actor) -> Result<()> {
+    actor.policy.copy_adapter(POLICY, INITIAL)
+}
+
 /// The reward model and its tokenizer.
 pub struct Judge {
     pub model: RewardModel,
@@ -134,7 +149,12 @@ impl Judge {
     /// Scores texts, in their order.
     pub async fn score(&self, texts: &[String], truncate: bool, pace: &mut impl Pace) -> Result<Vec<Scored>> {
         let ids = texts.iter().map(|t| self.encode(t)).collect::<Result<Vec<_>>>()?;
-        self.model.score(&ids, ScoreOptions { truncate, ..ScoreOptions::default() }, pace).await
+        self.score_ids(&ids, truncate, pace).await
+    }
+
+    /// Scores rows of the reward model's ids, in their order.
+    pub async fn score_ids(&self, ids: &[Vec<u32>], truncate: bool, pace: &mut impl Pace) -> Result<Vec<Scored>> {
+        self.model.score(ids, ScoreOptions { truncate, ..ScoreOptions::default() }, pace).await
     }
 }
 

@@ -11,7 +11,7 @@ use crate::io::adapter::PeftAdapter;
 use crate::io::adapter_config::AdapterConfig;
 use crate::io::safetensors::to_bytes;
 use crate::io::tensorboard;
-use crate::model::policy::{INITIAL, POLICY};
+use crate::model::policy::POLICY;
 use crate::nn::rng::{Purpose, Rng};
 use crate::ppo::batch::{Generated, Row};
 use crate::ppo::config::PpoConfig;
@@ -36,7 +36,7 @@ pub struct Trainer<'a, S: Store> {
 
 impl<'a, S: Store> Trainer<'a, S> {
     /// Begins a run: writes its `config.json` and the checkpoint of step 0. The actor holds the adapter under
-    /// [`POLICY`] (trainable) and, for a KL against it, its copy under [`INITIAL`].
+    /// [`POLICY`] (trainable) and its copy under `initial` (see [`super::models::keep_initial`]).
     pub fn start(
         actor: &'a Actor,
         judge: &'a Judge,
@@ -208,11 +208,6 @@ pub fn adapter_files(actor: &Actor, config: &AdapterConfig) -> Result<BTreeMap<S
     let mut files = adapter.to_files()?;
     files.insert(run::VALUE_HEAD.into(), to_bytes(&actor.value_head_tensors())?);
     Ok(files)
-}
-
-/// Keeps the adapter as it is now under [`INITIAL`], for the KL and for before/after.
-pub fn keep_initial(actor: &mut Actor) -> Result<()> {
-    actor.policy.copy_adapter(POLICY, INITIAL)
 }
 
 /// Row numbers of a step's batch: every epoch over the data is a new permutation, its last incomplete batch is dropped

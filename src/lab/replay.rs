@@ -1,0 +1,53 @@
+//! Exactly given PPO steps on given rows: how anyone checks the step against TRL, and studies one batch under other settings.
+
+use super::events::Rooms;
+use super::models::{Actor, keep_initial};
+use super::run::{grids, json_bytes};
+use super::train::adapter_files;
+use crate::error::Result;
+use crate::io::adapter_config::AdapterConfig;
+use crate::io::safetensors::to_bytes;
+pub use crate::ppo::batch::Row;
+use crate::ppo::config::PpoConfig;
+use crate::ppo::state::PpoState;
+pub use crate::ppo::step::StepOutcome;
+use crate::ppo::step::ppo_step;
+use std::collections::BTreeMap;
+
+/// A sequence of steps on one policy.
+pub struct Replay {
+    actor: Actor,
+    adapter: AdapterConfig,
+    config: PpoConfig,
+    state: PpoState,
+}
+
+impl Replay {
+    /// Begins with the actor's trainable adapter and value head. Padding columns are computed as TRL's are.
+    pub fn new(mut actor: Actor, adapter: AdapterConfig, mut config: PpoConfig) -> Result<Self> {
+        config.pad_to_batch = true;
+        actor.policy.value_head.dropout = config.value_head_dropout as f32;
+        keep_initial(&mut actor)?;
+        let state = PpoState::new(&config);
+        Ok(Self { actor, adapter, config, state })
+    }
+
+    /// One step on all of `rows`, mini-batches in the order given or drawn.
+    pub async fn step(
+        &mut self,
+        rows: &[Row],
+        orders: Option<&[Vec<usize>]>,
+        observer: &mut impl Rooms,
+    ) -> Result<StepOutcome> {
+        self.config.batch_size = rows.len();
+        ppo_step(&self.actor.policy, &mut self.state, &self.config, rows, orders, observer).await
+    }
+
+    /// What a step leaves behind: `stats.json` under TRL's keys, `tensors.safetensors`, adapter and value head.
+    pub fn files(&self, outcome: &StepOutcome) -> Result<BTreeMap<String, Vec<u8>>> {
+        let mut files = adapter_files(&self.actor, &self.adapter)?;
+        files.insert("stats.json".into(), json_bytes(&outcome.stats.to_json(true))?);
+        files.insert("tensors.safetensors".into(), to_bytes(&grids(outcome)?)?);
+        Ok(files)
+    }
+}
