@@ -12,8 +12,9 @@ A line for each case and step shows, by kind, the difference that is nearest its
   statistics   1e-4 relative, or 1e-5 absolute where that is more (for numbers near 0)
   per token    1e-4 absolute, where the mask is 1; the masks must be the same
   weights      1e-5 absolute, adapter and value head
-The case C_clipping is chaotic (learning rate 2e-2, 8 updates a step): its first step's weights may differ by 5e-5, its later steps are shown
-and not judged. Exit status 1 after a mismatch.
+The case C_clipping is chaotic (learning rate 2e-2, 8 updates a step): its first step's weights may differ by 5e-5 and the numbers of its
+ppo/policy/ratio by 1e-3 relative (or 1e-4 absolute), for moving every base weight by one unit in the last place moves those by up to 3e-5 and 4e-4; its later
+steps are shown and not judged. Exit status 1 after a mismatch.
 """
 import argparse, glob, json, os, shutil, subprocess, sys, tempfile
 import numpy as np
@@ -81,14 +82,15 @@ def add_arrays(worst, where, ours, trl, limit, among=None):
         worst.add(f"{where}{[int(i) for i in at]}" if at else where, float(ours[at]), float(trl[at]), float(difference[at]), float(limit[at]))
 
 
-def statistics(ours, trl):
+def statistics(ours, trl, chaotic):
     worst = Worst()
     for key in (k for k in trl if not k.startswith(("time/", "ppo/time/"))):
         if key not in ours:
             worst.add(key, "missing", "there", float("inf"), 1e-5)
             continue
         a, b = (np.asarray(x[key], dtype=np.float64) for x in (ours, trl))
-        add_arrays(worst, key, a, b, np.maximum(1e-4 * np.abs(b), 1e-5))
+        relative = 1e-3 if chaotic and key == "ppo/policy/ratio" else 1e-4
+        add_arrays(worst, key, a, b, np.maximum(relative * np.abs(b), relative / 10))
     return worst
 
 
@@ -116,7 +118,7 @@ def check(golden, case, version, steps, folder):
     for i in range(len(steps)):
         out, limit = f"{folder}/out/step-{i + 1:05}", 5e-5 if case == CHAOTIC else 1e-5
         kinds = dict(
-            statistics=statistics(json.load(open(f"{out}/stats.json")), log[i]["stats"]),
+            statistics=statistics(json.load(open(f"{out}/stats.json")), log[i]["stats"], case == CHAOTIC),
             tokens=per_token(load_file(f"{out}/tensors.safetensors"), trl_per_token(load_file(f"{recorded}.step{i}.safetensors"))),
             adapter=weights(load_file(f"{out}/adapter_model.safetensors"), load_file(f"{recorded}.adapter_after_step{i + 1}.safetensors"), limit),
             head=weights(load_file(f"{out}/value_head.safetensors"), load_file(f"{recorded}.v_head_after_step{i + 1}.safetensors"), limit))
