@@ -32,6 +32,36 @@ fn weight_difference(policy: &Policy, recorded: &Tensors, prefix: &str) -> f32 {
 }
 
 #[test]
+fn frozen_tensors_are_bit_identical_after_training() {
+    let Some(shared) = shared() else { return };
+    let golden = shared.join("reference/golden");
+    let base = common::models::model_tensors(&golden.join("policy_base"));
+    let bits = |name: &String| flat(&base[name]).into_iter().map(f32::to_bits).collect::<Vec<u32>>();
+    let before: Vec<(String, Vec<u32>)> = base.keys().map(|name| (name.clone(), bits(name))).collect();
+    let mut policy = common::models::golden_policy_over(&golden, base.clone()); // the same storage, not a copy
+    policy.copy_adapter("policy", "initial").unwrap();
+    let row: (&[u32], &[u32]) = (&[5, 9, 1], &[0, 7, 8, 1]);
+    let initial = |p: &Policy| flat(&p.evaluate(&[row], 4, false, Some("initial"), false, None).unwrap().logprobs);
+    let was = initial(&policy);
+    let spec = json(&golden.join("cases/A_one_minibatch.json"));
+    let log = json(&golden.join("trl-25fa1bd/A_one_minibatch.json"));
+    let config = settings("trl-25fa1bd", &spec["config"]);
+    let mut state = PpoState::new(&config);
+    let trained = || policy.trainable().iter().map(|(_, var)| flat(var)).collect::<Vec<_>>();
+    let start = trained();
+    for (s, log) in log["steps"].as_array().unwrap().iter().enumerate() {
+        step(&policy, &mut state, &config, &spec["steps"][s], log);
+    }
+    for (moved, start) in trained().iter().zip(&start) {
+        assert_ne!(moved, start, "a trainable tensor stayed");
+    }
+    for (name, before) in &before {
+        assert!(&bits(name) == before, "frozen {name} moved");
+    }
+    assert_eq!(initial(&policy), was, "the initial adapter moved");
+}
+
+#[test]
 fn golden_steps_of_both_trl_versions() {
     let Some(shared) = shared() else { return };
     let golden = shared.join("reference/golden");

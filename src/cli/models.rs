@@ -15,7 +15,9 @@ use std::path::Path;
 
 /// Finds a folder, or fetches it from the hub.
 pub fn find(src: &str, wanted: Wanted<'_>, terminal: &mut Terminal) -> Result<Folder> {
-    Hub::from_env()?.resolve(src, Kind::Model, wanted, terminal)
+    let folder = Hub::from_env()?.resolve(src, Kind::Model, wanted, terminal)?;
+    tracing::debug!("{src}: {}", folder.root().display());
+    Ok(folder)
 }
 
 /// The base model of `src`.

@@ -107,8 +107,8 @@ impl Terminal {
         self.line(&format!(
             "{:>6} {:>14.4} {:>14.4} {:>17.2e} {:>12.4} {:>9.5}   {:.1} ({:.1} + {:.1} + {:.1})",
             format!("{step}/{}", self.steps),
-            stats.kl,
-            stats.mean.returns_mean,
+            unsigned_zero(stats.kl),
+            unsigned_zero(stats.mean.returns_mean),
             stats.mean.advantages_mean,
             stats.scores.mean,
             stats.kl_coef,
@@ -139,6 +139,11 @@ impl hub::Progress for Terminal {
             bar.finish_and_clear();
         }
     }
+}
+
+/// Four decimals of rounding noise are 0.0000, not -0.0000.
+fn unsigned_zero(x: f64) -> f64 {
+    if x.abs() < 5e-5 { 0.0 } else { x }
 }
 
 impl Pace for Terminal {

@@ -59,7 +59,13 @@ pub fn bare_policy(folder: &Path) -> Policy {
 
 /// The golden policy: base, trainable adapter (scale 2), value head.
 pub fn golden_policy(golden: &Path) -> Policy {
-    let (t5, _) = t5(&golden.join("policy_base"), false);
+    golden_policy_over(golden, model_tensors(&golden.join("policy_base")))
+}
+
+/// The same over base tensors that the caller can look at afterwards.
+pub fn golden_policy_over(golden: &Path, base: HashMap<String, Tensor>) -> Policy {
+    let config = std::fs::read(golden.join("policy_base/config.json")).unwrap();
+    let t5 = T5::load(T5Config::from_json("config.json", &config).unwrap(), &Params::frozen(base)).unwrap();
     let head = tensors(&golden.join("v_head.safetensors"));
     let head = ValueHead::new(&head["v_head.summary.weight"], &head["v_head.summary.bias"], t5.config.d_model).unwrap();
     let mut policy = Policy::new(t5, head);
