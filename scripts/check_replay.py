@@ -12,9 +12,8 @@ A line for each case and step shows, by kind, the difference that is nearest its
   statistics   1e-4 relative, or 1e-5 absolute where that is more (for numbers near 0)
   per token    1e-4 absolute, where the mask is 1; the masks must be the same
   weights      1e-5 absolute, adapter and value head
-The case C_clipping is chaotic (learning rate 2e-2, 8 updates a step): its first step's weights may differ by 5e-5 and the numbers of its
-ppo/policy/ratio by 1e-3 relative (or 1e-4 absolute), for moving every base weight by one unit in the last place moves those by up to 3e-5 and 4e-4; its later
-steps are shown and not judged. Exit status 1 after a mismatch.
+The case C_clipping is chaotic (learning rate 2e-2, 8 updates a step: rounding grows a hundredfold a step): its first step is judged like all
+others, its later steps are shown and not judged. Exit status 1 after a mismatch.
 """
 import argparse, glob, json, os, shutil, subprocess, sys, tempfile
 import numpy as np
@@ -82,15 +81,14 @@ def add_arrays(worst, where, ours, trl, limit, among=None):
         worst.add(f"{where}{[int(i) for i in at]}" if at else where, float(ours[at]), float(trl[at]), float(difference[at]), float(limit[at]))
 
 
-def statistics(ours, trl, chaotic):
+def statistics(ours, trl):
     worst = Worst()
     for key in (k for k in trl if not k.startswith(("time/", "ppo/time/"))):
         if key not in ours:
             worst.add(key, "missing", "there", float("inf"), 1e-5)
             continue
         a, b = (np.asarray(x[key], dtype=np.float64) for x in (ours, trl))
-        relative = 1e-3 if chaotic and key == "ppo/policy/ratio" else 1e-4
-        add_arrays(worst, key, a, b, np.maximum(relative * np.abs(b), relative / 10))
+        add_arrays(worst, key, a, b, np.maximum(1e-4 * np.abs(b), 1e-5))
     return worst
 
 
@@ -116,9 +114,9 @@ def check(golden, case, version, steps, folder):
     failed, recorded = 0, f"{golden}/{version}/{case}"
     log = json.load(open(f"{recorded}.json"))["steps"]
     for i in range(len(steps)):
-        out, limit = f"{folder}/out/step-{i + 1:05}", 5e-5 if case == CHAOTIC else 1e-5
+        out, limit = f"{folder}/out/step-{i + 1:05}", 1e-5
         kinds = dict(
-            statistics=statistics(json.load(open(f"{out}/stats.json")), log[i]["stats"], case == CHAOTIC),
+            statistics=statistics(json.load(open(f"{out}/stats.json")), log[i]["stats"]),
             tokens=per_token(load_file(f"{out}/tensors.safetensors"), trl_per_token(load_file(f"{recorded}.step{i}.safetensors"))),
             adapter=weights(load_file(f"{out}/adapter_model.safetensors"), load_file(f"{recorded}.adapter_after_step{i + 1}.safetensors"), limit),
             head=weights(load_file(f"{out}/value_head.safetensors"), load_file(f"{recorded}.v_head_after_step{i + 1}.safetensors"), limit))
