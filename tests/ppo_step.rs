@@ -221,7 +221,7 @@ fn kept_numbers_replace_the_old_pass() {
     let mut wrong = kept(&Table::new(2), &sample(0));
     wrong[3].generated.as_mut().unwrap().values.pop();
     let message = run(&quick, &mut PpoState::new(&config), &config, &wrong).unwrap_err().to_string();
-    assert!(message.contains("row 3"), "{message}");
+    assert!(message.contains("row 4"), "{message}");
 }
 
 #[test]
@@ -320,7 +320,7 @@ fn faults_are_errors_that_say_where() {
     assert!(message.contains("idle is trainable but got no gradient"), "{message}");
     let broken = Table { broken: true, ..Table::new(1) };
     let message = run(&broken, &mut PpoState::new(&config), &config, &sample(0)).unwrap_err().to_string();
-    assert!(message.contains("row 0") && message.contains("value"), "{message}");
+    assert!(message.contains("row 1") && message.contains("value"), "{message}");
 
     struct Stop;
     impl Pace for Stop {

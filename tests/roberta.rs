@@ -174,7 +174,7 @@ fn long_rows_are_cut_as_transformers_does_or_refused() {
     assert_eq!(score(&model, &batch)[1], score(&model, &[cut])[0]);
 
     let message = refusal(&model, &batch, false);
-    assert!(message.contains("row 1") && message.contains("62") && message.contains("38"), "{message}");
+    assert!(message.contains("row 2") && message.contains("62") && message.contains("38"), "{message}");
 }
 
 #[test]
@@ -182,9 +182,9 @@ fn bad_rows_and_bad_weights_are_named() {
     let (tensors, config) = small();
     let model = RewardModel::load(&Params::frozen(tensors.clone()), &config).unwrap();
     let fine = vec![0, 5, 6, 7, 2];
-    assert!(refusal(&model, &[fine.clone(), vec![]], true).contains("row 1 has no ids"));
+    assert!(refusal(&model, &[fine.clone(), vec![]], true).contains("row 2 has no ids"));
     let message = refusal(&model, &[fine.clone(), vec![0, 100, 2]], true);
-    assert!(message.contains("row 1") && message.contains("100") && message.contains("99"), "{message}");
+    assert!(message.contains("row 2") && message.contains("100") && message.contains("99"), "{message}");
     let none_a_time = ScoreOptions { batch_size: 0, truncate: true };
     assert!(score_with(&model, std::slice::from_ref(&fine), none_a_time).is_err());
 
@@ -196,7 +196,7 @@ fn bad_rows_and_bad_weights_are_named() {
     *words = Tensor::new(table, &Device::Cpu).unwrap();
     let model = RewardModel::load(&Params::frozen(broken), &config).unwrap();
     let message = refusal(&model, &[vec![0, 2], fine.clone(), vec![0, 42, 2]], true);
-    assert!(message.contains("row 2") && message.contains("not finite"), "{message}");
+    assert!(message.contains("row 3") && message.contains("not finite"), "{message}");
 
     let mut without = tensors.clone();
     without.remove("classifier.dense.bias");

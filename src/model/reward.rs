@@ -180,7 +180,7 @@ impl RewardModel {
     fn read(&self, row: usize, logits: &[f32]) -> Result<Scored> {
         if logits.iter().any(|logit| !logit.is_finite()) {
             return Err(Error::not_finite(
-                format!("the reward model's logits of row {row} ({logits:?})"),
+                format!("a logit of the reward model for row {} ({logits:?})", row + 1),
                 "check the reward model's weights for NaN, infinite or huge numbers",
             ));
         }

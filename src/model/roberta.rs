@@ -180,18 +180,18 @@ impl Roberta {
     pub fn check(&self, index: usize, ids: &[u32]) -> Result<()> {
         let (limit, vocab) = (self.config.limit(), self.config.vocab_size);
         if ids.is_empty() {
-            return Err(Error::input(format!("row {index} has no ids"), "leave empty rows out before scoring"));
+            return Err(Error::input(format!("row {} has no ids", index + 1), "leave empty rows out before scoring"));
         }
         if ids.len() > limit {
             return Err(Error::input(
-                format!("row {index} has {} ids, the model reads at most {limit}", ids.len()),
+                format!("row {} has {} ids, the model reads at most {limit}", index + 1, ids.len()),
                 "truncate the row, or score a shorter text",
             ));
         }
         match ids.iter().find(|&&id| id as usize >= vocab) {
             None => Ok(()),
             Some(id) => Err(Error::input(
-                format!("row {index} has id {id}, the vocabulary ends at {}", vocab - 1),
+                format!("row {} has id {id}, the vocabulary ends at {}", index + 1, vocab - 1),
                 "use the tokenizer that belongs to the reward model",
             )),
         }

@@ -165,22 +165,25 @@ fn decoder_ids(row: &Row, keep_start: bool) -> Vec<u32> {
 fn check_row(i: usize, row: &Row, n: usize, train_first_token: bool) -> Result<()> {
     let shortest = if train_first_token { 2 } else { 4 };
     if row.query_ids.is_empty() {
-        return Err(Error::input(format!("row {i}: the query has no tokens"), "drop the row or give it a query"));
+        return Err(Error::input(format!("row {}: the query has no tokens", i + 1), "drop the row or give it a query"));
     }
     if n < shortest {
         return Err(Error::input(
-            format!("row {i}: the response is too short: {n} decoder ids, at least {shortest} are needed"),
+            format!("row {}: the response is too short: {n} decoder ids, at least {shortest} are needed", i + 1),
             "drop the row, raise min_length, or set train_first_token to true (then 2 ids are enough)",
         ));
     }
     if !row.score.is_finite() {
-        return Err(Error::not_finite(format!("row {i}: the score"), "check the reward model's output for this text"));
+        return Err(Error::not_finite(
+            format!("row {}: the score", i + 1),
+            "check the reward model's output for this text",
+        ));
     }
     if let Some(kept) = &row.generated
         && (kept.logprobs.len() != n - 1 || kept.values.len() != n - 1)
     {
         return Err(Error::shape(
-            format!("row {i}: kept log-probs and values"),
+            format!("row {}: kept log-probs and values", i + 1),
             &[kept.logprobs.len(), kept.values.len()],
             &[n - 1, n - 1],
             "keep one number for each decoder id after the first, or none",
@@ -224,11 +227,11 @@ mod tests {
     fn errors_name_the_row() {
         let short = [row(&[0, 7, 8, 9]), row(&[0, 7, 1])];
         let message = Batch::new(&short, &config(Preset::Published, 2)).unwrap_err().to_string();
-        assert!(message.contains("row 1") && message.contains("too short"), "{message}");
+        assert!(message.contains("row 2") && message.contains("too short"), "{message}");
         assert!(Batch::new(&short, &config(Preset::Corrected, 2)).is_ok());
-        assert!(Batch::new(&[row(&[])], &config(Preset::Corrected, 1)).unwrap_err().to_string().contains("row 0"));
+        assert!(Batch::new(&[row(&[])], &config(Preset::Corrected, 1)).unwrap_err().to_string().contains("row 1"));
         let nan = [Row { score: f32::NAN, ..row(&[0, 7, 8, 9]) }];
-        assert!(Batch::new(&nan, &config(Preset::Published, 1)).unwrap_err().to_string().contains("row 0"));
+        assert!(Batch::new(&nan, &config(Preset::Published, 1)).unwrap_err().to_string().contains("row 1"));
         let message = Batch::new(&short, &config(Preset::Published, 3)).unwrap_err().to_string();
         assert!(message.contains("batch_size = 3"), "{message}");
     }

@@ -304,7 +304,7 @@ fn check_finite(forward: &Forward, batch: &Batch) -> Result<()> {
         for (i, columns) in batch.columns.iter().enumerate() {
             if let Some(k) = columns.clone().find(|&k| !grid.row(i)[k].is_finite()) {
                 return Err(Error::not_finite(
-                    format!("row {i}: the {name} of response token {}", k + 1),
+                    format!("row {}: the {name} of response token {}", i + 1, k + 1),
                     "the weights have diverged or are broken: go back to an earlier checkpoint, lower the learning rate",
                 ));
             }
