@@ -33,6 +33,7 @@ fn summaries_are_the_same_by_text_by_ids_streamed_and_piped() {
     let v = json(&both(&base, &["--text", text(&one), "--json"]));
     let row = &v["rows"][0];
     assert_eq!(ok(&both(&base, &["--text", text(&one)])).trim_end(), row["text"].as_str().unwrap().trim_end());
+    assert_eq!(ok(&both(&base, &[dialogue])).trim_end(), row["text"].as_str().unwrap().trim_end());
     let many = file(dir.path(), "many.txt", &format!("{dialogue}\n{dialogue}\nHello there, how are you?\n"));
     let rows = json(&both(&base, &["--text", text(&many), "--json"]));
     assert_eq!(rows["rows"][0]["response_ids"], row["response_ids"], "row 1 does not depend on its neighbours");

@@ -70,6 +70,16 @@ fn a_run_leaves_the_folder_that_the_readme_describes() {
         assert_ne!(common::flat(tensor), common::flat(&before[name]), "{name} was not trained");
     }
 
+    // As JSON lines, too.
+    let lined = dir.path().join("lined");
+    let mut args = train_args(&models, text(&config), "2", text(&lined));
+    args.push("--json");
+    let said = ok(&args);
+    let printed: Vec<serde_json::Value> = said.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    assert_eq!(printed.len(), 2);
+    assert_eq!(printed[1]["ppo/returns/mean"], lines[1]["ppo/returns/mean"]);
+    assert!(printed[1]["seconds"]["total"].as_f64() > Some(0.0));
+
     // A rollout is rows that replay reads; the step comes out the same.
     let rows = run.join("rollouts/step-00001.jsonl");
     let (adapter, out) = (run.join("checkpoints/step-00000"), dir.path().join("replayed"));

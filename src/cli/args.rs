@@ -110,10 +110,13 @@ pub struct FreshAdapter {
     pub lora_targets: Vec<String>,
 }
 
-/// Texts or ids, a line each.
+/// A text, or texts or ids a line each.
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
 pub struct Input {
+    /// The text itself
+    #[arg(value_name = "TEXT")]
+    pub given: Option<String>,
     /// One text a line; - reads standard input
     #[arg(long, value_name = "FILE")]
     pub text: Option<PathBuf>,
@@ -226,6 +229,9 @@ pub struct Train {
     /// Keep the checkpoint of every N-th step (the newest is always kept)
     #[arg(long, value_name = "N", default_value_t = 10)]
     pub save_every: u64,
+    /// Print each step's statistics as a line of JSON instead of the table
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// A run, or two adapters to compare.

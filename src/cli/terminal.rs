@@ -1,6 +1,7 @@
 //! The native observer: progress bars on a terminal, plain lines elsewhere, one readable line a PPO step; Ctrl-C asks the
 //! work to end at its next pause point, a second one ends the process at once.
 
+use super::report;
 use crate::error::{Error, Result};
 use crate::io::hub;
 use crate::lab::events::{Event, Observer, Pass, Phase, Room, Rooms, Seconds, StepStats};
@@ -10,7 +11,10 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use std::io::IsTerminal;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// Pause between progress lines where there is no terminal.
+const PLAIN_EVERY: Duration = Duration::from_secs(15);
 
 /// What listens while a command works.
 pub struct Terminal {
@@ -23,6 +27,9 @@ pub struct Terminal {
     steps: u64,
     shown_header: bool,
     quiet: bool,
+    json_steps: bool,
+    phase_started: Instant,
+    last_line: Instant,
     /// File, bytes so far, bytes in all.
     download: (String, u64, u64),
 }
@@ -46,6 +53,9 @@ impl Terminal {
             steps: 0,
             shown_header: false,
             quiet,
+            json_steps: false,
+            phase_started: Instant::now(),
+            last_line: Instant::now(),
             download: (String::new(), 0, 0),
         })
     }
@@ -74,12 +84,19 @@ impl Terminal {
             Phase::Generate => "generating, rows",
             Phase::Score => "scoring, texts",
             Phase::Train => "PPO, mini-batches",
+            Phase::Evaluate => "evaluated, dialogues",
         };
         self.show(Some(phase), what, "{msg:20}  {wide_bar} {pos}/{len}  {per_sec}  {eta} left", done as u64, of as u64);
     }
 
     fn show(&mut self, phase: Option<Phase>, what: &str, style: &str, done: u64, of: u64) {
-        let Some(bar) = &mut self.bar else { return };
+        if phase != self.phase {
+            self.phase_started = Instant::now();
+        }
+        let Some(bar) = &mut self.bar else {
+            self.phase = phase;
+            return self.plain(what, done, of);
+        };
         if self.phase != phase || bar.is_finished() || bar.is_hidden() {
             bar.finish_and_clear();
             *bar = ProgressBar::new(of);
@@ -96,8 +113,29 @@ impl Terminal {
         }
     }
 
+    /// Where there is no terminal: a line now and then.
+    fn plain(&mut self, what: &str, done: u64, of: u64) {
+        if self.quiet || self.last_line.elapsed() < PLAIN_EVERY || done == 0 {
+            return;
+        }
+        self.last_line = Instant::now();
+        let rate = done as f64 / self.phase_started.elapsed().as_secs_f64().max(1e-3);
+        let left = of.saturating_sub(done) as f64 / rate;
+        self.line(&format!("{what}: {done}/{of}, {rate:.2}/s, {left:.0} s left"));
+    }
+
+    /// Prints steps as JSON lines on standard output.
+    pub fn step_json(&mut self) {
+        self.json_steps = true;
+    }
+
     fn step_line(&mut self, step: u64, stats: &StepStats, seconds: Seconds) {
-        if self.quiet {
+        if self.json_steps {
+            let mut line = serde_json::Map::from_iter([("step".to_string(), step.into())]);
+            line.extend(stats.to_json(false));
+            line.insert("seconds".into(), serde_json::json!(seconds));
+            // A closed pipe is no reason to end a training run.
+            let _ = report::line(serde_json::Value::Object(line));
             return;
         }
         if !self.shown_header {

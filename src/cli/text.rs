@@ -26,15 +26,11 @@ pub fn policy(args: &args::PolicyArgs, terminal: &mut Terminal) -> Result<(Actor
 
 /// Generates a summary for each line.
 pub fn summarize(args: &args::Summarize) -> Result<()> {
-    let queries = match (&args.input.text, &args.input.ids) {
-        (Some(file), _) => Queries::Texts(inputs::lines(file)?),
-        (_, Some(file)) => Queries::Ids(inputs::json_lines::<Ids>(file, r#"{"ids":[…]}"#)?),
-        _ => return Err(Error::input("neither --text nor --ids", "give one of them")),
-    };
+    let queries = read(&args.input)?;
     let mut terminal = Terminal::new(args.json)?;
     let (actor, adapter) = policy(&args.model, &mut terminal)?;
     let ids = match queries {
-        Queries::Ids(rows) => rows.into_iter().map(|r| r.ids).collect(),
+        Queries::Ids(rows) => rows,
         Queries::Texts(texts) => {
             let whole = |text: &String| if args.raw { text.clone() } else { prompt(text) };
             let tokenizer = actor.tokenizer()?;
@@ -71,7 +67,21 @@ pub fn summarize(args: &args::Summarize) -> Result<()> {
 
 enum Queries {
     Texts(Vec<String>),
-    Ids(Vec<Ids>),
+    Ids(Vec<Vec<u32>>),
+}
+
+/// What a command is to work on.
+fn read(input: &args::Input) -> Result<Queries> {
+    match (&input.given, &input.text, &input.ids) {
+        (Some(text), ..) if text.trim().is_empty() => Err(Error::input("the text is empty", "give some text")),
+        (Some(text), ..) => Ok(Queries::Texts(vec![text.clone()])),
+        (_, Some(file), _) => inputs::lines(file).map(Queries::Texts),
+        (_, _, Some(file)) => {
+            let rows: Vec<Ids> = inputs::json_lines(file, r#"{"ids":[…]}"#)?;
+            Ok(Queries::Ids(rows.into_iter().map(|r| r.ids).collect()))
+        }
+        _ => Err(Error::input("no input", "give a text, --text FILE or --ids FILE.jsonl")),
+    }
 }
 
 fn summary_json(generated: &Generated, text: Option<String>) -> serde_json::Value {
@@ -123,15 +133,14 @@ impl Listener for Streaming<'_> {
 /// Scores each line.
 pub fn score(args: &args::Score) -> Result<()> {
     let mut terminal = Terminal::new(args.json)?;
-    let (texts, rows) = match (&args.input.text, &args.input.ids) {
-        (Some(file), _) => (Some(inputs::lines(file)?), Vec::new()),
-        (_, Some(file)) => (None, inputs::json_lines::<Ids>(file, r#"{"ids":[…]}"#)?),
-        _ => return Err(Error::input("neither --text nor --ids", "give one of them")),
-    };
+    let queries = read(&args.input)?;
     let judge = models::judge(&args.model.reward, &mut terminal)?;
-    let ids: Vec<Vec<u32>> = match &texts {
-        Some(texts) => texts.iter().map(|t| judge.encode(t)).collect::<Result<_>>()?,
-        None => rows.into_iter().map(|r| r.ids).collect(),
+    let (texts, ids) = match queries {
+        Queries::Ids(ids) => (None, ids),
+        Queries::Texts(texts) => {
+            let ids = texts.iter().map(|t| judge.encode(t)).collect::<Result<Vec<_>>>()?;
+            (Some(texts), ids)
+        }
     };
     let scored = block_on(judge.score_ids(&ids, true, &mut terminal))?;
     if args.json {

@@ -3,7 +3,6 @@
 use super::args::{self, PresetArg};
 use super::inputs;
 use super::models;
-use super::report;
 use super::run_folder::RunFolder;
 use super::terminal::Terminal;
 use crate::error::{Error, Result};
@@ -26,7 +25,10 @@ const STEPS: u64 = 10;
 
 /// Starts or continues a run.
 pub fn train(args: &args::Train) -> Result<()> {
-    let mut terminal = Terminal::new(false)?;
+    let mut terminal = Terminal::new(args.json)?;
+    if args.json {
+        terminal.step_json();
+    }
     match (&args.resume, &args.out) {
         (Some(path), _) => resume(path, args, &mut terminal),
         (None, Some(path)) => start(path, args, &mut terminal),
@@ -117,8 +119,9 @@ fn run_to_end<S: Store>(mut trainer: Trainer<'_, S>, path: &Path, terminal: &mut
     match block_on(trainer.run(terminal)) {
         Ok(()) => {
             let newest = format!("{shown}/{}/{}", run::CHECKPOINTS, run::step_name(trainer.step_number()));
-            report::line(format!("done: {} steps; the adapter is in {newest}", trainer.step_number()))?;
-            report::line(format!("next: detox-lab evaluate --run {shown}"))
+            terminal.line(&format!("done: {} steps; the adapter is in {newest}", trainer.step_number()));
+            terminal.line(&format!("next: detox-lab evaluate --run {shown}"));
+            Ok(())
         }
         Err(Error::Stopped) => {
             terminal.line(&format!(

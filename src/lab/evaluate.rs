@@ -1,7 +1,7 @@
 //! Chapters 2.3, 3.3 and 3.4: responses of two adapters to the same dialogues from the same random streams, their
 //! toxicity, their ROUGE against the human summaries, and what the difference allows one to say.
 
-use super::events::Observer;
+use super::events::{Event, Observer, Phase};
 use super::models::{Actor, Judge};
 use super::rollout::{Draw, Sample, rollout};
 use super::statistics::{Difference, Spread, TOXIC_FROM, Toxicity, distinct, improvement, mean_words};
@@ -125,6 +125,7 @@ pub async fn pairs(
                 kl,
             });
         }
+        observer.event(Event::Progress { phase: Phase::Evaluate, done: out.len(), of: n });
     }
     Ok(out)
 }

@@ -26,6 +26,8 @@ pub enum Phase {
     Score,
     /// Counted in mini-batches over all passes of the PPO step.
     Train,
+    /// Counted in dialogues that are generated and scored before and after.
+    Evaluate,
 }
 
 /// What happened.

@@ -45,7 +45,7 @@ pub fn token_numbers(actor: &Actor, adapter: AdapterName<'_>, query: &[u32], res
         decoder.insert(0, start);
     }
     let scores = actor.policy.evaluate(&[(query, &decoder)], decoder.len(), false, adapter, false, None)?;
-    let flat = |t: &Tensor| Ok::<Vec<f32>, candle_core::Error>(t.flatten_all()?.to_vec1()?);
+    let flat = |t: &Tensor| t.flatten_all()?.to_vec1::<f32>();
     Ok(TokenNumbers {
         logprobs: flat(&scores.logprobs)?,
         values: flat(&scores.values)?,
