@@ -50,14 +50,9 @@ fi
 
 # 4. The browser's target: by rustup, and where that cannot be, by Debian's rustc-web, which builds std from source.
 if ! scripts/wasm-cargo.sh --way >/dev/null 2>&1 && by_rustup; then
-    server=${RUSTUP_DIST_SERVER:-https://static.rust-lang.org}
-    # A short look first: where the server cannot be reached, rustup itself would try for minutes.
-    if curl -fsS --connect-timeout 10 --max-time 20 -o /dev/null "$server/dist/channel-rust-stable.toml.sha256"; then
-        say "rustup target add $target"
-        timeout 600 rustup target add "$target" || say "rustup could not add $target"
-    else
-        say "rustup's server cannot be reached, so no \`rustup target add $target\`"
-    fi
+    say "rustup target add $target"
+    # Without retries: where rustup's server cannot be reached, Debian has another way.
+    RUSTUP_MAX_RETRIES=0 timeout 300 rustup target add "$target" || say "rustup could not add $target"
 fi
 if ! scripts/wasm-cargo.sh --way >/dev/null 2>&1; then
     say "taking Debian's rustc-web for $target (the native build keeps its own cargo)"
