@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// A locked run folder.
 pub struct RunFolder {
@@ -37,7 +38,7 @@ impl RunFolder {
     /// The folder of a run, mended after a crash.
     pub fn open(path: &Path) -> Result<Self> {
         let folder = Folder::open(path)?;
-        let lock = FolderLock::take(path)?;
+        let lock = lock(path)?;
         for part in [path.to_path_buf(), path.join(CHECKPOINTS), path.join(ROLLOUTS)] {
             if part.is_dir() {
                 disk::recover(&part)?;
@@ -49,6 +50,17 @@ impl RunFolder {
     fn failed(&self, name: &str, error: std::io::Error) -> Error {
         Error::file(self.root.join(name).display(), error, "check free space and permissions")
     }
+}
+
+/// Takes the folder's lock. A process that was just killed holds it for a moment more, so a few tries are made.
+fn lock(path: &Path) -> Result<FolderLock> {
+    for _ in 0..20 {
+        if let Ok(lock) = FolderLock::take(path) {
+            return Ok(lock);
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    FolderLock::take(path)
 }
 
 impl ByteSource for RunFolder {
