@@ -19,7 +19,7 @@ test: check ## every check, then every test
 
 demo: setup ## the main job on sample input
 	cargo build --release
-	scripts/demo.sh
+	scripts/demo.sh "$${CARGO_TARGET_DIR:-target}/release/detox-lab"
 
 bench: setup ## the speeds that the README states
 	cargo bench
