@@ -3,7 +3,7 @@
 
 use super::events::{Event, Observer, Phase};
 use super::models::{Actor, Judge};
-use super::rollout::{Draw, Sample, rollout};
+use super::rollout::{Draw, Sample, Stage, rollout};
 use super::statistics::{Difference, Spread, TOXIC_FROM, Toxicity, distinct, improvement, mean_words};
 use crate::error::{Error, Result};
 use crate::model::generate::Sampling;
@@ -105,8 +105,11 @@ pub async fn pairs(
             };
             (0..rows.len()).map(draw).collect::<Vec<_>>()
         };
-        let was = rollout(actor, judge, &rows, before, draws(), &sampling, config, observer).await?.samples;
-        let is = rollout(actor, judge, &rows, after, draws(), &sampling, config, observer).await?.samples;
+        let was = rollout(Stage::Evaluation, actor, judge, &rows, before, draws(), &sampling, config, observer)
+            .await?
+            .samples;
+        let is =
+            rollout(Stage::Evaluation, actor, judge, &rows, after, draws(), &sampling, config, observer).await?.samples;
         for (i, (before_sample, after_sample)) in was.into_iter().zip(is).enumerate() {
             observer.pause().await?;
             let references = &rows[i].references;

@@ -66,9 +66,20 @@ pub fn sampling(config: &PpoConfig) -> Sampling {
     }
 }
 
+/// What a batch of responses is for; the published lab treats the two differently (trl-ppo.md 2.3, 2.4 and 6).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// A PPO step: the published lab scores query and response with special tokens spelled out.
+    Training,
+    /// Before/after: the published lab encodes the decoded query again (ids end in `</s></s>`), and scores the query, a
+    /// space, and the response without special tokens.
+    Evaluation,
+}
+
 /// Generates and scores one response for each dialogue, `draws` in the same order.
 #[allow(clippy::too_many_arguments)] // the rooms' inputs, one each
 pub async fn rollout(
+    stage: Stage,
     actor: &Actor,
     judge: &Judge,
     dialogues: &[&Dialogue],
@@ -80,7 +91,13 @@ pub async fn rollout(
 ) -> Result<Rollout> {
     let started = observer.seconds();
     let tokenizer = actor.tokenizer()?;
-    let queries = dialogues.iter().map(|d| Query::new(tokenizer, &d.dialogue)).collect::<Result<Vec<_>>>()?;
+    let whole_text = config.scored_text == ScoredText::QueryAndResponse;
+    let mut queries = dialogues.iter().map(|d| Query::new(tokenizer, &d.dialogue)).collect::<Result<Vec<_>>>()?;
+    if whole_text && stage == Stage::Evaluation {
+        for query in &mut queries {
+            query.ids = tokenizer.encode(&query.text)?;
+        }
+    }
     let limits: Vec<usize> = draws.iter().map(|d| d.max_new_tokens).collect();
     let prompts = (queries.iter().zip(draws))
         .map(|(q, d)| Prompt { ids: &q.ids, max_new_tokens: d.max_new_tokens, rng: d.rng })
@@ -94,9 +111,11 @@ pub async fn rollout(
         cut(&generated[i].ids, keep)
     };
     let scored_text = |i: usize| {
-        Ok(match config.scored_text {
-            ScoredText::Response => tokenizer.decode(&generated[i].ids, true)?,
-            ScoredText::QueryAndResponse => format!("{}{}", queries[i].text, tokenizer.decode(as_given(i), false)?),
+        let response = tokenizer.decode(&generated[i].ids, true)?;
+        Ok(match stage {
+            _ if !whole_text => response,
+            Stage::Training => format!("{}{}", queries[i].text, tokenizer.decode(as_given(i), false)?),
+            Stage::Evaluation => format!("{} {response}", queries[i].text),
         })
     };
     let texts = (0..generated.len()).map(scored_text).collect::<Result<Vec<String>>>()?;

@@ -4,7 +4,7 @@
 
 use super::events::{Event, Observer, Seconds};
 use super::models::{Actor, Judge};
-use super::rollout::{Sample, rollout, sampling, training_draw};
+use super::rollout::{Sample, Stage, rollout, sampling, training_draw};
 use super::run::{self, RunConfig, Store};
 use crate::error::{Error, Result};
 use crate::io::adapter::PeftAdapter;
@@ -122,8 +122,18 @@ impl<'a, S: Store> Trainer<'a, S> {
         let order = batch_rows(self.dialogues.len(), config, step);
         let dialogues: Vec<&Dialogue> = order.iter().map(|i| &self.dialogues[*i]).collect();
         let draws = (0..order.len()).map(|row| training_draw(config, step, row as u64)).collect();
-        let out = rollout(self.actor, self.judge, &dialogues, Some(POLICY), draws, &sampling(config), config, observer)
-            .await?;
+        let out = rollout(
+            Stage::Training,
+            self.actor,
+            self.judge,
+            &dialogues,
+            Some(POLICY),
+            draws,
+            &sampling(config),
+            config,
+            observer,
+        )
+        .await?;
         let rows: Vec<Row> = out.samples.iter().map(|sample| row(sample, config)).collect();
         let ppo_started = observer.seconds();
         let outcome = ppo_step(&self.actor.policy, &mut self.state, config, &rows, None, observer).await?;
