@@ -131,22 +131,25 @@ fn a_run_killed_anywhere_and_resumed_equals_its_twin() {
     let (killed, twin, config) =
         (dir.path().join("killed"), dir.path().join("twin"), file(dir.path(), "c.json", QUICK));
     let models = models();
-    let start = std::time::Instant::now();
     ok(&train_args(&models, text(&config), "6", text(&twin)));
-    let whole = start.elapsed();
     let mut args = train_args(&models, text(&config), "6", text(&killed));
+    let steps = || std::fs::read_to_string(killed.join("metrics.jsonl")).map_or(0, |m| m.lines().count());
     let mut kills = 0;
-    for attempt in 1..40u32 {
+    for attempt in 0..20u64 {
         let mut child = program(&args).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-        std::thread::sleep(whole * (attempt * 37 % 60 + 20) / 100);
+        // Once while it starts, then at ever other moments of and after a step: no clock decides how far it has come.
+        let before = steps();
+        while attempt > 0 && steps() == before && child.try_wait().unwrap().is_none() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        std::thread::sleep(Duration::from_millis(10 + attempt * 37 % 90));
+        let ended = child.try_wait().unwrap().is_some();
         child.kill().unwrap(); // SIGKILL; no harm if it has ended
         let out = child.wait_with_output().unwrap();
-        if killed.join("checkpoints").is_dir() {
-            args = vec!["train", "--resume", text(&killed)];
-        } else {
-            let _ = std::fs::remove_dir_all(&killed); // killed before its first checkpoint: start anew
+        if killed.join("checkpoints/step-00000").is_dir() {
+            args = vec!["train", "--resume", text(&killed)]; // before that, the same command starts anew
         }
-        if out.status.success() {
+        if ended {
             break;
         }
         kills += 1;
@@ -157,6 +160,21 @@ fn a_run_killed_anywhere_and_resumed_equals_its_twin() {
     let last = run(&["train", "--resume", text(&killed)]);
     assert!(last.status.success() || String::from_utf8_lossy(&last.stderr).contains("6 of 6 steps are done"));
     assert_same(&killed, &twin);
+}
+
+#[test]
+fn a_run_that_ended_before_its_first_save_can_be_started_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let (out, config) = (dir.path().join("run"), file(dir.path(), "c.json", QUICK));
+    let models = models();
+    ok(&train_args(&models, text(&config), "1", text(&out)));
+    std::fs::remove_file(out.join("metrics.jsonl")).unwrap();
+    std::fs::remove_file(out.join("samples.jsonl")).unwrap();
+    std::fs::remove_dir_all(out.join("checkpoints")).unwrap(); // what a kill before the first checkpoint leaves
+    let resumed = fails(&["train", "--resume", text(&out)]);
+    assert!(resumed.contains("no checkpoint"), "{resumed}");
+    ok(&train_args(&models, text(&config), "2", text(&out)));
+    assert_eq!(std::fs::read_to_string(out.join("metrics.jsonl")).unwrap().lines().count(), 2);
 }
 
 #[cfg(unix)]

@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use crate::io::disk::{self, Folder, FolderLock};
 use crate::io::{ByteSource, ReadSeek};
-use crate::lab::run::{CHECKPOINTS, CONFIG, ROLLOUTS, Store};
+use crate::lab::run::{CHECKPOINTS, CONFIG, ROLLOUTS, Store, newest_checkpoint};
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
@@ -24,11 +24,17 @@ impl RunFolder {
     /// One that holds a run, or anything else.
     pub fn create(path: &Path) -> Result<Self> {
         if path.join(CONFIG).exists() {
+            let folder = Self::open(path)?;
+            if newest_checkpoint(&folder).is_err() {
+                return Ok(folder); // a run that ended before its first save: nothing to lose
+            }
             let hint =
                 format!("continue it with: detox-lab train --resume {}; or choose another --out", path.display());
             return Err(Error::file(path.display(), "holds a run already", hint));
         }
-        if path.read_dir().is_ok_and(|mut entries| entries.next().is_some()) {
+        // A lock file or an unfinished temporary one is what a kill at the very start leaves.
+        let hidden = |e: std::fs::DirEntry| e.file_name().to_string_lossy().starts_with('.');
+        if path.read_dir().is_ok_and(|entries| entries.flatten().any(|e| !hidden(e))) {
             return Err(Error::file(path.display(), "is not empty and holds no run", "choose a new folder for --out"));
         }
         disk::create_folder(path)?;
