@@ -1,15 +1,17 @@
 //! Texts and rows from files and standard input, a line each, with errors that name file and line.
 
 use crate::error::{Error, Result};
+use crate::io::disk;
 use serde::Deserialize;
 use std::path::Path;
 
 /// A file's text, or standard input's for `-`.
 pub fn read_text(path: &Path) -> Result<String> {
-    let hint = "give a UTF-8 text file, or - for standard input";
-    let text =
-        if path == Path::new("-") { std::io::read_to_string(std::io::stdin()) } else { std::fs::read_to_string(path) };
-    text.map_err(|e| Error::file(path.display(), e, hint))
+    if path != Path::new("-") {
+        return disk::read_text(path);
+    }
+    std::io::read_to_string(std::io::stdin())
+        .map_err(|e| Error::file("standard input", e, "send UTF-8 text, a line each"))
 }
 
 /// One text a line; blank lines are an error, for results come back by line.

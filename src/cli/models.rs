@@ -68,18 +68,12 @@ pub fn put_value_head(actor: &mut Actor, file: &Path) -> Result<()> {
         .map_err(|e| Error::file(file.display(), e, "use the value head that was trained with this base model"))
 }
 
-/// RoBERTa's tokenizer may be a vocabulary and merges.
-const REWARD_MODEL: Wanted<'static> = Wanted {
-    one_of: MODEL.one_of,
-    optional: &["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.json", "merges.txt"],
-};
-
 /// DialogSum on the hub.
 const DATA_FILES: Wanted<'static> = Wanted { one_of: &[&["train.csv", "train.jsonl"]], optional: &[] };
 
 /// The reward model of `src`.
 pub fn judge(src: &str, terminal: &mut Terminal) -> Result<Judge> {
-    Judge::load(&find(src, REWARD_MODEL, terminal)?)
+    Judge::load(&find(src, MODEL, terminal)?)
 }
 
 /// DialogSum's training and test split as the lab makes them: its train part, filtered by length, cut 8 : 2.

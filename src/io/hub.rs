@@ -33,12 +33,6 @@ pub const MODEL: Wanted<'static> = Wanted {
     ],
 };
 
-/// The tokenizer of a model, where the command needs one.
-pub const TOKENIZER: Wanted<'static> = Wanted {
-    one_of: &[&["tokenizer.json", "vocab.json"]],
-    optional: &["tokenizer_config.json", "special_tokens_map.json", "merges.txt"],
-};
-
 /// A PEFT adapter, with the value head that a run or TRL saved beside it.
 pub const ADAPTER: Wanted<'static> = Wanted {
     one_of: &[&["adapter_config.json"], &["adapter_model.safetensors", "adapter_model.bin"]],

@@ -1,58 +1,10 @@
 //! Small differentiable operations that candle lacks or would silently cut from the graph.
 
 use super::cpu::{for_rows, slice, stored, with_slice};
-use super::math::{dot, exp_shifted, normal, tanh};
+use super::math::{normal, tanh};
 use super::rng::Rng;
 use crate::error::Result;
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Shape, Tensor};
-
-/// Softmax over the last dimension, any rank. (candle's fused one has no backward and does not say so.)
-pub fn softmax_last(x: &Tensor) -> Result<Tensor> {
-    Ok(x.contiguous()?.apply_op1(Softmax)?)
-}
-
-struct Softmax;
-
-impl CustomOp1 for Softmax {
-    fn name(&self) -> &'static str {
-        "softmax-last"
-    }
-
-    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> candle_core::Result<(CpuStorage, Shape)> {
-        let n = layout.dims().last().copied().unwrap_or(1).max(1);
-        let mut y = slice(storage, layout)?.to_vec();
-        for_rows(&mut y, n, |_, rows| {
-            for row in rows.chunks_exact_mut(n) {
-                let (_, sum) = exp_shifted(row);
-                let scale = 1.0 / sum;
-                row.iter_mut().for_each(|p| *p *= scale);
-            }
-        });
-        Ok(stored(y, layout.shape().clone()))
-    }
-
-    fn bwd(&self, _x: &Tensor, p: &Tensor, g: &Tensor) -> candle_core::Result<Option<Tensor>> {
-        // dx = p (g − Σ p g)
-        let n = p.dims().last().copied().unwrap_or(1).max(1);
-        let mut dx = vec![0f32; p.elem_count()];
-        with_slice(p, |p| {
-            with_slice(&g.contiguous()?, |g| {
-                for_rows(&mut dx, n, |first, rows| {
-                    for (i, row) in rows.chunks_exact_mut(n).enumerate() {
-                        let at = (first + i) * n;
-                        let (p, g) = (&p[at..at + n], &g[at..at + n]);
-                        let mean = dot(p, g);
-                        for ((d, p), g) in row.iter_mut().zip(p).zip(g) {
-                            *d = p * (g - mean);
-                        }
-                    }
-                });
-                Ok::<_, candle_core::Error>(())
-            })?
-        })??;
-        Ok(Some(Tensor::from_vec(dx, p.shape(), p.device())?))
-    }
-}
 
 /// `gelu_new(a) · b`, T5 v1.1's gate: gelu_new(x) = ½x (1 + tanh(√(2/π) (x + 0.044715 x³))) (transformers
 /// `NewGELUActivation`). a, b and the result have one shape.
