@@ -49,6 +49,8 @@ pub enum Command {
     Replay(Replay),
     /// Merge an adapter into its base model and save a Hugging Face folder
     Merge(Merge),
+    /// Train a tokenizer on texts: T5's Unigram or RoBERTa's byte-level BPE
+    TrainTokenizer(TrainTokenizer),
 }
 
 /// The lab as published, faults included, or corrected.
@@ -344,4 +346,33 @@ pub struct Merge {
     /// Folder for the merged model; it must not exist
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
+}
+
+/// T5's tokenizer, or RoBERTa's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum TokenizerKind {
+    Unigram,
+    Bpe,
+}
+
+#[derive(Debug, Args)]
+pub struct TrainTokenizer {
+    /// unigram for a T5, bpe for a RoBERTa
+    #[arg(long, value_enum)]
+    pub kind: TokenizerKind,
+    /// Tokens in all, special ones included
+    #[arg(long, value_name = "N")]
+    pub vocab_size: usize,
+    /// A text that is always one token; repeatable [default: #Person1# to #Person7# for unigram]
+    #[arg(long, value_name = "TEXT")]
+    pub symbol: Vec<String>,
+    /// Folder for tokenizer.json and its two companions; it must not exist
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Texts: .jsonl (dialogue, summary, text), .csv (text), or a text a line
+    #[arg(value_name = "DATA", required = true)]
+    pub data: Vec<PathBuf>,
 }
