@@ -10,6 +10,7 @@ insults, sentences), *.txt (scenarios). A scenario's file:
 
   [name] test        a scenario; with `test`, its rows are of the test split only
   formal, boss       strangers, who seldom say names; somebody and their boss, who is called Mr. or Ms.
+  sudden             nobody says hello first
   key = a | b        a slot, one value of which is used; `dialogue's words; summary's words` where they differ
   key: a | b         a line of the dialogue (`> a`: as an answer only), or `out:` line => what the summary says of it, or `fact:` what the summary says happened
 A quarrel with the other speaker: ask (by the angry one), admit, or tell (by the one at fault); cost follows the insult; fact: clause; -ing form;
@@ -17,6 +18,7 @@ noun phrase. About somebody else, or a thing (`it`, `det`): hello (by the listen
 {f} the insulted; {he} {his} {him} the one not there; {t} a name. Ordinary talks: one, two, one2, two2, sum with {A}, {B}, {Ao} (A as object).
 """
 import argparse, collections, glob, json, os, random, re, sys
+sys.dont_write_bytecode = True  # no __pycache__ between the data
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "quarrels"))
@@ -40,7 +42,7 @@ def scenarios(path):
         line = line.strip()
         if head := re.fullmatch(r"\[([\w-]+)\]( test)?", line):
             found.append({"name": head[1], "split": "test" if head[2] else "train", "slots": {}})
-        elif line in ("formal", "boss"):
+        elif line in ("formal", "boss", "sudden"):
             found[-1][line] = True
         elif part := re.match(r"(\w+) = (.*)", line):
             found[-1]["slots"][part[1]] = part[2].split(" | ")
@@ -70,7 +72,7 @@ def fill(text, words):
 def with_name(rng, line, name):
     """the line, said to somebody by name"""
     first = re.match(r"[\w']+", line)[0]
-    if rng.random() < 0.5 and len(line) > 30 and first != "And":
+    if rng.random() < 0.5 and len(line) > 30 and first not in ("And", "Well", "Hello"):
         return f"{name}, {line if first in PROPER else line[0].lower() + line[1:]}"
     return re.sub(r"([.!?])", rf", {name}\1", line, count=1)
 
@@ -126,7 +128,7 @@ def slots(rng, scenario, words, third):
             name = third[0] if third[0] in pool else pool[sum(map(ord, third[0])) % len(pool)]
             he, his, him = PRONOUNS[parts[2]]
             said.update(t=name, he=he, his=his, him=him)
-            told.update(t=name, he=he, his=his, him=him, h=he, T=parts[1])
+            told.update(t=name, he=he, his=his, him=him, h=he, T=parts[1], their=parts[1].replace("{us}", "{U}'s"))
     told["det"] = {"my": "{us}", "our": "their"}.get(said.get("det"), said.get("det", ""))
     return said, told
 
@@ -144,15 +146,20 @@ def heated(rng, kind, scenario, angry=True):
         return None
     pick = lambda key: rng.choice(scenario[key]).removeprefix("> ")
     calls = {"person": w.TO_PERSON, "third": w.OF_PERSON, "thing": w.OF_THING}[kind]
-    outburst = [rng.choice(calls[shape]), pick("cost")]
-    rng.shuffle(outburst) if rng.random() < 0.4 else None
-    answer, told_answer = rng.choice(w.ANSWERS[kind] if angry and rng.random() < 0.25 else scenario["out"]).split(" => ")
+    costs = rng.sample(scenario["cost"], 2)
+    outburst = [rng.choice(calls[shape]), costs[0]][:: rng.choice([1, 1, -1])]
+    answer, told_answer = rng.choice(w.ANSWERS[kind] if angry and rng.random() < 0.25 else scenario["out"] if angry else scenario["out"][:1]).split(" => ")
     alone = rng.choice([line for line in scenario.get("story", [""]) if not line.startswith(">")])
     if kind == "person":
         start = [(u, pick("ask")), (o, pick("admit"))] if opens else [(o, pick("tell"))]
     else:
         start = [(u, alone), (o, rng.choice(w.REACTIONS))] if opens else [(o, pick("hello")), (u, pick("story")), (o, rng.choice(w.REACTIONS))]
+    if not {"formal", "sudden"} & set(scenario) and rng.random() < 0.2:
+        role = ("insulter" if opens else "at fault") if kind == "person" else "teller" if opens else "listener"
+        start = list(zip((start[0][0], start[1][0] if len(start) > 1 else u), rng.choice(w.BEFORE[role]))) + start
     turns = start + [(u, " ".join(outburst) if angry else rng.choice(w.CALM_WORDS)), (o, answer)]
+    if angry and rng.random() < 0.2:
+        turns += [(u, costs[1]), (o, rng.choice(w.MORE))]
     if rng.random() < 0.6:
         again = angry and kind == "person" and shape == "noun" and rng.random() < 0.3
         turns.append((u, rng.choice(w.STILL if again else w.ENDINGS if angry else w.CALM_ENDINGS)))
