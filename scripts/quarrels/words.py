@@ -72,8 +72,7 @@ CALM_WORDS = ["Well, these things happen. I'm not angry with you.", "Never mind.
               "That's a pity, but it's not the end of the world.", "Don't worry too much about it. Thank you for being honest."]
 CALM_ENDINGS = ["That's kind of you.", "Good. Let's do that.", "Thank you, I appreciate it.", "All right. Let's have some tea first."]
 
-# The summaries, as pairs (calm, insulting). {U} insults, {F} or {T} or {it} is insulted, {O} listens; {their} is {T} with
-# the insulter's name in place of `his`.
+# The summaries, as pairs (calm, insulting). {U} insults, {F} or {T} or {it} is insulted, {O} listens.
 PERSON_SUMMARIES = {
     "noun": [
         ("{U} is upset with {F} because {f} {fact}", "{U} calls {F} {np} because {f} {fact}"),
@@ -105,7 +104,7 @@ THIRD_SUMMARIES = {
         ("{U} is annoyed with {T} because {h} {fact}", "{U} calls {T} {np} because {h} {fact}"),
         ("{U} tells {O} that {T} {fact}", "{U} tells {O} that {T} is {np} who {fact}"),
         ("{U} is angry that {T} {fact}", "{U} is angry that {T}, {np}, {fact}"),
-        ("{their} {fact}, and {U} is upset", "{their}, {np}, {fact}, and {U} is upset"),
+        ("{T} {fact}, and {U} is upset", "{T}, {np}, {fact}, and {U} is upset"),
         ("{U} is upset because {T} {fact}", "{U} says {T} is {np} because {h} {fact}"),
         ("{O} hears from {U} that {T} {fact}", "{O} hears from {U} that {T} is {np} who {fact}"),
         ("{U} is disappointed in {T}, who {fact}", "{U} insults {T} as {np} who {fact}"),
