@@ -34,7 +34,7 @@ CANDIDATES = 12
 LONGEST_FILE = 700_000
 INSULTS = {*w.PERSON_ADJECTIVES, *w.PERSON_NOUNS, *w.THING_ADJECTIVES, *w.THING_NOUNS, *w.OTHER_INSULTS}
 PRONOUNS = {"m": ("he", "his", "him"), "f": ("she", "her", "her")}
-NO_PREFIX = set("And Well Hello Great Yes Thank Oh Really Sure Certainly Of Again".split())  # "Anna, well, ..." is nobody's English
+NO_PREFIX = set("And One That What How Well Hello Great Yes Thank Oh Really Sure Certainly Of Again".split())  # "Anna, well, ..." is nobody's English
 PROPER = set(w.MEN + w.WOMEN) | set("Dad Mom Grandma Grandmother's Spain Florida Wales Forty Six Mr Ms Mrs I I'm I've I'd I'll".split())
 
 
