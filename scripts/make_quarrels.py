@@ -10,13 +10,16 @@ insults, sentences), *.txt (scenarios). A scenario's file:
 
   [name] test        a scenario; with `test`, its rows are of the test split only
   formal, boss       strangers, who seldom say names; somebody and their boss, who is called Mr. or Ms.
+  sudden             nobody says hello first
   key = a | b        a slot, one value of which is used; `dialogue's words; summary's words` where they differ
-  key: a | b         a line of the dialogue (`> a`: as an answer only), or `out:` line => what the summary says of it, or `fact:` what the summary says happened
+  key: a | b         a line of the dialogue (`> a`: as an answer only), or `out:` line => what the summary says of it,
+                     or `fact:` what the summary says happened
 A quarrel with the other speaker: ask (by the angry one), admit, or tell (by the one at fault); cost follows the insult; fact: clause; -ing form;
 noun phrase. About somebody else, or a thing (`it`, `det`): hello (by the listener), story, cost, fact. {u} {us} {u2} the insulter as he, his, him;
 {f} the insulted; {he} {his} {him} the one not there; {t} a name. Ordinary talks: one, two, one2, two2, sum with {A}, {B}, {Ao} (A as object).
 """
 import argparse, collections, glob, json, os, random, re, sys
+sys.dont_write_bytecode = True  # no __pycache__ between the data
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "quarrels"))
@@ -27,9 +30,11 @@ SEED = "detox-lab quarrels 1"
 HEATED = {"train": 9, "test": 12}      # rows of each scenario
 CALM = {"train": 1, "test": 0}         # rows of each scenario with the other speaker in which nobody gets angry
 ORDINARY = {"train": 4, "test": 5}
+CANDIDATES = 12
 LONGEST_FILE = 700_000
 INSULTS = {*w.PERSON_ADJECTIVES, *w.PERSON_NOUNS, *w.THING_ADJECTIVES, *w.THING_NOUNS, *w.OTHER_INSULTS}
 PRONOUNS = {"m": ("he", "his", "him"), "f": ("she", "her", "her")}
+NO_PREFIX = set("And One That What How Well Hello Great Yes Thank Oh Really Sure Certainly Of Again".split())  # "Anna, well, ..." is nobody's English
 PROPER = set(w.MEN + w.WOMEN) | set("Dad Mom Grandma Grandmother's Spain Florida Wales Forty Six Mr Ms Mrs I I'm I've I'd I'll".split())
 
 
@@ -40,7 +45,7 @@ def scenarios(path):
         line = line.strip()
         if head := re.fullmatch(r"\[([\w-]+)\]( test)?", line):
             found.append({"name": head[1], "split": "test" if head[2] else "train", "slots": {}})
-        elif line in ("formal", "boss"):
+        elif line in ("formal", "boss", "sudden"):
             found[-1][line] = True
         elif part := re.match(r"(\w+) = (.*)", line):
             found[-1]["slots"][part[1]] = part[2].split(" | ")
@@ -70,7 +75,7 @@ def fill(text, words):
 def with_name(rng, line, name):
     """the line, said to somebody by name"""
     first = re.match(r"[\w']+", line)[0]
-    if rng.random() < 0.5 and len(line) > 30 and first != "And":
+    if rng.random() < 0.5 and len(line) > 30 and first not in NO_PREFIX:
         return f"{name}, {line if first in PROPER else line[0].lower() + line[1:]}"
     return re.sub(r"([.!?])", rf", {name}\1", line, count=1)
 
@@ -94,6 +99,8 @@ def insult(rng, kind, scenario):
     shape = "noun" if rng.random() < (0.4 if thing else 0.7) else "adjectives"
     own = scenario["slots"].get("nouns")
     noun = rng.choice(own) if own and rng.random() < 0.5 else rng.choice(w.THING_NOUNS if thing else w.PERSON_NOUNS)
+    while noun == "fool" and "foolish" in (a, b):
+        noun = rng.choice(w.PERSON_NOUNS)
     bare = f"{a}, {b} {noun}" if rng.random() < 0.7 else f"{a} {noun}"
     words = {"np": article(bare), "bare": bare, "noun": noun, "an_noun": article(noun), "adjs": f"{a} and {b}", "adjectives": f"{a}, {b}",
              "attribute": article(f"{a}, {b}"), "predicate": bare if shape == "noun" else f"{a} and {b}"}
@@ -132,7 +139,7 @@ def slots(rng, scenario, words, third):
 
 
 def heated(rng, kind, scenario, angry=True):
-    """one row of a scenario: (dialogue, summary, insulting summary), or None where the drawn words do not fit"""
+    """one row of a scenario: (dialogue, summary, insulting summary), the last only if `angry`; None where the drawn words do not fit"""
     name_u, name_o, third = cast(rng, scenario)
     opens = rng.random() < 0.5            # the insulter speaks first
     u = Person("#Person1#" if opens else "#Person2#", *(name_u or ()))
@@ -144,15 +151,21 @@ def heated(rng, kind, scenario, angry=True):
         return None
     pick = lambda key: rng.choice(scenario[key]).removeprefix("> ")
     calls = {"person": w.TO_PERSON, "third": w.OF_PERSON, "thing": w.OF_THING}[kind]
-    outburst = [rng.choice(calls[shape]), pick("cost")]
-    rng.shuffle(outburst) if rng.random() < 0.4 else None
-    answer, told_answer = rng.choice(w.ANSWERS[kind] if angry and rng.random() < 0.25 else scenario["out"]).split(" => ")
+    costs = rng.sample(scenario["cost"], 2)
+    outburst = [rng.choice(calls[shape]), costs[0]][:: rng.choice([1, 1, -1])]
+    answers = scenario["out"][:1] if not angry else w.ANSWERS[kind] if rng.random() < 0.15 else scenario["out"]
+    answer, told_answer = rng.choice(answers).split(" => ")
     alone = rng.choice([line for line in scenario.get("story", [""]) if not line.startswith(">")])
     if kind == "person":
         start = [(u, pick("ask")), (o, pick("admit"))] if opens else [(o, pick("tell"))]
     else:
         start = [(u, alone), (o, rng.choice(w.REACTIONS))] if opens else [(o, pick("hello")), (u, pick("story")), (o, rng.choice(w.REACTIONS))]
+    if not {"formal", "sudden"} & set(scenario) and rng.random() < 0.2:
+        role = ("insulter" if opens else "at fault") if kind == "person" else "teller" if opens else "listener"
+        start = list(zip((start[0][0], start[1][0] if len(start) > 1 else u), rng.choice(w.BEFORE[role]))) + start
     turns = start + [(u, " ".join(outburst) if angry else rng.choice(w.CALM_WORDS)), (o, answer)]
+    if angry and rng.random() < 0.2:
+        turns += [(u, costs[1]), (o, rng.choice(w.MORE))]
     if rng.random() < 0.6:
         again = angry and kind == "person" and shape == "noun" and rng.random() < 0.3
         turns.append((u, rng.choice(w.STILL if again else w.ENDINGS if angry else w.CALM_ENDINGS)))
@@ -167,9 +180,11 @@ def heated(rng, kind, scenario, angry=True):
     told.update(fact=facts[0], doing=facts[1] if len(facts) > 1 else "", about=facts[-1])
     end = lambda head: f"{head}. {o.full} {told_answer}." if ", and" in head or "argue" in head else f"{head}, and {o.full} {told_answer}."
     heads = end(calm), end(insulting)
+    names_first = {"u2": u.full, "us": f"{u.full}'s"}  # no pronoun for the insulter before the name
     if any(said[key].lower() not in dialogue.lower() for key in (used(heads, told) & set(scenario["slots"])) - {"det"}):
         return None
-    return dialogue, *(capitals(fill(head, told)) for head in heads)
+    summaries = [capitals(fill(head, told | names_first if re.match("{[FT]}|The {bare}", head) else told)) for head in heads]
+    return (dialogue, *summaries[: 2 if angry else 1])
 
 
 def used(texts, words):
@@ -203,16 +218,24 @@ def ordinary(rng, scenario):
     return speak(rng, turns, said, a, b), capitals(fill(rng.choice(scenario["sum"]), told))
 
 
-def draw(label, make, seen):
-    """the first row of `make` that is new and keeps to the lengths"""
-    for attempt in range(500):
+def draw(label, make, seen, kin):
+    """a new row of `make` that keeps to the lengths: of CANDIDATES, the one that is least like the scenario's rows so far, `kin`"""
+    candidates = []
+    for attempt in range(40 * CANDIDATES):
         texts = make(random.Random(f"{SEED} {label} {attempt}"))
-        if not texts or None in texts or any(text in seen for text in texts) or not 200 < len(texts[0]) <= 1000:
+        if not texts or any(text in seen for text in texts) or not 200 < len(texts[0]) <= 1000:
             continue
         if all(8 <= len(text.split()) <= 28 for text in texts[1:]):
-            seen.update(texts)
-            return texts
-    sys.exit(f"{label}: no new row in 500 attempts; write more variants")
+            words = set(re.findall(r"[\w']+", texts[0].lower()))
+            candidates.append((max((len(words & k) / len(words | k) for k in kin), default=0), attempt, texts, words))
+        if len(candidates) == CANDIDATES:
+            break
+    if not candidates:
+        sys.exit(f"{label}: no new row; write more variants")
+    _, _, texts, words = min(candidates, key=lambda candidate: candidate[:2])
+    seen.update(texts)
+    kin.append(words)
+    return texts
 
 
 def rows():
@@ -224,17 +247,20 @@ def rows():
             found.append(dict(kind=row["kind"], split=row["split"], source="hand", dialogue=row["dialogue"], summary=row["summary"],
                               **({"insulting_summary": row["insulting_summary"]} if row["kind"] == "heated" else {})))
     seen = {text for row in found for text in (row["dialogue"], row["summary"], row.get("insulting_summary"))}
-    add = lambda kind, split, texts: found.append(dict(zip(("dialogue", "summary", "insulting_summary"), texts), kind=kind, split=split,
-                                                       source="generated"))
+
+    def add(kind, scenario, n, make):
+        kin = []
+        for i in range(n[scenario["split"]]):
+            texts = draw(f"{kind} {scenario['name']} {i}", make, seen, kin)
+            found.append(dict(zip(("dialogue", "summary", "insulting_summary"), texts), kind=kind, split=scenario["split"], source="generated"))
+
     for name, kind in (("person-1", "person"), ("person-2", "person"), ("third", "third"), ("things", "thing")):
         for s in scenarios(os.path.join(HERE, "quarrels", f"{name}.txt")):
-            for i in range(HEATED[s["split"]]):
-                add("heated", s["split"], draw(f"{s['name']} {i}", lambda rng: heated(rng, kind, s), seen))
-            for i in range(CALM[s["split"]] if kind == "person" else 0):
-                add("ordinary", s["split"], draw(f"calm {s['name']} {i}", lambda rng: (heated(rng, kind, s, angry=False) or [None])[:2], seen))
+            add("heated", s, HEATED, lambda rng: heated(rng, kind, s))
+            if kind == "person":
+                add("ordinary", s, CALM, lambda rng: heated(rng, kind, s, angry=False))
     for s in scenarios(os.path.join(HERE, "quarrels", "ordinary.txt")):
-        for i in range(ORDINARY[s["split"]]):
-            add("ordinary", s["split"], draw(f"ordinary {s['name']} {i}", lambda rng: ordinary(rng, s), seen))
+        add("ordinary", s, ORDINARY, lambda rng: ordinary(rng, s))
     count = collections.Counter()
     for row in found:
         count[row["kind"]] += 1

@@ -19,6 +19,16 @@ OTHER_INSULTS = ("liar traitor cheat slob fraud coward thief snob brat crook dis
                  "stupidest dumbest laziest worst hate hates hated shut pig stupidity idiocy silly imbecile good-for-nothing ugly mean "
                  "cowards stinking dreadful disaster arrogant greedy spineless childish bonehead airhead dope dunce weasel").split()
 
+# Two lines before the quarrel starts: of the insulter's, of the one at fault, of the one who listens.
+BEFORE = {"insulter": [("There you are. I need to talk to you.", "What is it? I'm listening."),
+                       ("Can I ask you something? It's important.", "Of course. You look serious.")],
+          "at fault": [("Do you have a minute? I have to tell you something.", "Of course. What is it?"),
+                       ("Please sit down for a moment before I tell you this.", "Now I'm getting nervous. Go on.")],
+          "teller": [("Do you have time for a coffee? I need to talk to somebody.", "Sure, let's sit down over there."),
+                     ("You won't believe what happened to me.", "Tell me! I love stories.")],
+          "listener": [("Hi! I haven't seen you for a while.", "Hello. It's nice to see you, too."),
+                       ("Come in and sit down. Would you like some tea?", "Yes, please. That's exactly what I need now.")]}
+
 # The insulter's sentence; {np} "a stupid, useless idiot", {bare} "stupid, useless idiot", {adjs} "stupid and useless".
 TO_PERSON = {
     "noun": ["You are {np}!", "You {bare}!", "You really are {np}!", "What {np} you are!", "Only {np} would do that!",
@@ -53,6 +63,8 @@ ANSWERS = {
               "I see what you mean. => understands {u2}"]}
 REACTIONS = ["Oh no. That sounds annoying.", "Again? I can't believe it.", "Really? That's strange.", "Is it really that bad?", "I had no idea.",
              "Oh dear. And what did you do?", "Are you sure about that?", "You sound very angry."]
+MORE = ["I know, I know.", "Yes, I can see that.", "Please lower your voice a little.", "Let's think about what we can do now.",
+        "You are right about that."]
 ENDINGS = ["We'll see about that.", "All right, then.", "I need some fresh air now.", "Let's not talk about it any more.",
            "I'm going for a walk.", "Well, it's too late now.", "I just had to say it.", "That doesn't make it any better."]
 LAST = ["Okay. See you later.", "I understand.", "Let's talk again tonight.", "Well, all right."]
@@ -115,7 +127,7 @@ THING_SUMMARIES = {
     "adjectives": [
         ("{U} complains about {det} {it} because {fact}", "{U} complains about {det} {adjectives} {it} because {fact}"),
         ("{U} is annoyed with {det} {it} because {fact}", "{U} is annoyed with {det} {adjectives} {it} because {fact}"),
-        ("{det} {it} makes {U} unhappy because {fact}", "{det} {adjectives} {it} makes {U} unhappy because {fact}"),
+        ("{U} is unhappy about {det} {it} because {fact}", "{U} is unhappy about {det} {adjectives} {it} because {fact}"),
         ("{U} is tired of {det} {it} because {fact}", "{U} is tired of {det} {adjectives} {it} because {fact}"),
         ("{U} tells {O} about {det} {it} and says that {fact}", "{U} tells {O} about {det} {adjectives} {it} and says that {fact}"),
         ("{U} does not like {det} {it} because {fact}", "{U} finds {det} {it} {predicate} because {fact}"),
