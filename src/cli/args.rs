@@ -1,6 +1,7 @@
 //! The command line's words: subcommands, their arguments and help. What they do is in the other files of `cli`.
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
 const AFTER: &str = "\
@@ -36,6 +37,8 @@ pub enum Command {
     Score(Score),
     /// Per-token log-probs, values and entropy of given responses
     Logprobs(Logprobs),
+    /// Fine-tune a LoRA adapter, or a whole model, on (dialogue, summary) pairs
+    Finetune(Box<super::finetune::Arguments>),
     /// Train the adapter with PPO, or continue an interrupted run
     Train(Train),
     /// Toxicity and ROUGE before and after, paired, with a 95 % interval
@@ -99,7 +102,7 @@ pub struct Info {
 }
 
 /// A new LoRA adapter (PEFT's initialisation: A uniform, B zero).
-#[derive(Debug, Args, Clone)]
+#[derive(Debug, Args, Clone, Serialize, Deserialize)]
 pub struct FreshAdapter {
     /// Rank of a fresh adapter
     #[arg(long, value_name = "R", default_value_t = 32)]

@@ -19,7 +19,7 @@ pub fn info(args: &args::Info) -> Result<()> {
     let mut actor = models::actor(&args.policy, 0, &mut terminal)?;
     let adapter = match &args.adapter {
         Some(src) => models::put_adapter(&mut actor, src, true, &mut terminal)?,
-        None => models::fresh_adapter(&mut actor, &args.policy, &args.fresh, 0)?,
+        None => models::fresh_adapter(&mut actor, &args.policy, &args.fresh, 0.0, 0)?,
     };
     let policy = &actor.policy;
     let (total, trainable) = (policy.parameters(), policy.trainable_parameters());

@@ -8,12 +8,14 @@
 
 pub mod args;
 mod evaluate;
+mod finetune;
 mod info;
 mod inputs;
 mod models;
 mod replay;
 mod report;
 mod run_folder;
+mod supervised;
 mod terminal;
 mod text;
 mod train;
@@ -40,6 +42,7 @@ pub fn main() -> ExitCode {
         args::Command::Summarize(a) => text::summarize(&a),
         args::Command::Score(a) => text::score(&a),
         args::Command::Logprobs(a) => text::logprobs(&a),
+        args::Command::Finetune(a) => finetune::finetune(&a),
         args::Command::Train(a) => train::train(&a),
         args::Command::Evaluate(a) => evaluate::evaluate(&a),
         args::Command::Compare(a) => evaluate::compare(&a),
@@ -58,6 +61,9 @@ pub fn main() -> ExitCode {
 /// Our own operations and candle's use the same number of threads.
 fn use_threads(n: usize) {
     crate::lab::models::set_threads(n);
+    // SAFETY: no other thread runs yet. candle's own pool for small operations spins while it waits, which costs more than
+    // it gives as soon as anything else wants the cores; one thread means it is never made.
+    unsafe { std::env::set_var("CANDLE_NUM_THREADS", "1") };
     // candle asks the machine again at every product unless rayon's pool says how many threads there are.
     let _ = rayon::ThreadPoolBuilder::new().num_threads(n).build_global();
 }

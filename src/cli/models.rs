@@ -10,7 +10,7 @@ use crate::io::disk::Folder;
 use crate::io::hub::{ADAPTER, Hub, Kind, MODEL, Wanted};
 use crate::io::value_head::ValueHead as SavedHead;
 use crate::lab::models::{Actor, Judge, POLICY};
-use crate::text::dialogue::{Dialogue, keep_lab_lengths, parse, split};
+use crate::text::dialogue::{Corpus, Dialogue, keep_lab_lengths, parse, split};
 use std::path::Path;
 
 /// Finds a folder, or fetches it from the hub.
@@ -40,12 +40,12 @@ pub fn read_adapter(src: &str, terminal: &mut Terminal) -> Result<PeftAdapter> {
 }
 
 /// A fresh adapter over the policy; returns its configuration.
-pub fn fresh_adapter(actor: &mut Actor, base: &str, args: &FreshAdapter, seed: u64) -> Result<AdapterConfig> {
+pub fn fresh_adapter(actor: &mut Actor, base: &str, args: &FreshAdapter, dropout: f64, seed: u64) -> Result<AdapterConfig> {
     if args.lora_r == 0 {
         return Err(Error::input("--lora-r is 0", "give a rank of at least 1"));
     }
     let targets: Vec<&str> = args.lora_targets.iter().map(String::as_str).collect();
-    let config = AdapterConfig::new(args.lora_r, args.lora_alpha, 0.05, &targets, base)?;
+    let config = AdapterConfig::new(args.lora_r, args.lora_alpha, dropout, &targets, base)?;
     let adapter = actor.fresh_adapter(config, seed)?;
     actor.add_adapter(POLICY, &adapter, true)?;
     Ok(adapter.config)
@@ -69,11 +69,23 @@ pub fn put_value_head(actor: &mut Actor, file: &Path) -> Result<()> {
 }
 
 /// DialogSum on the hub.
-const DATA_FILES: Wanted<'static> = Wanted { one_of: &[&["train.csv", "train.jsonl"]], optional: &[] };
+const DATA_FILES: Wanted<'static> = Wanted { one_of: &[&["train.csv", "train.jsonl"]], optional: &VALIDATION_FILES };
+const VALIDATION_FILES: [&str; 2] = ["validation.csv", "dev.jsonl"];
 
 /// The reward model of `src`.
 pub fn judge(src: &str, terminal: &mut Terminal) -> Result<Judge> {
     Judge::load(&find(src, MODEL, terminal)?)
+}
+
+/// DialogSum in a folder or on the hub: the lab's training and test split, and its validation part where it has one.
+pub fn corpus(src: &str, terminal: &mut Terminal) -> Result<Corpus> {
+    let (train, test) = dialogues(src, terminal)?;
+    let folder = Hub::from_env()?.resolve(src, Kind::Dataset, DATA_FILES, terminal)?;
+    let validation = match VALIDATION_FILES.into_iter().find(|file| folder.has(file)) {
+        Some(file) => parse(&folder.path(file), &folder.read(file)?)?,
+        None => Vec::new(),
+    };
+    Ok(Corpus { train, validation, test })
 }
 
 /// DialogSum's training and test split as the lab makes them: its train part, filtered by length, cut 8 : 2.

@@ -22,6 +22,8 @@ use std::path::Path;
 
 /// PPO steps of a run that is not told how many.
 const STEPS: u64 = 10;
+/// Dropout that a fresh adapter's config names; PPO itself trains without.
+const LORA_DROPOUT: f64 = 0.05;
 
 /// Starts or continues a run.
 pub fn train(args: &args::Train) -> Result<()> {
@@ -53,7 +55,7 @@ pub fn settings(preset: PresetArg, config: Option<&Path>) -> Result<PpoConfig> {
 
 /// As the hub or a folder would be named in config.json: folders by their whole path, so that a run can be resumed from
 /// anywhere.
-fn remembered(src: &str) -> String {
+pub fn remembered(src: &str) -> String {
     std::fs::canonicalize(src).map_or_else(|_| src.to_string(), |path| path.display().to_string())
 }
 
@@ -78,7 +80,7 @@ fn start(path: &Path, args: &args::Train, terminal: &mut Terminal) -> Result<()>
     let mut actor = models::actor(&config.policy, config.ppo.seed, terminal)?;
     let adapter = match &config.adapter {
         Some(src) => models::put_adapter(&mut actor, src, true, terminal)?,
-        None => models::fresh_adapter(&mut actor, &config.policy, &args.fresh, config.ppo.seed)?,
+        None => models::fresh_adapter(&mut actor, &config.policy, &args.fresh, LORA_DROPOUT, config.ppo.seed)?,
     };
     if let Some(file) = &args.value_head {
         models::put_value_head(&mut actor, file)?;
@@ -88,7 +90,7 @@ fn start(path: &Path, args: &args::Train, terminal: &mut Terminal) -> Result<()>
     actor.tokenizer()?;
     let judge = models::judge(&config.reward, terminal)?;
     let (dialogues, _) = models::dialogues(&config.data, terminal)?;
-    let store = RunFolder::create(path)?;
+    let store = RunFolder::create(path, "train")?;
     let now = terminal.unix_seconds();
     let trainer = Trainer::start(&actor, &judge, &dialogues, config, adapter, store, now)?;
     run_to_end(trainer, path, terminal)

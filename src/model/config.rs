@@ -24,6 +24,9 @@ pub struct T5Config {
     pub dropout_rate: f32,
     #[serde(default = "epsilon")]
     pub layer_norm_epsilon: f32,
+    /// What fresh weights' deviations are multiplied by.
+    #[serde(default = "one")]
+    pub initializer_factor: f64,
     #[serde(default = "feed_forward")]
     pub feed_forward_proj: String,
     #[serde(default = "yes")]
@@ -47,6 +50,9 @@ fn dropout_rate() -> f32 {
 }
 fn epsilon() -> f32 {
     1e-6
+}
+fn one() -> f64 {
+    1.0
 }
 fn feed_forward() -> String {
     "relu".into()

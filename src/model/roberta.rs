@@ -29,6 +29,9 @@ pub struct RobertaConfig {
     pub type_vocab_size: usize,
     pub layer_norm_eps: f32,
     pub hidden_act: String,
+    /// Standard deviation of fresh weights.
+    #[serde(default = "fiftieth")]
+    pub initializer_range: f64,
     #[serde(default = "pad")]
     pub pad_token_id: u32,
     #[serde(default = "tenth")]
@@ -47,6 +50,10 @@ pub struct RobertaConfig {
 
 fn pad() -> u32 {
     1
+}
+
+fn fiftieth() -> f64 {
+    0.02
 }
 
 fn tenth() -> f32 {

@@ -193,8 +193,17 @@ impl<'a> Call<'a> {
         let drop = self.plan.drop.filter(|d| d.p > 0.0)?;
         let keep = 1.0 / (1.0 - drop.p);
         let seed = mix(drop.seed ^ mix((s.query as u64) << 20 | head as u64));
-        let bar = (f64::from(drop.p) * 2f64.powi(32)) as u64;
-        Some((0..s.queries * s.keys).map(|x| if mix(seed ^ x as u64) >> 32 < bar { 0.0 } else { keep }).collect())
+        let bar = (drop.p * 65536.0) as u16; // one hash decides for four numbers
+        let four = |x: usize| mix(seed ^ x as u64);
+        let factor = |bits: u64| if (bits as u16) < bar { 0.0 } else { keep };
+        let numbers = s.queries * s.keys;
+        let mut kept = vec![keep; numbers.next_multiple_of(4)];
+        for (i, quad) in kept.chunks_exact_mut(4).enumerate() {
+            let bits = four(i);
+            quad.copy_from_slice(&[factor(bits), factor(bits >> 16), factor(bits >> 32), factor(bits >> 48)]);
+        }
+        kept.truncate(numbers);
+        Some(kept)
     }
 
     fn forward(&self) -> Vec<f32> {
@@ -266,11 +275,17 @@ impl<'a> Call<'a> {
     /// Σ dS by bucket, for one segment and head.
     fn table_gradient(&self, s: &Segment, ds: &[f32]) -> Vec<f32> {
         let Some(buckets) = self.plan.buckets else { return Vec::new() };
-        let mut sum = vec![0f32; buckets.count];
+        // Summed by relative position first: diagonals add up as whole slices.
+        let mut diagonals = vec![0f32; s.queries + s.keys];
         for (i, row) in ds.chunks_exact(s.keys).enumerate() {
-            for (j, x) in row[..self.visible(s, i)].iter().enumerate() {
-                sum[buckets.of(j as i64 - (s.offset + i) as i64)] += x;
-            }
+            let from = s.queries - 1 - i; // key 0 is `offset + i` behind query i
+            let visible = self.visible(s, i);
+            diagonals[from..from + visible].iter_mut().zip(row).for_each(|(sum, x)| *sum += x);
+        }
+        let mut sum = vec![0f32; buckets.count];
+        let first = -((s.offset + s.queries) as i64 - 1);
+        for (x, diagonal) in diagonals.iter().enumerate() {
+            sum[buckets.of(first + x as i64)] += diagonal;
         }
         sum
     }

@@ -101,6 +101,21 @@ pub fn for_rows(dst: &mut [f32], row_len: usize, work: impl Fn(usize, &mut [f32]
     }
 }
 
+/// [`for_rows`] over two matrices of as many rows: `work(first_row, rows of a, rows of b)`.
+pub fn for_row_pairs(
+    (a, a_len): (&mut [f32], usize),
+    (b, b_len): (&mut [f32], usize),
+    work: impl Fn(usize, &mut [f32], &mut [f32]) + Sync,
+) {
+    let piece = (a.len() / a_len.max(1)).div_ceil(threads()).max(1);
+    if threads() == 1 || a.len() < 1 << 14 {
+        work(0, a, b);
+    } else {
+        let pairs = a.par_chunks_mut(piece * a_len).zip(b.par_chunks_mut(piece * b_len));
+        pairs.enumerate().for_each(|(i, (a, b))| work(i * piece, a, b));
+    }
+}
+
 /// Runs `work(i)` for `0..n` over all threads and returns the results in order.
 pub fn for_tasks<T: Send>(n: usize, work: impl Fn(usize) -> T + Sync) -> Vec<T> {
     if threads() == 1 || n < 2 { (0..n).map(work).collect() } else { (0..n).into_par_iter().map(&work).collect() }

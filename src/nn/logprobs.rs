@@ -7,8 +7,8 @@ use crate::error::Result;
 use candle_core::{CpuStorage, CustomOp2, Layout, Shape, Tensor};
 use std::sync::Arc;
 
-/// Rows of logits that exist at one time: 32 × 32,128 × 4 bytes = 4 MB.
-const CHUNK: usize = 32;
+/// Logits that exist at one time: 4 MB, 32 rows of FLAN-T5's vocabulary.
+const CHUNK: usize = 1 << 20;
 
 /// For hidden states h (N, D), an output matrix W (V, D) and one chosen token id a row, with z = h Wᵀ:
 /// column 0 `log softmax(z)[id]`, column 1 the entropy `lse(z) − Σ softmax(z) z`. Result (N, 2).
@@ -22,33 +22,32 @@ struct Chosen {
     ids: Arc<[u32]>,
 }
 
-impl Chosen {
-    /// Calls `work(first_row, logits)` for each chunk of logits (rows, V).
-    fn for_chunks(
-        &self,
-        h: &[f32],
-        w: &[f32],
-        vocab: usize,
-        mut work: impl FnMut(usize, &mut [f32]),
-    ) -> candle_core::Result<()> {
-        let rows = self.ids.len();
-        let width = w.len() / vocab;
-        if h.len() != rows * width {
-            candle_core::bail!("{rows} chosen ids for hidden states of {} numbers, width {width}", h.len());
-        }
-        if let Some(id) = self.ids.iter().find(|id| **id as usize >= vocab) {
-            candle_core::bail!("token id {id} is outside the vocabulary of {vocab}");
-        }
-        let mut logits = vec![0f32; CHUNK.min(rows) * vocab];
-        for first in (0..rows).step_by(CHUNK) {
-            let n = CHUNK.min(rows - first);
-            let z = &mut logits[..n * vocab];
-            let h = Mat::new(&h[first * width..(first + n) * width], n, width, width);
-            matmul(z, vocab, h, Mat::new(w, vocab, width, width).t(), 1.0, false);
-            work(first, z);
-        }
-        Ok(())
+/// Calls `work(first_row, logits)` for each chunk of logits (rows, V) = h Wᵀ: h (N, D) for N ids of rows, which must lie in
+/// the vocabulary, W (V, D).
+pub(super) fn for_logits(
+    h: &[f32],
+    w: &[f32],
+    vocab: usize,
+    ids: &[u32],
+    mut work: impl FnMut(usize, &mut [f32]),
+) -> candle_core::Result<()> {
+    let (rows, width) = (ids.len(), w.len() / vocab);
+    if h.len() != rows * width {
+        candle_core::bail!("{rows} token ids for hidden states of {} numbers, width {width}", h.len());
     }
+    if let Some(id) = ids.iter().find(|id| **id as usize >= vocab) {
+        candle_core::bail!("token id {id} is outside the vocabulary of {vocab}");
+    }
+    let chunk = (CHUNK / vocab).clamp(1, rows.max(1));
+    let mut logits = vec![0f32; chunk * vocab];
+    for first in (0..rows).step_by(chunk) {
+        let n = chunk.min(rows - first);
+        let z = &mut logits[..n * vocab];
+        let h = Mat::new(&h[first * width..(first + n) * width], n, width, width);
+        matmul(z, vocab, h, Mat::new(w, vocab, width, width).t(), 1.0, false);
+        work(first, z);
+    }
+    Ok(())
 }
 
 impl CustomOp2 for Chosen {
@@ -65,7 +64,7 @@ impl CustomOp2 for Chosen {
     ) -> candle_core::Result<(CpuStorage, Shape)> {
         let vocab = l2.dims()[0];
         let mut out = vec![0f32; self.ids.len() * 2];
-        self.for_chunks(slice(s1, l1)?, slice(s2, l2)?, vocab, |first, logits| {
+        for_logits(slice(s1, l1)?, slice(s2, l2)?, vocab, &self.ids, |first, logits| {
             super::cpu::for_rows(&mut out[first * 2..(first * 2 + logits.len() / vocab * 2)], 2, |row, out| {
                 for (i, out) in out.chunks_exact_mut(2).enumerate() {
                     let z = &logits[(row + i) * vocab..][..vocab];
@@ -91,7 +90,7 @@ impl CustomOp2 for Chosen {
         let mut dw = if weight.track_op() { Some(vec![0f32; vocab * width]) } else { None };
         with_slice(hidden, |h| {
             with_slice(weight, |w| {
-                self.for_chunks(h, w, vocab, |first, logits| {
+                for_logits(h, w, vocab, &self.ids, |first, logits| {
                     // dz = g₀ (onehot − p) + g₁ ∂H/∂z, with ∂H/∂z = p (Σ p z − z)
                     let rows = logits.len() / vocab;
                     super::cpu::for_rows(logits, vocab, |row, logits| {

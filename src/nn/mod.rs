@@ -3,6 +3,7 @@
 pub mod adam;
 pub mod attention;
 pub mod cpu;
+pub mod cross_entropy;
 pub mod linear;
 pub mod logprobs;
 pub mod lora;
