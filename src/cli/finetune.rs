@@ -112,8 +112,12 @@ pub fn finetune(args: &Arguments) -> Result<()> {
     let out = args.out.as_deref().ok_or_else(|| Error::input("no --out", "give a folder for the run"))?;
     let settings = args.training.settings();
     settings.validate()?;
-    let config =
-        Config { version: env!("CARGO_PKG_VERSION").into(), command: COMMAND.into(), what: whole(&args.what), settings };
+    let config = Config {
+        version: env!("CARGO_PKG_VERSION").into(),
+        command: COMMAND.into(),
+        what: whole(&args.what),
+        settings,
+    };
     let task = task(&config, &mut terminal)?;
     let store = RunFolder::create(out, COMMAND)?;
     let json = serde_json::to_value(&config).map_err(|e| Error::input(e, "report this"))?;

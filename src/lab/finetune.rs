@@ -46,7 +46,10 @@ impl FinetuneSettings {
     pub fn validate(&self) -> Result<()> {
         let fraction = |x: f32| (0.0..1.0).contains(&x);
         if !fraction(self.label_smoothing) || !fraction(self.dropout) {
-            return Err(Error::input("label smoothing or dropout is not a fraction", "give a number from 0 to below 1"));
+            return Err(Error::input(
+                "label smoothing or dropout is not a fraction",
+                "give a number from 0 to below 1",
+            ));
         }
         if self.max_source < 2 || self.max_target < 2 {
             return Err(Error::input("the longest source or target is below 2 tokens", "allow more tokens"));
