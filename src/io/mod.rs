@@ -4,6 +4,7 @@ pub mod adapter;
 pub mod adapter_config;
 pub mod dtype;
 pub mod pickle;
+pub mod pretrained;
 pub mod safetensors;
 pub mod tensorboard;
 pub mod torch;
