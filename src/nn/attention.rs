@@ -4,6 +4,7 @@
 
 use super::cpu::{Mat, for_tasks, matmul_raw, slice, stored, with_slice};
 use super::math::{dot, exp_shifted};
+use super::rng::Mask;
 use crate::error::{Error, Result};
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Shape, Tensor};
 use std::sync::Arc;
@@ -188,22 +189,10 @@ impl<'a> Call<'a> {
         p
     }
 
-    /// The dropout factors of one segment and head: 0 or 1/(1 − p).
-    fn kept(&self, s: &Segment, head: usize) -> Option<Vec<f32>> {
+    /// Dropout on the probabilities of one segment and head.
+    fn mask(&self, s: &Segment, head: usize) -> Option<Mask> {
         let drop = self.plan.drop.filter(|d| d.p > 0.0)?;
-        let keep = 1.0 / (1.0 - drop.p);
-        let seed = mix(drop.seed ^ mix((s.query as u64) << 20 | head as u64));
-        let bar = (drop.p * 65536.0) as u16; // one hash decides for four numbers
-        let four = |x: usize| mix(seed ^ x as u64);
-        let factor = |bits: u64| if (bits as u16) < bar { 0.0 } else { keep };
-        let numbers = s.queries * s.keys;
-        let mut kept = vec![keep; numbers.next_multiple_of(4)];
-        for (i, quad) in kept.chunks_exact_mut(4).enumerate() {
-            let bits = four(i);
-            quad.copy_from_slice(&[factor(bits), factor(bits >> 16), factor(bits >> 32), factor(bits >> 48)]);
-        }
-        kept.truncate(numbers);
-        Some(kept)
+        Some(Mask::new(drop.p, drop.seed, (s.query as u64) << 20 | head as u64))
     }
 
     fn forward(&self) -> Vec<f32> {
@@ -212,8 +201,8 @@ impl<'a> Call<'a> {
         for_tasks(self.tasks(), |i| {
             let (s, head) = self.task(i);
             let mut p = self.probabilities(s, head);
-            if let Some(kept) = self.kept(s, head) {
-                p.iter_mut().zip(&kept).for_each(|(p, k)| *p *= k);
+            if let Some(mask) = self.mask(s, head) {
+                mask.apply(0, &mut p);
             }
             let p = Mat::new(&p, s.queries, s.keys, s.keys);
             // SAFETY: this segment's rows, this head's columns.
@@ -238,9 +227,11 @@ impl<'a> Call<'a> {
             // SAFETY: ds is this task's own; below, this segment's rows and this head's columns of dq and dkv.
             unsafe { matmul_raw(ds.as_mut_ptr(), s.keys, g, self.values(s, head).t(), 1.0, false, 1) };
             let mut dropped = None;
-            if let Some(kept) = self.kept(s, head) {
-                ds.iter_mut().zip(&kept).for_each(|(x, k)| *x *= k);
-                dropped = Some(p.iter().zip(&kept).map(|(p, k)| p * k).collect::<Vec<f32>>());
+            if let Some(mask) = self.mask(s, head) {
+                mask.apply(0, &mut ds);
+                let mut p = p.clone();
+                mask.apply(0, &mut p);
+                dropped = Some(p);
             }
             let used = Mat::new(dropped.as_deref().unwrap_or(&p), s.queries, s.keys, s.keys);
             unsafe {
@@ -289,14 +280,6 @@ impl<'a> Call<'a> {
         }
         sum
     }
-}
-
-/// A well-mixed 64-bit hash (splitmix64's finalizer).
-fn mix(x: u64) -> u64 {
-    let x = x.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    x ^ (x >> 31)
 }
 
 impl Attention {

@@ -2,7 +2,7 @@
 
 use super::cpu::{for_rows, slice, stored, with_slice};
 use super::math::{normal, tanh};
-use super::rng::Rng;
+use super::rng::{Mask, Rng};
 use crate::error::Result;
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Shape, Tensor};
 
@@ -117,7 +117,33 @@ pub fn dropout(x: &Tensor, p: f32, rng: &mut Rng) -> Result<Tensor> {
     if p <= 0.0 {
         return Ok(x.clone());
     }
-    let keep = 1.0 / (1.0 - p);
-    let mask: Vec<f32> = (0..x.elem_count()).map(|_| if rng.uniform() < p { 0.0 } else { keep }).collect();
-    Ok(x.mul(&Tensor::from_vec(mask, x.shape(), x.device())?)?)
+    Ok(x.contiguous()?.apply_op1(Dropout { mask: Mask::new(p, rng.below(0, u64::MAX), 0) })?)
+}
+
+struct Dropout {
+    mask: Mask,
+}
+
+impl Dropout {
+    fn apply(&self, numbers: &mut [f32]) {
+        for_rows(numbers, 1, |first, numbers| self.mask.apply(first, numbers));
+    }
+}
+
+impl CustomOp1 for Dropout {
+    fn name(&self) -> &'static str {
+        "dropout"
+    }
+
+    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> candle_core::Result<(CpuStorage, Shape)> {
+        let mut y = slice(storage, layout)?.to_vec();
+        self.apply(&mut y);
+        Ok(stored(y, layout.shape().clone()))
+    }
+
+    fn bwd(&self, x: &Tensor, _y: &Tensor, g: &Tensor) -> candle_core::Result<Option<Tensor>> {
+        let mut dx = with_slice(&g.contiguous()?, <[f32]>::to_vec)?;
+        self.apply(&mut dx);
+        Ok(Some(Tensor::from_vec(dx, x.shape(), x.device())?))
+    }
 }
