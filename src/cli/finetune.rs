@@ -5,12 +5,12 @@ use super::inputs;
 use super::models;
 use super::run_folder::RunFolder;
 use super::supervised::{Begun, LOOP_ARGS, LoopArgs, PrecisionArg, read_config, train};
+use super::shipped::Part;
 use super::terminal::Terminal;
 use super::train::remembered;
 use crate::error::{Error, Result};
 use crate::io::ByteSource;
 use crate::io::disk::Folder;
-use crate::io::hub::MODEL;
 use crate::io::pretrained::TOKENIZER_FILES;
 use crate::lab::finetune::{Finetune, FinetuneSettings, Trained};
 use crate::lab::models::Actor;
@@ -164,14 +164,14 @@ fn model(what: &What, seed: u64, terminal: &mut Terminal) -> Result<(Actor, Trai
         let (actor, vars) = Actor::fresh(file, &json, &tokenizer, seed)?;
         return Ok((actor, Trained::Model { vars, config: json, tokenizer: tokenizer_files(&tokenizer)? }));
     }
-    let policy = what.policy.as_deref().unwrap_or(args::POLICY);
-    let source = models::find(policy, MODEL, terminal)?;
+    let policy = what.policy.as_deref().unwrap_or(args::LAB_POLICY);
+    let source = models::find(policy, Part::Policy, terminal)?;
     if what.full {
         let config = source.read_json("config.json")?;
-        let (actor, vars) = Actor::trainable(&source, seed)?;
-        return Ok((actor, Trained::Model { vars, config, tokenizer: tokenizer_files(&source)? }));
+        let (actor, vars) = Actor::trainable(&*source, seed)?;
+        return Ok((actor, Trained::Model { vars, config, tokenizer: tokenizer_files(&*source)? }));
     }
-    let mut actor = Actor::load(&source, seed)?;
+    let mut actor = Actor::load(&*source, seed)?;
     let adapter = match &what.adapter {
         Some(src) => models::put_adapter(&mut actor, src, true, terminal)?,
         None => models::fresh_adapter(&mut actor, policy, &what.fresh, what.lora_dropout, seed)?,
@@ -193,7 +193,7 @@ fn data(what: &What, terminal: &mut Terminal) -> Result<(Vec<Dialogue>, Vec<Dial
         let (folder, name) = Folder::of_file(Path::new(src))?;
         parse(&folder.path(&name), &folder.read(&name)?)
     };
-    let default = [args::DATA.to_string()];
+    let default = [args::LAB_DATA.to_string()];
     let sources = if what.data.is_empty() { &default[..] } else { &what.data };
     let (mut rows, mut validation) = (Vec::new(), Vec::new());
     for src in sources {
