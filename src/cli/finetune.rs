@@ -4,21 +4,20 @@ use super::args::{self, FreshAdapter};
 use super::inputs;
 use super::models;
 use super::run_folder::RunFolder;
-use super::supervised::{Begun, LOOP_ARGS, LoopArgs, PrecisionArg, read_config, train};
 use super::shipped::Part;
+use super::supervised::{Begun, LOOP_ARGS, LoopArgs, StoredArg, read_config, train};
 use super::terminal::Terminal;
 use super::train::remembered;
 use crate::error::{Error, Result};
 use crate::io::ByteSource;
 use crate::io::disk::Folder;
-use crate::io::pretrained::TOKENIZER_FILES;
+use crate::io::pretrained::tokenizer_files;
 use crate::lab::finetune::{Finetune, FinetuneSettings, Trained};
 use crate::lab::models::Actor;
 use crate::lab::supervised::Settings;
 use crate::text::dialogue::{Dialogue, parse};
 use clap::Args;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 const COMMAND: &str = "finetune";
@@ -88,7 +87,7 @@ pub struct What {
     pub max_target: usize,
     /// Numbers of a saved model (an adapter is always f32)
     #[arg(long, value_enum, default_value = "f32")]
-    pub save_as: PrecisionArg,
+    pub save_as: StoredArg,
 }
 
 /// `config.json`.
@@ -112,8 +111,12 @@ pub fn finetune(args: &Arguments) -> Result<()> {
     let out = args.out.as_deref().ok_or_else(|| Error::input("no --out", "give a folder for the run"))?;
     let settings = args.training.settings();
     settings.validate()?;
-    let config =
-        Config { version: env!("CARGO_PKG_VERSION").into(), command: COMMAND.into(), what: whole(&args.what), settings };
+    let config = Config {
+        version: env!("CARGO_PKG_VERSION").into(),
+        command: COMMAND.into(),
+        what: whole(&args.what),
+        settings,
+    };
     let task = task(&config, &mut terminal)?;
     let store = RunFolder::create(out, COMMAND)?;
     let json = serde_json::to_value(&config).map_err(|e| Error::input(e, "report this"))?;
@@ -143,7 +146,7 @@ fn task(config: &Config, terminal: &mut Terminal) -> Result<Finetune> {
         max_source: what.max_source,
         max_target: what.max_target,
         rouge_rows: what.rouge_rows,
-        precision: what.save_as.into(),
+        stored: what.save_as.into(),
     };
     let (rows, validation) = data(what, terminal)?;
     let task = Finetune::new(actor, trained, settings, &rows, &validation, config.settings.batch_size)?;
@@ -177,11 +180,6 @@ fn model(what: &What, seed: u64, terminal: &mut Terminal) -> Result<(Actor, Trai
         None => models::fresh_adapter(&mut actor, policy, &what.fresh, what.lora_dropout, seed)?,
     };
     Ok((actor, Trained::Adapter(Box::new(adapter))))
-}
-
-fn tokenizer_files(source: &dyn ByteSource) -> Result<BTreeMap<String, Vec<u8>>> {
-    let there = TOKENIZER_FILES.into_iter().filter(|file| source.has(file));
-    there.map(|file| Ok((file.to_string(), source.read(file)?))).collect()
 }
 
 /// Rows left out for validation where nothing else is given.

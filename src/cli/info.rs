@@ -6,7 +6,6 @@ use super::report;
 use super::shipped::Part;
 use super::terminal::Terminal;
 use crate::error::{Error, Result};
-use crate::io::ByteSource;
 use crate::io::disk;
 use crate::io::safetensors::to_bytes;
 use crate::io::weights;

@@ -45,7 +45,13 @@ pub fn read_adapter(src: &str, terminal: &mut Terminal) -> Result<PeftAdapter> {
 }
 
 /// A fresh adapter over the policy; returns its configuration.
-pub fn fresh_adapter(actor: &mut Actor, base: &str, args: &FreshAdapter, dropout: f64, seed: u64) -> Result<AdapterConfig> {
+pub fn fresh_adapter(
+    actor: &mut Actor,
+    base: &str,
+    args: &FreshAdapter,
+    dropout: f64,
+    seed: u64,
+) -> Result<AdapterConfig> {
     if args.lora_r == 0 {
         return Err(Error::input("--lora-r is 0", "give a rank of at least 1"));
     }

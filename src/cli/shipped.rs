@@ -32,7 +32,8 @@ pub fn folder(part: Part) -> Memory {
         Part::Adapter => ("tiny adapter", shipped!("adapter": "adapter_config.json", "adapter_model.safetensors").to_vec()),
         Part::Reward => ("tiny reward model", shipped!("reward": "config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json").to_vec()),
     };
-    let files: BTreeMap<String, Vec<u8>> = files.into_iter().map(|(file, bytes)| (file.to_string(), bytes.to_vec())).collect();
+    let files: BTreeMap<String, Vec<u8>> =
+        files.into_iter().map(|(file, bytes)| (file.to_string(), bytes.to_vec())).collect();
     Memory::new(name, files)
 }
 

@@ -7,7 +7,7 @@ use super::supervised::{BatchLoss, Evaluated, Task};
 use crate::error::{Error, Result};
 use crate::io::adapter::PeftAdapter;
 use crate::io::adapter_config::AdapterConfig;
-use crate::io::pretrained::{self, Precision};
+use crate::io::pretrained::{self, Stored};
 use crate::model::generate::{Listener, Prompt, Sampling, generate};
 use crate::model::policy::{AdapterName, Policy, ValueHead};
 use crate::model::t5::{Pass, T5};
@@ -39,7 +39,7 @@ pub struct FinetuneSettings {
     /// Validation dialogues that ROUGE is measured on, greedily; 0: the loss alone picks the best model.
     pub rouge_rows: usize,
     /// Numbers of a saved model.
-    pub precision: Precision,
+    pub stored: Stored,
 }
 
 impl FinetuneSettings {
@@ -48,7 +48,10 @@ impl FinetuneSettings {
     pub fn validate(&self) -> Result<()> {
         let fraction = |x: f32| (0.0..1.0).contains(&x);
         if !fraction(self.label_smoothing) || !fraction(self.dropout) {
-            return Err(Error::input("label smoothing or dropout is not a fraction", "give a number from 0 to below 1"));
+            return Err(Error::input(
+                "label smoothing or dropout is not a fraction",
+                "give a number from 0 to below 1",
+            ));
         }
         if self.max_source < 2 || self.max_target < 2 {
             return Err(Error::input("the longest source or target is below 2 tokens", "allow more tokens"));
@@ -266,7 +269,7 @@ impl Task for Finetune {
             }
             Trained::Model { vars, config, tokenizer } => {
                 let tensors = vars.iter().map(|(name, var)| (name.clone(), var.as_detached_tensor())).collect();
-                pretrained::files(config, &tensors, self.settings.precision, tokenizer)
+                pretrained::to_files(config, &tensors, self.settings.stored, tokenizer.clone())
             }
         }
     }

@@ -194,8 +194,8 @@ impl<'a, T: Task, S: Store> Supervised<'a, T, S> {
         let folder = format!("{}/{}", run::CHECKPOINTS, run::step_name(step));
         let name = format!("{folder}/{}", run::TRAINER_STATE);
         let hint = "remove this checkpoint; the one before it is used then";
-        let state: State = serde_json::from_value(store.read_json(&name)?)
-            .map_err(|e| Error::file(store.path(&name), e, hint))?;
+        let state: State =
+            serde_json::from_value(store.read_json(&name)?).map_err(|e| Error::file(store.path(&name), e, hint))?;
         let saved = weights::load_file(&store, &format!("{folder}/{WEIGHTS}"), &|_| true)?;
         let vars = task.vars();
         for (name, var) in &vars {

@@ -183,11 +183,7 @@ fn cut(tokenizer: &Tokenizer, text: &str) -> Result<Vec<String>> {
 }
 
 /// At most `size` pieces and their log-probabilities, best first, every character of `alphabet` among them.
-fn train_unigram(
-    size: usize,
-    alphabet: &BTreeSet<char>,
-    words: BTreeMap<String, u32>,
-) -> Result<Vec<(String, f64)>> {
+fn train_unigram(size: usize, alphabet: &BTreeSet<char>, words: BTreeMap<String, u32>) -> Result<Vec<(String, f64)>> {
     if words.is_empty() {
         return Err(Error::input("the texts hold no word to learn from", "give more text"));
     }
