@@ -3,11 +3,10 @@
 use super::args;
 use super::models;
 use super::report;
+use super::shipped::Part;
 use super::terminal::Terminal;
 use crate::error::{Error, Result};
-use crate::io::ByteSource;
 use crate::io::disk;
-use crate::io::hub::MODEL;
 use crate::io::safetensors::to_bytes;
 use crate::io::weights;
 use crate::lab::models::POLICY;
@@ -19,7 +18,7 @@ pub fn info(args: &args::Info) -> Result<()> {
     let mut actor = models::actor(&args.policy, 0, &mut terminal)?;
     let adapter = match &args.adapter {
         Some(src) => models::put_adapter(&mut actor, src, true, &mut terminal)?,
-        None => models::fresh_adapter(&mut actor, &args.policy, &args.fresh, 0)?,
+        None => models::fresh_adapter(&mut actor, &args.policy, &args.fresh, 0.0, 0)?,
     };
     let policy = &actor.policy;
     let (total, trainable) = (policy.parameters(), policy.trainable_parameters());
@@ -69,9 +68,9 @@ pub fn info(args: &args::Info) -> Result<()> {
 /// Writes base + adapter as one Hugging Face folder.
 pub fn merge(args: &args::Merge) -> Result<()> {
     let mut terminal = Terminal::new(false)?;
-    let source = models::find(&args.policy, MODEL, &mut terminal)?;
+    let source = models::find(&args.policy, Part::Policy, &mut terminal)?;
     let adapter = models::read_adapter(&args.adapter, &mut terminal)?;
-    let mut tensors = weights::load(&source)?;
+    let mut tensors = weights::load(&*source)?;
     adapter.merge(&mut tensors)?;
     let tensors: BTreeMap<_, _> = tensors.into_iter().collect();
     let mut files = BTreeMap::from([("model.safetensors".to_string(), to_bytes(&tensors)?)]);

@@ -8,15 +8,19 @@
 
 pub mod args;
 mod evaluate;
+mod finetune;
 mod info;
 mod inputs;
 mod models;
 mod replay;
 mod report;
 mod run_folder;
+mod shipped;
+mod supervised;
 mod terminal;
 mod text;
 mod train;
+mod train_tokenizer;
 
 use crate::error::Error;
 use clap::Parser;
@@ -35,9 +39,11 @@ pub fn main() -> ExitCode {
     let done = match args.command {
         args::Command::Info(a) => info::info(&a),
         args::Command::Merge(a) => info::merge(&a),
+        args::Command::TrainTokenizer(a) => train_tokenizer::train_tokenizer(&a),
         args::Command::Summarize(a) => text::summarize(&a),
         args::Command::Score(a) => text::score(&a),
         args::Command::Logprobs(a) => text::logprobs(&a),
+        args::Command::Finetune(a) => finetune::finetune(&a),
         args::Command::Train(a) => train::train(&a),
         args::Command::Evaluate(a) => evaluate::evaluate(&a),
         args::Command::Compare(a) => evaluate::compare(&a),
@@ -56,6 +62,9 @@ pub fn main() -> ExitCode {
 /// Our own operations and candle's use the same number of threads.
 fn use_threads(n: usize) {
     crate::lab::models::set_threads(n);
+    // SAFETY: no other thread runs yet. candle's own pool for small operations spins while it waits, which costs more than
+    // it gives as soon as anything else wants the cores; one thread means it is never made.
+    unsafe { std::env::set_var("CANDLE_NUM_THREADS", "1") };
     // candle asks the machine again at every product unless rayon's pool says how many threads there are.
     let _ = rayon::ThreadPoolBuilder::new().num_threads(n).build_global();
 }

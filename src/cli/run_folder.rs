@@ -18,18 +18,18 @@ pub struct RunFolder {
 }
 
 impl RunFolder {
-    /// A folder for a new run.
+    /// A folder for a new run of `command`.
     ///
     /// # Errors
     /// One that holds a run, or anything else.
-    pub fn create(path: &Path) -> Result<Self> {
+    pub fn create(path: &Path, command: &str) -> Result<Self> {
         if path.join(CONFIG).exists() {
             let folder = Self::open(path)?;
             if newest_checkpoint(&folder).is_err() {
                 return Ok(folder); // a run that ended before its first save: nothing to lose
             }
             let hint =
-                format!("continue it with: detox-lab train --resume {}; or choose another --out", path.display());
+                format!("continue it with: detox-lab {command} --resume {}; or choose another --out", path.display());
             return Err(Error::file(path.display(), "holds a run already", hint));
         }
         // A lock file or an unfinished temporary one is what a kill at the very start leaves.

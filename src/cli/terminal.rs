@@ -30,6 +30,8 @@ pub struct Terminal {
     json_steps: bool,
     phase_started: Instant,
     last_line: Instant,
+    /// The first update of this process that was reported, and when.
+    first_update: Option<(u64, Instant)>,
     /// File, bytes so far, bytes in all.
     download: (String, u64, u64),
 }
@@ -56,6 +58,7 @@ impl Terminal {
             json_steps: false,
             phase_started: Instant::now(),
             last_line: Instant::now(),
+            first_update: None,
             download: (String::new(), 0, 0),
         })
     }
@@ -158,6 +161,20 @@ impl Terminal {
     }
 }
 
+impl Terminal {
+    /// What a supervised run measured: `step/of  loss 3.21  learning_rate 0.001 …`.
+    fn update_line(&mut self, step: u64, of: u64, metrics: &[(String, f64)]) {
+        let (first, then) = *self.first_update.get_or_insert((step, Instant::now()));
+        let rate = then.elapsed().as_secs_f64() / (step - first).max(1) as f64;
+        let left = if step > first { format!("  ({:.0} s left)", rate * (of - step) as f64) } else { String::new() };
+        let number = |(name, value): &(String, f64)| {
+            let short = name.rsplit('/').next().unwrap_or(name);
+            if value.abs() < 0.01 { format!("  {short} {value:.2e}") } else { format!("  {short} {value:.4}") }
+        };
+        self.line(&format!("{:>12}{}{left}", format!("{step}/{of}"), metrics.iter().map(number).collect::<String>()));
+    }
+}
+
 /// Downloads.
 impl hub::Progress for Terminal {
     fn start(&mut self, file: &str, bytes: u64) {
@@ -208,6 +225,7 @@ impl Observer for Terminal {
         match event {
             Event::Progress { phase, done, of } => self.progress(phase, done, of),
             Event::Step { step, stats, seconds } => self.step_line(step, stats, seconds),
+            Event::Update { step, of, metrics } => self.update_line(step, of, metrics),
             Event::Warning(text) => self.line(&format!("warning: {text}")),
             Event::Token { .. } => {}
         }

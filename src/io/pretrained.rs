@@ -5,11 +5,13 @@
 use super::{ByteSource, safetensors};
 use crate::error::{Error, Result};
 use candle_core::{DType, Tensor};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
 /// The number type that weights are stored in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Stored {
     F32,
     /// Half the size; for models that are shipped.

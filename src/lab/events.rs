@@ -39,6 +39,8 @@ pub enum Event<'a> {
     Token { row: usize, id: u32 },
     /// A PPO step is done, with its numbers and its seconds by part.
     Step { step: u64, stats: &'a StepStats, seconds: Seconds },
+    /// A supervised run measured something after update `step` of `of`: names and values.
+    Update { step: u64, of: u64, metrics: &'a [(String, f64)] },
     /// Something the person should know, though work goes on.
     Warning(&'a str),
 }

@@ -2,11 +2,13 @@
 
 pub mod evaluate;
 pub mod events;
+pub mod finetune;
 pub mod inspect;
 pub mod models;
 pub mod replay;
 pub mod rollout;
 pub mod run;
 pub mod statistics;
+pub mod supervised;
 pub mod table;
 pub mod train;

@@ -6,6 +6,7 @@ use crate::io::adapter_config::AdapterConfig;
 use crate::io::value_head::ValueHead as SavedHead;
 use crate::io::{ByteSource, weights};
 use crate::model::config::T5Config;
+use crate::model::fresh;
 pub use crate::model::policy::{AdapterName, INITIAL, POLICY};
 use crate::model::policy::{Policy, ValueHead};
 use crate::model::reward::{RewardModel, ScoreOptions, Scored};
@@ -16,7 +17,7 @@ use crate::nn::params::Params;
 use crate::nn::rng::{Purpose, Rng};
 use crate::pace::Pace;
 use crate::text::tokenizer::Tokenizer;
-use candle_core::{Device, Tensor};
+use candle_core::{Device, Tensor, Var};
 use std::collections::BTreeMap;
 
 /// A policy and the tokenizer of its base model.
@@ -30,9 +31,40 @@ impl Actor {
     /// The base model in a folder with a fresh value head (seeded) and no adapter.
     pub fn load(source: &dyn ByteSource, seed: u64) -> Result<Self> {
         let config = T5Config::from_json(&source.path("config.json"), &source.read("config.json")?)?;
-        let t5 = T5::load(config, &Params::frozen(weights::load(source)?)).map_err(|e| named(e, source))?;
+        let params = Params::frozen(weights::load(source)?);
+        Self::build(config, &params, tokenizer(source)?, seed).map_err(|e| named(e, source))
+    }
+
+    /// The base model in a folder with every parameter trainable: also those, by checkpoint name.
+    pub fn trainable(source: &dyn ByteSource, seed: u64) -> Result<(Self, Vec<(String, Var)>)> {
+        let config = T5Config::from_json(&source.path("config.json"), &source.read("config.json")?)?;
+        let params = Params::trainable(weights::load(source)?);
+        let actor = Self::build(config, &params, tokenizer(source)?, seed).map_err(|e| named(e, source))?;
+        Ok((actor, params.vars()))
+    }
+
+    /// A model of fresh weights (seeded), every parameter trainable; `file` is where `config` is from.
+    pub fn fresh(
+        file: &str,
+        config: &serde_json::Value,
+        tokenizer_folder: &dyn ByteSource,
+        seed: u64,
+    ) -> Result<(Self, Vec<(String, Var)>)> {
+        let config = T5Config::from_json(file, config.to_string().as_bytes())?;
+        let tokenizer = tokenizer(tokenizer_folder)?;
+        if let Some(pieces) = tokenizer.as_ref().map(Tokenizer::vocab_size).filter(|n| *n > config.vocab_size) {
+            let what = format!("vocab_size is {}, the tokenizer has {pieces} pieces", config.vocab_size);
+            return Err(Error::file(file, what, "set vocab_size to at least the tokenizer's"));
+        }
+        let params = Params::trainable(fresh::t5(&config, seed)?);
+        let actor = Self::build(config, &params, tokenizer, seed)?;
+        Ok((actor, params.vars()))
+    }
+
+    fn build(config: T5Config, params: &Params, tokenizer: Option<Tokenizer>, seed: u64) -> Result<Self> {
+        let t5 = T5::load(config, params)?;
         let head = ValueHead::fresh(t5.config.d_model, &mut Rng::new(seed, Purpose::Init, 0, 0))?;
-        Ok(Self { policy: Policy::new(t5, head), tokenizer: tokenizer(source)? })
+        Ok(Self { policy: Policy::new(t5, head), tokenizer })
     }
 
     /// Puts a PEFT adapter over the base under a name. Returns what is worth a warning.

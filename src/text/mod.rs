@@ -4,4 +4,6 @@ pub mod dialogue;
 pub mod prompt;
 pub mod rouge;
 pub mod stream;
+pub mod texts;
 pub mod tokenizer;
+pub mod train_tokenizer;

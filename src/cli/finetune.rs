@@ -1,0 +1,218 @@
+//! `finetune`: the policy or an adapter over it from (dialogue, summary) pairs. The training is `lab::finetune`'s.
+
+use super::args::{self, FreshAdapter};
+use super::inputs;
+use super::models;
+use super::run_folder::RunFolder;
+use super::shipped::Part;
+use super::supervised::{Begun, LOOP_ARGS, LoopArgs, StoredArg, read_config, train};
+use super::terminal::Terminal;
+use super::train::remembered;
+use crate::error::{Error, Result};
+use crate::io::ByteSource;
+use crate::io::disk::Folder;
+use crate::io::pretrained::tokenizer_files;
+use crate::lab::finetune::{Finetune, FinetuneSettings, Trained};
+use crate::lab::models::Actor;
+use crate::lab::supervised::Settings;
+use crate::text::dialogue::{Dialogue, parse};
+use clap::Args;
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+
+const COMMAND: &str = "finetune";
+
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// Continue the run in this folder; everything comes from it
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["out", LOOP_ARGS, "what"])]
+    pub resume: Option<PathBuf>,
+    /// Folder for the run; its best/ is the adapter or the model
+    #[arg(long, value_name = "RUN", required_unless_present = "resume")]
+    pub out: Option<PathBuf>,
+    #[command(flatten)]
+    pub what: What,
+    #[command(flatten)]
+    pub training: LoopArgs,
+}
+
+/// What is trained, and on what.
+#[derive(Debug, Clone, Args, Serialize, Deserialize)]
+#[group(id = "what")]
+pub struct What {
+    /// The model to start from: a T5 or FLAN-T5 [default: google/flan-t5-base]
+    #[arg(long, value_name = "SRC", conflicts_with_all = ["model_config", "tokenizer"])]
+    pub policy: Option<String>,
+    /// Start from fresh weights of this config.json instead (T5's own initialisation); every parameter is trained
+    #[arg(long, value_name = "FILE", requires = "tokenizer")]
+    pub model_config: Option<String>,
+    /// Folder of the fresh model's tokenizer
+    #[arg(long, value_name = "DIR", requires = "model_config")]
+    pub tokenizer: Option<String>,
+    /// Train every parameter of --policy and save a whole model, instead of a LoRA adapter
+    #[arg(long)]
+    pub full: bool,
+    /// The LoRA adapter to start from, in PEFT layout [default: a fresh one]
+    #[arg(long, value_name = "SRC", conflicts_with_all = ["full", "model_config"])]
+    pub adapter: Option<String>,
+    #[command(flatten)]
+    pub fresh: FreshAdapter,
+    /// Dropout on a fresh adapter's input
+    #[arg(long, value_name = "P", default_value_t = 0.05)]
+    pub lora_dropout: f64,
+    /// Pairs to train on, once for each file (jsonl or csv with dialogue and summary; every row is used), or DialogSum's
+    /// folder or hub id (the lab's training split is used) [default: knkarthick/dialogsum]
+    #[arg(long, value_name = "SRC")]
+    pub data: Vec<String>,
+    /// Pairs to evaluate on [default: the data's validation part, or its last 100 rows]
+    #[arg(long, value_name = "FILE")]
+    pub validation: Option<String>,
+    /// Use at most so many rows to evaluate the loss on
+    #[arg(long, value_name = "N", default_value_t = 500)]
+    pub validation_rows: usize,
+    /// Validation rows that ROUGE is measured on, by greedy decoding; 0 for none
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub rouge_rows: usize,
+    /// Label smoothing
+    #[arg(long, value_name = "E", default_value_t = 0.1)]
+    pub label_smoothing: f32,
+    /// Dropout [default: the model's]
+    #[arg(long, value_name = "P")]
+    pub dropout: Option<f32>,
+    /// Longest prompt in tokens; longer dialogues are cut
+    #[arg(long, value_name = "N", default_value_t = 512)]
+    pub max_source: usize,
+    /// Longest summary in tokens
+    #[arg(long, value_name = "N", default_value_t = 128)]
+    pub max_target: usize,
+    /// Numbers of a saved model (an adapter is always f32)
+    #[arg(long, value_enum, default_value = "f32")]
+    pub save_as: StoredArg,
+}
+
+/// `config.json`.
+#[derive(Serialize, Deserialize)]
+struct Config {
+    version: String,
+    command: String,
+    what: What,
+    settings: Settings,
+}
+
+/// Starts or continues a fine-tuning.
+pub fn finetune(args: &Arguments) -> Result<()> {
+    let mut terminal = Terminal::new(false)?;
+    if let Some(path) = &args.resume {
+        let store = RunFolder::open(path)?;
+        let config: Config = read_config(&store, COMMAND)?;
+        let task = task(&config, &mut terminal)?;
+        return train(&task, config.settings, Begun::Resumed, COMMAND, store, &mut terminal);
+    }
+    let out = args.out.as_deref().ok_or_else(|| Error::input("no --out", "give a folder for the run"))?;
+    let settings = args.training.settings();
+    settings.validate()?;
+    let config = Config {
+        version: env!("CARGO_PKG_VERSION").into(),
+        command: COMMAND.into(),
+        what: whole(&args.what),
+        settings,
+    };
+    let task = task(&config, &mut terminal)?;
+    let store = RunFolder::create(out, COMMAND)?;
+    let json = serde_json::to_value(&config).map_err(|e| Error::input(e, "report this"))?;
+    train(&task, config.settings, Begun::New(&json), COMMAND, store, &mut terminal)
+}
+
+/// Every folder and file by its whole path, so that the run can be resumed from anywhere.
+fn whole(what: &What) -> What {
+    let path = |src: &Option<String>| src.as_deref().map(remembered);
+    What {
+        policy: path(&what.policy),
+        model_config: path(&what.model_config),
+        tokenizer: path(&what.tokenizer),
+        adapter: path(&what.adapter),
+        data: what.data.iter().map(|src| remembered(src)).collect(),
+        validation: path(&what.validation),
+        ..what.clone()
+    }
+}
+
+fn task(config: &Config, terminal: &mut Terminal) -> Result<Finetune> {
+    let what = &config.what;
+    let (actor, trained) = model(what, config.settings.seed, terminal)?;
+    let settings = FinetuneSettings {
+        label_smoothing: what.label_smoothing,
+        dropout: what.dropout.unwrap_or(actor.policy.t5.config.dropout_rate),
+        max_source: what.max_source,
+        max_target: what.max_target,
+        rouge_rows: what.rouge_rows,
+        stored: what.save_as.into(),
+    };
+    let (rows, validation) = data(what, terminal)?;
+    let task = Finetune::new(actor, trained, settings, &rows, &validation, config.settings.batch_size)?;
+    terminal.line(&format!(
+        "{} training rows, {} validation dialogues, {} parameters to train",
+        rows.len(),
+        validation.len(),
+        super::report::thousands(task.trainable_parameters()),
+    ));
+    Ok(task)
+}
+
+/// The model, and which of it is trained.
+fn model(what: &What, seed: u64, terminal: &mut Terminal) -> Result<(Actor, Trained)> {
+    if let (Some(file), Some(tokenizer)) = (&what.model_config, &what.tokenizer) {
+        let json: serde_json::Value = inputs::json(Path::new(file), "the config.json of a T5")?;
+        let tokenizer = Folder::open(tokenizer)?;
+        let (actor, vars) = Actor::fresh(file, &json, &tokenizer, seed)?;
+        return Ok((actor, Trained::Model { vars, config: json, tokenizer: tokenizer_files(&tokenizer)? }));
+    }
+    let policy = what.policy.as_deref().unwrap_or(args::LAB_POLICY);
+    let source = models::find(policy, Part::Policy, terminal)?;
+    if what.full {
+        let config = source.read_json("config.json")?;
+        let (actor, vars) = Actor::trainable(&*source, seed)?;
+        return Ok((actor, Trained::Model { vars, config, tokenizer: tokenizer_files(&*source)? }));
+    }
+    let mut actor = Actor::load(&*source, seed)?;
+    let adapter = match &what.adapter {
+        Some(src) => models::put_adapter(&mut actor, src, true, terminal)?,
+        None => models::fresh_adapter(&mut actor, policy, &what.fresh, what.lora_dropout, seed)?,
+    };
+    Ok((actor, Trained::Adapter(Box::new(adapter))))
+}
+
+/// Rows left out for validation where nothing else is given.
+const HELD_OUT: usize = 100;
+
+/// Training and validation rows.
+fn data(what: &What, terminal: &mut Terminal) -> Result<(Vec<Dialogue>, Vec<Dialogue>)> {
+    let file = |src: &str| -> Result<Vec<Dialogue>> {
+        let (folder, name) = Folder::of_file(Path::new(src))?;
+        parse(&folder.path(&name), &folder.read(&name)?)
+    };
+    let default = [args::LAB_DATA.to_string()];
+    let sources = if what.data.is_empty() { &default[..] } else { &what.data };
+    let (mut rows, mut validation) = (Vec::new(), Vec::new());
+    for src in sources {
+        if Path::new(src).is_file() {
+            rows.extend(file(src)?);
+        } else {
+            let parts = models::corpus(src, terminal)?;
+            rows.extend(parts.train);
+            validation.extend(parts.validation);
+        }
+    }
+    if let Some(src) = &what.validation {
+        validation = file(src)?;
+    }
+    if validation.is_empty() {
+        if rows.len() <= HELD_OUT {
+            let what = format!("{} rows are too few to hold {HELD_OUT} of them out for validation", rows.len());
+            return Err(Error::input(what, "give a --validation file"));
+        }
+        validation = rows.split_off(rows.len() - HELD_OUT);
+    }
+    validation.truncate(what.validation_rows.max(1));
+    Ok((rows, validation))
+}

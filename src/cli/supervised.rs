@@ -1,0 +1,169 @@
+//! What `finetune` and `train-reward` share: the loop's arguments, starting or continuing its run folder, and the words at
+//! its end.
+
+use super::run_folder::RunFolder;
+use super::terminal::Terminal;
+use crate::error::{Error, Result};
+use crate::io::ByteSource;
+use crate::io::pretrained::Stored;
+use crate::lab::events::Observer;
+use crate::lab::run::{self, newest_checkpoint};
+use crate::lab::supervised::{BEST, Schedule, Settings, Supervised, Task};
+use crate::pace::block_on;
+use clap::{Args, ValueEnum};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// How the learning rate moves after the warm-up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ScheduleArg {
+    Constant,
+    Linear,
+    Cosine,
+}
+
+/// Numbers of saved weights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+pub enum StoredArg {
+    F32,
+    F16,
+}
+
+impl From<StoredArg> for Stored {
+    fn from(arg: StoredArg) -> Self {
+        match arg {
+            StoredArg::F32 => Self::F32,
+            StoredArg::F16 => Self::F16,
+        }
+    }
+}
+
+/// The training loop's arguments.
+#[derive(Debug, Clone, Args)]
+#[group(id = "loop")]
+pub struct LoopArgs {
+    /// Passes over the training rows; a fraction is fine
+    #[arg(long, value_name = "N", default_value_t = 3.0)]
+    pub epochs: f64,
+    /// Rows of one forward and backward pass
+    #[arg(long, value_name = "N", default_value_t = 16)]
+    pub batch_size: usize,
+    /// Batches whose gradients make one update
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub accumulation: usize,
+    /// Adam's learning rate at its highest
+    #[arg(long, value_name = "RATE", default_value_t = 1e-3)]
+    pub learning_rate: f64,
+    /// How the learning rate moves after the warm-up
+    #[arg(long, value_enum, default_value = "linear")]
+    pub schedule: ScheduleArg,
+    /// Fraction of all updates over which the learning rate rises from 0
+    #[arg(long, value_name = "FRACTION", default_value_t = 0.03)]
+    pub warmup: f64,
+    /// Scale gradients down to this norm; 0 means never
+    #[arg(long, value_name = "NORM", default_value_t = 1.0)]
+    pub max_grad_norm: f64,
+    /// Updates between evaluations
+    #[arg(long, value_name = "N", default_value_t = 200)]
+    pub evaluate_every: u64,
+    /// Updates between checkpoints
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub save_every: u64,
+    /// Updates that a line of metrics sums up
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    pub log_every: u64,
+    /// Seed of every random choice
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub seed: u64,
+}
+
+/// The loop's arguments that a resumed run takes from its folder.
+pub const LOOP_ARGS: &str = "loop";
+
+impl LoopArgs {
+    /// As the loop's settings.
+    pub fn settings(&self) -> Settings {
+        Settings {
+            epochs: self.epochs,
+            batch_size: self.batch_size,
+            accumulation: self.accumulation,
+            learning_rate: self.learning_rate,
+            schedule: match self.schedule {
+                ScheduleArg::Constant => Schedule::Constant,
+                ScheduleArg::Linear => Schedule::Linear,
+                ScheduleArg::Cosine => Schedule::Cosine,
+            },
+            warmup: self.warmup,
+            max_grad_norm: (self.max_grad_norm != 0.0).then_some(self.max_grad_norm),
+            evaluate_every: self.evaluate_every,
+            save_every: self.save_every,
+            log_every: self.log_every,
+            seed: self.seed,
+        }
+    }
+}
+
+/// Reads the `config.json` of a run that `command` began.
+pub fn read_config<T: DeserializeOwned>(store: &RunFolder, command: &str) -> Result<T> {
+    let path = store.path(run::CONFIG);
+    if !store.has(run::CONFIG) {
+        return Err(Error::file(store.name(), "no config.json here, so this is not a run folder", "check the path"));
+    }
+    let json = store.read_json(run::CONFIG)?;
+    let began = json.get("command").and_then(Value::as_str).unwrap_or("train").to_string();
+    if began != command {
+        let hint = format!("continue it with: detox-lab {began} --resume {}", store.name());
+        return Err(Error::file(path, format!("this run was begun by {began}, not by {command}"), hint));
+    }
+    let hint = "the run's config.json was damaged or written by another version; start a new run";
+    serde_json::from_value(json).map_err(|e| Error::file(path, e, hint))
+}
+
+/// Starts a run in an empty folder, or goes on with the one in `store`, and trains to the end.
+pub fn train<T: Task>(
+    task: &T,
+    settings: Settings,
+    begun: Begun<'_>,
+    command: &str,
+    store: RunFolder,
+    terminal: &mut Terminal,
+) -> Result<()> {
+    let shown = store.name();
+    let now = terminal.unix_seconds();
+    let mut trainer = match begun {
+        Begun::New(config) => Supervised::start(task, settings, config, store, now)?,
+        Begun::Resumed => {
+            let step = newest_checkpoint(&store)?;
+            let trainer = Supervised::resume(task, settings, store, now)?;
+            if step >= trainer.updates() {
+                let hint = format!("the best model is in {shown}/{BEST}; start a new run to train longer");
+                return Err(Error::file(shown, format!("all {step} updates are done"), hint));
+            }
+            terminal.line(&format!("going on after update {step} of {}", trainer.updates()));
+            trainer
+        }
+    };
+    let done = block_on(trainer.run(terminal));
+    let (step, best) = (trainer.state().step, trainer.state().best);
+    match done {
+        Ok(()) => {
+            let at = best.map_or(step, |(_, step)| step);
+            terminal.line(&format!("done: {step} updates; the best model (update {at}) is in {shown}/{BEST}"));
+        }
+        Err(Error::Stopped) => terminal.line(&format!(
+            "stopped; {step} of {} updates are saved. Continue with: detox-lab {command} --resume {shown}",
+            trainer.updates()
+        )),
+        Err(_) => terminal.line(&format!("the run ended at update {}", step + 1)),
+    }
+    done
+}
+
+/// How a run begins.
+pub enum Begun<'a> {
+    /// Anew, with this `config.json`.
+    New(&'a Value),
+    /// From its newest checkpoint.
+    Resumed,
+}

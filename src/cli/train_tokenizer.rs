@@ -1,0 +1,62 @@
+//! `train-tokenizer`: texts in, the files of a tokenizer out.
+
+use super::args;
+use super::report;
+use super::terminal::Terminal;
+use crate::error::{Error, Result};
+use crate::io::ByteSource;
+use crate::io::disk::{self, Folder};
+use crate::text::texts::texts;
+use crate::text::tokenizer::Tokenizer;
+use crate::text::train_tokenizer::{Kind, Recipe, speakers, train};
+use std::path::Path;
+
+/// Trains a tokenizer and writes its folder.
+pub fn train_tokenizer(args: &args::TrainTokenizer) -> Result<()> {
+    if args.out.exists() {
+        return Err(Error::file(args.out.display(), "exists already", "choose another --out; nothing is written over"));
+    }
+    let terminal = Terminal::new(args.json)?;
+    let kind = match args.kind {
+        args::TokenizerKind::Unigram => Kind::Unigram,
+        args::TokenizerKind::Bpe => Kind::Bpe,
+    };
+    let symbols = match (args.symbol.is_empty(), kind) {
+        (true, Kind::Unigram) => speakers(),
+        _ => args.symbol.clone(),
+    };
+    let recipe = Recipe { kind, vocab_size: args.vocab_size, symbols };
+    let texts = read(&args.data)?;
+    terminal.line(&format!("{} texts; training a vocabulary of {} …", texts.len(), recipe.vocab_size));
+    let files = alone(|| train(&recipe, &texts))?;
+    let tokenizer = Tokenizer::from_json("tokenizer.json", &files["tokenizer.json"])?;
+    disk::write_folder(&args.out, &files)?;
+
+    let ids: usize = texts.iter().map(|text| tokenizer.encode(text).map(|ids| ids.len() - 1)).sum::<Result<_>>()?;
+    let words: usize = texts.iter().map(|text| text.split_whitespace().count()).sum();
+    let per_word = ids as f64 / words.max(1) as f64;
+    if args.json {
+        return report::json(&serde_json::json!({
+            "out": args.out, "vocab_size": tokenizer.vocab_size(), "texts": texts.len(), "tokens_per_word": per_word,
+        }));
+    }
+    let size = tokenizer.vocab_size();
+    let short = if size < args.vocab_size { " (the texts have no more to give)" } else { "" };
+    report::line(format!("{size} tokens{short}, {per_word:.2} a word of these texts: {}", args.out.display()))
+}
+
+/// The texts of all files.
+fn read(paths: &[impl AsRef<Path>]) -> Result<Vec<String>> {
+    let mut all = Vec::new();
+    for path in paths {
+        let (folder, name) = Folder::of_file(path.as_ref())?;
+        all.append(&mut texts(&folder.path(&name), &folder.read(&name)?)?);
+    }
+    Ok(all)
+}
+
+/// Runs `work` on one thread, where sums of floats have one order, whatever `--threads` says.
+fn alone<T: Send>(work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build();
+    pool.map_err(|e| Error::input(e, "close other programs: no thread could be started"))?.install(work)
+}
