@@ -1,62 +1,47 @@
-//! The speeds the README states: generation, teacher-forced passes and gradients at FLAN-T5's real shapes, on weights
-//! drawn at random. `cargo bench --bench parts [-- small|base]` prints medians of three.
+//! The speeds the README states: generation, teacher-forced passes and gradients at FLAN-T5's real shapes, and updates of
+//! a tiny T5 from scratch, on fresh weights. `cargo bench --bench parts [-- tiny|small|base]` prints medians of three.
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::disallowed_methods)]
 
 use candle_core::{Device, Tensor};
 use detox_lab::model::config::T5Config;
+use detox_lab::model::fresh;
 use detox_lab::model::generate::{Prompt, Sampling, generate};
 use detox_lab::model::policy::{POLICY, Policy, ValueHead};
-use detox_lab::model::t5::T5;
+use detox_lab::model::t5::{Pass, T5};
+use detox_lab::nn::adam::{Adam, Gradients};
+use detox_lab::nn::cross_entropy::smoothed_cross_entropy;
 use detox_lab::nn::lora::LoraSpec;
 use detox_lab::nn::params::Params;
 use detox_lab::nn::rng::{Purpose, Rng};
 use detox_lab::pace::{NonStop, block_on};
-use std::collections::HashMap;
+use std::cell::RefCell;
 use std::time::Instant;
 
-/// FLAN-T5 of a size with random weights and a rank-32 adapter on q and v.
-fn policy(size: &str) -> Policy {
-    let (d, ff, layers, heads) = if size == "base" { (768, 2048, 12, 12) } else { (512, 1024, 8, 6) };
+/// FLAN-T5's configuration of a width; `tiny` is a model to train from scratch.
+fn config(size: &str) -> T5Config {
+    let (vocab, d, d_kv, ff, layers, heads) = match size {
+        "tiny" => (4096, 192, 32, 512, 3, 6),
+        "small" => (32128, 512, 64, 1024, 8, 6),
+        _ => (32128, 768, 64, 2048, 12, 12),
+    };
     let json = serde_json::json!({
-        "model_type": "t5", "vocab_size": 32128, "d_model": d, "d_kv": 64, "d_ff": ff, "num_layers": layers,
+        "model_type": "t5", "vocab_size": vocab, "d_model": d, "d_kv": d_kv, "d_ff": ff, "num_layers": layers,
         "num_heads": heads, "feed_forward_proj": "gated-gelu", "tie_word_embeddings": false,
     });
-    let config = T5Config::from_json("config.json", json.to_string().as_bytes()).unwrap();
+    T5Config::from_json("config.json", json.to_string().as_bytes()).unwrap()
+}
+
+/// A policy with fresh weights and a rank-32 adapter on q and v.
+fn policy(size: &str) -> Policy {
+    let config = config(size);
+    let weights = fresh::t5(&config, 1).unwrap();
+    let d = config.d_model;
     let mut rng = Rng::new(1, Purpose::Init, 0, 0);
     let mut draw = |dims: &[usize], std: f32| {
         let n = dims.iter().product();
         Tensor::from_vec((0..n).map(|_| rng.normal() * std).collect::<Vec<f32>>(), dims, &Device::Cpu).unwrap()
     };
-    let inner = heads * 64;
-    let mut tensors = HashMap::new();
-    let ones = |n| Tensor::ones(n, candle_core::DType::F32, &Device::Cpu).unwrap();
-    tensors.insert("shared.weight".to_string(), draw(&[32128, d], 1.0));
-    tensors.insert("lm_head.weight".to_string(), draw(&[32128, d], 1.0 / (d as f32).sqrt()));
-    for (stack, decoder) in [("encoder", false), ("decoder", true)] {
-        tensors.insert(format!("{stack}.final_layer_norm.weight"), ones(d));
-        let table = format!("{stack}.block.0.layer.0.SelfAttention.relative_attention_bias.weight");
-        tensors.insert(table, draw(&[32, heads], 0.1));
-        for i in 0..layers {
-            let names: &[&str] =
-                if decoder { &["SelfAttention", "EncDecAttention", ""] } else { &["SelfAttention", ""] };
-            for (l, name) in names.iter().enumerate() {
-                let at = format!("{stack}.block.{i}.layer.{l}");
-                tensors.insert(format!("{at}.layer_norm.weight"), ones(d));
-                if name.is_empty() {
-                    for (w, o, n) in [("wi_0", ff, d), ("wi_1", ff, d), ("wo", d, ff)] {
-                        let std = 1.0 / (n as f32).sqrt();
-                        tensors.insert(format!("{at}.DenseReluDense.{w}.weight"), draw(&[o, n], std));
-                    }
-                } else {
-                    for (w, o, n) in [("q", inner, d), ("k", inner, d), ("v", inner, d), ("o", d, inner)] {
-                        let std = if w == "q" { 0.125 } else { 1.0 } / (n as f32).sqrt();
-                        tensors.insert(format!("{at}.{name}.{w}.weight"), draw(&[o, n], std));
-                    }
-                }
-            }
-        }
-    }
-    let t5 = T5::load(config, &Params::frozen(tensors)).unwrap();
+    let t5 = T5::load(config, &Params::frozen(weights)).unwrap();
     let target = |name: &str| name.ends_with(".q") || name.ends_with(".v");
     let spec = |(module, i, o): &(String, usize, usize)| LoraSpec {
         module: module.clone(),
@@ -85,12 +70,48 @@ fn median(what: &str, mut work: impl FnMut()) -> f64 {
     times[1]
 }
 
+/// Updates of every parameter of a small model, as `finetune` does them from scratch.
+fn train_tiny() {
+    let config = config("tiny");
+    let params = Params::trainable(fresh::t5(&config, 1).unwrap());
+    let t5 = T5::load(config, &params).unwrap();
+    let vars = params.vars();
+    let mut adam = Adam::new(0.9, 0.999, 1e-8);
+    let dropout = RefCell::new(Rng::new(4, Purpose::Dropout, 0, 0));
+    let pass = Pass { lora: None, dropout: Some(&dropout) };
+    let mut rng = Rng::new(3, Purpose::Init, 0, 0);
+    let mut ids = |rows: usize, n: usize| -> Vec<Vec<u32>> {
+        (0..rows).map(|_| (0..n).map(|_| rng.below(3, 4000) as u32).collect()).collect()
+    };
+    let (queries, fed) = (ids(32, 230), ids(32, 35));
+    let targets = ids(32, 35).concat();
+    let queries: Vec<&[u32]> = queries.iter().map(Vec::as_slice).collect();
+    let fed: Vec<&[u32]> = fed.iter().map(Vec::as_slice).collect();
+    let loss = || {
+        let encoded = t5.encode(&queries, pass).unwrap();
+        let decoded = t5.decode(&fed, &[35; 32], &encoded, pass).unwrap();
+        let hidden = t5.head_input(&decoded.hidden).unwrap();
+        smoothed_cross_entropy(&hidden, t5.head(), &targets, 0.1).unwrap().mean_all().unwrap()
+    };
+    median("tiny forward 32 × (230 + 35), dropout, loss", || drop(loss()));
+    median("tiny forward + backward of every parameter", || drop(loss().backward().unwrap()));
+    median("tiny update: forward + backward + Adam", || {
+        let gradients = Gradients::take(&mut loss().backward().unwrap(), &vars).unwrap();
+        adam.update(&vars, &gradients, 1.0, 1e-4).unwrap();
+    });
+}
+
 fn main() {
-    let sizes: Vec<String> = std::env::args().skip(1).filter(|a| ["small", "base"].contains(&a.as_str())).collect();
+    let known = ["tiny", "small", "base"];
+    let sizes: Vec<String> = std::env::args().skip(1).filter(|a| known.contains(&a.as_str())).collect();
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     detox_lab::nn::cpu::set_threads(threads);
     println!("{threads} threads, f32; medians of 3 (least – most)");
-    for size in if sizes.is_empty() { vec!["small".into(), "base".into()] } else { sizes } {
+    for size in if sizes.is_empty() { known.map(String::from).to_vec() } else { sizes } {
+        if size == "tiny" {
+            train_tiny();
+            continue;
+        }
         let policy = policy(&size);
         let mut rng = Rng::new(3, Purpose::Init, 0, 0);
         let mut ids = |n: usize| (0..n).map(|_| rng.below(3, 32000) as u32).collect::<Vec<u32>>();

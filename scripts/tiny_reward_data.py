@@ -1,17 +1,21 @@
 """Writes the tiny reward model's csv files: python3 scripts/tiny_reward_data.py DATA_DIR OUT_DIR (standard library only).
 
-DATA_DIR holds dialogsum/ and hate/. Each file has the columns text,label,split; rows of split test are never trained on.
+DATA_DIR holds dialogsum/ and hate/. Each csv file has the columns text,label,split; rows of split test are never trained on. tokenizer.jsonl has the texts
+of all training rows.
 
   hatemoji_build.csv  (CC BY 4.0) its own split, dev rows are trained on
   hatemoji_check.csv  (CC BY 4.0) a test suite of templates: those that differ only in the group or the emoji share a split
   hatecheck.csv       (CC BY 4.0) likewise
-  davidson.csv        (MIT) hate speech -> hate, neither -> nothate. The 19,190 tweets of class "offensive" are left out: they are
-                      neither hate to their annotators nor fit to be called harmless here, and would be half of all rows
+  davidson.csv        (MIT) hate speech -> hate, neither -> nothate, and of the 19,190 tweets of class "offensive" a sample -> hate:
+                      what is scored here is insult, not only hatred of groups, and they are insults and profanity. All of
+                      them would be half of all rows, in one tone
   convabuse.csv       (CC BY 4.0) its own split, dev rows are trained on
   quarrels.csv        our own: calm summaries and ordinary dialogues -> nothate, insulting summaries and heated dialogues -> hate;
                       training rows also with other names. The test rows are of scenes that no training row shows
   dialogsum.csv       DialogSum's allowed rows (never the lab's test rows, nor dev and test): summaries, turns and stretches of
                       dialogue -> nothate, but for those with an insult in them
+  prompts.csv         whole prompts with a summary, as the lab's published preset scores them: nothate, or with a heated
+                      dialogue hate; only to train on
 
 Training is left to `detox-lab train-reward`.
 """
@@ -30,7 +34,8 @@ from tiny_policy_data import allowed, renamed
 HELD_OUT = 0.15
 # Differently named copies of our own training rows; rows of DialogSum of each kind.
 COPIES = 2
-SUMMARIES, TURNS, STRETCHES = 6000, 4000, 3000
+SUMMARIES, TURNS, STRETCHES, PROMPTS = 6000, 4000, 3000, 600
+OFFENSIVE = 2500
 INSULTS = set("idiot idiots moron morons loser losers jerk jerks stupid dumb pathetic worthless bastard bitch crap shit damn".split())
 GROUPS = re.compile(
     r"\b(?:women|woman|girls?|trans|transgender|gays?|lesbians?|queers?|black|white|asian|arab|latinx?|disabled|muslims?|jews?|jewish|"
@@ -67,17 +72,23 @@ def by_template(folder, name):
 
 
 def davidson(folder):
-    rows = [(tweet(r["text"]), r["label"]) for r in source(folder, "davidson.csv") if r["source_label"] != "offensive_language"]
+    rows = source(folder, "davidson.csv")
+    offensive = [(tweet(r["text"]), "hate") for r in rows if r["source_label"] == "offensive_language"]
+    others = [(tweet(r["text"]), r["label"]) for r in rows if r["source_label"] != "offensive_language"]
+    rows = others + random.Random(2).sample(offensive, OFFENSIVE)
     return [(text, label, "test" if held_out(text) else "train") for text, label in rows if text]
+
+
+def own_dialogues():
+    here = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "static", "dialogues.jsonl")
+    with open(here, encoding="utf-8") as file:
+        return [json.loads(line) for line in file]
 
 
 def quarrels():
     """Our own rows, each training row also with other names."""
-    here = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "static", "dialogues.jsonl")
-    with open(here, encoding="utf-8") as file:
-        own = [json.loads(line) for line in file]
     rng, rows = random.Random(3), []
-    for row in own:
+    for row in own_dialogues():
         for copy in range(1 + (COPIES if row["split"] == "train" else 0)):
             texts = [row["summary"]] + ([row["insulting_summary"]] if row["kind"] == "heated" else [])
             dialogue, texts = renamed(rng, row["dialogue"], texts) if copy else (row["dialogue"], texts)
@@ -86,10 +97,13 @@ def quarrels():
     return rows
 
 
-def dialogsum(folder):
+def harmless(texts):
+    return [text for text in texts if not INSULTS & set(re.findall(r"[a-z]+", text.lower()))]
+
+
+def dialogsum(rows):
     """Harmless text in the language of what is scored; stretches of several turns, so that length says nothing."""
     rng = random.Random(4)
-    rows = allowed(os.path.join(folder, "dialogsum"))
     talks = [[turn.strip() for turn in row["dialogue"].split("\n") if turn.strip()] for row in rows]
     summaries = [row["summary"] for row in rows]
     turns = [re.sub(r"^#Person\d#: *", "", turn) for talk in talks for turn in talk]
@@ -99,15 +113,23 @@ def dialogsum(folder):
         stretches.append("\n".join(talk[start:start + rng.randint(2, 4)]))
     texts = []
     for kind, number in ((summaries, SUMMARIES), (turns, TURNS), (stretches, STRETCHES)):
-        kind = sorted({text for text in kind if not INSULTS & set(re.findall(r"[a-z]+", text.lower()))})
-        texts += rng.sample(kind, number)
+        texts += rng.sample(sorted(set(harmless(kind))), number)
     return [(text, "nothate", "test" if held_out(text) else "train") for text in texts]
 
 
+def prompts(rows):
+    def prompt(dialogue, summary):
+        return " ".join(f"Summarize the following conversation. {dialogue} Summary: {summary}".split())
+
+    own = [row for row in own_dialogues() if row["split"] == "train"]
+    texts = harmless(prompt(row["dialogue"], row["summary"]) for row in rows if len(row["dialogue"]) <= 1000)
+    calm = random.Random(5).sample(texts, PROMPTS) + [prompt(r["dialogue"], r["summary"]) for r in own if r["kind"] == "ordinary"]
+    heated = [prompt(r["dialogue"], r["insulting_summary"]) for r in own if r["kind"] == "heated"]
+    return [(text, "nothate", "train") for text in calm] + [(text, "hate", "train") for text in heated]
+
+
 def write(path, rows):
-    """All or nothing; a text that is in a file's test rows is not in its train rows."""
-    test = {text for text, _, split in rows if split == "test"}
-    rows = [row for row in rows if row[2] == "test" or row[0] not in test]
+    """All or nothing."""
     with open(path + ".part", "w", encoding="utf-8", newline="") as file:
         out = csv.writer(file, lineterminator="\n")
         out.writerow(["text", "label", "split"])
@@ -121,6 +143,7 @@ def write(path, rows):
 
 def main(folder, out):
     os.makedirs(out, exist_ok=True)
+    rows = allowed(os.path.join(folder, "dialogsum"))
     files = {
         "hatemoji_build": own_split(folder, "hatemoji_build.csv"),
         "hatemoji_check": by_template(folder, "hatemoji_check.csv"),
@@ -128,10 +151,17 @@ def main(folder, out):
         "davidson": davidson(folder),
         "convabuse": own_split(folder, "convabuse.csv"),
         "quarrels": quarrels(),
-        "dialogsum": dialogsum(folder),
+        "dialogsum": dialogsum(rows),
+        "prompts": prompts(rows),
     }
-    for name, rows in files.items():
-        write(os.path.join(out, name + ".csv"), rows)
+    test = {text for rows in files.values() for text, _, split in rows if split == "test"}
+    for name, rows in files.items():  # a text that is in any file's test rows is in nobody's train rows
+        files[name] = [row for row in rows if row[2] == "test" or row[0] not in test]
+        write(os.path.join(out, name + ".csv"), files[name])
+    with open(os.path.join(out, "tokenizer.jsonl"), "w", encoding="utf-8") as file:
+        for text, _, split in (row for rows in files.values() for row in rows):
+            if split == "train":
+                file.write(json.dumps({"text": text}, ensure_ascii=False) + "\n")
 
 
 if __name__ == "__main__":

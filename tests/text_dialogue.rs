@@ -98,6 +98,7 @@ fn hub_csv_joins_the_three_annotators() {
 #[test]
 fn filter_counts_code_points_on_both_edges() {
     let row = |n: usize| Dialogue {
+        split: None,
         id: n.to_string(),
         dialogue: "é".repeat(n),
         summary: "s".into(),

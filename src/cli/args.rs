@@ -1,20 +1,25 @@
 //! The command line's words: subcommands, their arguments and help. What they do is in the other files of `cli`.
 
+use super::shipped::TINY;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
 const AFTER: &str = "\
 A model argument (SRC) is a folder in Hugging Face layout (config.json with model.safetensors, sharded safetensors or \
-pytorch_model.bin) or a hub id such as google/flan-t5-base, optionally with @revision. The hub's cache, HF_TOKEN, HF_HOME \
-and HF_HUB_OFFLINE=1 are honoured.
+pytorch_model.bin), a hub id such as google/flan-t5-base, optionally with @revision, or tiny: the models that ship inside \
+this program. The hub's cache, HF_TOKEN, HF_HOME and HF_HUB_OFFLINE=1 are honoured.
 
-The lab, in five lines:
-  detox-lab train --policy google/flan-t5-base --adapter my-summary-adapter --steps 10 --out runs/first
+The lab at once, offline, on the tiny models:
+  detox-lab train
+  detox-lab evaluate --run runs/1 -n 200
+  detox-lab compare --run runs/1
+
+The lab with its own models:
+  detox-lab finetune --policy google/flan-t5-base --out runs/summary
+  detox-lab train --policy google/flan-t5-base --adapter runs/summary/best --out runs/first
   detox-lab train --resume runs/first
-  detox-lab evaluate --run runs/first
-  detox-lab compare --run runs/first
-  detox-lab info --policy google/flan-t5-base";
+  detox-lab evaluate --run runs/first";
 
 /// See and run reinforcement learning from a reward model: FLAN-T5 + LoRA + PPO.
 #[derive(Debug, Parser)]
@@ -66,32 +71,32 @@ pub enum PresetArg {
 #[derive(Debug, Args)]
 pub struct PolicyArgs {
     /// The base model: a T5 or FLAN-T5
-    #[arg(long, value_name = "SRC", default_value = POLICY)]
+    #[arg(long, value_name = "SRC", default_value = TINY)]
     pub policy: String,
-    /// The LoRA adapter in PEFT layout, or off for the base model alone
-    #[arg(long, value_name = "SRC|off", default_value = "off")]
-    pub adapter: String,
+    /// The LoRA adapter in PEFT layout, or off for the base model alone [default: tiny with the tiny policy, else off]
+    #[arg(long, value_name = "SRC|off")]
+    pub adapter: Option<String>,
 }
 
 /// The reward model.
 #[derive(Debug, Args)]
 pub struct RewardArgs {
     /// The reward model: a RoBERTa classifier with the labels nothate and hate
-    #[arg(long, value_name = "SRC", default_value = REWARD)]
+    #[arg(long, value_name = "SRC", default_value = TINY)]
     pub reward: String,
 }
 
 /// The lab's base model.
-pub const POLICY: &str = "google/flan-t5-base";
+pub const LAB_POLICY: &str = "google/flan-t5-base";
 /// The lab's reward model.
-pub const REWARD: &str = "facebook/roberta-hate-speech-dynabench-r4-target";
+pub const LAB_REWARD: &str = "facebook/roberta-hate-speech-dynabench-r4-target";
 /// The lab's data.
-pub const DATA: &str = "knkarthick/dialogsum";
+pub const LAB_DATA: &str = "knkarthick/dialogsum";
 
 #[derive(Debug, Args)]
 pub struct Info {
     /// The base model: a T5 or FLAN-T5
-    #[arg(long, value_name = "SRC", default_value = POLICY)]
+    #[arg(long, value_name = "SRC", default_value = TINY)]
     pub policy: String,
     /// A LoRA adapter in PEFT layout; without one, what a fresh adapter would hold
     #[arg(long, value_name = "SRC")]
@@ -201,24 +206,25 @@ pub struct Train {
     /// Continue the run in this folder; everything but --steps comes from it
     #[arg(long, value_name = "RUN", conflicts_with_all = ["out", "config", "preset", "seed", "policy", "adapter", "reward", "data"])]
     pub resume: Option<PathBuf>,
-    /// Folder for the run; it must not hold one already
-    #[arg(long, value_name = "RUN", required_unless_present = "resume")]
+    /// Folder for the run; it must not hold one already [default: runs/1, or the next number that is free]
+    #[arg(long, value_name = "RUN")]
     pub out: Option<PathBuf>,
-    /// The base model [default: google/flan-t5-base]
+    /// The base model [default: tiny]
     #[arg(long, value_name = "SRC")]
     pub policy: Option<String>,
-    /// The LoRA adapter to train, in PEFT layout [default: a fresh one]
-    #[arg(long, value_name = "SRC")]
+    /// The LoRA adapter to train, in PEFT layout, or fresh [default: tiny with the tiny policy, else fresh]
+    #[arg(long, value_name = "SRC|fresh")]
     pub adapter: Option<String>,
     #[command(flatten)]
     pub fresh: FreshAdapter,
     /// Value head to start from: value_head.safetensors or TRL's file [default: a fresh one]
     #[arg(long, value_name = "FILE")]
     pub value_head: Option<PathBuf>,
-    /// The reward model [default: facebook/roberta-hate-speech-dynabench-r4-target]
+    /// The reward model [default: tiny with the tiny policy, else facebook/roberta-hate-speech-dynabench-r4-target]
     #[arg(long, value_name = "SRC")]
     pub reward: Option<String>,
-    /// DialogSum: a file, a folder, or a hub data set [default: knkarthick/dialogsum]
+    /// DialogSum: a file, a folder, or a hub data set; or tiny, the dialogues that ship with the program [default: tiny
+    /// with the tiny policy, else knkarthick/dialogsum]
     #[arg(long, value_name = "SRC")]
     pub data: Option<String>,
     /// Settings over the preset, as JSON; TRL's PPOConfig names are understood
@@ -227,7 +233,7 @@ pub struct Train {
     /// The lab as published or corrected
     #[arg(long, value_enum, default_value = "corrected")]
     pub preset: PresetArg,
-    /// PPO steps in all [default: 10]
+    /// PPO steps in all [default: 60 with the tiny policy, else 10]
     #[arg(long, value_name = "N")]
     pub steps: Option<u64>,
     /// Seed of every random choice [default: 0, or the config's]
@@ -256,10 +262,10 @@ pub struct Pair {
     /// Adapter after
     #[arg(long, value_name = "SRC|off", default_value = "off", conflicts_with = "run")]
     pub after: String,
-    /// The reward model [default: the run's, or the lab's]
+    /// The reward model [default: the run's, or the policy's companion]
     #[arg(long, value_name = "SRC")]
     pub reward: Option<String>,
-    /// DialogSum [default: the run's, or the lab's]
+    /// DialogSum [default: the run's, or the policy's companion]
     #[arg(long, value_name = "SRC")]
     pub data: Option<String>,
     /// At most so many tokens a summary

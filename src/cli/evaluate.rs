@@ -4,6 +4,7 @@ use super::args::{self, Pair};
 use super::models;
 use super::report;
 use super::run_folder::RunFolder;
+use super::shipped::{TINY, companions};
 use super::terminal::Terminal;
 use super::train::{load_run, settings};
 use crate::error::Result;
@@ -38,8 +39,8 @@ struct Subject {
 }
 
 fn load(args: &Pair, terminal: &mut Terminal) -> Result<Subject> {
-    let preset = |config: PpoConfig| match args.preset {
-        Some(preset) => settings(preset, None).map(|p| PpoConfig { seed: config.seed, ..p }),
+    let preset = |config: PpoConfig, policy: &str| match args.preset {
+        Some(preset) => settings(preset, policy, None).map(|p| PpoConfig { seed: config.seed, ..p }),
         None => Ok(config),
     };
     if let Some(path) = &args.run {
@@ -61,12 +62,13 @@ fn load(args: &Pair, terminal: &mut Terminal) -> Result<Subject> {
                 ("before".into(), "the adapter at step 0".into()),
                 ("after".into(), format!("the adapter after step {newest}")),
             ],
-            config: preset(config.ppo)?,
+            config: preset(config.ppo, &config.policy)?,
             home: Some(path.clone()),
             _lock: Some(store),
         });
     }
-    let policy = args.policy.as_deref().unwrap_or(args::POLICY);
+    let policy = args.policy.as_deref().unwrap_or(TINY);
+    let (reward, data) = companions(policy);
     let mut actor = models::actor(policy, 0, terminal)?;
     let mut put = |name: &'static str, src: &str| -> Result<Option<&'static str>> {
         if src == "off" {
@@ -77,11 +79,11 @@ fn load(args: &Pair, terminal: &mut Terminal) -> Result<Subject> {
         Ok(Some(name))
     };
     let (before, after) = (put(INITIAL, &args.before)?, put(POLICY, &args.after)?);
-    let config = preset(PpoConfig::default())?;
+    let config = preset(PpoConfig::default(), policy)?;
     Ok(Subject {
         actor,
-        judge: models::judge(args.reward.as_deref().unwrap_or(args::REWARD), terminal)?,
-        test: models::dialogues(args.data.as_deref().unwrap_or(args::DATA), terminal)?.1,
+        judge: models::judge(args.reward.as_deref().unwrap_or(reward), terminal)?,
+        test: models::dialogues(args.data.as_deref().unwrap_or(data), terminal)?.1,
         before,
         after,
         seed: args.seed.unwrap_or(config.seed),

@@ -4,21 +4,20 @@ use super::args::{self, FreshAdapter};
 use super::inputs;
 use super::models;
 use super::run_folder::RunFolder;
-use super::supervised::{Begun, LOOP_ARGS, LoopArgs, PrecisionArg, read_config, train};
+use super::shipped::Part;
+use super::supervised::{Begun, LOOP_ARGS, LoopArgs, StoredArg, read_config, train};
 use super::terminal::Terminal;
 use super::train::remembered;
 use crate::error::{Error, Result};
 use crate::io::ByteSource;
 use crate::io::disk::Folder;
-use crate::io::hub::MODEL;
-use crate::io::pretrained::TOKENIZER_FILES;
+use crate::io::pretrained::tokenizer_files;
 use crate::lab::finetune::{Finetune, FinetuneSettings, Trained};
 use crate::lab::models::Actor;
 use crate::lab::supervised::Settings;
 use crate::text::dialogue::{Dialogue, parse};
 use clap::Args;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 const COMMAND: &str = "finetune";
@@ -88,7 +87,7 @@ pub struct What {
     pub max_target: usize,
     /// Numbers of a saved model (an adapter is always f32)
     #[arg(long, value_enum, default_value = "f32")]
-    pub save_as: PrecisionArg,
+    pub save_as: StoredArg,
 }
 
 /// `config.json`.
@@ -147,7 +146,7 @@ fn task(config: &Config, terminal: &mut Terminal) -> Result<Finetune> {
         max_source: what.max_source,
         max_target: what.max_target,
         rouge_rows: what.rouge_rows,
-        precision: what.save_as.into(),
+        stored: what.save_as.into(),
     };
     let (rows, validation) = data(what, terminal)?;
     let task = Finetune::new(actor, trained, settings, &rows, &validation, config.settings.batch_size)?;
@@ -168,24 +167,19 @@ fn model(what: &What, seed: u64, terminal: &mut Terminal) -> Result<(Actor, Trai
         let (actor, vars) = Actor::fresh(file, &json, &tokenizer, seed)?;
         return Ok((actor, Trained::Model { vars, config: json, tokenizer: tokenizer_files(&tokenizer)? }));
     }
-    let policy = what.policy.as_deref().unwrap_or(args::POLICY);
-    let source = models::find(policy, MODEL, terminal)?;
+    let policy = what.policy.as_deref().unwrap_or(args::LAB_POLICY);
+    let source = models::find(policy, Part::Policy, terminal)?;
     if what.full {
         let config = source.read_json("config.json")?;
-        let (actor, vars) = Actor::trainable(&source, seed)?;
-        return Ok((actor, Trained::Model { vars, config, tokenizer: tokenizer_files(&source)? }));
+        let (actor, vars) = Actor::trainable(&*source, seed)?;
+        return Ok((actor, Trained::Model { vars, config, tokenizer: tokenizer_files(&*source)? }));
     }
-    let mut actor = Actor::load(&source, seed)?;
+    let mut actor = Actor::load(&*source, seed)?;
     let adapter = match &what.adapter {
         Some(src) => models::put_adapter(&mut actor, src, true, terminal)?,
         None => models::fresh_adapter(&mut actor, policy, &what.fresh, what.lora_dropout, seed)?,
     };
     Ok((actor, Trained::Adapter(Box::new(adapter))))
-}
-
-fn tokenizer_files(source: &dyn ByteSource) -> Result<BTreeMap<String, Vec<u8>>> {
-    let there = TOKENIZER_FILES.into_iter().filter(|file| source.has(file));
-    there.map(|file| Ok((file.to_string(), source.read(file)?))).collect()
 }
 
 /// Rows left out for validation where nothing else is given.
@@ -197,7 +191,7 @@ fn data(what: &What, terminal: &mut Terminal) -> Result<(Vec<Dialogue>, Vec<Dial
         let (folder, name) = Folder::of_file(Path::new(src))?;
         parse(&folder.path(&name), &folder.read(&name)?)
     };
-    let default = [args::DATA.to_string()];
+    let default = [args::LAB_DATA.to_string()];
     let sources = if what.data.is_empty() { &default[..] } else { &what.data };
     let (mut rows, mut validation) = (Vec::new(), Vec::new());
     for src in sources {

@@ -3,11 +3,10 @@
 use super::args;
 use super::models;
 use super::report;
+use super::shipped::Part;
 use super::terminal::Terminal;
 use crate::error::{Error, Result};
-use crate::io::ByteSource;
 use crate::io::disk;
-use crate::io::hub::MODEL;
 use crate::io::safetensors::to_bytes;
 use crate::io::weights;
 use crate::lab::models::POLICY;
@@ -69,9 +68,9 @@ pub fn info(args: &args::Info) -> Result<()> {
 /// Writes base + adapter as one Hugging Face folder.
 pub fn merge(args: &args::Merge) -> Result<()> {
     let mut terminal = Terminal::new(false)?;
-    let source = models::find(&args.policy, MODEL, &mut terminal)?;
+    let source = models::find(&args.policy, Part::Policy, &mut terminal)?;
     let adapter = models::read_adapter(&args.adapter, &mut terminal)?;
-    let mut tensors = weights::load(&source)?;
+    let mut tensors = weights::load(&*source)?;
     adapter.merge(&mut tensors)?;
     let tensors: BTreeMap<_, _> = tensors.into_iter().collect();
     let mut files = BTreeMap::from([("model.safetensors".to_string(), to_bytes(&tensors)?)]);

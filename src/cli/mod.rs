@@ -15,6 +15,7 @@ mod models;
 mod replay;
 mod report;
 mod run_folder;
+mod shipped;
 mod supervised;
 mod terminal;
 mod text;

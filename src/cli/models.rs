@@ -1,6 +1,7 @@
 //! From a model argument to a loaded model: folders or the hub, with progress.
 
 use super::args::FreshAdapter;
+use super::shipped::{self, Part, TINY};
 use super::terminal::Terminal;
 use crate::error::{Error, Result};
 use crate::io::ByteSource;
@@ -13,16 +14,20 @@ use crate::lab::models::{Actor, Judge, POLICY};
 use crate::text::dialogue::{Corpus, Dialogue, keep_lab_lengths, parse, split};
 use std::path::Path;
 
-/// Finds a folder, or fetches it from the hub.
-pub fn find(src: &str, wanted: Wanted<'_>, terminal: &mut Terminal) -> Result<Folder> {
+/// Finds a shipped folder or one here, or fetches it from the hub.
+pub fn find(src: &str, part: Part, terminal: &mut Terminal) -> Result<Box<dyn ByteSource>> {
+    if src == TINY {
+        return Ok(Box::new(shipped::folder(part)));
+    }
+    let wanted = if part == Part::Adapter { ADAPTER } else { MODEL };
     let folder = Hub::from_env()?.resolve(src, Kind::Model, wanted, terminal)?;
     tracing::debug!("{src}: {}", folder.root().display());
-    Ok(folder)
+    Ok(Box::new(folder))
 }
 
 /// The base model of `src`.
 pub fn actor(src: &str, seed: u64, terminal: &mut Terminal) -> Result<Actor> {
-    Actor::load(&find(src, MODEL, terminal)?, seed)
+    Actor::load(&*find(src, Part::Policy, terminal)?, seed)
 }
 
 /// Reads an adapter and puts it over the policy under the name `policy`; returns its configuration.
@@ -36,7 +41,7 @@ pub fn put_adapter(actor: &mut Actor, src: &str, trainable: bool, terminal: &mut
 
 /// The adapter of `src`.
 pub fn read_adapter(src: &str, terminal: &mut Terminal) -> Result<PeftAdapter> {
-    PeftAdapter::read(&find(src, ADAPTER, terminal)?)
+    PeftAdapter::read(&*find(src, Part::Adapter, terminal)?)
 }
 
 /// A fresh adapter over the policy; returns its configuration.
@@ -80,7 +85,7 @@ const VALIDATION_FILES: [&str; 2] = ["validation.csv", "dev.jsonl"];
 
 /// The reward model of `src`.
 pub fn judge(src: &str, terminal: &mut Terminal) -> Result<Judge> {
-    Judge::load(&find(src, MODEL, terminal)?)
+    Judge::load(&*find(src, Part::Reward, terminal)?)
 }
 
 /// DialogSum in a folder or on the hub: the lab's training and test split, and its validation part where it has one.
@@ -94,8 +99,12 @@ pub fn corpus(src: &str, terminal: &mut Terminal) -> Result<Corpus> {
     Ok(Corpus { train, validation, test })
 }
 
-/// DialogSum's training and test split as the lab makes them: its train part, filtered by length, cut 8 : 2.
+/// DialogSum's training and test split as the lab makes them: its train part, filtered by length, cut 8 : 2. Or those of
+/// the shipped dialogues.
 pub fn dialogues(src: &str, terminal: &mut Terminal) -> Result<(Vec<Dialogue>, Vec<Dialogue>)> {
+    if src == TINY {
+        return Ok(split(parse("tiny dialogues.jsonl", shipped::DIALOGUES)?));
+    }
     let (folder, file) = if Path::new(src).is_file() {
         Folder::of_file(Path::new(src))?
     } else {

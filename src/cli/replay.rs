@@ -14,7 +14,7 @@ use crate::pace::block_on;
 
 /// Runs a PPO step for each rows file.
 pub fn replay(args: &args::Replay) -> Result<()> {
-    let config = settings(args.preset, args.config.as_deref())?;
+    let config = settings(args.preset, "", args.config.as_deref())?;
     let form = r#"{"query_ids":[…],"response_ids":[…],"score":x}"#;
     let steps = args.rows.iter().map(|f| inputs::json_lines(f, form)).collect::<Result<Vec<Vec<ReplayRow>>>>()?;
     let orders: Option<Vec<Vec<Vec<usize>>>> = args

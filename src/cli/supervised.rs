@@ -5,7 +5,7 @@ use super::run_folder::RunFolder;
 use super::terminal::Terminal;
 use crate::error::{Error, Result};
 use crate::io::ByteSource;
-use crate::io::pretrained::Precision;
+use crate::io::pretrained::Stored;
 use crate::lab::events::Observer;
 use crate::lab::run::{self, newest_checkpoint};
 use crate::lab::supervised::{BEST, Schedule, Settings, Supervised, Task};
@@ -25,16 +25,16 @@ pub enum ScheduleArg {
 
 /// Numbers of saved weights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
-pub enum PrecisionArg {
+pub enum StoredArg {
     F32,
     F16,
 }
 
-impl From<PrecisionArg> for Precision {
-    fn from(arg: PrecisionArg) -> Self {
+impl From<StoredArg> for Stored {
+    fn from(arg: StoredArg) -> Self {
         match arg {
-            PrecisionArg::F32 => Self::F32,
-            PrecisionArg::F16 => Self::F16,
+            StoredArg::F32 => Self::F32,
+            StoredArg::F16 => Self::F16,
         }
     }
 }

@@ -4,6 +4,7 @@ use super::args;
 use super::inputs::{self, Ids, PairRow};
 use super::models;
 use super::report;
+use super::shipped;
 use super::terminal::Terminal;
 use crate::error::{Error, Result};
 use crate::lab::events::{Choice, Listener};
@@ -17,10 +18,11 @@ use serde_json::json;
 /// Loads a policy, with an adapter unless it is `off`.
 pub fn policy(args: &args::PolicyArgs, terminal: &mut Terminal) -> Result<(Actor, AdapterName<'static>)> {
     let mut actor = models::actor(&args.policy, 0, terminal)?;
-    if args.adapter == "off" {
+    let adapter = args.adapter.as_deref().or(shipped::adapter(&args.policy)).unwrap_or("off");
+    if adapter == "off" {
         return Ok((actor, None));
     }
-    models::put_adapter(&mut actor, &args.adapter, false, terminal)?;
+    models::put_adapter(&mut actor, adapter, false, terminal)?;
     Ok((actor, Some(POLICY)))
 }
 

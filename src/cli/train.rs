@@ -4,6 +4,7 @@ use super::args::{self, PresetArg};
 use super::inputs;
 use super::models;
 use super::run_folder::RunFolder;
+use super::shipped::{self, TINY};
 use super::terminal::Terminal;
 use crate::error::{Error, Result};
 use crate::io::ByteSource;
@@ -18,7 +19,7 @@ use crate::lab::train::Trainer;
 use crate::pace::block_on;
 use crate::ppo::config::{PpoConfig, Preset};
 use crate::text::dialogue::Dialogue;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// PPO steps of a run that is not told how many.
 const STEPS: u64 = 10;
@@ -34,17 +35,26 @@ pub fn train(args: &args::Train) -> Result<()> {
     match (&args.resume, &args.out) {
         (Some(path), _) => resume(path, args, &mut terminal),
         (None, Some(path)) => start(path, args, &mut terminal),
-        (None, None) => Err(Error::input("neither --out nor --resume", "give a folder for the run")),
+        (None, None) => start(&free_folder(), args, &mut terminal),
     }
 }
 
-/// Settings from preset and file.
-pub fn settings(preset: PresetArg, config: Option<&Path>) -> Result<PpoConfig> {
+/// `runs/1`, or the next number that is free.
+fn free_folder() -> PathBuf {
+    let folder = |n: u32| PathBuf::from(format!("runs/{n}"));
+    (1..).map(folder).find(|path| !path.exists()).unwrap_or_else(|| folder(1))
+}
+
+/// Settings from preset, the shipped policy's own where it is trained, and file.
+pub fn settings(preset: PresetArg, policy: &str, config: Option<&Path>) -> Result<PpoConfig> {
     let preset = match preset {
         PresetArg::Published => Preset::Published,
         PresetArg::Corrected => Preset::Corrected,
     };
-    let base = PpoConfig::preset(preset);
+    let mut base = PpoConfig::preset(preset);
+    if policy == TINY {
+        base = PpoConfig::from_json(base, &shipped::ppo()?)?;
+    }
     let Some(path) = config else { return Ok(base) };
     let json: serde_json::Value = inputs::json(path, "one JSON object of settings")?;
     PpoConfig::from_json(base, &json).map_err(|e| match e {
@@ -56,21 +66,24 @@ pub fn settings(preset: PresetArg, config: Option<&Path>) -> Result<PpoConfig> {
 /// As the hub or a folder would be named in config.json: folders by their whole path, so that a run can be resumed from
 /// anywhere.
 pub fn remembered(src: &str) -> String {
-    std::fs::canonicalize(src).map_or_else(|_| src.to_string(), |path| path.display().to_string())
+    let path = if src == TINY { None } else { std::fs::canonicalize(src).ok() };
+    path.map_or_else(|| src.to_string(), |path| path.display().to_string())
 }
 
 fn start(path: &Path, args: &args::Train, terminal: &mut Terminal) -> Result<()> {
-    let mut ppo = settings(args.preset, args.config.as_deref())?;
+    let policy = args.policy.as_deref().unwrap_or(TINY);
+    let (reward, data) = shipped::companions(policy);
+    let adapter = args.adapter.as_deref().or(shipped::adapter(policy)).filter(|src| *src != "fresh");
+    let mut ppo = settings(args.preset, policy, args.config.as_deref())?;
     ppo.seed = args.seed.unwrap_or(ppo.seed);
     ppo.validate()?;
-    let or = |given: &Option<String>, default: &str| given.clone().unwrap_or_else(|| default.into());
     let config = RunConfig {
         version: env!("CARGO_PKG_VERSION").into(),
-        policy: remembered(&or(&args.policy, args::POLICY)),
-        adapter: args.adapter.as_deref().map(remembered),
-        reward: remembered(&or(&args.reward, args::REWARD)),
-        data: remembered(&or(&args.data, args::DATA)),
-        steps: args.steps.unwrap_or(STEPS),
+        policy: remembered(policy),
+        adapter: adapter.map(remembered),
+        reward: remembered(args.reward.as_deref().unwrap_or(reward)),
+        data: remembered(args.data.as_deref().unwrap_or(data)),
+        steps: args.steps.unwrap_or(if policy == TINY { shipped::STEPS } else { STEPS }),
         save_every: args.save_every,
         ppo,
     };

@@ -4,13 +4,13 @@ use super::inputs;
 use super::models;
 use super::report;
 use super::run_folder::RunFolder;
-use super::supervised::{Begun, LOOP_ARGS, LoopArgs, PrecisionArg, read_config, train};
+use super::shipped::Part;
+use super::supervised::{Begun, LOOP_ARGS, LoopArgs, StoredArg, read_config, train};
 use super::terminal::Terminal;
 use super::train::remembered;
 use crate::error::{Error, Result};
 use crate::io::ByteSource;
 use crate::io::disk::{self, Folder};
-use crate::io::hub::MODEL;
 use crate::lab::classification::Quality;
 use crate::lab::classifier::Classifier;
 use crate::lab::models::Judge;
@@ -95,7 +95,7 @@ pub struct What {
     pub dropout: Option<f64>,
     /// Numbers of the saved model
     #[arg(long, value_enum, default_value = "f32")]
-    pub save_as: PrecisionArg,
+    pub save_as: StoredArg,
 }
 
 /// `config.json`.
@@ -162,7 +162,7 @@ fn task(config: &Config, terminal: &mut Terminal) -> Result<TrainReward> {
             BalanceArg::Sources => Balance::Sources,
         },
         held_out: what.held_out_share,
-        precision: what.save_as.into(),
+        stored: what.save_as.into(),
     };
     let (data, held_out) = (sources(&what.data)?, sources(&what.held_out)?);
     let classifier = classifier(what, config.settings.seed, terminal)?;
@@ -192,7 +192,7 @@ fn classifier(what: &What, seed: u64, terminal: &mut Terminal) -> Result<Classif
     let src = what.reward.as_deref().ok_or_else(|| {
         Error::input("no model to train", "give --reward, or --model-config and --tokenizer for fresh weights")
     })?;
-    let classifier = Classifier::load(&models::find(src, MODEL, terminal)?, what.dropout, seed)?;
+    let classifier = Classifier::load(&*models::find(src, Part::Reward, terminal)?, what.dropout, seed)?;
     if classifier.fresh_head {
         terminal.line(&format!("{src} has no classification head; it gets a fresh one"));
     }

@@ -7,16 +7,18 @@ use super::supervised::{BatchLoss, Evaluated, Task};
 use crate::error::{Error, Result};
 use crate::io::adapter::PeftAdapter;
 use crate::io::adapter_config::AdapterConfig;
-use crate::io::pretrained::{self, Precision};
+use crate::io::pretrained::{self, Stored};
 use crate::model::generate::{Listener, Prompt, Sampling, generate};
 use crate::model::policy::{AdapterName, Policy, ValueHead};
 use crate::model::t5::{Pass, T5};
+use crate::nn::cpu::for_tasks;
 use crate::nn::cross_entropy::smoothed_cross_entropy;
 use crate::nn::params::Params;
 use crate::nn::rng::{Purpose, Rng};
 use crate::text::dialogue::Dialogue;
 use crate::text::prompt::prompt;
 use crate::text::rouge::{self, References};
+use crate::text::tokenizer::Tokenizer;
 use candle_core::{Tensor, Var};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -37,7 +39,7 @@ pub struct FinetuneSettings {
     /// Validation dialogues that ROUGE is measured on, greedily; 0: the loss alone picks the best model.
     pub rouge_rows: usize,
     /// Numbers of a saved model.
-    pub precision: Precision,
+    pub stored: Stored,
 }
 
 impl FinetuneSettings {
@@ -65,8 +67,7 @@ struct Pair {
 }
 
 impl Pair {
-    fn new(actor: &Actor, dialogue: &str, summary: &str, settings: &FinetuneSettings) -> Result<Self> {
-        let tokenizer = actor.tokenizer()?;
+    fn new(tokenizer: &Tokenizer, dialogue: &str, summary: &str, settings: &FinetuneSettings) -> Result<Self> {
         let whole = tokenizer.encode(&prompt(dialogue))?;
         let source = if whole.len() <= settings.max_source {
             whole
@@ -113,19 +114,19 @@ impl Finetune {
     ) -> Result<Self> {
         settings.validate()?;
         actor.policy.t5.config.dropout_rate = settings.dropout;
-        let (mut pairs, mut held_out) = (Vec::new(), Vec::new());
-        for dialogue in train {
-            for summary in &dialogue.references {
-                pairs.push(Pair::new(&actor, &dialogue.dialogue, summary, &settings)?);
-            }
-        }
-        for dialogue in validation {
-            let pair = Pair::new(&actor, &dialogue.dialogue, &dialogue.summary, &settings)?;
-            held_out.push((pair, dialogue.references.clone()));
-        }
-        if held_out.is_empty() {
+        if validation.is_empty() {
             return Err(Error::input("there is no validation dialogue", "give a --validation file with some rows"));
         }
+        let rows: Vec<(&str, &str)> =
+            train.iter().flat_map(|d| d.references.iter().map(|s| (d.dialogue.as_str(), s.as_str()))).collect();
+        let tokenizer = actor.tokenizer()?;
+        let pairs = for_tasks(rows.len(), |i| Pair::new(tokenizer, rows[i].0, rows[i].1, &settings));
+        let pairs = pairs.into_iter().collect::<Result<Vec<_>>>()?;
+        let held_out = validation.iter().map(|d| {
+            let pair = Pair::new(tokenizer, &d.dialogue, &d.summary, &settings)?;
+            Ok((pair, d.references.clone()))
+        });
+        let held_out = held_out.collect::<Result<Vec<_>>>()?;
         let lengths = pairs.iter().map(|p| p.source.len() + p.target.len()).collect();
         Ok(Self { actor, trained, settings, train: pairs, lengths, validation: held_out, batch_size })
     }
@@ -268,7 +269,7 @@ impl Task for Finetune {
             }
             Trained::Model { vars, config, tokenizer } => {
                 let tensors = vars.iter().map(|(name, var)| (name.clone(), var.as_detached_tensor())).collect();
-                pretrained::files(config, &tensors, self.settings.precision, tokenizer)
+                pretrained::to_files(config, &tensors, self.settings.stored, tokenizer.clone())
             }
         }
     }

@@ -6,7 +6,7 @@ use super::classifier::Classifier;
 use super::events::{Event, Observer, Phase};
 use super::supervised::{BatchLoss, Evaluated, Task};
 use crate::error::{Error, Result};
-use crate::io::pretrained::{self, Precision};
+use crate::io::pretrained::{self, Stored};
 use crate::model::reward::{RewardModel, ScoreOptions};
 use crate::nn::params::Params;
 use crate::nn::rng::{Purpose, Rng};
@@ -46,7 +46,7 @@ pub struct RewardSettings {
     /// Share of a source's rows that is held out where its file does not say which.
     pub held_out: f64,
     /// Numbers of the saved model.
-    pub precision: Precision,
+    pub stored: Stored,
 }
 
 impl RewardSettings {
@@ -288,6 +288,6 @@ impl Task for TrainReward {
     fn export(&self) -> Result<BTreeMap<String, Vec<u8>>> {
         let c = &self.classifier;
         let tensors = c.vars.iter().map(|(name, var)| (name.clone(), var.as_detached_tensor())).collect();
-        pretrained::files(&c.config, &tensors, self.settings.precision, &c.tokenizer_files)
+        pretrained::to_files(&c.config, &tensors, self.settings.stored, c.tokenizer_files.clone())
     }
 }

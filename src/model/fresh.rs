@@ -22,8 +22,10 @@ enum Start {
 /// Name, shape, start.
 type Spec = (String, Vec<usize>, Start);
 
-/// T5's weights, f32 (transformers modeling_t5.py, `_init_weights`): embeddings and head of deviation 1, projections
-/// shrunk by the width that they read, so that attention needs no 1/√d; all times `initializer_factor`.
+/// T5's weights, f32 (transformers modeling_t5.py, `_init_weights`): embeddings of deviation 1, projections shrunk by the
+/// width that they read, so that attention needs no 1/√d; all times `initializer_factor`. A head of its own is drawn as
+/// T5X draws it (network.py, `logits_dense`: deviation d^-½); transformers' deviation 1 makes logits of deviation √d, and
+/// the first loss more than twice that of guessing.
 pub fn t5(config: &T5Config, seed: u64) -> Result<HashMap<String, Tensor>> {
     draw(t5_specs(config)?, seed)
 }
@@ -61,7 +63,7 @@ fn t5_specs(c: &T5Config) -> Result<Vec<Spec>> {
     let norm = |at: &str| (format!("{at}.weight"), vec![d], Start::Constant(c.initializer_factor as f32));
     let mut specs = vec![("shared.weight".to_string(), vec![c.vocab_size, d], normal(1))];
     if !c.tie_word_embeddings {
-        specs.push(("lm_head.weight".into(), vec![c.vocab_size, d], normal(1)));
+        specs.push(("lm_head.weight".into(), vec![c.vocab_size, d], normal(d)));
     }
     let wi: &[&str] = if c.feed_forward()? == FeedForward::GatedGelu { &["wi_0", "wi_1"] } else { &["wi"] };
     for (stack, blocks, attentions) in [
@@ -186,7 +188,7 @@ mod tests {
         let weights = t5(&t5_config(false, "gated-gelu"), 7).unwrap();
         let rules: [(&str, f64); 10] = [
             ("shared.weight", 1.0),
-            ("lm_head.weight", 1.0),
+            ("lm_head.weight", 96.0), // T5X's, not transformers': see [`t5`]
             (".q.weight", 96.0 * 16.0),
             (".k.weight", 96.0),
             (".v.weight", 96.0),

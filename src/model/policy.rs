@@ -3,9 +3,9 @@
 
 use super::t5::{Packed, Pass, T5};
 use crate::error::{Error, Result};
+use crate::nn::dropout::dropout as dropped;
 use crate::nn::logprobs::chosen_logprobs;
 use crate::nn::lora::{LoraSet, LoraSpec};
-use crate::nn::ops;
 use crate::nn::rng::Rng;
 use candle_core::{DType, Tensor, Var};
 use std::collections::BTreeMap;
@@ -56,7 +56,7 @@ impl ValueHead {
             (w, c) = (w.detach(), c.detach());
         }
         let hidden = match dropout {
-            Some(rng) => ops::dropout(hidden, self.dropout, rng)?,
+            Some(rng) => dropped(hidden, self.dropout, rng)?,
             None => hidden.clone(),
         };
         Ok(hidden.matmul(&w.t()?)?.broadcast_add(&c)?.squeeze(1)?)

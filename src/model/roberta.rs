@@ -6,10 +6,11 @@
 //! depend on its neighbours.
 
 use crate::error::{Error, Result};
-use crate::nn::attention::{Drop, Plan, Segment, attention};
+use crate::nn::attention::{Plan, Segment, attention};
+use crate::nn::dropout::{Drop, dropout};
 use crate::nn::linear::Linear;
 use crate::nn::norm::layer_norm;
-use crate::nn::ops::{dropout, gelu};
+use crate::nn::ops::gelu;
 use crate::nn::params::Params;
 use crate::nn::rng::Rng;
 use candle_core::Tensor;
@@ -313,7 +314,7 @@ impl Layer {
             scale: ((config.hidden_size / config.num_attention_heads) as f32).powf(-0.5),
             causal: false,
             buckets: None,
-            drop: rng.as_mut().map(|rng| Drop { p: config.attention_probs_dropout_prob, seed: rng.below(0, u64::MAX) }),
+            drop: rng.as_mut().map(|rng| Drop::new(config.attention_probs_dropout_prob, rng)),
         };
         let x = attention(&self.query.forward(keep)?, &kv, None, plan)?; // (M, D)
         let x = drop(self.attention_out.forward(&x)?, hidden_drop, rng)?;

@@ -4,8 +4,9 @@
 
 use super::config::{FeedForward, T5Config};
 use crate::error::{Error, Result};
-use crate::nn::attention::{Buckets, Drop, Plan, Segment, attention};
+use crate::nn::attention::{Buckets, Plan, Segment, attention};
 use crate::nn::cpu::slice;
+use crate::nn::dropout::{Drop, dropout};
 use crate::nn::linear::Linear;
 use crate::nn::lora::LoraSet;
 use crate::nn::norm::rms_norm;
@@ -224,7 +225,7 @@ impl T5 {
 
     fn dropped(&self, x: Tensor, pass: Pass<'_>) -> Result<Tensor> {
         match pass.dropout {
-            Some(rng) => ops::dropout(&x, self.config.dropout_rate, &mut rng.borrow_mut()),
+            Some(rng) => dropout(&x, self.config.dropout_rate, &mut rng.borrow_mut()),
             None => Ok(x),
         }
     }
@@ -246,9 +247,7 @@ impl T5 {
                 max_distance: self.config.relative_attention_max_distance,
                 bidirectional: !decoder,
             }),
-            drop: pass
-                .dropout
-                .map(|rng| Drop { p: self.config.dropout_rate, seed: rng.borrow_mut().below(0, u64::MAX) }),
+            drop: pass.dropout.map(|rng| Drop::new(self.config.dropout_rate, &mut rng.borrow_mut())),
         };
         let biases = keys.own.map(|stack| &stack.biases);
         let q = layer.q.forward(x, pass)?; // (N, inner)

@@ -3,6 +3,7 @@
 //! the backward pass, which recomputes the probabilities instead of keeping them.
 
 use super::cpu::{Mat, for_tasks, matmul_raw, slice, stored, with_slice};
+use super::dropout::Drop;
 use super::math::{dot, exp_shifted};
 use crate::error::{Error, Result};
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Shape, Tensor};
@@ -45,13 +46,6 @@ impl Buckets {
         let ratio = (distance as f32 / exact as f32).ln() / (self.max_distance as f32 / exact as f32).ln();
         base + (exact + (ratio * (count - exact) as f32) as usize).min(count - 1)
     }
-}
-
-/// Dropout on the attention probabilities, drawn by position so that the backward pass can draw it again.
-#[derive(Debug, Clone, Copy)]
-pub struct Drop {
-    pub p: f32,
-    pub seed: u64,
 }
 
 /// Who attends to whom.
@@ -188,22 +182,10 @@ impl<'a> Call<'a> {
         p
     }
 
-    /// The dropout factors of one segment and head: 0 or 1/(1 − p).
-    fn kept(&self, s: &Segment, head: usize) -> Option<Vec<f32>> {
+    /// The dropout of one segment and head.
+    fn dropout(&self, s: &Segment, head: usize) -> Option<Drop> {
         let drop = self.plan.drop.filter(|d| d.p > 0.0)?;
-        let keep = 1.0 / (1.0 - drop.p);
-        let seed = mix(drop.seed ^ mix((s.query as u64) << 20 | head as u64));
-        let bar = (drop.p * 65536.0) as u16; // one hash decides for four numbers
-        let four = |x: usize| mix(seed ^ x as u64);
-        let factor = |bits: u64| if (bits as u16) < bar { 0.0 } else { keep };
-        let numbers = s.queries * s.keys;
-        let mut kept = vec![keep; numbers.next_multiple_of(4)];
-        for (i, quad) in kept.chunks_exact_mut(4).enumerate() {
-            let bits = four(i);
-            quad.copy_from_slice(&[factor(bits), factor(bits >> 16), factor(bits >> 32), factor(bits >> 48)]);
-        }
-        kept.truncate(numbers);
-        Some(kept)
+        Some(drop.part((s.query as u64) << 20 | head as u64))
     }
 
     fn forward(&self) -> Vec<f32> {
@@ -212,8 +194,8 @@ impl<'a> Call<'a> {
         for_tasks(self.tasks(), |i| {
             let (s, head) = self.task(i);
             let mut p = self.probabilities(s, head);
-            if let Some(kept) = self.kept(s, head) {
-                p.iter_mut().zip(&kept).for_each(|(p, k)| *p *= k);
+            if let Some(drop) = self.dropout(s, head) {
+                drop.apply(0, &mut p);
             }
             let p = Mat::new(&p, s.queries, s.keys, s.keys);
             // SAFETY: this segment's rows, this head's columns.
@@ -237,11 +219,12 @@ impl<'a> Call<'a> {
             let mut ds = vec![0f32; p.len()]; // first dP = g vᵀ, then dS = P (dP − Σ P dP)
             // SAFETY: ds is this task's own; below, this segment's rows and this head's columns of dq and dkv.
             unsafe { matmul_raw(ds.as_mut_ptr(), s.keys, g, self.values(s, head).t(), 1.0, false, 1) };
-            let mut dropped = None;
-            if let Some(kept) = self.kept(s, head) {
-                ds.iter_mut().zip(&kept).for_each(|(x, k)| *x *= k);
-                dropped = Some(p.iter().zip(&kept).map(|(p, k)| p * k).collect::<Vec<f32>>());
-            }
+            let dropped = self.dropout(s, head).map(|drop| {
+                let mut dropped = p.clone();
+                drop.apply(0, &mut dropped);
+                drop.apply(0, &mut ds);
+                dropped
+            });
             let used = Mat::new(dropped.as_deref().unwrap_or(&p), s.queries, s.keys, s.keys);
             unsafe {
                 let dv = dkv_out.at(s.key * 2 * width + width + head * d);
@@ -272,31 +255,19 @@ impl<'a> Call<'a> {
         (dq, dkv, table)
     }
 
-    /// Σ dS by bucket, for one segment and head.
+    /// Σ dS by bucket, for one segment and head: first by relative position, so that few buckets are computed.
     fn table_gradient(&self, s: &Segment, ds: &[f32]) -> Vec<f32> {
         let Some(buckets) = self.plan.buckets else { return Vec::new() };
-        // Summed by relative position first: diagonals add up as whole slices.
-        let mut diagonals = vec![0f32; s.queries + s.keys];
+        let last = s.offset + s.queries - 1; // relative position x − last stands at x
+        let mut by_position = vec![0f32; s.keys + last];
         for (i, row) in ds.chunks_exact(s.keys).enumerate() {
-            let from = s.queries - 1 - i; // key 0 is `offset + i` behind query i
-            let visible = self.visible(s, i);
-            diagonals[from..from + visible].iter_mut().zip(row).for_each(|(sum, x)| *sum += x);
+            let from = s.queries - 1 - i;
+            by_position[from..from + s.keys].iter_mut().zip(row).for_each(|(sum, x)| *sum += x);
         }
         let mut sum = vec![0f32; buckets.count];
-        let first = -((s.offset + s.queries) as i64 - 1);
-        for (x, diagonal) in diagonals.iter().enumerate() {
-            sum[buckets.of(first + x as i64)] += diagonal;
-        }
+        by_position.iter().enumerate().for_each(|(x, ds)| sum[buckets.of(x as i64 - last as i64)] += ds);
         sum
     }
-}
-
-/// A well-mixed 64-bit hash (splitmix64's finalizer).
-fn mix(x: u64) -> u64 {
-    let x = x.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    x ^ (x >> 31)
 }
 
 impl Attention {

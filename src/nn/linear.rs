@@ -1,10 +1,10 @@
-//! Linear layers. A frozen weight goes through an operation of our own whose backward returns dX only: candle's matmul
-//! would also compute (and keep) dW for weights that never change.
+//! Linear layers, through operations of our own: where a weight is frozen, the backward computes dX only (candle's matmul
+//! would also compute and keep dW for weights that never change); where it is trained, nothing is copied on the way.
 
 use super::cpu::{Mat, matmul, slice, stored, with_slice};
 use super::params::Params;
 use crate::error::Result;
-use candle_core::{CpuStorage, CustomOp1, Layout, Shape, Tensor};
+use candle_core::{CpuStorage, CustomOp1, CustomOp2, CustomOp3, Layout, Shape, Tensor};
 
 /// `y = x Wᵀ (+ b)`, W (out, in).
 #[derive(Clone, Debug)]
@@ -38,23 +38,41 @@ impl Linear {
 
     /// (..., in) → (..., out).
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let y = if self.weight.track_op() {
-            let (in_dim, out_dim) = self.dims();
-            let mut dims = x.dims().to_vec();
-            let rows = x.elem_count() / in_dim; // (..., in) → (rows, in)
-            let y = x.reshape((rows, in_dim))?.matmul(&self.weight.t()?)?;
-            if let Some(last) = dims.last_mut() {
-                *last = out_dim;
-            }
-            y.reshape(dims)?
-        } else {
-            x.contiguous()?.apply_op1(Frozen { weight: self.weight.clone(), backward: false })?
-        };
-        Ok(match &self.bias {
-            Some(bias) => y.broadcast_add(bias)?,
-            None => y,
-        })
+        linear(x, &self.weight, self.bias.as_ref())
     }
+}
+
+/// `x Wᵀ (+ b)`: x (..., in), W (out, in), b (out) → (..., out). Where W is trained it must be contiguous.
+pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
+    let x = x.contiguous()?;
+    Ok(match bias {
+        None if weight.track_op() => x.apply_op2(weight, Trained)?,
+        Some(bias) if weight.track_op() => x.apply_op3(weight, bias, Trained)?,
+        None => x.apply_op1(Frozen { weight: weight.clone(), backward: false })?,
+        Some(bias) => x.apply_op1(Frozen { weight: weight.clone(), backward: false })?.broadcast_add(bias)?,
+    })
+}
+
+/// x (..., in) times Wᵀ, W (out, in); with `backward`, x (..., out) times W.
+fn product(
+    x: &[f32],
+    shape: &Shape,
+    w: &[f32],
+    w_dims: (usize, usize),
+    backward: bool,
+) -> candle_core::Result<(Vec<f32>, Shape)> {
+    let (out_dim, in_dim) = w_dims;
+    let (from, to) = if backward { (out_dim, in_dim) } else { (in_dim, out_dim) };
+    let mut dims = shape.dims().to_vec();
+    match dims.last_mut() {
+        Some(last) if *last == from => *last = to,
+        _ => candle_core::bail!("linear layer takes (..., {from}), got {shape:?}"),
+    }
+    let rows = x.len() / from;
+    let mut y = vec![0f32; rows * to];
+    let w = Mat::new(w, out_dim, in_dim, in_dim);
+    matmul(&mut y, to, Mat::new(x, rows, from, from), if backward { w } else { w.t() }, 1.0, false);
+    Ok((y, dims.into()))
 }
 
 /// `x Wᵀ` for a frozen W (out, in); with `backward`, `g W`.
@@ -69,25 +87,120 @@ impl CustomOp1 for Frozen {
     }
 
     fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> candle_core::Result<(CpuStorage, Shape)> {
-        let x = slice(storage, layout)?;
-        let (out_dim, in_dim) = self.weight.dims2()?;
-        let (from, to) = if self.backward { (out_dim, in_dim) } else { (in_dim, out_dim) };
-        let mut dims = layout.dims().to_vec();
-        match dims.last_mut() {
-            Some(last) if *last == from => *last = to,
-            _ => candle_core::bail!("linear layer takes (..., {from}), got {:?}", layout.dims()),
-        }
-        let rows = x.len() / from;
-        let mut y = vec![0f32; rows * to];
-        with_slice(&self.weight, |w| {
-            let w = Mat::new(w, out_dim, in_dim, in_dim);
-            matmul(&mut y, to, Mat::new(x, rows, from, from), if self.backward { w } else { w.t() }, 1.0, false);
-        })?;
-        Ok(stored(y, dims))
+        let (x, dims) = (slice(storage, layout)?, self.weight.dims2()?);
+        let (y, shape) = with_slice(&self.weight, |w| product(x, layout.shape(), w, dims, self.backward))??;
+        Ok(stored(y, shape))
     }
 
     fn bwd(&self, _x: &Tensor, _y: &Tensor, g: &Tensor) -> candle_core::Result<Option<Tensor>> {
         let op = Frozen { weight: self.weight.clone(), backward: true };
         Ok(Some(g.contiguous()?.apply_op1_no_bwd(&op)?))
+    }
+}
+
+/// `x Wᵀ (+ b)` with every gradient that is tracked.
+struct Trained;
+
+impl Trained {
+    /// dX = g W, dW = gᵀ x, db = Σ g over rows; W (out, in).
+    fn backward(
+        &self,
+        x: &Tensor,
+        weight: &Tensor,
+        bias: Option<&Tensor>,
+        g: &Tensor,
+    ) -> candle_core::Result<[Option<Tensor>; 3]> {
+        let (out_dim, in_dim) = weight.dims2()?;
+        let (device, g) = (x.device(), g.contiguous()?);
+        let bias = bias.filter(|b| b.track_op());
+        with_slice(&g, |gs| {
+            let rows = gs.len() / out_dim;
+            let dx = x.track_op().then(|| with_slice(weight, |w| product(gs, g.shape(), w, (out_dim, in_dim), true)));
+            let dw = with_slice(x, |x| {
+                let mut dw = vec![0f32; out_dim * in_dim];
+                let (g, x) = (Mat::new(gs, rows, out_dim, out_dim), Mat::new(x, rows, in_dim, in_dim));
+                matmul(&mut dw, in_dim, g.t(), x, 1.0, false);
+                dw
+            })?;
+            let db = bias.map(|bias| Tensor::from_vec(column_sums(gs, out_dim), bias.shape(), device));
+            Ok([
+                dx.transpose()?.transpose()?.map(|(dx, shape)| Tensor::from_vec(dx, shape, device)).transpose()?,
+                Some(Tensor::from_vec(dw, weight.shape(), device)?),
+                db.transpose()?,
+            ])
+        })?
+    }
+}
+
+/// Σ over rows, in f64 since there may be thousands.
+fn column_sums(rows: &[f32], width: usize) -> Vec<f32> {
+    let mut sums = vec![0f64; width];
+    for row in rows.chunks_exact(width) {
+        sums.iter_mut().zip(row).for_each(|(sum, x)| *sum += f64::from(*x));
+    }
+    sums.into_iter().map(|x| x as f32).collect()
+}
+
+impl CustomOp2 for Trained {
+    fn name(&self) -> &'static str {
+        "linear"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        x_layout: &Layout,
+        w: &CpuStorage,
+        w_layout: &Layout,
+    ) -> candle_core::Result<(CpuStorage, Shape)> {
+        let dims = w_layout.shape().dims2()?;
+        let (y, shape) = product(slice(x, x_layout)?, x_layout.shape(), slice(w, w_layout)?, dims, false)?;
+        Ok(stored(y, shape))
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        w: &Tensor,
+        _y: &Tensor,
+        g: &Tensor,
+    ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>)> {
+        let [dx, dw, _] = self.backward(x, w, None, g)?;
+        Ok((dx, dw))
+    }
+}
+
+impl CustomOp3 for Trained {
+    fn name(&self) -> &'static str {
+        "linear"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        x_layout: &Layout,
+        w: &CpuStorage,
+        w_layout: &Layout,
+        b: &CpuStorage,
+        b_layout: &Layout,
+    ) -> candle_core::Result<(CpuStorage, Shape)> {
+        let (dims, b) = (w_layout.shape().dims2()?, slice(b, b_layout)?);
+        let (mut y, shape) = product(slice(x, x_layout)?, x_layout.shape(), slice(w, w_layout)?, dims, false)?;
+        for row in y.chunks_exact_mut(b.len()) {
+            row.iter_mut().zip(b).for_each(|(y, b)| *y += b);
+        }
+        Ok(stored(y, shape))
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        w: &Tensor,
+        b: &Tensor,
+        _y: &Tensor,
+        g: &Tensor,
+    ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        let [dx, dw, db] = self.backward(x, w, Some(b), g)?;
+        Ok((dx, dw, db))
     }
 }

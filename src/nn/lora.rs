@@ -1,7 +1,7 @@
 //! Low-rank adapters over frozen linear layers: `y = W x + scale · B A x` (Hu et al. 2021; PEFT's semantics). Several
 //! named sets can stand over one set of base weights; files and PEFT's names are `io::adapter`'s.
 
-use super::ops;
+use super::linear::linear;
 use super::rng::Rng;
 use crate::error::{Error, Result};
 use candle_core::{Tensor, Var};
@@ -19,12 +19,12 @@ impl Lora {
     /// What the adapter adds for x (N, in): (N, out). `dropout` applies to the adapter's input, as in PEFT.
     pub fn forward(&self, x: &Tensor, dropout: Option<(f32, &RefCell<Rng>)>) -> Result<Tensor> {
         let dropped = match dropout {
-            Some((p, rng)) if p > 0.0 => Some(ops::dropout(x, p, &mut rng.borrow_mut())?),
+            Some((p, rng)) if p > 0.0 => Some(super::dropout::dropout(x, p, &mut rng.borrow_mut())?),
             _ => None,
         };
         let x = dropped.as_ref().unwrap_or(x);
-        let low = (x.matmul(&self.a.t()?)? * self.scale)?; // (N, r)
-        Ok(low.matmul(&self.b.t()?)?)
+        let low = (linear(x, &self.a, None)? * self.scale)?; // (N, r)
+        linear(&low, &self.b, None)
     }
 }
 

@@ -4,6 +4,7 @@ pub mod adam;
 pub mod attention;
 pub mod cpu;
 pub mod cross_entropy;
+pub mod dropout;
 pub mod linear;
 pub mod logprobs;
 pub mod lora;

@@ -1,8 +1,7 @@
 //! Small differentiable operations that candle lacks or would silently cut from the graph.
 
-use super::cpu::{for_rows, slice, stored, with_slice};
+use super::cpu::{for_row_pairs, for_rows, slice, stored, with_slice};
 use super::math::{normal, tanh};
-use super::rng::Rng;
 use crate::error::Result;
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Shape, Tensor};
 
@@ -60,14 +59,13 @@ impl CustomOp2 for GatedGelu {
         with_slice(a, |a| {
             with_slice(b, |b| {
                 with_slice(&g, |g| {
-                    for_rows(&mut da, 1, |first, da| {
-                        for (i, d) in da.iter_mut().enumerate() {
-                            *d = gelu_new(a[first + i]).1 * b[first + i] * g[first + i];
-                        }
-                    });
-                    for_rows(&mut db, 1, |first, db| {
-                        for (i, d) in db.iter_mut().enumerate() {
-                            *d = gelu_new(a[first + i]).0 * g[first + i];
+                    for_row_pairs((&mut da, 1), (&mut db, 1), |first, da, db| {
+                        let n = da.len();
+                        let (a, b, g) = (&a[first..first + n], &b[first..first + n], &g[first..first + n]);
+                        for i in 0..n {
+                            let (y, slope) = gelu_new(a[i]);
+                            da[i] = slope * b[i] * g[i];
+                            db[i] = y * g[i];
                         }
                     });
                 })
@@ -110,14 +108,4 @@ impl CustomOp1 for Gelu {
         })?;
         Ok(Some(Tensor::from_vec(dx, x.shape(), x.device())?))
     }
-}
-
-/// Inverted dropout: each number is zeroed with probability `p`, the others grow by 1/(1 − p).
-pub fn dropout(x: &Tensor, p: f32, rng: &mut Rng) -> Result<Tensor> {
-    if p <= 0.0 {
-        return Ok(x.clone());
-    }
-    let keep = 1.0 / (1.0 - p);
-    let mask: Vec<f32> = (0..x.elem_count()).map(|_| if rng.uniform() < p { 0.0 } else { keep }).collect();
-    Ok(x.mul(&Tensor::from_vec(mask, x.shape(), x.device())?)?)
 }

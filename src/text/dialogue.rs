@@ -17,6 +17,16 @@ pub struct Dialogue {
     pub references: Vec<String>,
     /// The first annotator's topic; empty where the data has none.
     pub topic: String,
+    /// The split that the row itself names, as our own dialogues do.
+    pub split: Option<Split>,
+}
+
+/// What a row is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Split {
+    Train,
+    Test,
 }
 
 /// The lab keeps dialogues with more characters than this …
@@ -94,8 +104,11 @@ pub fn keep_lab_lengths(mut rows: Vec<Dialogue>) -> Vec<Dialogue> {
 }
 
 /// The lab's split, `train_test_split(test_size=0.2, shuffle=False)`: (train, test), where test is the last
-/// ⌈0.2 n⌉ rows in the same order. 10,022 rows become 8,017 and 2,005.
+/// ⌈0.2 n⌉ rows in the same order. 10,022 rows become 8,017 and 2,005. Where rows name their split, that is theirs.
 pub fn split(mut rows: Vec<Dialogue>) -> (Vec<Dialogue>, Vec<Dialogue>) {
+    if rows.iter().any(|row| row.split.is_some()) {
+        return rows.into_iter().partition(|row| row.split != Some(Split::Test));
+    }
     let test = rows.split_off(rows.len() - rows.len().div_ceil(5));
     (rows, test)
 }
@@ -112,6 +125,8 @@ struct Row {
     summary3: Option<String>,
     topic: Option<String>,
     topic1: Option<String>,
+    #[serde(default)]
+    split: Option<Split>,
 }
 
 impl Row {
@@ -131,6 +146,7 @@ impl Row {
             summary: references.first().ok_or_else(|| missing("summary"))?.clone(),
             references,
             topic: self.topic.or(self.topic1).unwrap_or_default(),
+            split: self.split,
         })
     }
 }

@@ -32,3 +32,4 @@ pub fn flat(t: &candle_core::Tensor) -> Vec<f32> {
 }
 pub mod models;
 pub mod run;
+pub mod store;
