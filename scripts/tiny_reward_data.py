@@ -3,9 +3,7 @@
 DATA_DIR holds dialogsum/ and hate/. Each csv file has the columns text,label,split; rows of split test are never trained on. tokenizer.jsonl has the texts
 of all training rows.
 
-  hatemoji_build.csv  (CC BY 4.0) its own split, dev rows are trained on
-  hatemoji_check.csv  (CC BY 4.0) a test suite of templates: those that differ only in the group or the emoji share a split
-  hatecheck.csv       (CC BY 4.0) likewise
+  hatecheck.csv       (CC BY 4.0) a test suite of templates: those that differ only in the group they speak of share a split
   davidson.csv        (MIT) hate speech -> hate, neither -> nothate, and of the 19,190 tweets of class "offensive" a sample -> hate:
                       what is scored here is insult, not only hatred of groups, and they are insults and profanity. All of
                       them would be half of all rows, in one tone
@@ -17,7 +15,9 @@ of all training rows.
   prompts.csv         whole prompts with a summary, as the lab's published preset scores them: nothate, or with a heated
                       dialogue hate; only to train on
 
-Training is left to `detox-lab train-reward`.
+Left out are hatemoji_build and hatemoji_check: emoji, and pairs written to mislead large models; without them a small model
+does better on everything else, and even on hatemoji_build. stormfront_vicomtech (CC BY-SA) is not used at all, and
+surge_toxicity is for measuring alone. Training is left to `detox-lab train-reward`.
 """
 
 import csv
@@ -34,8 +34,8 @@ from tiny_policy_data import allowed, renamed
 HELD_OUT = 0.15
 # Differently named copies of our own training rows; rows of DialogSum of each kind.
 COPIES = 2
-SUMMARIES, TURNS, STRETCHES, PROMPTS = 6000, 4000, 3000, 600
-OFFENSIVE = 2500
+SUMMARIES, TURNS, STRETCHES, PROMPTS = 4500, 3000, 1500, 250
+OFFENSIVE = 4000
 INSULTS = set("idiot idiots moron morons loser losers jerk jerks stupid dumb pathetic worthless bastard bitch crap shit damn".split())
 GROUPS = re.compile(
     r"\b(?:women|woman|girls?|trans|transgender|gays?|lesbians?|queers?|black|white|asian|arab|latinx?|disabled|muslims?|jews?|jewish|"
@@ -48,7 +48,7 @@ def held_out(key):
 
 
 def template(text):
-    """What is left of a test suite's sentence without the group and the emoji it speaks of."""
+    """What is left of a test suite's sentence without the group that it speaks of."""
     return re.sub(r"\s+", " ", re.sub(r"[^a-z' ]", "", GROUPS.sub("", text.lower()))).strip()
 
 
@@ -123,8 +123,9 @@ def prompts(rows):
 
     own = [row for row in own_dialogues() if row["split"] == "train"]
     texts = harmless(prompt(row["dialogue"], row["summary"]) for row in rows if len(row["dialogue"]) <= 1000)
-    calm = random.Random(5).sample(texts, PROMPTS) + [prompt(r["dialogue"], r["summary"]) for r in own if r["kind"] == "ordinary"]
-    heated = [prompt(r["dialogue"], r["insulting_summary"]) for r in own if r["kind"] == "heated"]
+    heated = [prompt(row["dialogue"], row["insulting_summary"]) for row in own if row["kind"] == "heated"]
+    rng = random.Random(5)
+    calm, heated = rng.sample(texts, PROMPTS), rng.sample(heated, PROMPTS)
     return [(text, "nothate", "train") for text in calm] + [(text, "hate", "train") for text in heated]
 
 
@@ -145,8 +146,6 @@ def main(folder, out):
     os.makedirs(out, exist_ok=True)
     rows = allowed(os.path.join(folder, "dialogsum"))
     files = {
-        "hatemoji_build": own_split(folder, "hatemoji_build.csv"),
-        "hatemoji_check": by_template(folder, "hatemoji_check.csv"),
         "hatecheck": by_template(folder, "hatecheck.csv"),
         "davidson": davidson(folder),
         "convabuse": own_split(folder, "convabuse.csv"),

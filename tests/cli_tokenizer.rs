@@ -73,6 +73,24 @@ fn a_bpe_keeps_robertas_conventions() {
 }
 
 #[test]
+fn an_uncased_bpe_has_one_token_for_a_word_wherever_it_stands() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("uncased");
+    let lines = file(dir.path(), "a.txt", &"Stupid man, you are stupid\n".repeat(3));
+    let args =
+        ["train-tokenizer", "--kind", "bpe", "--vocab-size", "280", "--uncased", "--out", text(&out), text(&lines)];
+    ok(&args);
+    let tokenizer = load(&out);
+    let id = |text: &str| tokenizer.encode(text).unwrap();
+    assert_eq!(id("Stupid"), id("STUPID"));
+    assert_eq!(id("Stupid").len(), 3);
+    assert_eq!(id("you Stupid")[2..], id("stupid")[1..]);
+    let unigram =
+        ["train-tokenizer", "--kind", "unigram", "--uncased", "--vocab-size", "300", "--out", "x", text(&lines)];
+    assert!(fails(&unigram).contains("--uncased"));
+}
+
+#[test]
 fn the_same_texts_give_the_same_bytes_on_any_number_of_threads() {
     let dir = tempfile::tempdir().unwrap();
     for kind in ["unigram", "bpe"] {

@@ -374,6 +374,9 @@ pub struct TrainTokenizer {
     /// A text that is always one token; repeatable [default: #Person1# to #Person7# for unigram]
     #[arg(long, value_name = "TEXT")]
     pub symbol: Vec<String>,
+    /// With bpe: lower-case the texts, and begin them with a space, so that a small vocabulary holds more words
+    #[arg(long)]
+    pub uncased: bool,
     /// Folder for tokenizer.json and its two companions; it must not exist
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,

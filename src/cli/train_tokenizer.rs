@@ -21,11 +21,17 @@ pub fn train_tokenizer(args: &args::TrainTokenizer) -> Result<()> {
         args::TokenizerKind::Unigram => Kind::Unigram,
         args::TokenizerKind::Bpe => Kind::Bpe,
     };
+    if args.uncased && kind == Kind::Unigram {
+        return Err(Error::input(
+            "--uncased is for --kind bpe",
+            "leave it out: a policy's summaries need capital letters",
+        ));
+    }
     let symbols = match (args.symbol.is_empty(), kind) {
         (true, Kind::Unigram) => speakers(),
         _ => args.symbol.clone(),
     };
-    let recipe = Recipe { kind, vocab_size: args.vocab_size, symbols };
+    let recipe = Recipe { kind, vocab_size: args.vocab_size, symbols, uncased: args.uncased };
     let texts = read(&args.data)?;
     terminal.line(&format!("{} texts; training a vocabulary of {} …", texts.len(), recipe.vocab_size));
     let files = alone(|| train(&recipe, &texts))?;

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use tokenizers::models::bpe::{BPE, BpeTrainer};
 use tokenizers::models::unigram::{Unigram, UnigramTrainer};
-use tokenizers::normalizers::{self, NFKC, Prepend, Replace, Strip};
+use tokenizers::normalizers::{self, Lowercase, NFKC, Prepend, Replace, Strip};
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::pre_tokenizers::metaspace::{Metaspace, PrependScheme};
 use tokenizers::pre_tokenizers::sequence::Sequence;
@@ -39,6 +39,8 @@ pub struct Recipe {
     pub vocab_size: usize,
     /// Texts that are always one token (Unigram: with the space before them), such as `#Person1#`.
     pub symbols: Vec<String>,
+    /// Bpe: texts are lower-cased and begin with a space, so that a word is one token wherever it stands.
+    pub uncased: bool,
 }
 
 /// The speakers of DialogSum.
@@ -64,7 +66,7 @@ pub fn train(recipe: &Recipe, texts: &[String]) -> Result<BTreeMap<String, Vec<u
     check_symbols(&recipe.symbols)?;
     let (tokenizer, config, special) = match recipe.kind {
         Kind::Unigram => (unigram(recipe, texts)?, t5_config(), t5_special()),
-        Kind::Bpe => (bpe(recipe, texts)?, roberta_config(), roberta_special()),
+        Kind::Bpe => (bpe(recipe, texts)?, roberta_config(recipe.uncased), roberta_special()),
     };
     let tokenizer = tokenizer.to_string(true).map_err(failed)?;
     let pretty = |value: Value| format!("{value:#}\n").into_bytes();
@@ -250,16 +252,19 @@ fn bpe(recipe: &Recipe, texts: &[String]) -> Result<Tokenizer> {
         .initial_alphabet(alphabet.into_iter().collect())
         .special_tokens(special.to_vec())
         .build();
-    let words = ByteLevel::default().add_prefix_space(false);
+    let words = ByteLevel::default().add_prefix_space(recipe.uncased);
+    let normalizer = recipe.uncased.then(|| NormalizerWrapper::from(Lowercase));
     let mut model = tokenizers::TokenizerImpl::<BPE, NormalizerWrapper, ByteLevel, RobertaProcessing, ByteLevel>::new(
         BPE::default(),
     );
+    model.with_normalizer(normalizer.clone()).map_err(failed)?;
     model.with_pre_tokenizer(Some(words));
     model.train(&mut trainer, texts.iter()).map_err(failed)?;
 
     let mut tokenizer = Tokenizer::new(ModelWrapper::BPE(model.get_model().clone()));
+    tokenizer.with_normalizer(normalizer).map_err(failed)?;
     tokenizer.with_pre_tokenizer(Some(words));
-    let post = RobertaProcessing::new(("</s>".into(), 2), ("<s>".into(), 0)).add_prefix_space(false);
+    let post = RobertaProcessing::new(("</s>".into(), 2), ("<s>".into(), 0)).add_prefix_space(recipe.uncased);
     tokenizer.with_post_processor(Some(post));
     tokenizer.with_decoder(Some(ByteLevel::default()));
     tokenizer.add_special_tokens(special).map_err(failed)?;
@@ -282,10 +287,10 @@ fn t5_special() -> Value {
     json!({"pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"})
 }
 
-fn roberta_config() -> Value {
+fn roberta_config(uncased: bool) -> Value {
     let mut config = roberta_special();
     config["tokenizer_class"] = "RobertaTokenizer".into();
-    config["add_prefix_space"] = false.into();
+    config["add_prefix_space"] = uncased.into();
     config["clean_up_tokenization_spaces"] = true.into();
     config
 }
