@@ -8,7 +8,7 @@ use candle_core::{Device, Tensor, Var};
 use common::store::{InMemory, StopAfter};
 use detox_lab::error::{Error, Result};
 use detox_lab::lab::events::Observer;
-use detox_lab::lab::supervised::{BatchLoss, Evaluated, Schedule, Settings, Supervised, Task};
+use detox_lab::lab::supervised::{BatchLoss, Evaluated, Schedule, Settings, Supervised, Task, fingerprint};
 use detox_lab::nn::rng::Rng;
 use detox_lab::pace::block_on;
 use std::cell::RefCell;
@@ -52,6 +52,10 @@ impl Line {
 impl Task for Line {
     fn lengths(&self) -> &[usize] {
         &self.lengths
+    }
+
+    fn fingerprint(&self) -> u64 {
+        fingerprint(self.rows.iter().map(|row| row.1.to_bits()))
     }
 
     fn vars(&self) -> Vec<(String, Var)> {

@@ -3,7 +3,7 @@
 
 use super::events::{Event, Observer, Phase};
 use super::models::{Actor, POLICY};
-use super::supervised::{BatchLoss, Evaluated, Task};
+use super::supervised::{BatchLoss, Evaluated, Task, fingerprint};
 use crate::error::{Error, Result};
 use crate::io::adapter::PeftAdapter;
 use crate::io::adapter_config::AdapterConfig;
@@ -227,6 +227,10 @@ impl<O: Observer> Listener for Quiet<'_, O> {
 impl Task for Finetune {
     fn lengths(&self) -> &[usize] {
         &self.lengths
+    }
+
+    fn fingerprint(&self) -> u64 {
+        fingerprint(self.train.iter().flat_map(|p| p.source.iter().chain(&p.target).copied()))
     }
 
     fn vars(&self) -> Vec<(String, Var)> {

@@ -23,11 +23,20 @@ enum Start {
 type Spec = (String, Vec<usize>, Start);
 
 /// T5's weights, f32 (transformers modeling_t5.py, `_init_weights`): embeddings of deviation 1, projections shrunk by the
-/// width that they read, so that attention needs no 1/√d; all times `initializer_factor`. A head of its own is drawn as
-/// T5X draws it (network.py, `logits_dense`: deviation d^-½); transformers' deviation 1 makes logits of deviation √d, and
-/// the first loss more than twice that of guessing.
+/// width that they read, so that attention needs no 1/√d; all times `initializer_factor`.
+///
+/// A head of its own has T5X's deviation d^-½ (network.py, `logits_dense`; with transformers' 1 the first loss is more than
+/// twice that of guessing), and begins as the embeddings do, over √d: who knows which output is which input learns to copy
+/// names sooner.
 pub fn t5(config: &T5Config, seed: u64) -> Result<HashMap<String, Tensor>> {
-    draw(t5_specs(config)?, seed)
+    let mut weights = draw(t5_specs(config)?, seed)?;
+    if !config.tie_word_embeddings
+        && let Some(shared) = weights.get("shared.weight")
+    {
+        let head = (shared / (config.d_model as f64).sqrt())?;
+        weights.insert("lm_head.weight".into(), head);
+    }
+    Ok(weights)
 }
 
 /// RoBERTa's weights, f32 (transformers modeling_roberta.py, `_init_weights`): normal of deviation `initializer_range`,
@@ -62,9 +71,6 @@ fn t5_specs(c: &T5Config) -> Result<Vec<Spec>> {
     let normal = |scale: usize| Start::Normal(c.initializer_factor / (scale as f64).sqrt());
     let norm = |at: &str| (format!("{at}.weight"), vec![d], Start::Constant(c.initializer_factor as f32));
     let mut specs = vec![("shared.weight".to_string(), vec![c.vocab_size, d], normal(1))];
-    if !c.tie_word_embeddings {
-        specs.push(("lm_head.weight".into(), vec![c.vocab_size, d], normal(d)));
-    }
     let wi: &[&str] = if c.feed_forward()? == FeedForward::GatedGelu { &["wi_0", "wi_1"] } else { &["wi"] };
     for (stack, blocks, attentions) in [
         ("encoder", c.num_layers, ["SelfAttention"].as_slice()),
@@ -188,7 +194,7 @@ mod tests {
         let weights = t5(&t5_config(false, "gated-gelu"), 7).unwrap();
         let rules: [(&str, f64); 10] = [
             ("shared.weight", 1.0),
-            ("lm_head.weight", 96.0), // T5X's, not transformers': see [`t5`]
+            ("lm_head.weight", 96.0), // T5X's, not transformers'
             (".q.weight", 96.0 * 16.0),
             (".k.weight", 96.0),
             (".v.weight", 96.0),
