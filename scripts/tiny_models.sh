@@ -30,8 +30,8 @@ policy() {
     [ -d "$tokenizer" ] || "$lab" train-tokenizer --kind unigram --vocab-size 4096 --out "$tokenizer" "$work/policy/tokenizer.jsonl"
     # First to hear what the encoder says: excerpts with themselves as their summary.
     stage policy-copy finetune --model-config scripts/tiny/policy.json --tokenizer "$tokenizer" \
-        --data "$work/policy/copy.jsonl" --validation "$work/policy/copy.jsonl" --validation-rows 64 --rouge-rows 16 \
-        --max-source 160 --max-target 110 --epochs 0.33 --learning-rate 5e-4 --schedule constant --warmup 0.05 \
+        --data "$work/policy/copy.jsonl" --validation "$work/policy/copy.jsonl" --validation-rows 64 --rouge-rows 0 \
+        --max-source 160 --max-target 110 --epochs 0.6 --learning-rate 5e-4 --schedule constant --warmup 0.05 \
         --label-smoothing 0 --dropout 0 --seed 1
     # Then to summarize.
     stage policy-summaries finetune --policy "$work/policy-copy/best" --full \

@@ -111,6 +111,7 @@ pub fn finetune(args: &Arguments) -> Result<()> {
     let out = args.out.as_deref().ok_or_else(|| Error::input("no --out", "give a folder for the run"))?;
     let settings = args.training.settings();
     settings.validate()?;
+    RunFolder::check_free(out, COMMAND)?;
     let config = Config {
         version: env!("CARGO_PKG_VERSION").into(),
         command: COMMAND.into(),
