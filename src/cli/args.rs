@@ -54,6 +54,8 @@ pub enum Command {
     Replay(Replay),
     /// Merge an adapter into its base model and save a Hugging Face folder
     Merge(Merge),
+    /// Train a reward model on labelled texts, or continue an interrupted training
+    TrainReward(Box<super::train_reward::Arguments>),
     /// Train a tokenizer on texts: T5's Unigram or RoBERTa's byte-level BPE
     TrainTokenizer(TrainTokenizer),
 }

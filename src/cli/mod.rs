@@ -20,6 +20,7 @@ mod supervised;
 mod terminal;
 mod text;
 mod train;
+mod train_reward;
 mod train_tokenizer;
 
 use crate::error::Error;
@@ -39,6 +40,7 @@ pub fn main() -> ExitCode {
     let done = match args.command {
         args::Command::Info(a) => info::info(&a),
         args::Command::Merge(a) => info::merge(&a),
+        args::Command::TrainReward(a) => train_reward::train_reward(&a),
         args::Command::TrainTokenizer(a) => train_tokenizer::train_tokenizer(&a),
         args::Command::Summarize(a) => text::summarize(&a),
         args::Command::Score(a) => text::score(&a),

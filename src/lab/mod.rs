@@ -1,5 +1,7 @@
 //! The lab: its chapters as functions, the same behind both doors.
 
+pub mod classification;
+pub mod classifier;
 pub mod evaluate;
 pub mod events;
 pub mod finetune;
@@ -12,3 +14,4 @@ pub mod statistics;
 pub mod supervised;
 pub mod table;
 pub mod train;
+pub mod train_reward;

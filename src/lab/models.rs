@@ -32,14 +32,14 @@ impl Actor {
     pub fn load(source: &dyn ByteSource, seed: u64) -> Result<Self> {
         let config = T5Config::from_json(&source.path("config.json"), &source.read("config.json")?)?;
         let params = Params::frozen(weights::load(source)?);
-        Self::build(config, &params, tokenizer(source)?, seed).map_err(|e| named(e, source))
+        Self::build(config, &params, tokenizer(source)?, seed).map_err(|e| named(e, &source.name()))
     }
 
     /// The base model in a folder with every parameter trainable: also those, by checkpoint name.
     pub fn trainable(source: &dyn ByteSource, seed: u64) -> Result<(Self, Vec<(String, Var)>)> {
         let config = T5Config::from_json(&source.path("config.json"), &source.read("config.json")?)?;
         let params = Params::trainable(weights::load(source)?);
-        let actor = Self::build(config, &params, tokenizer(source)?, seed).map_err(|e| named(e, source))?;
+        let actor = Self::build(config, &params, tokenizer(source)?, seed).map_err(|e| named(e, &source.name()))?;
         Ok((actor, params.vars()))
     }
 
@@ -163,7 +163,7 @@ impl Judge {
         let config = String::from_utf8(source.read("config.json")?)
             .map_err(|e| Error::file(source.path("config.json"), e, "give the folder of a RoBERTa classifier"))?;
         let params = Params::frozen(weights::load(source)?);
-        let model = RewardModel::load(&params, &config).map_err(|e| named(e, source))?;
+        let model = RewardModel::load(&params, &config).map_err(|e| named(e, &source.name()))?;
         Ok(Self { model, tokenizer: tokenizer(source)? })
     }
 
@@ -190,7 +190,7 @@ impl Judge {
     }
 }
 
-fn tokenizer(source: &dyn ByteSource) -> Result<Option<Tokenizer>> {
+pub(super) fn tokenizer(source: &dyn ByteSource) -> Result<Option<Tokenizer>> {
     if !source.has("tokenizer.json") && !source.has("vocab.json") {
         return Ok(None);
     }
@@ -198,12 +198,12 @@ fn tokenizer(source: &dyn ByteSource) -> Result<Option<Tokenizer>> {
     Tokenizer::from_files(&source.name(), read).map(Some)
 }
 
-/// The same error with the model's folder in front, where it does not name a file yet.
-fn named(error: Error, source: &dyn ByteSource) -> Error {
+/// The same error with a folder or file in front, where it does not name a file yet.
+pub(super) fn named(error: Error, path: &str) -> Error {
     match error {
-        Error::Input { what, hint } => Error::file(source.name(), what, hint),
+        Error::Input { what, hint } => Error::file(path, what, hint),
         Error::Shape { tensor, got, expected, hint } => {
-            Error::Shape { tensor: format!("{}: {tensor}", source.name()), got, expected, hint }
+            Error::Shape { tensor: format!("{path}: {tensor}"), got, expected, hint }
         }
         other => other,
     }

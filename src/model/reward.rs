@@ -105,6 +105,11 @@ impl RewardModel {
         &self.classifier
     }
 
+    /// Which of the classifier's outputs is the `nothate` logit, 0 or 1; the other is `hate`.
+    pub fn nothate_column(&self) -> usize {
+        self.nothate
+    }
+
     /// How many numbers the model holds.
     pub fn parameter_count(&self) -> usize {
         self.classifier.config().parameter_count()

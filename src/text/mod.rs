@@ -1,6 +1,7 @@
 //! Text knows strings and ids; it knows no model.
 
 pub mod dialogue;
+pub mod labelled;
 pub mod prompt;
 pub mod rouge;
 pub mod stream;

@@ -54,7 +54,7 @@ fn from_jsonl(path: &str, text: &str) -> Result<Vec<String>> {
 fn from_csv(path: &str, text: &str) -> Result<Vec<String>> {
     let hint = "save it as comma-separated values with a header; text with commas or line breaks stands in quotes";
     let mut reader = csv::Reader::from_reader(text.as_bytes());
-    let headers = reader.headers().map_err(|e| Error::file(path, e, hint))?;
+    let headers = reader.headers().map_err(|e| Error::file(path, csv_fault(&e), hint))?;
     let column = |name: &str| headers.iter().position(|header| header == name);
     let columns: Vec<usize> = match column("text") {
         Some(text) => vec![text],
@@ -68,10 +68,20 @@ fn from_csv(path: &str, text: &str) -> Result<Vec<String>> {
     let mut record = csv::StringRecord::new();
     loop {
         let at = format!("{path}:{}", reader.position().line());
-        if !reader.read_record(&mut record).map_err(|e| Error::file(at, e, hint))? {
+        if !reader.read_record(&mut record).map_err(|e| Error::file(at, csv_fault(&e), hint))? {
             return Ok(texts);
         }
         let filled = columns.iter().filter_map(|c| record.get(*c)).filter(|text| !text.trim().is_empty());
         texts.extend(filled.map(str::to_owned));
+    }
+}
+
+/// What is wrong with a csv row, without the place, which the caller knows.
+pub(crate) fn csv_fault(e: &csv::Error) -> String {
+    match e.kind() {
+        csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
+            format!("this row has {len} columns, the header has {expected_len}")
+        }
+        _ => e.to_string(),
     }
 }

@@ -162,6 +162,11 @@ impl Tokenizer {
         self.unk
     }
 
+    /// The id of `<mask>`; RoBERTa's tokenizers have one.
+    pub fn mask_id(&self) -> Option<u32> {
+        self.inner.token_to_id("<mask>")
+    }
+
     /// Number of tokens, special ones included: 32,100 for T5, 50,265 for RoBERTa.
     pub fn vocab_size(&self) -> usize {
         self.inner.get_vocab_size(true)

@@ -1,0 +1,232 @@
+//! `train-reward`: a reward model from labelled texts. The training is `lab::train_reward`'s.
+
+use super::inputs;
+use super::models;
+use super::report;
+use super::run_folder::RunFolder;
+use super::shipped::Part;
+use super::supervised::{Begun, LOOP_ARGS, LoopArgs, StoredArg, read_config, train};
+use super::terminal::Terminal;
+use super::train::remembered;
+use crate::error::{Error, Result};
+use crate::io::ByteSource;
+use crate::io::disk::{self, Folder};
+use crate::lab::classification::Quality;
+use crate::lab::classifier::Classifier;
+use crate::lab::models::Judge;
+use crate::lab::run;
+use crate::lab::supervised::{BEST, Settings};
+use crate::lab::train_reward::{Balance, RewardSettings, TrainReward};
+use crate::pace::block_on;
+use crate::text::labelled::Source;
+use clap::{Args, ValueEnum};
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+
+const COMMAND: &str = "train-reward";
+/// Where a run's last table is, beside its best model.
+const QUALITY: &str = "quality.json";
+
+/// What a training row weighs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+pub enum BalanceArg {
+    /// The same as every other
+    None,
+    /// So that both classes weigh the same
+    Classes,
+    /// So that every file weighs the same
+    Sources,
+}
+
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// Continue the run in this folder; everything comes from it
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["out", LOOP_ARGS, "what"])]
+    pub resume: Option<PathBuf>,
+    /// Folder for the run; its best/ is the reward model
+    #[arg(long, value_name = "RUN", required_unless_present = "resume")]
+    pub out: Option<PathBuf>,
+    #[command(flatten)]
+    pub what: What,
+    #[command(flatten)]
+    pub training: LoopArgs,
+    /// Print the table of the best model as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What is trained, and on what.
+#[derive(Debug, Clone, Args, Serialize, Deserialize)]
+#[group(id = "what")]
+pub struct What {
+    /// The model to start from: a RoBERTa, with or without a classification head
+    #[arg(long, value_name = "SRC", conflicts_with_all = ["model_config", "tokenizer"])]
+    pub reward: Option<String>,
+    /// Start from fresh weights of this config.json instead; it needs hidden_size, num_hidden_layers,
+    /// num_attention_heads, intermediate_size and max_position_embeddings
+    #[arg(long, value_name = "FILE", requires = "tokenizer")]
+    pub model_config: Option<String>,
+    /// Folder of the fresh model's tokenizer (made by train-tokenizer --kind bpe)
+    #[arg(long, value_name = "DIR", requires = "model_config")]
+    pub tokenizer: Option<String>,
+    /// Csv files with the columns text and label (hate or nothate, 1 or 0); a column split says what is held out
+    #[arg(long, value_name = "FILE.csv", num_args = 1..)]
+    pub data: Vec<String>,
+    /// Csv files that are only measured on
+    #[arg(long, value_name = "FILE.csv", num_args = 1..)]
+    pub held_out: Vec<String>,
+    /// Share of the rows that is held out of a file without a split
+    #[arg(long, value_name = "FRACTION", default_value_t = 0.1)]
+    pub held_out_share: f64,
+    /// What a training row weighs in the loss
+    #[arg(long, value_enum, default_value = "none")]
+    pub balance: BalanceArg,
+    /// Longest text in tokens; longer ones are cut [default: what the model can read]
+    #[arg(long, value_name = "N")]
+    pub max_length: Option<usize>,
+    /// Share of a training text's tokens that are masked
+    #[arg(long, value_name = "FRACTION", default_value_t = 0.0)]
+    pub mask: f32,
+    /// Label smoothing
+    #[arg(long, value_name = "E", default_value_t = 0.0)]
+    pub label_smoothing: f64,
+    /// Dropout [default: the model's]
+    #[arg(long, value_name = "P")]
+    pub dropout: Option<f64>,
+    /// Numbers of the saved model
+    #[arg(long, value_enum, default_value = "f32")]
+    pub save_as: StoredArg,
+}
+
+/// `config.json`.
+#[derive(Serialize, Deserialize)]
+struct Config {
+    version: String,
+    command: String,
+    what: What,
+    settings: Settings,
+}
+
+/// Starts or continues the training of a reward model, and measures the best one as it was saved.
+pub fn train_reward(args: &Arguments) -> Result<()> {
+    let mut terminal = Terminal::new(args.json)?;
+    if let Some(path) = &args.resume {
+        let store = RunFolder::open(path)?;
+        let config: Config = read_config(&store, COMMAND)?;
+        let task = task(&config, &mut terminal)?;
+        train(&task, config.settings, Begun::Resumed, COMMAND, store, &mut terminal)?;
+        return table(&task, path, args.json, &mut terminal);
+    }
+    let out = args.out.as_deref().ok_or_else(|| Error::input("no --out", "give a folder for the run"))?;
+    let settings = args.training.settings();
+    settings.validate()?;
+    let config = Config {
+        version: env!("CARGO_PKG_VERSION").into(),
+        command: COMMAND.into(),
+        what: whole(&args.what),
+        settings,
+    };
+    let task = task(&config, &mut terminal)?;
+    let store = RunFolder::create(out, COMMAND)?;
+    let json = serde_json::to_value(&config).map_err(|e| Error::input(e, "report this"))?;
+    train(&task, config.settings, Begun::New(&json), COMMAND, store, &mut terminal)?;
+    table(&task, out, args.json, &mut terminal)
+}
+
+/// Every folder and file by its whole path, so that the run can be resumed from anywhere.
+fn whole(what: &What) -> What {
+    let path = |src: &Option<String>| src.as_deref().map(remembered);
+    let paths = |all: &[String]| all.iter().map(|src| remembered(src)).collect();
+    What {
+        reward: path(&what.reward),
+        model_config: path(&what.model_config),
+        tokenizer: path(&what.tokenizer),
+        data: paths(&what.data),
+        held_out: paths(&what.held_out),
+        ..what.clone()
+    }
+}
+
+fn task(config: &Config, terminal: &mut Terminal) -> Result<TrainReward> {
+    let what = &config.what;
+    if what.data.is_empty() {
+        return Err(Error::input("no --data", "give at least one csv file with text and label"));
+    }
+    let settings = RewardSettings {
+        label_smoothing: what.label_smoothing,
+        mask: what.mask,
+        max_length: what.max_length,
+        balance: match what.balance {
+            BalanceArg::None => Balance::None,
+            BalanceArg::Classes => Balance::Classes,
+            BalanceArg::Sources => Balance::Sources,
+        },
+        held_out: what.held_out_share,
+        stored: what.save_as.into(),
+    };
+    let (data, held_out) = (sources(&what.data)?, sources(&what.held_out)?);
+    let classifier = classifier(what, config.settings.seed, terminal)?;
+    let Settings { batch_size, seed, .. } = config.settings;
+    let task = TrainReward::new(classifier, settings, data, held_out, batch_size, seed)?;
+    let ((train, held_out), parameters) = (task.rows(), report::thousands(task.parameters()));
+    terminal.line(&format!("{train} training rows, {held_out} held out, {parameters} parameters to train"));
+    Ok(task)
+}
+
+fn sources(files: &[String]) -> Result<Vec<Source>> {
+    let source = |file: &String| {
+        let (folder, name) = Folder::of_file(Path::new(file))?;
+        Source::parse(&folder.path(&name), &folder.read(&name)?)
+    };
+    files.iter().map(source).collect()
+}
+
+fn classifier(what: &What, seed: u64, terminal: &mut Terminal) -> Result<Classifier> {
+    if what.dropout.is_some_and(|p| !(0.0..1.0).contains(&p)) {
+        return Err(Error::input("the dropout cannot work", "give a fraction from 0 to below 1"));
+    }
+    if let (Some(file), Some(tokenizer)) = (&what.model_config, &what.tokenizer) {
+        let json = inputs::json(Path::new(file), "the config.json of a RoBERTa")?;
+        return Classifier::fresh(file, json, &Folder::open(tokenizer)?, what.dropout, seed);
+    }
+    let src = what.reward.as_deref().ok_or_else(|| {
+        Error::input("no model to train", "give --reward, or --model-config and --tokenizer for fresh weights")
+    })?;
+    let classifier = Classifier::load(&*models::find(src, Part::Reward, terminal)?, what.dropout, seed)?;
+    if classifier.fresh_head {
+        terminal.line(&format!("{src} has no classification head; it gets a fresh one"));
+    }
+    Ok(classifier)
+}
+
+/// Measures the best model as it lies on disk, prints the table and keeps it.
+fn table(task: &TrainReward, run: &Path, json: bool, terminal: &mut Terminal) -> Result<()> {
+    let judge = Judge::load(&Folder::open(run.join(BEST))?)?;
+    let qualities = block_on(task.measure(&judge.model, terminal))?;
+    let by_name: serde_json::Map<_, _> =
+        qualities.iter().map(|(name, q)| (name.clone(), serde_json::json!(q))).collect();
+    disk::write_atomic(&run.join(QUALITY), &run::json_bytes(&by_name)?)?;
+    if json {
+        return report::json(&by_name);
+    }
+    report::line(format!(
+        "{:<20}{:>7}{:>7}{:>10}{:>8}{:>8}{:>8}{:>8}{:>21}",
+        "held-out rows of", "rows", "hate", "accuracy", "F1", "AUC", "ECE", "Brier", "P(hate) nothate/hate"
+    ))?;
+    qualities.iter().try_for_each(|(name, quality)| report::line(row(name, quality)))
+}
+
+fn row(name: &str, q: &Quality) -> String {
+    let or_dash = |x: Option<f64>| x.map_or("-".to_string(), |x| format!("{x:.3}"));
+    format!(
+        "{name:<20}{:>7}{:>7}{:>10.3}{:>8}{:>8}{:>8.3}{:>8.3}{:>21}",
+        q.rows,
+        q.hate,
+        q.accuracy,
+        or_dash(q.f1),
+        or_dash(q.auc),
+        q.ece,
+        q.brier,
+        format!("{} / {}", or_dash(q.mean_nothate), or_dash(q.mean_hate)),
+    )
+}
