@@ -19,7 +19,7 @@ import random
 import re
 import sys
 
-COPIES = 8
+COPIES = 4
 # Excerpts of each dialogue, and their longest, in characters.
 EXCERPTS, EXCERPT = 3, 240
 # Copies of our own quarrels in each copy of DialogSum.

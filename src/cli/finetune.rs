@@ -9,13 +9,12 @@ use super::supervised::{Begun, LOOP_ARGS, LoopArgs, StoredArg, read_config, trai
 use super::terminal::Terminal;
 use super::train::remembered;
 use crate::error::{Error, Result};
-use crate::io::ByteSource;
 use crate::io::disk::Folder;
 use crate::io::pretrained::tokenizer_files;
 use crate::lab::finetune::{Finetune, FinetuneSettings, Trained};
 use crate::lab::models::Actor;
 use crate::lab::supervised::Settings;
-use crate::text::dialogue::{Dialogue, parse};
+use crate::text::dialogue::Dialogue;
 use clap::Args;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -188,16 +187,12 @@ const HELD_OUT: usize = 100;
 
 /// Training and validation rows.
 fn data(what: &What, terminal: &mut Terminal) -> Result<(Vec<Dialogue>, Vec<Dialogue>)> {
-    let file = |src: &str| -> Result<Vec<Dialogue>> {
-        let (folder, name) = Folder::of_file(Path::new(src))?;
-        parse(&folder.path(&name), &folder.read(&name)?)
-    };
     let default = [args::LAB_DATA.to_string()];
     let sources = if what.data.is_empty() { &default[..] } else { &what.data };
     let (mut rows, mut validation) = (Vec::new(), Vec::new());
     for src in sources {
         if Path::new(src).is_file() {
-            rows.extend(file(src)?);
+            rows.extend(models::every_row(src)?);
         } else {
             let parts = models::corpus(src, terminal)?;
             rows.extend(parts.train);
@@ -205,7 +200,7 @@ fn data(what: &What, terminal: &mut Terminal) -> Result<(Vec<Dialogue>, Vec<Dial
         }
     }
     if let Some(src) = &what.validation {
-        validation = file(src)?;
+        validation = models::every_row(src)?;
     }
     if validation.is_empty() {
         if rows.len() <= HELD_OUT {
