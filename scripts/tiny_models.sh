@@ -36,7 +36,7 @@ policy() {
     # Then to summarize.
     stage policy-summaries finetune --policy "$work/policy-copy/best" --full \
         --data "$work/policy/policy.jsonl" --validation "$data/dialogsum/dev.jsonl" --validation-rows 150 --rouge-rows 100 \
-        --max-source 320 --max-target 64 --epochs 0.8 --learning-rate 7e-4 --warmup 0.03 \
+        --max-source 320 --max-target 64 --epochs 0.75 --learning-rate 7e-4 --warmup 0.03 \
         --evaluate-every 300 --save-every 50 --log-every 20 --save-as f16 --seed 1
 }
 
