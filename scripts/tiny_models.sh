@@ -44,5 +44,34 @@ policy() {
 adapter() {
     stage adapter finetune --policy "$work/policy-summaries/best" --lora-r 8 --lora-alpha 16 --lora-dropout 0.05 \
         --data "$work/policy/adapter.jsonl" --validation "$data/dialogsum/dev.jsonl" --validation-rows 100 --rouge-rows 0 \
-        --max-source 320 --max-target 64 --epochs 1 --learning-rate 1e-3 --label-smoothing 0 --evaluate-every 100 --seed 1
+        --max-source 320 --max-target 64 --epochs 1 --learning-rate 1e-3 --label-smoothing 0 --evaluate-every 100 --save-as f16 --seed 1
 }
+
+reward() {
+    python3 scripts/tiny_reward_data.py "$data" "$work/reward"
+    local tokenizer=$work/reward/tokenizer
+    [ -d "$tokenizer" ] || "$lab" train-tokenizer --kind bpe --vocab-size 4096 --out "$tokenizer" "$work/reward/tokenizer.jsonl"
+}
+
+# Shipped models are replaced when all are there; their cards and the recorded run follow from what they do.
+ship() {
+    local tiny=static/models/tiny part
+    for part in policy adapter reward; do rm -rf "$work/ship-$part"; done
+    cp -r "$work/policy-summaries/best" "$work/ship-policy"
+    cp -r "$work/adapter/best" "$work/ship-adapter"
+    cp -r "$work/reward-model/best" "$work/ship-reward"
+    sed -i 's#"base_model_name_or_path": ".*"#"base_model_name_or_path": "static/models/tiny/policy"#' "$work/ship-adapter/adapter_config.json"
+    for part in policy adapter reward; do
+        rm -rf "${tiny:?}/$part"
+        mv "$work/ship-$part" "$tiny/$part"
+    done
+    # The models are part of the program, so that cards and recorded run need it built again.
+    cargo build --release
+    lab=$(realpath "${CARGO_TARGET_DIR:-target}/release/detox-lab")
+    python3 scripts/tiny_cards.py "$lab" "$data" "$work/reward-model/quality.json"
+    python3 scripts/record.py "$lab"
+}
+
+for part in "${@:-policy adapter reward ship}"; do
+    for name in $part; do "$name"; done
+done

@@ -84,7 +84,7 @@ pub struct What {
     /// Longest summary in tokens
     #[arg(long, value_name = "N", default_value_t = 128)]
     pub max_target: usize,
-    /// Numbers of a saved model (an adapter is always f32)
+    /// Numbers of what is saved
     #[arg(long, value_enum, default_value = "f32")]
     pub save_as: StoredArg,
 }
