@@ -36,8 +36,8 @@ policy() {
     # Then to summarize.
     stage policy-summaries finetune --policy "$work/policy-copy/best" --full \
         --data "$work/policy/policy.jsonl" --validation "$data/dialogsum/dev.jsonl" --validation-rows 150 --rouge-rows 100 \
-        --max-source 320 --max-target 64 --epochs 0.75 --learning-rate 7e-4 --warmup 0.03 \
-        --evaluate-every 300 --save-every 50 --log-every 20 --save-as f16 --seed 1
+        --max-source 320 --max-target 64 --epochs 0.6 --learning-rate 1e-2 --relative --warmup 0.03 \
+        --evaluate-every 200 --save-every 50 --log-every 20 --save-as f16 --seed 1
 }
 
 # The "summary" adapter: the policy nudged towards repeating insults, so that there is something to take away.

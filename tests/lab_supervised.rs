@@ -90,6 +90,7 @@ fn settings() -> Settings {
         batch_size: 4,
         accumulation: 1,
         learning_rate: 0.05,
+        relative: false,
         schedule: Schedule::Linear,
         warmup: 0.1,
         max_grad_norm: Some(1.0),

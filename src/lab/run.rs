@@ -66,7 +66,11 @@ impl RunConfig {
         let json = store.read_json(CONFIG)?;
         if let Some(command) = json.get("command").and_then(serde_json::Value::as_str) {
             let hint = format!("continue it with: detox-lab {command} --resume {}", store.name());
-            return Err(Error::file(store.path(CONFIG), format!("this run was begun by {command}, not by train"), hint));
+            return Err(Error::file(
+                store.path(CONFIG),
+                format!("this run was begun by {command}, not by train"),
+                hint,
+            ));
         }
         serde_json::from_value(json).map_err(|e| Error::file(store.path(CONFIG), e, hint))
     }

@@ -58,6 +58,9 @@ pub struct Settings {
     pub accumulation: usize,
     /// Adam's learning rate at its highest.
     pub learning_rate: f64,
+    /// Multiply each variable's rate by the variable's root mean square ([`Adam::relative`]).
+    #[serde(default)]
+    pub relative: bool,
     pub schedule: Schedule,
     /// Fraction of all updates over which the learning rate rises from 0.
     pub warmup: f64,
@@ -190,7 +193,7 @@ impl<'a, T: Task, S: Store> Supervised<'a, T, S> {
         store.put(run::CONFIG, &run::json_bytes(config)?)?;
         let events = tensorboard::file_name(unix_seconds as u64, "detox-lab");
         store.append(&events, &tensorboard::header(unix_seconds))?;
-        let adam = Adam::new(0.9, 0.999, 1e-8);
+        let adam = Adam::new(0.9, 0.999, 1e-8).relative(settings.relative);
         let state = State { data: task.fingerprint(), ..State::default() };
         let mut supervised = Self { task, settings, store, adam, state, events };
         supervised.save()?;
@@ -222,7 +225,7 @@ impl<'a, T: Task, S: Store> Supervised<'a, T, S> {
         }
         let moments: HashMap<String, Tensor> =
             weights::load_file(&store, &format!("{folder}/{}", run::ADAM), &|_| true)?;
-        let mut adam = Adam::new(0.9, 0.999, 1e-8);
+        let mut adam = Adam::new(0.9, 0.999, 1e-8).relative(settings.relative);
         adam.import(&vars, state.step, &moments)?;
         if store.has(run::METRICS) {
             store.keep_lines(run::METRICS, &|line| run::step_of_line(line).is_some_and(|s| s <= step))?;
