@@ -31,12 +31,12 @@ policy() {
     # First to hear what the encoder says: excerpts with themselves as their summary.
     stage policy-copy finetune --model-config scripts/tiny/policy.json --tokenizer "$tokenizer" \
         --data "$work/policy/copy.jsonl" --validation "$work/policy/copy.jsonl" --validation-rows 64 --rouge-rows 0 \
-        --max-source 160 --max-target 110 --epochs 0.6 --learning-rate 5e-4 --schedule constant --warmup 0.05 \
+        --mimetic --max-source 160 --max-target 110 --epochs 0.1824 --learning-rate 1e-2 --relative --schedule constant --warmup 0.07 \
         --label-smoothing 0 --dropout 0 --seed 1
     # Then to summarize.
     stage policy-summaries finetune --policy "$work/policy-copy/best" --full \
         --data "$work/policy/policy.jsonl" --validation "$data/dialogsum/dev.jsonl" --validation-rows 150 --rouge-rows 100 \
-        --max-source 320 --max-target 64 --epochs 0.6 --learning-rate 1e-2 --relative --warmup 0.03 \
+        --max-source 320 --max-target 64 --epochs 0.42 --learning-rate 1e-2 --relative --warmup 0.03 \
         --evaluate-every 200 --save-every 50 --log-every 20 --save-as f16 --seed 1
 }
 

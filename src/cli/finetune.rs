@@ -48,6 +48,10 @@ pub struct What {
     /// Folder of the fresh model's tokenizer
     #[arg(long, value_name = "DIR", requires = "model_config")]
     pub tokenizer: Option<String>,
+    /// Let fresh attention begin as trained attention turns out: it learns to copy from far fewer examples
+    #[arg(long, requires = "model_config")]
+    #[serde(default)]
+    pub mimetic: bool,
     /// Train every parameter of --policy and save a whole model, instead of a LoRA adapter
     #[arg(long)]
     pub full: bool,
@@ -164,7 +168,7 @@ fn model(what: &What, seed: u64, terminal: &mut Terminal) -> Result<(Actor, Trai
     if let (Some(file), Some(tokenizer)) = (&what.model_config, &what.tokenizer) {
         let json: serde_json::Value = inputs::json(Path::new(file), "the config.json of a T5")?;
         let tokenizer = Folder::open(tokenizer)?;
-        let (actor, vars) = Actor::fresh(file, &json, &tokenizer, seed)?;
+        let (actor, vars) = Actor::fresh(file, &json, &tokenizer, what.mimetic, seed)?;
         return Ok((actor, Trained::Model { vars, config: json, tokenizer: tokenizer_files(&tokenizer)? }));
     }
     let policy = what.policy.as_deref().unwrap_or(args::LAB_POLICY);

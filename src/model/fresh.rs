@@ -39,6 +39,45 @@ pub fn t5(config: &T5Config, seed: u64) -> Result<HashMap<String, Tensor>> {
     Ok(weights)
 }
 
+/// Bias with which a head of [`mimetic`] begins to look at its neighbour, in logits.
+const LOOK: f32 = 4.0;
+
+/// Lets fresh weights begin as trained ones turn out (Trockman & Kolter 2023, "Mimetic initialization of self-attention
+/// layers"), for models that shall learn to copy from few examples: every attention writes back what it reads
+/// (o = vᵀ), cross-attention looks for what the decoder has (q ∥ k), and the first heads look one token back and one
+/// ahead (the decoder's: back).
+pub fn mimetic(config: &T5Config, weights: &mut HashMap<String, Tensor>) -> Result<()> {
+    let attentions: Vec<String> =
+        weights.keys().filter_map(|name| name.strip_suffix(".q.weight")).map(str::to_string).collect();
+    for at in attentions {
+        if let Some(v) = weights.get(&format!("{at}.v.weight")) {
+            let width = (config.d_model as f64 / config.inner() as f64).sqrt(); // o's deviation stays its own
+            let o = (v.t()?.contiguous()? * width)?;
+            weights.insert(format!("{at}.o.weight"), o);
+        }
+        let cross = at.ends_with("EncDecAttention");
+        if let Some(k) = weights.get(&format!("{at}.k.weight")).filter(|_| cross) {
+            let q = (k / (config.d_kv as f64).sqrt())?;
+            weights.insert(format!("{at}.q.weight"), q);
+        }
+    }
+    for (stack, ahead) in [("encoder", true), ("decoder", false)] {
+        let name = format!("{stack}.block.0.layer.0.SelfAttention.relative_attention_bias.weight");
+        let Some(table) = weights.get(&name) else { continue };
+        let (buckets, heads) = table.dims2()?;
+        let mut biases = table.flatten_all()?.to_vec1::<f32>()?;
+        let (back, next) = (1, buckets / 2 + 1); // T5's buckets of the relative positions -1 and 1
+        for head in 0..heads * 2 / 3 {
+            let bucket = if ahead && head % 2 == 1 { next } else { back };
+            if ahead || head % 2 == 0 {
+                biases[bucket * heads + head] += LOOK;
+            }
+        }
+        weights.insert(name, Tensor::from_vec(biases, (buckets, heads), &Device::Cpu)?);
+    }
+    Ok(())
+}
+
 /// RoBERTa's weights, f32 (transformers modeling_roberta.py, `_init_weights`): normal of deviation `initializer_range`,
 /// biases and the padding's embeddings 0.
 pub fn roberta(config: &RobertaConfig, seed: u64) -> Result<HashMap<String, Tensor>> {
@@ -186,6 +225,37 @@ mod tests {
         }
         let config = roberta_config();
         taken_whole(&roberta(&config, 1).unwrap(), |p| drop(Roberta::load(p, config).unwrap()));
+    }
+
+    #[test]
+    fn mimetic_attention_writes_what_it_reads_and_keeps_its_deviations() {
+        let config = t5_config(false, "gated-gelu");
+        let plain = t5(&config, 7).unwrap();
+        let mut weights = plain.clone();
+        mimetic(&config, &mut weights).unwrap();
+        let numbers = |t: &Tensor| t.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        let deviation = |t: &Tensor| {
+            let n = numbers(t);
+            (n.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>() / n.len() as f64).sqrt()
+        };
+        for (name, was) in &plain {
+            let is = &weights[name];
+            assert_eq!(is.shape(), was.shape(), "{name}");
+            let changed = numbers(is) != numbers(was);
+            let cross = name.contains("EncDecAttention");
+            let expected = name.ends_with(".o.weight")
+                || (cross && name.ends_with(".q.weight"))
+                || name.ends_with("relative_attention_bias.weight");
+            assert_eq!(changed, expected, "{name}");
+            if changed && !name.ends_with("relative_attention_bias.weight") {
+                let ratio = deviation(is) / deviation(was);
+                assert!((ratio - 1.0).abs() < 0.1, "{name}: {ratio}");
+            }
+        }
+        let table = &weights["encoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight"];
+        let table = table.to_vec2::<f32>().unwrap(); // (buckets, heads)
+        let half = table.len() / 2;
+        assert!(table[1][0] > 2.0 && table[half + 1][1] > 2.0 && table[1][1] < 2.0 && table[half + 1][0] < 2.0);
     }
 
     #[test]

@@ -190,7 +190,8 @@ impl Adam {
 }
 
 fn root_mean_square(var: &Var) -> Result<f64> {
-    let sum: f64 = var.as_detached_tensor().flatten_all()?.to_vec1::<f32>()?.iter().map(|&x| f64::from(x).powi(2)).sum();
+    let sum: f64 =
+        var.as_detached_tensor().flatten_all()?.to_vec1::<f32>()?.iter().map(|&x| f64::from(x).powi(2)).sum();
     Ok((sum / var.elem_count() as f64).sqrt())
 }
 
@@ -279,7 +280,10 @@ mod tests {
         Adam::new(0.9, 0.999, 1e-8).relative(true).update(&vars, &grads, 1.0, 0.1).unwrap();
         let size = 12.5f32.sqrt();
         let large = vars[0].1.to_vec1::<f32>().unwrap();
-        assert!((large[0] - (3.0 - 0.1 * size)).abs() < 1e-5 && (large[1] + 4.0 - 0.1 * size).abs() < 1e-5, "{large:?}");
+        assert!(
+            (large[0] - (3.0 - 0.1 * size)).abs() < 1e-5 && (large[1] + 4.0 - 0.1 * size).abs() < 1e-5,
+            "{large:?}"
+        );
         assert!((vars[1].1.to_vec1::<f32>().unwrap()[0] + 1e-4).abs() < 1e-8);
     }
 
