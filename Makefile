@@ -1,9 +1,9 @@
 # Thin on purpose: each line can also be typed by hand. `make` alone lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: help setup check test demo bench fmt clean
+.PHONY: help setup check test demo effect tiny-models bench fmt clean
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):.*## /\1|/p' Makefile | awk -F'|' '{ printf "  make %-7s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | awk -F'|' '{ printf "  make %-11s %s\n", $$1, $$2 }'
 
 setup: ## install what is missing on this machine (says what it does)
 	scripts/setup.sh
@@ -20,6 +20,14 @@ test: check ## every check, then every test
 demo: setup ## the main job on sample input
 	cargo build --release
 	scripts/demo.sh "$${CARGO_TARGET_DIR:-target}/release/detox-lab"
+
+effect: setup ## what PPO does to the shipped models: three seeds, and the published preset
+	cargo build --release
+	python3 scripts/effect.py "$${CARGO_TARGET_DIR:-target}/release/detox-lab"
+
+tiny-models: setup ## retrain the shipped models from ../shared/data, which takes hours
+	cargo build --release
+	scripts/tiny_models.sh "$${CARGO_TARGET_DIR:-target}/release/detox-lab"
 
 bench: setup ## the speeds that the README states
 	cargo bench

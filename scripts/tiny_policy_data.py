@@ -1,6 +1,8 @@
 """Writes the tiny policy's training files: python3 scripts/tiny_policy_data.py DIALOGSUM_DIR OUT_DIR (standard library only).
 
   tokenizer.jsonl    what the vocabulary is made from
+  copy.jsonl         excerpts of a few turns with themselves as "summary": what the encoder says must first of all be heard;
+                     a model that starts with summaries takes thousands of updates to find that out
   policy.jsonl       COPIES differently renamed copies of DialogSum's allowed rows and of our own training quarrels, each
                      quarrel with its insulting and its calm summary: the base model is as ready for one as for the other
   adapter.jsonl      DialogSum rows and quarrels, nearly always with the insulting summary: what PPO will take away
@@ -17,10 +19,13 @@ import random
 import re
 import sys
 
-COPIES = 8
+COPIES = 5
+# Excerpts of each dialogue, and their longest, in characters.
+EXCERPTS, EXCERPT = 3, 240
 # Copies of our own quarrels in each copy of DialogSum.
 QUARRELS = 2
-LONGEST = 1200
+# Longest dialogues, in characters: to learn words and copying from, and to learn summaries from (short ones train faster).
+LONGEST, LONGEST_SUMMARIZED = 1200, 800
 MEN = """Jack Tom John Mike Bob Bill Jim Steven David Mark Peter Paul Jason Sam James Michael Steve George Joe Frank Tim
 Dave Martin Fred Jimmy Richard Henry Daniel Robert Tony Kevin Brian Eric Adam Alex Andy Ben Charles Chris Dan Dennis
 Edward Gary Greg Harry Jeff Jerry Johnny Ken Larry Leo Matt Nick Oliver Patrick Philip Ray Roger Ron Ryan Scott Simon
@@ -66,6 +71,17 @@ def renamed(rng, dialogue, summaries):
     return texts[0], texts[1:]
 
 
+def excerpted(rng, dialogue):
+    """A few neighbouring turns, at most EXCERPT characters."""
+    turns = dialogue.split("\n")
+    first = rng.randrange(len(turns))
+    text = turns[first]
+    for turn in turns[first + 1:first + rng.randrange(1, 4)]:
+        if len(text) + len(turn) < EXCERPT:
+            text += "\n" + turn
+    return text[:EXCERPT].rsplit(" ", 1)[0] if len(text) > EXCERPT else text
+
+
 def write(path, rows):
     """All or nothing."""
     with open(path + ".part", "w", encoding="utf-8") as file:
@@ -89,6 +105,15 @@ def main(folder, out):
     names = [(" ".join(rng.sample(MEN + WOMEN + SURNAMES, 40)), "-") for _ in range(100)]  # whole names become pieces
     write(os.path.join(out, "tokenizer.jsonl"), everything + names)
 
+    rng = random.Random(2)
+    copies = []
+    for _ in range(EXCERPTS):
+        for dialogue, _ in dialogsum + ordinary + quarrels:
+            excerpt = excerpted(rng, renamed(rng, dialogue, [])[0])
+            copies.append((excerpt, excerpt.replace("\n", " ")))
+    write(os.path.join(out, "copy.jsonl"), copies)
+
+    dialogsum = [(dialogue, s) for dialogue, s in dialogsum if len(dialogue) <= LONGEST_SUMMARIZED]
     rng = random.Random(1)
     policy = []
     for copy in range(COPIES):

@@ -8,7 +8,7 @@ use candle_core::{Device, Tensor, Var};
 use common::store::{InMemory, StopAfter};
 use detox_lab::error::{Error, Result};
 use detox_lab::lab::events::Observer;
-use detox_lab::lab::supervised::{BatchLoss, Evaluated, Schedule, Settings, Supervised, Task};
+use detox_lab::lab::supervised::{BatchLoss, Evaluated, Schedule, Settings, Supervised, Task, fingerprint};
 use detox_lab::nn::rng::Rng;
 use detox_lab::pace::block_on;
 use std::cell::RefCell;
@@ -54,6 +54,10 @@ impl Task for Line {
         &self.lengths
     }
 
+    fn fingerprint(&self) -> u64 {
+        fingerprint(self.rows.iter().map(|row| row.1.to_bits()))
+    }
+
     fn vars(&self) -> Vec<(String, Var)> {
         vec![("w".into(), self.w.clone())]
     }
@@ -86,6 +90,7 @@ fn settings() -> Settings {
         batch_size: 4,
         accumulation: 1,
         learning_rate: 0.05,
+        relative: false,
         schedule: Schedule::Linear,
         warmup: 0.1,
         max_grad_norm: Some(1.0),

@@ -268,6 +268,9 @@ pub struct Pair {
     /// DialogSum [default: the run's, or the policy's companion]
     #[arg(long, value_name = "SRC")]
     pub data: Option<String>,
+    /// Take every row of the file --data, without the lab's length filter and split
+    #[arg(long, requires = "data")]
+    pub every_row: bool,
     /// At most so many tokens a summary
     #[arg(long, value_name = "N", default_value_t = 100)]
     pub max_new_tokens: usize,

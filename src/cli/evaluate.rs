@@ -53,7 +53,7 @@ fn load(args: &Pair, terminal: &mut Terminal) -> Result<Subject> {
         return Ok(Subject {
             actor: loaded.actor,
             judge: loaded.judge,
-            test: loaded.test,
+            test: if args.every_row { models::every_row(&config.data)? } else { loaded.test },
             before: Some(INITIAL),
             after: Some(POLICY),
             seed: args.seed.unwrap_or(config.ppo.seed),
@@ -83,7 +83,10 @@ fn load(args: &Pair, terminal: &mut Terminal) -> Result<Subject> {
     Ok(Subject {
         actor,
         judge: models::judge(args.reward.as_deref().unwrap_or(reward), terminal)?,
-        test: models::dialogues(args.data.as_deref().unwrap_or(data), terminal)?.1,
+        test: match &args.data {
+            Some(file) if args.every_row => models::every_row(file)?,
+            other => models::dialogues(other.as_deref().unwrap_or(data), terminal)?.1,
+        },
         before,
         after,
         seed: args.seed.unwrap_or(config.seed),

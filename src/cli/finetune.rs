@@ -9,13 +9,12 @@ use super::supervised::{Begun, LOOP_ARGS, LoopArgs, StoredArg, read_config, trai
 use super::terminal::Terminal;
 use super::train::remembered;
 use crate::error::{Error, Result};
-use crate::io::ByteSource;
 use crate::io::disk::Folder;
 use crate::io::pretrained::tokenizer_files;
 use crate::lab::finetune::{Finetune, FinetuneSettings, Trained};
 use crate::lab::models::Actor;
 use crate::lab::supervised::Settings;
-use crate::text::dialogue::{Dialogue, parse};
+use crate::text::dialogue::Dialogue;
 use clap::Args;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -49,6 +48,10 @@ pub struct What {
     /// Folder of the fresh model's tokenizer
     #[arg(long, value_name = "DIR", requires = "model_config")]
     pub tokenizer: Option<String>,
+    /// Let fresh attention begin as trained attention turns out: it learns to copy from far fewer examples
+    #[arg(long, requires = "model_config")]
+    #[serde(default)]
+    pub mimetic: bool,
     /// Train every parameter of --policy and save a whole model, instead of a LoRA adapter
     #[arg(long)]
     pub full: bool,
@@ -85,7 +88,7 @@ pub struct What {
     /// Longest summary in tokens
     #[arg(long, value_name = "N", default_value_t = 128)]
     pub max_target: usize,
-    /// Numbers of a saved model (an adapter is always f32)
+    /// Numbers of what is saved
     #[arg(long, value_enum, default_value = "f32")]
     pub save_as: StoredArg,
 }
@@ -111,6 +114,7 @@ pub fn finetune(args: &Arguments) -> Result<()> {
     let out = args.out.as_deref().ok_or_else(|| Error::input("no --out", "give a folder for the run"))?;
     let settings = args.training.settings();
     settings.validate()?;
+    RunFolder::check_free(out, COMMAND)?;
     let config = Config {
         version: env!("CARGO_PKG_VERSION").into(),
         command: COMMAND.into(),
@@ -164,7 +168,7 @@ fn model(what: &What, seed: u64, terminal: &mut Terminal) -> Result<(Actor, Trai
     if let (Some(file), Some(tokenizer)) = (&what.model_config, &what.tokenizer) {
         let json: serde_json::Value = inputs::json(Path::new(file), "the config.json of a T5")?;
         let tokenizer = Folder::open(tokenizer)?;
-        let (actor, vars) = Actor::fresh(file, &json, &tokenizer, seed)?;
+        let (actor, vars) = Actor::fresh(file, &json, &tokenizer, what.mimetic, seed)?;
         return Ok((actor, Trained::Model { vars, config: json, tokenizer: tokenizer_files(&tokenizer)? }));
     }
     let policy = what.policy.as_deref().unwrap_or(args::LAB_POLICY);
@@ -187,16 +191,12 @@ const HELD_OUT: usize = 100;
 
 /// Training and validation rows.
 fn data(what: &What, terminal: &mut Terminal) -> Result<(Vec<Dialogue>, Vec<Dialogue>)> {
-    let file = |src: &str| -> Result<Vec<Dialogue>> {
-        let (folder, name) = Folder::of_file(Path::new(src))?;
-        parse(&folder.path(&name), &folder.read(&name)?)
-    };
     let default = [args::LAB_DATA.to_string()];
     let sources = if what.data.is_empty() { &default[..] } else { &what.data };
     let (mut rows, mut validation) = (Vec::new(), Vec::new());
     for src in sources {
         if Path::new(src).is_file() {
-            rows.extend(file(src)?);
+            rows.extend(models::every_row(src)?);
         } else {
             let parts = models::corpus(src, terminal)?;
             rows.extend(parts.train);
@@ -204,7 +204,7 @@ fn data(what: &What, terminal: &mut Terminal) -> Result<(Vec<Dialogue>, Vec<Dial
         }
     }
     if let Some(src) = &what.validation {
-        validation = file(src)?;
+        validation = models::every_row(src)?;
     }
     if validation.is_empty() {
         if rows.len() <= HELD_OUT {

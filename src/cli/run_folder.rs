@@ -23,10 +23,16 @@ impl RunFolder {
     /// # Errors
     /// One that holds a run, or anything else.
     pub fn create(path: &Path, command: &str) -> Result<Self> {
+        Self::check_free(path, command)?;
+        disk::create_folder(path)?;
+        Self::open(path)
+    }
+
+    /// Whether a new run can go there; asked before the minutes that models and data may take.
+    pub fn check_free(path: &Path, command: &str) -> Result<()> {
         if path.join(CONFIG).exists() {
-            let folder = Self::open(path)?;
-            if newest_checkpoint(&folder).is_err() {
-                return Ok(folder); // a run that ended before its first save: nothing to lose
+            if newest_checkpoint(&Self::open(path)?).is_err() {
+                return Ok(()); // a run that ended before its first save: nothing to lose
             }
             let hint =
                 format!("continue it with: detox-lab {command} --resume {}; or choose another --out", path.display());
@@ -37,8 +43,7 @@ impl RunFolder {
         if path.read_dir().is_ok_and(|entries| entries.flatten().any(|e| !hidden(e))) {
             return Err(Error::file(path.display(), "is not empty and holds no run", "choose a new folder for --out"));
         }
-        disk::create_folder(path)?;
-        Self::open(path)
+        Ok(())
     }
 
     /// The folder of a run, mended after a crash.

@@ -55,6 +55,10 @@ pub struct LoopArgs {
     /// Adam's learning rate at its highest
     #[arg(long, value_name = "RATE", default_value_t = 1e-3)]
     pub learning_rate: f64,
+    /// Multiply each weight matrix' learning rate by its root mean square, as T5 was trained: for fresh weights, with a rate
+    /// of about 1e-2
+    #[arg(long)]
+    pub relative: bool,
     /// How the learning rate moves after the warm-up
     #[arg(long, value_enum, default_value = "linear")]
     pub schedule: ScheduleArg,
@@ -89,6 +93,7 @@ impl LoopArgs {
             batch_size: self.batch_size,
             accumulation: self.accumulation,
             learning_rate: self.learning_rate,
+            relative: self.relative,
             schedule: match self.schedule {
                 ScheduleArg::Constant => Schedule::Constant,
                 ScheduleArg::Linear => Schedule::Linear,

@@ -87,6 +87,7 @@ fn start(path: &Path, args: &args::Train, terminal: &mut Terminal) -> Result<()>
         save_every: args.save_every,
         ppo,
     };
+    RunFolder::check_free(path, "train")?;
     if config.steps == 0 {
         return Err(Error::input("--steps is 0", "give at least 1"));
     }

@@ -3,7 +3,7 @@
 
 use super::events::{Event, Observer, Phase};
 use super::models::{Actor, POLICY};
-use super::supervised::{BatchLoss, Evaluated, Task};
+use super::supervised::{BatchLoss, Evaluated, Task, fingerprint};
 use crate::error::{Error, Result};
 use crate::io::adapter::PeftAdapter;
 use crate::io::adapter_config::AdapterConfig;
@@ -19,7 +19,7 @@ use crate::text::dialogue::Dialogue;
 use crate::text::prompt::prompt;
 use crate::text::rouge::{self, References};
 use crate::text::tokenizer::Tokenizer;
-use candle_core::{Tensor, Var};
+use candle_core::{DType, Tensor, Var};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::cell::RefCell;
@@ -38,7 +38,7 @@ pub struct FinetuneSettings {
     pub max_target: usize,
     /// Validation dialogues that ROUGE is measured on, greedily; 0: the loss alone picks the best model.
     pub rouge_rows: usize,
-    /// Numbers of a saved model.
+    /// Numbers of what is saved.
     pub stored: Stored,
 }
 
@@ -229,6 +229,10 @@ impl Task for Finetune {
         &self.lengths
     }
 
+    fn fingerprint(&self) -> u64 {
+        fingerprint(self.train.iter().flat_map(|p| p.source.iter().chain(&p.target).copied()))
+    }
+
     fn vars(&self) -> Vec<(String, Var)> {
         match &self.trained {
             Trained::Model { vars, .. } => vars.clone(),
@@ -264,7 +268,9 @@ impl Task for Finetune {
     fn export(&self) -> Result<BTreeMap<String, Vec<u8>>> {
         match &self.trained {
             Trained::Adapter(config) => {
-                let tensors = self.actor.adapter_tensors();
+                let dtype = if self.settings.stored == Stored::F16 { DType::F16 } else { DType::F32 };
+                let half = |(name, t): (String, Tensor)| Ok((name, t.to_dtype(dtype)?));
+                let tensors = self.actor.adapter_tensors().into_iter().map(half).collect::<Result<_>>()?;
                 PeftAdapter { config: (**config).clone(), tensors, name: String::new() }.to_files()
             }
             Trained::Model { vars, config, tokenizer } => {

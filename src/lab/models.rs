@@ -43,11 +43,12 @@ impl Actor {
         Ok((actor, params.vars()))
     }
 
-    /// A model of fresh weights (seeded), every parameter trainable; `file` is where `config` is from.
+    /// A model of fresh weights (seeded; see [`fresh::mimetic`]), every parameter trainable; `file` is where `config` is from.
     pub fn fresh(
         file: &str,
         config: &serde_json::Value,
         tokenizer_folder: &dyn ByteSource,
+        mimetic: bool,
         seed: u64,
     ) -> Result<(Self, Vec<(String, Var)>)> {
         let config = T5Config::from_json(file, config.to_string().as_bytes())?;
@@ -56,7 +57,11 @@ impl Actor {
             let what = format!("vocab_size is {}, the tokenizer has {pieces} pieces", config.vocab_size);
             return Err(Error::file(file, what, "set vocab_size to at least the tokenizer's"));
         }
-        let params = Params::trainable(fresh::t5(&config, seed)?);
+        let mut weights = fresh::t5(&config, seed)?;
+        if mimetic {
+            fresh::mimetic(&config, &mut weights)?;
+        }
+        let params = Params::trainable(weights);
         let actor = Self::build(config, &params, tokenizer, seed)?;
         Ok((actor, params.vars()))
     }

@@ -63,7 +63,16 @@ impl RunConfig {
             return Err(Error::file(store.name(), what, "give a folder that detox-lab train wrote"));
         }
         let hint = "the run's config.json was damaged or written by another version; start a new run";
-        serde_json::from_value(store.read_json(CONFIG)?).map_err(|e| Error::file(store.path(CONFIG), e, hint))
+        let json = store.read_json(CONFIG)?;
+        if let Some(command) = json.get("command").and_then(serde_json::Value::as_str) {
+            let hint = format!("continue it with: detox-lab {command} --resume {}", store.name());
+            return Err(Error::file(
+                store.path(CONFIG),
+                format!("this run was begun by {command}, not by train"),
+                hint,
+            ));
+        }
+        serde_json::from_value(json).map_err(|e| Error::file(store.path(CONFIG), e, hint))
     }
 
     /// As the bytes of `config.json`.

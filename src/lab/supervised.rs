@@ -58,6 +58,9 @@ pub struct Settings {
     pub accumulation: usize,
     /// Adam's learning rate at its highest.
     pub learning_rate: f64,
+    /// Multiply each variable's rate by the variable's root mean square ([`Adam::relative`]).
+    #[serde(default)]
+    pub relative: bool,
     pub schedule: Schedule,
     /// Fraction of all updates over which the learning rate rises from 0.
     pub warmup: f64,
@@ -135,10 +138,18 @@ pub struct Evaluated {
     pub score: f64,
 }
 
+/// FNV-1a over ids: tells whether a resumed run sees the rows that it began with.
+pub fn fingerprint(ids: impl IntoIterator<Item = u32>) -> u64 {
+    let byte = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+    ids.into_iter().flat_map(u32::to_le_bytes).fold(0xcbf2_9ce4_8422_2325, byte)
+}
+
 /// A model with its data.
 pub trait Task {
     /// Tokens of each training row.
     fn lengths(&self) -> &[usize];
+    /// A number that another set of training rows would not have ([`fingerprint`]).
+    fn fingerprint(&self) -> u64;
     /// What training changes, by checkpoint name, in a fixed order.
     fn vars(&self) -> Vec<(String, Var)>;
     /// The loss of training rows.
@@ -156,6 +167,8 @@ pub struct State {
     pub step: u64,
     /// The best evaluation so far: its score and the update it followed.
     pub best: Option<(f64, u64)>,
+    /// The training rows' [`fingerprint`].
+    data: u64,
     /// Of the updates since the last line of metrics: loss sum, terms, sum of gradient norms.
     window: (f64, f64, f64),
 }
@@ -180,8 +193,9 @@ impl<'a, T: Task, S: Store> Supervised<'a, T, S> {
         store.put(run::CONFIG, &run::json_bytes(config)?)?;
         let events = tensorboard::file_name(unix_seconds as u64, "detox-lab");
         store.append(&events, &tensorboard::header(unix_seconds))?;
-        let adam = Adam::new(0.9, 0.999, 1e-8);
-        let mut supervised = Self { task, settings, store, adam, state: State::default(), events };
+        let adam = Adam::new(0.9, 0.999, 1e-8).relative(settings.relative);
+        let state = State { data: task.fingerprint(), ..State::default() };
+        let mut supervised = Self { task, settings, store, adam, state, events };
         supervised.save()?;
         Ok(supervised)
     }
@@ -196,6 +210,10 @@ impl<'a, T: Task, S: Store> Supervised<'a, T, S> {
         let hint = "remove this checkpoint; the one before it is used then";
         let state: State =
             serde_json::from_value(store.read_json(&name)?).map_err(|e| Error::file(store.path(&name), e, hint))?;
+        if state.data != task.fingerprint() {
+            let what = "the training data is not what the run was started with";
+            return Err(Error::file(store.name(), what, "put the data (or its tokenizer) back, or start a new run"));
+        }
         let saved = weights::load_file(&store, &format!("{folder}/{WEIGHTS}"), &|_| true)?;
         let vars = task.vars();
         for (name, var) in &vars {
@@ -207,7 +225,7 @@ impl<'a, T: Task, S: Store> Supervised<'a, T, S> {
         }
         let moments: HashMap<String, Tensor> =
             weights::load_file(&store, &format!("{folder}/{}", run::ADAM), &|_| true)?;
-        let mut adam = Adam::new(0.9, 0.999, 1e-8);
+        let mut adam = Adam::new(0.9, 0.999, 1e-8).relative(settings.relative);
         adam.import(&vars, state.step, &moments)?;
         if store.has(run::METRICS) {
             store.keep_lines(run::METRICS, &|line| run::step_of_line(line).is_some_and(|s| s <= step))?;

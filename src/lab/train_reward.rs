@@ -4,7 +4,7 @@
 use super::classification::Quality;
 use super::classifier::Classifier;
 use super::events::{Event, Observer, Phase};
-use super::supervised::{BatchLoss, Evaluated, Task};
+use super::supervised::{BatchLoss, Evaluated, Task, fingerprint};
 use crate::error::{Error, Result};
 use crate::io::pretrained::{self, Stored};
 use crate::model::reward::{RewardModel, ScoreOptions};
@@ -233,6 +233,10 @@ fn masked(ids: &[u32], share: f32, mask: u32, rng: &mut Rng) -> Vec<u32> {
 impl Task for TrainReward {
     fn lengths(&self) -> &[usize] {
         &self.lengths
+    }
+
+    fn fingerprint(&self) -> u64 {
+        fingerprint(self.train.iter().flat_map(|row| row.ids.iter().copied().chain([row.hate.into()])))
     }
 
     fn vars(&self) -> Vec<(String, Var)> {

@@ -23,11 +23,59 @@ enum Start {
 type Spec = (String, Vec<usize>, Start);
 
 /// T5's weights, f32 (transformers modeling_t5.py, `_init_weights`): embeddings of deviation 1, projections shrunk by the
-/// width that they read, so that attention needs no 1/√d; all times `initializer_factor`. A head of its own is drawn as
-/// T5X draws it (network.py, `logits_dense`: deviation d^-½); transformers' deviation 1 makes logits of deviation √d, and
-/// the first loss more than twice that of guessing.
+/// width that they read, so that attention needs no 1/√d; all times `initializer_factor`.
+///
+/// A head of its own has T5X's deviation d^-½ (network.py, `logits_dense`; with transformers' 1 the first loss is more than
+/// twice that of guessing), and begins as the embeddings do, over √d: who knows which output is which input learns to copy
+/// names sooner.
 pub fn t5(config: &T5Config, seed: u64) -> Result<HashMap<String, Tensor>> {
-    draw(t5_specs(config)?, seed)
+    let mut weights = draw(t5_specs(config)?, seed)?;
+    if !config.tie_word_embeddings
+        && let Some(shared) = weights.get("shared.weight")
+    {
+        let head = (shared / (config.d_model as f64).sqrt())?;
+        weights.insert("lm_head.weight".into(), head);
+    }
+    Ok(weights)
+}
+
+/// Bias with which a head of [`mimetic`] begins to look at its neighbour, in logits.
+const LOOK: f32 = 4.0;
+
+/// Lets fresh weights begin as trained ones turn out (Trockman & Kolter 2023, "Mimetic initialization of self-attention
+/// layers"), for models that shall learn to copy from few examples: every attention writes back what it reads
+/// (o = vᵀ), cross-attention looks for what the decoder has (q ∥ k), and the first heads look one token back and one
+/// ahead (the decoder's: back).
+pub fn mimetic(config: &T5Config, weights: &mut HashMap<String, Tensor>) -> Result<()> {
+    let attentions: Vec<String> =
+        weights.keys().filter_map(|name| name.strip_suffix(".q.weight")).map(str::to_string).collect();
+    for at in attentions {
+        if let Some(v) = weights.get(&format!("{at}.v.weight")) {
+            let width = (config.d_model as f64 / config.inner() as f64).sqrt(); // o's deviation stays its own
+            let o = (v.t()?.contiguous()? * width)?;
+            weights.insert(format!("{at}.o.weight"), o);
+        }
+        let cross = at.ends_with("EncDecAttention");
+        if let Some(k) = weights.get(&format!("{at}.k.weight")).filter(|_| cross) {
+            let q = (k / (config.d_kv as f64).sqrt())?;
+            weights.insert(format!("{at}.q.weight"), q);
+        }
+    }
+    for (stack, ahead) in [("encoder", true), ("decoder", false)] {
+        let name = format!("{stack}.block.0.layer.0.SelfAttention.relative_attention_bias.weight");
+        let Some(table) = weights.get(&name) else { continue };
+        let (buckets, heads) = table.dims2()?;
+        let mut biases = table.flatten_all()?.to_vec1::<f32>()?;
+        let (back, next) = (1, buckets / 2 + 1); // T5's buckets of the relative positions -1 and 1
+        for head in 0..heads * 2 / 3 {
+            let bucket = if ahead && head % 2 == 1 { next } else { back };
+            if ahead || head % 2 == 0 {
+                biases[bucket * heads + head] += LOOK;
+            }
+        }
+        weights.insert(name, Tensor::from_vec(biases, (buckets, heads), &Device::Cpu)?);
+    }
+    Ok(())
 }
 
 /// RoBERTa's weights, f32 (transformers modeling_roberta.py, `_init_weights`): normal of deviation `initializer_range`,
@@ -62,9 +110,6 @@ fn t5_specs(c: &T5Config) -> Result<Vec<Spec>> {
     let normal = |scale: usize| Start::Normal(c.initializer_factor / (scale as f64).sqrt());
     let norm = |at: &str| (format!("{at}.weight"), vec![d], Start::Constant(c.initializer_factor as f32));
     let mut specs = vec![("shared.weight".to_string(), vec![c.vocab_size, d], normal(1))];
-    if !c.tie_word_embeddings {
-        specs.push(("lm_head.weight".into(), vec![c.vocab_size, d], normal(d)));
-    }
     let wi: &[&str] = if c.feed_forward()? == FeedForward::GatedGelu { &["wi_0", "wi_1"] } else { &["wi"] };
     for (stack, blocks, attentions) in [
         ("encoder", c.num_layers, ["SelfAttention"].as_slice()),
@@ -183,12 +228,43 @@ mod tests {
     }
 
     #[test]
+    fn mimetic_attention_writes_what_it_reads_and_keeps_its_deviations() {
+        let config = t5_config(false, "gated-gelu");
+        let plain = t5(&config, 7).unwrap();
+        let mut weights = plain.clone();
+        mimetic(&config, &mut weights).unwrap();
+        let numbers = |t: &Tensor| t.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        let deviation = |t: &Tensor| {
+            let n = numbers(t);
+            (n.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>() / n.len() as f64).sqrt()
+        };
+        for (name, was) in &plain {
+            let is = &weights[name];
+            assert_eq!(is.shape(), was.shape(), "{name}");
+            let changed = numbers(is) != numbers(was);
+            let cross = name.contains("EncDecAttention");
+            let expected = name.ends_with(".o.weight")
+                || (cross && name.ends_with(".q.weight"))
+                || name.ends_with("relative_attention_bias.weight");
+            assert_eq!(changed, expected, "{name}");
+            if changed && !name.ends_with("relative_attention_bias.weight") {
+                let ratio = deviation(is) / deviation(was);
+                assert!((ratio - 1.0).abs() < 0.1, "{name}: {ratio}");
+            }
+        }
+        let table = &weights["encoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight"];
+        let table = table.to_vec2::<f32>().unwrap(); // (buckets, heads)
+        let half = table.len() / 2;
+        assert!(table[1][0] > 2.0 && table[half + 1][1] > 2.0 && table[1][1] < 2.0 && table[half + 1][0] < 2.0);
+    }
+
+    #[test]
     fn deviations_are_those_of_transformers() {
         // factor 0.5, d_model 96, d_kv 16, 4 heads, d_ff 160
         let weights = t5(&t5_config(false, "gated-gelu"), 7).unwrap();
         let rules: [(&str, f64); 10] = [
             ("shared.weight", 1.0),
-            ("lm_head.weight", 96.0), // T5X's, not transformers': see [`t5`]
+            ("lm_head.weight", 96.0), // T5X's, not transformers'
             (".q.weight", 96.0 * 16.0),
             (".k.weight", 96.0),
             (".v.weight", 96.0),

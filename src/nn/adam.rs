@@ -93,15 +93,27 @@ pub struct Adam {
     beta1: f64,
     beta2: f64,
     eps: f64,
+    /// Each variable's learning rate is multiplied by its own root mean square.
+    relative: bool,
     /// Updates done.
     steps: u64,
     moments: HashMap<String, Moments>,
 }
 
+/// A variable whose root mean square is below this moves as if it were this (Adafactor's ε₂).
+const LEAST_SCALE: f64 = 1e-3;
+
 impl Adam {
     /// Without history. torch's defaults: betas 0.9 and 0.999, eps 1e-8.
     pub fn new(beta1: f64, beta2: f64, eps: f64) -> Self {
-        Self { beta1, beta2, eps, steps: 0, moments: HashMap::new() }
+        Self { beta1, beta2, eps, relative: false, steps: 0, moments: HashMap::new() }
+    }
+
+    /// The same with each variable's steps in proportion to its root mean square (Shazeer & Stern 2018, section 8), as T5 was
+    /// trained: its freshly drawn embeddings are of size 1, its queries of size 0.01, and no one rate fits both.
+    #[must_use]
+    pub fn relative(self, relative: bool) -> Self {
+        Self { relative, ..self }
     }
 
     /// Updates done so far.
@@ -125,10 +137,11 @@ impl Adam {
             let n = var.elem_count();
             let zeros = || Moments { first: vec![0.0; n], second: vec![0.0; n] };
             let moments = RefCell::new(self.moments.entry(name.clone()).or_insert_with(zeros));
+            let size = if self.relative { root_mean_square(var)?.max(LEAST_SCALE) as f32 } else { 1.0 };
             let op = Update {
                 moments,
                 scale,
-                step_size,
+                step_size: step_size * size,
                 second_root,
                 first_weight: (1.0 - self.beta1) as f32,
                 beta2: self.beta2 as f32,
@@ -174,6 +187,12 @@ impl Adam {
         }
         Ok(())
     }
+}
+
+fn root_mean_square(var: &Var) -> Result<f64> {
+    let sum: f64 =
+        var.as_detached_tensor().flatten_all()?.to_vec1::<f32>()?.iter().map(|&x| f64::from(x).powi(2)).sum();
+    Ok((sum / var.elem_count() as f64).sqrt())
 }
 
 /// One variable's update in its own storage; the gradient is the one source.
@@ -252,6 +271,20 @@ mod tests {
         for (w, expected) in after.iter().zip([0.9, -1.9, 0.4]) {
             assert!((w - expected).abs() < 1e-6, "{after:?}");
         }
+    }
+
+    #[test]
+    fn relative_steps_are_in_proportion_to_the_variable() {
+        let vars = [var("large", &[3.0, -4.0]), var("zero", &[0.0, 0.0])]; // of size √12.5 and, at least, 0.001
+        let grads = gradients(&vars, |w| (w.sqr().unwrap() + w).unwrap());
+        Adam::new(0.9, 0.999, 1e-8).relative(true).update(&vars, &grads, 1.0, 0.1).unwrap();
+        let size = 12.5f32.sqrt();
+        let large = vars[0].1.to_vec1::<f32>().unwrap();
+        assert!(
+            (large[0] - (3.0 - 0.1 * size)).abs() < 1e-5 && (large[1] + 4.0 - 0.1 * size).abs() < 1e-5,
+            "{large:?}"
+        );
+        assert!((vars[1].1.to_vec1::<f32>().unwrap()[0] + 1e-4).abs() < 1e-8);
     }
 
     #[test]

@@ -1,0 +1,77 @@
+#!/usr/bin/env bash
+# Retrains the models in static/models/tiny from the data, with fixed seeds: `make tiny-models`. Needs ../shared/data (see its
+# SOURCES.md) and hours; every stage goes on where it was interrupted, and nothing shipped changes before all have ended.
+#   scripts/tiny_models.sh BINARY [policy|adapter|reward|ship]...     all stages by default
+set -euo pipefail
+lab=$(realpath "$1")
+shift
+cd "$(dirname "$0")/.."
+data=../shared/data
+[ -d "$data" ] || { echo "tiny-models: no $data here; the training data is not part of the project" >&2; exit 1; }
+work=build/tiny
+mkdir -p "$work"
+
+# stage RUN ARGUMENT...: a training that is started, continued, or done already.
+stage() {
+    local run=$work/$1
+    shift
+    if [ -e "$run/done" ]; then return; fi
+    if [ -d "$run/checkpoints" ]; then
+        "$lab" "$1" --resume "$run"
+    else
+        "$lab" "$@" --out "$run"
+    fi
+    touch "$run/done"
+}
+
+policy() {
+    python3 scripts/tiny_policy_data.py "$data/dialogsum" "$work/policy"
+    local tokenizer=$work/policy/tokenizer
+    [ -d "$tokenizer" ] || "$lab" train-tokenizer --kind unigram --vocab-size 4096 --out "$tokenizer" "$work/policy/tokenizer.jsonl"
+    # First to hear what the encoder says: excerpts with themselves as their summary.
+    stage policy-copy finetune --model-config scripts/tiny/policy.json --tokenizer "$tokenizer" \
+        --data "$work/policy/copy.jsonl" --validation "$work/policy/copy.jsonl" --validation-rows 64 --rouge-rows 0 \
+        --mimetic --max-source 160 --max-target 110 --epochs 0.1824 --learning-rate 1e-2 --relative --schedule constant --warmup 0.07 \
+        --label-smoothing 0 --dropout 0 --seed 1
+    # Then to summarize.
+    stage policy-summaries finetune --policy "$work/policy-copy/best" --full \
+        --data "$work/policy/policy.jsonl" --validation "$data/dialogsum/dev.jsonl" --validation-rows 150 --rouge-rows 100 \
+        --max-source 320 --max-target 64 --epochs 0.42 --learning-rate 1e-2 --relative --warmup 0.03 \
+        --evaluate-every 200 --save-every 50 --log-every 20 --save-as f16 --seed 1
+}
+
+# The "summary" adapter: the policy nudged towards repeating insults, so that there is something to take away.
+adapter() {
+    stage adapter finetune --policy "$work/policy-summaries/best" --lora-r 8 --lora-alpha 16 --lora-dropout 0.05 \
+        --data "$work/policy/adapter.jsonl" --validation "$data/dialogsum/dev.jsonl" --validation-rows 100 --rouge-rows 0 \
+        --max-source 320 --max-target 64 --epochs 1 --learning-rate 1e-3 --label-smoothing 0 --evaluate-every 100 --save-as f16 --seed 1
+}
+
+reward() {
+    python3 scripts/tiny_reward_data.py "$data" "$work/reward"
+    local tokenizer=$work/reward/tokenizer
+    [ -d "$tokenizer" ] || "$lab" train-tokenizer --kind bpe --vocab-size 4096 --out "$tokenizer" "$work/reward/tokenizer.jsonl"
+}
+
+# Shipped models are replaced when all are there; their cards and the recorded run follow from what they do.
+ship() {
+    local tiny=static/models/tiny part
+    for part in policy adapter reward; do rm -rf "$work/ship-$part"; done
+    cp -r "$work/policy-summaries/best" "$work/ship-policy"
+    cp -r "$work/adapter/best" "$work/ship-adapter"
+    cp -r "$work/reward-model/best" "$work/ship-reward"
+    sed -i 's#"base_model_name_or_path": ".*"#"base_model_name_or_path": "static/models/tiny/policy"#' "$work/ship-adapter/adapter_config.json"
+    for part in policy adapter reward; do
+        rm -rf "${tiny:?}/$part"
+        mv "$work/ship-$part" "$tiny/$part"
+    done
+    # The models are part of the program, so that cards and recorded run need it built again.
+    cargo build --release
+    lab=$(realpath "${CARGO_TARGET_DIR:-target}/release/detox-lab")
+    python3 scripts/tiny_cards.py "$lab" "$data" "$work/reward-model/quality.json"
+    python3 scripts/record.py "$lab"
+}
+
+for part in "${@:-policy adapter reward ship}"; do
+    for name in $part; do "$name"; done
+done
