@@ -112,6 +112,20 @@ mod tests {
         close(q.mean_hate.unwrap(), 0.75);
     }
 
+    /// numpy's figures, each from its definition: pairs counted for the AUC, means taken bin by bin for the ECE.
+    #[test]
+    fn numbers_that_numpy_gives() {
+        let p: Vec<f64> = (0..50).map(|i| f64::from(i * 37 % 101) / 100.0).collect();
+        let labels: Vec<bool> = (0..50).map(|i| (i * 53 + 11) % 97 < 40).collect();
+        let q = Quality::measure(&p, &labels).unwrap();
+        assert_eq!(q.hate, 21);
+        close(q.accuracy, 0.44);
+        close(q.f1.unwrap(), 0.391304347826087);
+        close(q.auc.unwrap(), 0.35960591133004927);
+        close(q.ece, 0.4162);
+        close(q.brier, 0.407518);
+    }
+
     #[test]
     fn what_a_missing_class_leaves_undefined_is_none() {
         assert_eq!(Quality::measure(&[], &[]), None);
