@@ -233,7 +233,7 @@ pub struct Train {
     /// The lab as published or corrected
     #[arg(long, value_enum, default_value = "corrected")]
     pub preset: PresetArg,
-    /// PPO steps in all [default: 60 with the tiny policy, else 10]
+    /// PPO steps in all [default: 80 with the tiny policy, else 10]
     #[arg(long, value_name = "N")]
     pub steps: Option<u64>,
     /// Seed of every random choice [default: 0, or the config's]

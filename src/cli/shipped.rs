@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 /// What stands for the shipped policy, adapter, reward model or dialogues, wherever one of them is asked for.
 pub const TINY: &str = "tiny";
 /// PPO steps of a run on the shipped models that is not told how many.
-pub const STEPS: u64 = 60;
+pub const STEPS: u64 = 80;
 
 macro_rules! shipped {
     ($folder:literal: $($file:literal),+) => {
