@@ -16,7 +16,7 @@ pub struct Quality {
     pub loss: f64,
     /// Share of rows where P(hate) ≥ 0.5 says what the label says.
     pub accuracy: f64,
-    /// Harmonic mean of precision and recall of "hate" at 0.5; none where neither label nor classifier says it.
+    /// Harmonic mean of precision and recall of "hate" at 0.5; none where no row is labelled hate.
     pub f1: Option<f64>,
     /// The chance that a hate row has a higher P(hate) than another row, ties half; none where a class is missing.
     pub auc: Option<f64>,
@@ -62,8 +62,8 @@ fn mean_of(rows: &[(f64, bool)], class: bool) -> Option<f64> {
 fn f1(rows: &[(f64, bool)]) -> Option<f64> {
     let count =
         |said: bool, is: bool| rows.iter().filter(|(p, hate)| (*p >= 0.5) == said && *hate == is).count() as f64;
-    let (right, wrong) = (count(true, true), count(true, false) + count(false, true));
-    (right + wrong > 0.0).then(|| 2.0 * right / (2.0 * right + wrong))
+    let (right, missed, wrong) = (count(true, true), count(false, true), count(true, false));
+    (right + missed > 0.0).then(|| 2.0 * right / (2.0 * right + missed + wrong))
 }
 
 /// From the ranks of the hate rows (Mann–Whitney), ties sharing their mean rank.
@@ -129,8 +129,8 @@ mod tests {
     #[test]
     fn what_a_missing_class_leaves_undefined_is_none() {
         assert_eq!(Quality::measure(&[], &[]), None);
-        let q = Quality::measure(&[0.1, 0.2], &[false, false]).unwrap();
-        assert_eq!((q.f1, q.auc, q.mean_hate, q.accuracy), (None, None, None, 1.0));
+        let q = Quality::measure(&[0.1, 0.7], &[false, false]).unwrap();
+        assert_eq!((q.f1, q.auc, q.mean_hate, q.accuracy), (None, None, None, 0.5));
         let q = Quality::measure(&[0.1, 1.0], &[true, true]).unwrap();
         assert_eq!((q.auc, q.mean_nothate), (None, None));
         close(q.f1.unwrap(), 2.0 / 3.0);
