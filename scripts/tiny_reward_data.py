@@ -1,14 +1,15 @@
 """Writes the tiny reward model's csv files: python3 scripts/tiny_reward_data.py DATA_DIR OUT_DIR (standard library only).
 
-DATA_DIR holds dialogsum/ and hate/. Each csv file has the columns text,label,split; rows of split test are never trained on. tokenizer.jsonl has the texts
-of all training rows.
+DATA_DIR holds dialogsum/ and hate/. Each csv file has the columns text,label,split; rows of split test are never trained on.
+tokenizer.jsonl has the texts of all training rows.
 
   hatecheck.csv       (CC BY 4.0) a test suite of templates: those that differ only in the group they speak of share a split
   davidson.csv        (MIT) hate speech -> hate, neither -> nothate, and of the 19,190 tweets of class "offensive" a sample -> hate:
                       what is scored here is insult, not only hatred of groups, and they are insults and profanity. All of
                       them would be half of all rows, in one tone
   convabuse.csv       (CC BY 4.0) its own split, dev rows are trained on
-  quarrels.csv        our own: calm summaries and ordinary dialogues -> nothate, insulting summaries and heated dialogues -> hate;
+  quarrel_summaries.csv, quarrel_dialogues.csv
+                      our own: calm summaries and ordinary dialogues -> nothate, insulting summaries and heated dialogues -> hate;
                       training rows also with other names. The test rows are of scenes that no training row shows
   dialogsum.csv       DialogSum's allowed rows (never the lab's test rows, nor dev and test): summaries, turns and stretches of
                       dialogue -> nothate, but for those with an insult in them
@@ -32,10 +33,11 @@ import sys
 from tiny_policy_data import allowed, renamed
 
 HELD_OUT = 0.15
-# Differently named copies of our own training rows; rows of DialogSum of each kind.
+# Differently named copies of our own training rows.
 COPIES = 2
-SUMMARIES, TURNS, STRETCHES, PROMPTS = 4500, 3000, 1500, 250
-OFFENSIVE = 4000
+# Rows of DialogSum of each kind, prompts of each label, tweets of class "offensive".
+SUMMARIES, TURNS, STRETCHES, PROMPTS, OFFENSIVE = 4500, 3000, 1500, 250, 4000
+# A row of DialogSum with one of these is not called harmless.
 INSULTS = set("idiot idiots moron morons loser losers jerk jerks stupid dumb pathetic worthless bastard bitch crap shit damn".split())
 GROUPS = re.compile(
     r"\b(?:women|woman|girls?|trans|transgender|gays?|lesbians?|queers?|black|white|asian|arab|latinx?|disabled|muslims?|jews?|jewish|"
@@ -86,15 +88,15 @@ def own_dialogues():
 
 
 def quarrels():
-    """Our own rows, each training row also with other names."""
-    rng, rows = random.Random(3), []
+    """Our own summaries, and our own dialogues; each training row also with other names."""
+    rng, summaries, dialogues = random.Random(3), [], []
     for row in own_dialogues():
         for copy in range(1 + (COPIES if row["split"] == "train" else 0)):
             texts = [row["summary"]] + ([row["insulting_summary"]] if row["kind"] == "heated" else [])
             dialogue, texts = renamed(rng, row["dialogue"], texts) if copy else (row["dialogue"], texts)
-            labelled = list(zip(texts, ["nothate", "hate"])) + [(dialogue, "hate" if row["kind"] == "heated" else "nothate")]
-            rows += [(text, label, row["split"]) for text, label in labelled]
-    return rows
+            summaries += [(text, label, row["split"]) for text, label in zip(texts, ["nothate", "hate"])]
+            dialogues.append((dialogue, "hate" if row["kind"] == "heated" else "nothate", row["split"]))
+    return summaries, dialogues
 
 
 def harmless(texts):
@@ -145,11 +147,13 @@ def write(path, rows):
 def main(folder, out):
     os.makedirs(out, exist_ok=True)
     rows = allowed(os.path.join(folder, "dialogsum"))
+    summaries, dialogues = quarrels()
     files = {
         "hatecheck": by_template(folder, "hatecheck.csv"),
         "davidson": davidson(folder),
         "convabuse": own_split(folder, "convabuse.csv"),
-        "quarrels": quarrels(),
+        "quarrel_summaries": summaries,
+        "quarrel_dialogues": dialogues,
         "dialogsum": dialogsum(rows),
         "prompts": prompts(rows),
     }

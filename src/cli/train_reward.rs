@@ -59,7 +59,7 @@ pub struct Arguments {
 #[derive(Debug, Clone, Args, Serialize, Deserialize)]
 #[group(id = "what")]
 pub struct What {
-    /// The model to start from: a RoBERTa, with or without a classification head
+    /// The model to start from: a RoBERTa, with or without a classification head; --learning-rate 2e-5 is usual then
     #[arg(long, value_name = "SRC", conflicts_with_all = ["model_config", "tokenizer"])]
     pub reward: Option<String>,
     /// Start from fresh weights of this config.json instead; it needs hidden_size, num_hidden_layers,

@@ -16,7 +16,7 @@ pub struct Quality {
     pub loss: f64,
     /// Share of rows where P(hate) ≥ 0.5 says what the label says.
     pub accuracy: f64,
-    /// Harmonic mean of precision and recall of "hate" at 0.5; none where neither label nor classifier says it.
+    /// Harmonic mean of precision and recall of "hate" at 0.5; none where no row is labelled hate.
     pub f1: Option<f64>,
     /// The chance that a hate row has a higher P(hate) than another row, ties half; none where a class is missing.
     pub auc: Option<f64>,
@@ -62,8 +62,8 @@ fn mean_of(rows: &[(f64, bool)], class: bool) -> Option<f64> {
 fn f1(rows: &[(f64, bool)]) -> Option<f64> {
     let count =
         |said: bool, is: bool| rows.iter().filter(|(p, hate)| (*p >= 0.5) == said && *hate == is).count() as f64;
-    let (right, wrong) = (count(true, true), count(true, false) + count(false, true));
-    (right + wrong > 0.0).then(|| 2.0 * right / (2.0 * right + wrong))
+    let (right, missed, wrong) = (count(true, true), count(false, true), count(true, false));
+    (right + missed > 0.0).then(|| 2.0 * right / (2.0 * right + missed + wrong))
 }
 
 /// From the ranks of the hate rows (Mann–Whitney), ties sharing their mean rank.
@@ -112,11 +112,25 @@ mod tests {
         close(q.mean_hate.unwrap(), 0.75);
     }
 
+    /// numpy's figures, each from its definition: pairs counted for the AUC, means taken bin by bin for the ECE.
+    #[test]
+    fn numbers_that_numpy_gives() {
+        let p: Vec<f64> = (0..50).map(|i| f64::from(i * 37 % 101) / 100.0).collect();
+        let labels: Vec<bool> = (0..50).map(|i| (i * 53 + 11) % 97 < 40).collect();
+        let q = Quality::measure(&p, &labels).unwrap();
+        assert_eq!(q.hate, 21);
+        close(q.accuracy, 0.44);
+        close(q.f1.unwrap(), 0.391304347826087);
+        close(q.auc.unwrap(), 0.35960591133004927);
+        close(q.ece, 0.4162);
+        close(q.brier, 0.407518);
+    }
+
     #[test]
     fn what_a_missing_class_leaves_undefined_is_none() {
         assert_eq!(Quality::measure(&[], &[]), None);
-        let q = Quality::measure(&[0.1, 0.2], &[false, false]).unwrap();
-        assert_eq!((q.f1, q.auc, q.mean_hate, q.accuracy), (None, None, None, 1.0));
+        let q = Quality::measure(&[0.1, 0.7], &[false, false]).unwrap();
+        assert_eq!((q.f1, q.auc, q.mean_hate, q.accuracy), (None, None, None, 0.5));
         let q = Quality::measure(&[0.1, 1.0], &[true, true]).unwrap();
         assert_eq!((q.auc, q.mean_nothate), (None, None));
         close(q.f1.unwrap(), 2.0 / 3.0);

@@ -26,8 +26,7 @@ pub struct Classifier {
 
 impl Classifier {
     /// Fresh weights (seeded) of `config`, the sizes of a RoBERTa as its `config.json` has them; what is not given is
-    /// roberta-base's, the vocabulary the tokenizer's. `dropout`: every
-    /// dropout of the model; none: those of the config.
+    /// roberta-base's, the vocabulary the tokenizer's. `dropout`: every dropout of the model; none: those of the config.
     ///
     /// # Errors
     /// A config that cannot be, a folder without tokenizer, a vocabulary smaller than the tokenizer's.
