@@ -98,8 +98,8 @@ pub struct Info {
     /// The base model: a T5 or FLAN-T5
     #[arg(long, value_name = "SRC", default_value = TINY)]
     pub policy: String,
-    /// A LoRA adapter in PEFT layout; without one, what a fresh adapter would hold
-    #[arg(long, value_name = "SRC")]
+    /// A LoRA adapter in PEFT layout, or fresh: what a fresh one would hold [default: tiny with the tiny policy, else fresh]
+    #[arg(long, value_name = "SRC|fresh")]
     pub adapter: Option<String>,
     #[command(flatten)]
     pub fresh: FreshAdapter,
@@ -374,7 +374,7 @@ pub struct TrainTokenizer {
     /// Tokens in all, special ones included
     #[arg(long, value_name = "N")]
     pub vocab_size: usize,
-    /// A text that is always one token; repeatable [default: #Person1# to #Person7# for unigram]
+    /// A text that is always one token; repeatable [default: the speakers of DialogSum for unigram, none for bpe]
     #[arg(long, value_name = "TEXT")]
     pub symbol: Vec<String>,
     /// With bpe: lower-case the texts, and begin them with a space, so that a small vocabulary holds more words

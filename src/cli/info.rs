@@ -3,7 +3,7 @@
 use super::args;
 use super::models;
 use super::report;
-use super::shipped::Part;
+use super::shipped::{self, Part};
 use super::terminal::Terminal;
 use crate::error::{Error, Result};
 use crate::io::disk;
@@ -16,7 +16,8 @@ use std::collections::BTreeMap;
 pub fn info(args: &args::Info) -> Result<()> {
     let mut terminal = Terminal::new(args.json)?;
     let mut actor = models::actor(&args.policy, 0, &mut terminal)?;
-    let adapter = match &args.adapter {
+    let given = args.adapter.as_deref().or(shipped::adapter(&args.policy)).filter(|src| *src != "fresh");
+    let adapter = match given {
         Some(src) => models::put_adapter(&mut actor, src, true, &mut terminal)?,
         None => models::fresh_adapter(&mut actor, &args.policy, &args.fresh, 0.0, 0)?,
     };
@@ -27,7 +28,7 @@ pub fn info(args: &args::Info) -> Result<()> {
     let c = &policy.t5.config;
     if args.json {
         return report::json(&serde_json::json!({
-            "policy": args.policy, "adapter": args.adapter, "config": c,
+            "policy": args.policy, "adapter": given, "config": c,
             "parameters": total, "base_parameters": policy.t5.parameters(), "adapter_parameters": lora,
             "value_head_parameters": trainable - lora, "trainable_parameters": trainable, "trainable_percent": percent,
             "lora": {"r": adapter.r, "alpha": adapter.lora_alpha, "modules": policy.trainable().len() / 2 - 1},
@@ -46,7 +47,7 @@ pub fn info(args: &args::Info) -> Result<()> {
         c.vocab_size,
         if c.tie_word_embeddings { "tied" } else { "untied" },
     ))?;
-    let name = args.adapter.as_deref().unwrap_or("a fresh one");
+    let name = given.unwrap_or("a fresh one");
     let pairs = policy.trainable().len() / 2 - 1;
     report::line(format!(
         "adapter     {name}: LoRA r {}, alpha {}, over {pairs} layers",
