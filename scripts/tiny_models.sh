@@ -51,7 +51,7 @@ reward() {
     python3 scripts/tiny_reward_data.py "$data" "$work/reward"
     local tokenizer=$work/reward/tokenizer
     [ -d "$tokenizer" ] || "$lab" train-tokenizer --kind bpe --vocab-size 6144 --uncased --out "$tokenizer" "$work/reward/tokenizer.jsonl"
-    # Measured once, at the end: no held-out row has a say in what is kept.
+    # Measured once, at the end: no held-out row has a say in which update is kept.
     stage reward-model train-reward --model-config scripts/tiny/reward.json --tokenizer "$tokenizer" \
         --data "$work"/reward/*.csv --held-out "$data"/hate/{surge_toxicity,hatemoji_build,hatemoji_check}.csv \
         --epochs 3 --batch-size 32 --learning-rate 1e-3 --warmup 0.06 --mask 0.1 \

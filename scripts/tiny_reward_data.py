@@ -16,8 +16,8 @@ tokenizer.jsonl has the texts of all training rows.
   prompts.csv         whole prompts with a summary, as the lab's published preset scores them: nothate, or with a heated
                       dialogue hate; only to train on
 
-Left out are hatemoji_build and hatemoji_check: emoji, and pairs written to mislead large models; without them a small model
-does better on everything else, and even on hatemoji_build. stormfront_vicomtech (CC BY-SA) is not used at all, and
+Left out are hatemoji_build and hatemoji_check: emoji, and pairs written to mislead large models; a small one learns nothing
+from them and does better on everything else without. stormfront_vicomtech (CC BY-SA) is not used at all, and
 surge_toxicity is for measuring alone. Training is left to `detox-lab train-reward`.
 """
 
