@@ -4,36 +4,8 @@
 mod common;
 
 use common::run::*;
-use std::collections::BTreeMap;
-use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
-
-/// What must be equal between two runs: everything but dates, durations and TensorBoard's files.
-fn numbers(run: &Path) -> BTreeMap<String, Vec<u8>> {
-    let mut files = BTreeMap::new();
-    let mut folders = vec![run.to_path_buf()];
-    while let Some(folder) = folders.pop() {
-        for entry in folder.read_dir().unwrap() {
-            let path = entry.unwrap().path();
-            let name = path.strip_prefix(run).unwrap().to_str().unwrap().to_string();
-            if path.is_dir() {
-                folders.push(path);
-            } else if !name.starts_with("events.") && name != "timings.jsonl" && name != ".lock" {
-                files.insert(name, std::fs::read(&path).unwrap());
-            }
-        }
-    }
-    files
-}
-
-fn assert_same(a: &Path, b: &Path) {
-    let (a, b) = (numbers(a), numbers(b));
-    assert_eq!(a.keys().collect::<Vec<_>>(), b.keys().collect::<Vec<_>>());
-    for (name, bytes) in &a {
-        assert!(bytes == &b[name], "{name} differs");
-    }
-}
 
 #[test]
 fn a_run_leaves_the_folder_that_the_readme_describes() {

@@ -177,20 +177,23 @@ fn the_best_model_is_kept_and_the_line_is_found() {
 
 #[test]
 fn a_run_stopped_anywhere_and_resumed_equals_its_twin() {
-    let mut twin = InMemory::default();
-    train(&Line::new(23), settings(), &mut twin, NEVER).unwrap();
-    for pauses in [0, 1, 5, 6, 11, 17, 30] {
-        let mut store = InMemory::default();
-        let stopped = train(&Line::new(23), settings(), &mut store, pauses);
-        assert!(matches!(stopped, Err(Error::Stopped)), "after {pauses} pauses");
-        let fresh = Line::new(23);
-        let mut run = Supervised::resume(&fresh, settings(), &mut store, 1.0).unwrap();
-        block_on(run.run(&mut StopAfter(NEVER))).unwrap();
-        let dated = |path: &str| path.starts_with("events.");
-        let files = |s: &InMemory| -> BTreeMap<String, Vec<u8>> {
-            s.0.iter().filter(|(path, _)| !dated(path)).map(|(p, b)| (p.clone(), b.clone())).collect()
-        };
-        assert!(files(&store) == files(&twin), "stopped after {pauses} pauses");
+    for accumulation in [1, 2] {
+        let settings = Settings { accumulation, ..settings() };
+        let mut twin = InMemory::default();
+        train(&Line::new(23), settings.clone(), &mut twin, NEVER).unwrap();
+        for pauses in [0, 1, 4, 5, 6, 9, 14] {
+            let mut store = InMemory::default();
+            let stopped = train(&Line::new(23), settings.clone(), &mut store, pauses);
+            assert!(matches!(stopped, Err(Error::Stopped)), "after {pauses} pauses");
+            let fresh = Line::new(23);
+            let mut run = Supervised::resume(&fresh, settings.clone(), &mut store, 1.0).unwrap();
+            block_on(run.run(&mut StopAfter(NEVER))).unwrap();
+            let dated = |path: &str| path.starts_with("events.");
+            let files = |s: &InMemory| -> BTreeMap<String, Vec<u8>> {
+                s.0.iter().filter(|(path, _)| !dated(path)).map(|(p, b)| (p.clone(), b.clone())).collect()
+            };
+            assert!(files(&store) == files(&twin), "accumulating {accumulation}, stopped after {pauses} pauses");
+        }
     }
 }
 

@@ -3,9 +3,8 @@
 use super::args::{self, FreshAdapter};
 use super::inputs;
 use super::models;
-use super::run_folder::RunFolder;
 use super::shipped::Part;
-use super::supervised::{Begun, LOOP_ARGS, LoopArgs, StoredArg, read_config, train};
+use super::supervised::{LoopArgs, Place, StoredArg, run};
 use super::terminal::Terminal;
 use super::train::remembered;
 use crate::error::{Error, Result};
@@ -17,18 +16,14 @@ use crate::lab::supervised::Settings;
 use crate::text::dialogue::Dialogue;
 use clap::Args;
 use serde::{Deserialize, Serialize};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 const COMMAND: &str = "finetune";
 
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// Continue the run in this folder; everything comes from it
-    #[arg(long, value_name = "RUN", conflicts_with_all = ["out", LOOP_ARGS, "what"])]
-    pub resume: Option<PathBuf>,
-    /// Folder for the run; its best/ is the adapter or the model
-    #[arg(long, value_name = "RUN", required_unless_present = "resume")]
-    pub out: Option<PathBuf>,
+    #[command(flatten)]
+    pub place: Place,
     #[command(flatten)]
     pub what: What,
     #[command(flatten)]
@@ -93,38 +88,10 @@ pub struct What {
     pub save_as: StoredArg,
 }
 
-/// `config.json`.
-#[derive(Serialize, Deserialize)]
-struct Config {
-    version: String,
-    command: String,
-    what: What,
-    settings: Settings,
-}
-
 /// Starts or continues a fine-tuning.
 pub fn finetune(args: &Arguments) -> Result<()> {
     let mut terminal = Terminal::new(false)?;
-    if let Some(path) = &args.resume {
-        let store = RunFolder::open(path)?;
-        let config: Config = read_config(&store, COMMAND)?;
-        let task = task(&config, &mut terminal)?;
-        return train(&task, config.settings, Begun::Resumed, COMMAND, store, &mut terminal);
-    }
-    let out = args.out.as_deref().ok_or_else(|| Error::input("no --out", "give a folder for the run"))?;
-    let settings = args.training.settings();
-    settings.validate()?;
-    RunFolder::check_free(out, COMMAND)?;
-    let config = Config {
-        version: env!("CARGO_PKG_VERSION").into(),
-        command: COMMAND.into(),
-        what: whole(&args.what),
-        settings,
-    };
-    let task = task(&config, &mut terminal)?;
-    let store = RunFolder::create(out, COMMAND)?;
-    let json = serde_json::to_value(&config).map_err(|e| Error::input(e, "report this"))?;
-    train(&task, config.settings, Begun::New(&json), COMMAND, store, &mut terminal)
+    run(COMMAND, &args.place, whole(&args.what), &args.training, &mut terminal, task).map(drop)
 }
 
 /// Every folder and file by its whole path, so that the run can be resumed from anywhere.
@@ -141,9 +108,8 @@ fn whole(what: &What) -> What {
     }
 }
 
-fn task(config: &Config, terminal: &mut Terminal) -> Result<Finetune> {
-    let what = &config.what;
-    let (actor, trained) = model(what, config.settings.seed, terminal)?;
+fn task(what: &What, training: &Settings, terminal: &mut Terminal) -> Result<Finetune> {
+    let (actor, trained) = model(what, training.seed, terminal)?;
     let settings = FinetuneSettings {
         label_smoothing: what.label_smoothing,
         dropout: what.dropout.unwrap_or(actor.policy.t5.config.dropout_rate),
@@ -153,7 +119,7 @@ fn task(config: &Config, terminal: &mut Terminal) -> Result<Finetune> {
         stored: what.save_as.into(),
     };
     let (rows, validation) = data(what, terminal)?;
-    let task = Finetune::new(actor, trained, settings, &rows, &validation, config.settings.batch_size)?;
+    let task = Finetune::new(actor, trained, settings, &rows, &validation, training.batch_size)?;
     terminal.line(&format!(
         "{} training rows, {} validation dialogues, {} parameters to train",
         rows.len(),

@@ -14,6 +14,7 @@ use clap::{Args, ValueEnum};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::path::{Path, PathBuf};
 
 /// How the learning rate moves after the warm-up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -82,9 +83,6 @@ pub struct LoopArgs {
     pub seed: u64,
 }
 
-/// The loop's arguments that a resumed run takes from its folder.
-pub const LOOP_ARGS: &str = "loop";
-
 impl LoopArgs {
     /// As the loop's settings.
     pub fn settings(&self) -> Settings {
@@ -109,8 +107,68 @@ impl LoopArgs {
     }
 }
 
+/// Where a run is begun or continued.
+#[derive(Debug, Args)]
+pub struct Place {
+    /// Continue the run in this folder; everything comes from it
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["out", "loop", "what"])]
+    pub resume: Option<PathBuf>,
+    /// Folder for the run; its best/ is what was trained
+    #[arg(long, value_name = "RUN", required_unless_present = "resume")]
+    pub out: Option<PathBuf>,
+}
+
+/// `config.json`; `W` says what is trained, and on what (an argument group called `what`).
+#[derive(Serialize, Deserialize)]
+struct Config<W> {
+    version: String,
+    command: String,
+    what: W,
+    settings: Settings,
+}
+
+/// Begins or continues a run of `command` and trains to its end; returns the run's folder and what was trained. `what` and
+/// `training` count for a new run only; `task` loads models and data.
+pub fn run<W: Serialize + DeserializeOwned, T: Task>(
+    command: &str,
+    place: &Place,
+    what: W,
+    training: &LoopArgs,
+    terminal: &mut Terminal,
+    task: impl Fn(&W, &Settings, &mut Terminal) -> Result<T>,
+) -> Result<(PathBuf, T)> {
+    if let Some(path) = &place.resume {
+        let store = RunFolder::open(path)?;
+        let Config::<W> { what, settings, .. } = read_config(&store, command)?;
+        let task = task(&what, &settings, terminal)?;
+        let step = newest_checkpoint(&store)?;
+        let trainer = Supervised::resume(&task, settings, store, terminal.unix_seconds())?;
+        let of = trainer.updates();
+        if step >= of {
+            let shown = path.display();
+            let hint = format!("the best model is in {shown}/{BEST}; start a new run to train longer");
+            return Err(Error::file(shown, format!("all {step} updates are done"), hint));
+        }
+        terminal.line(&format!("going on after update {step} of {of}"));
+        to_end(trainer, command, path, terminal)?;
+        return Ok((path.clone(), task));
+    }
+    let path = place.out.as_deref().ok_or_else(|| Error::input("no --out", "give a folder for the run"))?;
+    let settings = training.settings();
+    settings.validate()?;
+    RunFolder::check_free(path, command)?;
+    let task = task(&what, &settings, terminal)?;
+    let config =
+        Config { version: env!("CARGO_PKG_VERSION").into(), command: command.into(), what, settings: settings.clone() };
+    let config = serde_json::to_value(&config).map_err(|e| Error::input(e, "report this"))?;
+    let store = RunFolder::create(path, command)?;
+    let trainer = Supervised::start(&task, settings, &config, store, terminal.unix_seconds())?;
+    to_end(trainer, command, path, terminal)?;
+    Ok((path.to_path_buf(), task))
+}
+
 /// Reads the `config.json` of a run that `command` began.
-pub fn read_config<T: DeserializeOwned>(store: &RunFolder, command: &str) -> Result<T> {
+fn read_config<T: DeserializeOwned>(store: &RunFolder, command: &str) -> Result<T> {
     let path = store.path(run::CONFIG);
     if !store.has(run::CONFIG) {
         return Err(Error::file(store.name(), "no config.json here, so this is not a run folder", "check the path"));
@@ -125,31 +183,13 @@ pub fn read_config<T: DeserializeOwned>(store: &RunFolder, command: &str) -> Res
     serde_json::from_value(json).map_err(|e| Error::file(path, e, hint))
 }
 
-/// Starts a run in an empty folder, or goes on with the one in `store`, and trains to the end.
-pub fn train<T: Task>(
-    task: &T,
-    settings: Settings,
-    begun: Begun<'_>,
+fn to_end<T: Task>(
+    mut trainer: Supervised<'_, T, RunFolder>,
     command: &str,
-    store: RunFolder,
+    path: &Path,
     terminal: &mut Terminal,
 ) -> Result<()> {
-    let shown = store.name();
-    let now = terminal.unix_seconds();
-    let mut trainer = match begun {
-        Begun::New(config) => Supervised::start(task, settings, config, store, now)?,
-        Begun::Resumed => {
-            let step = newest_checkpoint(&store)?;
-            let trainer = Supervised::resume(task, settings, store, now)?;
-            if step >= trainer.updates() {
-                let hint = format!("the best model is in {shown}/{BEST}; start a new run to train longer");
-                return Err(Error::file(shown, format!("all {step} updates are done"), hint));
-            }
-            terminal.line(&format!("going on after update {step} of {}", trainer.updates()));
-            trainer
-        }
-    };
-    let done = block_on(trainer.run(terminal));
+    let (done, shown) = (block_on(trainer.run(terminal)), path.display());
     let (step, best) = (trainer.state().step, trainer.state().best);
     match done {
         Ok(()) => {
@@ -157,18 +197,15 @@ pub fn train<T: Task>(
             terminal.line(&format!("done: {step} updates; the best model (update {at}) is in {shown}/{BEST}"));
         }
         Err(Error::Stopped) => terminal.line(&format!(
-            "stopped; {step} of {} updates are saved. Continue with: detox-lab {command} --resume {shown}",
+            "stopped; {} of {} updates are saved. Continue with: detox-lab {command} --resume {shown}",
+            trainer.saved(),
             trainer.updates()
         )),
-        Err(_) => terminal.line(&format!("the run ended at update {}", step + 1)),
+        Err(_) => terminal.line(&format!(
+            "the run ended at update {}; its newest checkpoint (update {}) is the last good state",
+            step + 1,
+            trainer.saved()
+        )),
     }
     done
-}
-
-/// How a run begins.
-pub enum Begun<'a> {
-    /// Anew, with this `config.json`.
-    New(&'a Value),
-    /// From its newest checkpoint.
-    Resumed,
 }

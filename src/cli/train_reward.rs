@@ -3,9 +3,8 @@
 use super::inputs;
 use super::models;
 use super::report;
-use super::run_folder::RunFolder;
 use super::shipped::Part;
-use super::supervised::{Begun, LOOP_ARGS, LoopArgs, StoredArg, read_config, train};
+use super::supervised::{self, LoopArgs, Place, StoredArg};
 use super::terminal::Terminal;
 use super::train::remembered;
 use crate::error::{Error, Result};
@@ -21,7 +20,7 @@ use crate::pace::block_on;
 use crate::text::labelled::Source;
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 const COMMAND: &str = "train-reward";
 /// Where a run's last table is, beside its best model.
@@ -40,12 +39,8 @@ pub enum BalanceArg {
 
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// Continue the run in this folder; everything comes from it
-    #[arg(long, value_name = "RUN", conflicts_with_all = ["out", LOOP_ARGS, "what"])]
-    pub resume: Option<PathBuf>,
-    /// Folder for the run; its best/ is the reward model
-    #[arg(long, value_name = "RUN", required_unless_present = "resume")]
-    pub out: Option<PathBuf>,
+    #[command(flatten)]
+    pub place: Place,
     #[command(flatten)]
     pub what: What,
     #[command(flatten)]
@@ -98,39 +93,11 @@ pub struct What {
     pub save_as: StoredArg,
 }
 
-/// `config.json`.
-#[derive(Serialize, Deserialize)]
-struct Config {
-    version: String,
-    command: String,
-    what: What,
-    settings: Settings,
-}
-
 /// Starts or continues the training of a reward model, and measures the best one as it was saved.
 pub fn train_reward(args: &Arguments) -> Result<()> {
     let mut terminal = Terminal::new(args.json)?;
-    if let Some(path) = &args.resume {
-        let store = RunFolder::open(path)?;
-        let config: Config = read_config(&store, COMMAND)?;
-        let task = task(&config, &mut terminal)?;
-        train(&task, config.settings, Begun::Resumed, COMMAND, store, &mut terminal)?;
-        return table(&task, path, args.json, &mut terminal);
-    }
-    let out = args.out.as_deref().ok_or_else(|| Error::input("no --out", "give a folder for the run"))?;
-    let settings = args.training.settings();
-    settings.validate()?;
-    let config = Config {
-        version: env!("CARGO_PKG_VERSION").into(),
-        command: COMMAND.into(),
-        what: whole(&args.what),
-        settings,
-    };
-    let task = task(&config, &mut terminal)?;
-    let store = RunFolder::create(out, COMMAND)?;
-    let json = serde_json::to_value(&config).map_err(|e| Error::input(e, "report this"))?;
-    train(&task, config.settings, Begun::New(&json), COMMAND, store, &mut terminal)?;
-    table(&task, out, args.json, &mut terminal)
+    let (path, task) = supervised::run(COMMAND, &args.place, whole(&args.what), &args.training, &mut terminal, task)?;
+    table(&task, &path, args.json, &mut terminal)
 }
 
 /// Every folder and file by its whole path, so that the run can be resumed from anywhere.
@@ -147,8 +114,7 @@ fn whole(what: &What) -> What {
     }
 }
 
-fn task(config: &Config, terminal: &mut Terminal) -> Result<TrainReward> {
-    let what = &config.what;
+fn task(what: &What, training: &Settings, terminal: &mut Terminal) -> Result<TrainReward> {
     if what.data.is_empty() {
         return Err(Error::input("no --data", "give at least one csv file with text and label"));
     }
@@ -165,8 +131,8 @@ fn task(config: &Config, terminal: &mut Terminal) -> Result<TrainReward> {
         stored: what.save_as.into(),
     };
     let (data, held_out) = (sources(&what.data)?, sources(&what.held_out)?);
-    let classifier = classifier(what, config.settings.seed, terminal)?;
-    let Settings { batch_size, seed, .. } = config.settings;
+    let classifier = classifier(what, training.seed, terminal)?;
+    let Settings { batch_size, seed, .. } = *training;
     let task = TrainReward::new(classifier, settings, data, held_out, batch_size, seed)?;
     let ((train, held_out), parameters) = (task.rows(), report::thousands(task.parameters()));
     terminal.line(&format!("{train} training rows, {held_out} held out, {parameters} parameters to train"));

@@ -180,6 +180,8 @@ pub struct Supervised<'a, T, S> {
     store: S,
     adam: Adam,
     state: State,
+    /// The update of the newest checkpoint.
+    saved: u64,
     events: String,
 }
 
@@ -195,7 +197,7 @@ impl<'a, T: Task, S: Store> Supervised<'a, T, S> {
         store.append(&events, &tensorboard::header(unix_seconds))?;
         let adam = Adam::new(0.9, 0.999, 1e-8).relative(settings.relative);
         let state = State { data: task.fingerprint(), ..State::default() };
-        let mut supervised = Self { task, settings, store, adam, state, events };
+        let mut supervised = Self { task, settings, store, adam, state, saved: 0, events };
         supervised.save()?;
         Ok(supervised)
     }
@@ -232,7 +234,7 @@ impl<'a, T: Task, S: Store> Supervised<'a, T, S> {
         }
         let events = tensorboard::file_name(unix_seconds as u64, &format!("detox-lab.from-{step}"));
         store.append(&events, &tensorboard::header(unix_seconds))?;
-        Ok(Self { task, settings, store, adam, state, events })
+        Ok(Self { task, settings, store, adam, saved: step, state, events })
     }
 
     /// Updates in all.
@@ -245,18 +247,25 @@ impl<'a, T: Task, S: Store> Supervised<'a, T, S> {
         &self.state
     }
 
+    /// The update of the newest checkpoint.
+    pub fn saved(&self) -> u64 {
+        self.saved
+    }
+
     /// Trains to the last update.
     ///
     /// # Errors
-    /// [`Error::Stopped`] at a pause point, after saving. A loss or gradient that is not finite: the newest checkpoint
-    /// is the last good state.
+    /// [`Error::Stopped`] at a pause point: before a batch everything done is saved, an evaluation is made again. A loss or
+    /// gradient that is not finite: the newest checkpoint is the last good state.
     pub async fn run(&mut self, observer: &mut impl Observer) -> Result<()> {
         while self.state.step < self.updates() {
-            if let Err(error) = observer.pause().await {
-                self.save()?;
-                return Err(error);
-            }
-            let rate = self.update(observer).await?;
+            let rate = match self.update(observer).await {
+                Err(Error::Stopped) => {
+                    self.save()?; // nothing of a broken-off update has changed the model
+                    return Err(Error::Stopped);
+                }
+                other => other?,
+            };
             let (step, s) = (self.state.step, self.settings.clone());
             let last = step == self.updates();
             if step.is_multiple_of(s.log_every) || last {
@@ -281,6 +290,7 @@ impl<'a, T: Task, S: Store> Supervised<'a, T, S> {
         let mut gradients = Gradients::default();
         let (mut sum, mut terms) = (0.0, 0.0);
         for k in 0..s.accumulation as u64 {
+            observer.pause().await?;
             let batch = step * s.accumulation as u64 + k;
             let rows = s.rows(self.task.lengths(), batch);
             let dropout = RefCell::new(Rng::new(s.seed, Purpose::Dropout, batch, 0));
@@ -294,7 +304,6 @@ impl<'a, T: Task, S: Store> Supervised<'a, T, S> {
             }
             gradients.add(Gradients::take(&mut loss.sum.backward()?, &vars)?)?;
             (sum, terms) = (sum + value, terms + loss.terms);
-            observer.pause().await.or_else(|e| if s.accumulation > 1 { Err(e) } else { Ok(()) })?;
         }
         let norm = gradients.norm(&vars)? / terms;
         let scale = clip_factor(norm, s.max_grad_norm) / terms as f32;
@@ -368,6 +377,7 @@ impl<'a, T: Task, S: Store> Supervised<'a, T, S> {
         ]);
         let folder = |step| format!("{}/{}", run::CHECKPOINTS, run::step_name(step));
         self.store.put_folder(&folder(self.state.step), &files)?;
+        self.saved = self.state.step;
         for name in self.store.list(run::CHECKPOINTS)? {
             if let Some(old) = run::step_of(&name).filter(|old| *old < self.state.step) {
                 self.store.remove(&folder(old))?;

@@ -1,6 +1,7 @@
 //! Runs the program as a person would, on the tiny stand-in models.
 #![allow(dead_code, clippy::unwrap_used, clippy::disallowed_methods)]
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -85,4 +86,30 @@ pub fn train_args<'a>(models: &'a [String; 4], config: &'a str, steps: &'a str, 
 /// Policy, adapter, reward model, data.
 pub fn models() -> [String; 4] {
     ["policy", "adapter", "reward", "data/train.jsonl"].map(tiny)
+}
+
+/// What must be equal between two runs: everything but dates, durations and TensorBoard's files.
+pub fn numbers(run: &Path) -> BTreeMap<String, Vec<u8>> {
+    let mut files = BTreeMap::new();
+    let mut folders = vec![run.to_path_buf()];
+    while let Some(folder) = folders.pop() {
+        for entry in folder.read_dir().unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.strip_prefix(run).unwrap().to_str().unwrap().to_string();
+            if path.is_dir() {
+                folders.push(path);
+            } else if !name.starts_with("events.") && name != "timings.jsonl" && name != ".lock" {
+                files.insert(name, std::fs::read(&path).unwrap());
+            }
+        }
+    }
+    files
+}
+
+pub fn assert_same(a: &Path, b: &Path) {
+    let (a, b) = (numbers(a), numbers(b));
+    assert_eq!(a.keys().collect::<Vec<_>>(), b.keys().collect::<Vec<_>>());
+    for (name, bytes) in &a {
+        assert!(bytes == &b[name], "{name} differs");
+    }
 }
