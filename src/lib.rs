@@ -14,6 +14,8 @@ pub mod nn;
 pub mod ppo;
 pub mod text;
 
+pub mod protocol;
+
 #[cfg(feature = "cli")]
 pub mod cli;
 

@@ -16,7 +16,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("model", &["nn"]),
     ("ppo", &["model", "nn"]),
     ("lab", &["ppo", "model", "text", "io", "nn"]),
-    ("protocol", &["lab::events", "ppo::config", "ppo::stats"]),
+    (
+        "protocol",
+        &["lab::evaluate", "lab::events", "lab::statistics", "model::reward", "ppo::batch", "ppo::config", "ppo::loss"],
+    ),
     ("cli", &["lab", "io", "text", "ppo::config"]),
     ("web", &["protocol"]),
     ("web/worker", &["protocol", "lab", "io", "ppo::config"]),

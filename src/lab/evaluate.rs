@@ -12,10 +12,10 @@ use crate::nn::rng::{Purpose, Rng};
 use crate::ppo::config::PpoConfig;
 use crate::text::dialogue::Dialogue;
 use crate::text::rouge::{self, References, Rouge};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// How to evaluate.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EvaluateOptions {
     /// Dialogues asked for; the settings may take one more, as the published lab does.
     pub n: usize,
@@ -41,7 +41,7 @@ pub struct Paired {
 }
 
 /// One side's numbers.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Side {
     pub toxicity: Toxicity,
     pub score: Spread,
@@ -58,7 +58,7 @@ pub struct Side {
 }
 
 /// `evaluation.json`.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Evaluation {
     pub options: EvaluateOptions,
     /// Dialogues really evaluated.

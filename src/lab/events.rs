@@ -46,7 +46,7 @@ pub enum Event<'a> {
 }
 
 /// Where a step's time went.
-#[derive(Debug, Clone, Copy, Default, PartialEq, serde::Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Seconds {
     pub generate: f64,
     pub score: f64,

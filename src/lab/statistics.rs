@@ -4,7 +4,7 @@
 use crate::error::{Error, Result};
 use crate::nn::rng::{Purpose, Rng};
 use crate::text::rouge::words;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
 
 /// `evaluate`'s default: a text counts as toxic from this probability of "hate" on.
@@ -17,7 +17,7 @@ pub const RESAMPLES: usize = 10_000;
 const MIN_PAIRS: usize = 6;
 
 /// Mean and population standard deviation (divided by n, as numpy does and the lab prints).
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Spread {
     pub n: usize,
     pub mean: f64,
@@ -36,7 +36,7 @@ impl Spread {
 }
 
 /// P("hate") of a set of texts under each of `evaluate`'s toxicity aggregations.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Toxicity {
     #[serde(flatten)]
     pub spread: Spread,
@@ -64,7 +64,7 @@ pub fn improvement(before: f64, after: f64) -> Option<f64> {
 }
 
 /// What a paired difference allows one to say.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
     TooFewPairs,
@@ -85,7 +85,7 @@ impl std::fmt::Display for Verdict {
 }
 
 /// The mean of after - before over pairs, with its bootstrap interval.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Difference {
     pub n: usize,
     /// Mean of after - before.
