@@ -18,5 +18,7 @@ pub mod protocol;
 
 #[cfg(feature = "cli")]
 pub mod cli;
+#[cfg(feature = "web")]
+pub mod web;
 
 pub use error::{Error, Result};

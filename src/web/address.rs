@@ -1,0 +1,1 @@
+//! The page in an address: chapter, seed, settings, selected row.

@@ -1,0 +1,1 @@
+//! The recorded run that fills the page before anything is loaded.

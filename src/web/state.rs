@@ -1,0 +1,1 @@
+//! What the page holds, and how replies change it.
