@@ -12,9 +12,9 @@ use crate::io::disk;
 use crate::lab::evaluate::{EvaluateOptions, Paired, evaluation, pairs};
 use crate::lab::models::{Actor, INITIAL, Judge, POLICY};
 use crate::lab::run::{self, RunConfig, json_bytes};
-use crate::lab::table::{Row, Table};
+use crate::lab::table::Table;
 use crate::pace::block_on;
-use crate::ppo::config::{PpoConfig, RewardRead};
+use crate::ppo::config::PpoConfig;
 use crate::text::dialogue::Dialogue;
 use std::path::PathBuf;
 
@@ -51,8 +51,8 @@ fn load(args: &Pair, terminal: &mut Terminal) -> Result<Subject> {
         let newest = run::newest_checkpoint(&store)?;
         let loaded = load_run(&store, &config, newest, false, terminal)?;
         return Ok(Subject {
-            actor: loaded.actor,
-            judge: loaded.judge,
+            actor: loaded.lab.actor,
+            judge: loaded.lab.judge,
             test: if args.every_row { models::every_row(&config.data)? } else { loaded.test },
             before: Some(INITIAL),
             after: Some(POLICY),
@@ -148,20 +148,7 @@ pub fn compare(args: &args::Compare) -> Result<()> {
     let subject = load(&args.pair, &mut terminal)?;
     let options = subject.options(&args.pair, args.n);
     let pairs = subject.pairs(&options, &mut terminal)?;
-    let reward = |s: &crate::lab::rollout::Sample| match subject.config.reward_read {
-        RewardRead::NothateLogit => f64::from(s.scored.score),
-        RewardRead::MaxLogit => f64::from(s.scored.lab_reward()),
-    };
-    let row = |p: &Paired| Row {
-        index: p.index,
-        query: p.dialogue.dialogue.clone(),
-        reference: p.dialogue.summary.clone(),
-        before: p.before.response.clone(),
-        after: p.after.response.clone(),
-        score_before: reward(&p.before),
-        score_after: reward(&p.after),
-    };
-    let rows: Vec<Row> = pairs.iter().map(row).collect();
+    let rows = pairs.iter().map(Paired::row).collect();
     let mut about = subject.about.clone();
     about.push(("seed".into(), options.seed.to_string()));
     about.push(("new tokens at most".into(), options.max_new_tokens.to_string()));

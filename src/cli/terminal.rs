@@ -227,7 +227,7 @@ impl Observer for Terminal {
             Event::Step { step, stats, seconds } => self.step_line(step, stats, seconds),
             Event::Update { step, of, metrics } => self.update_line(step, of, metrics),
             Event::Warning(text) => self.line(&format!("warning: {text}")),
-            Event::Token { .. } => {}
+            Event::Token(_) | Event::Queries(..) | Event::Responses(_) | Event::Scores(_) => {}
         }
     }
 

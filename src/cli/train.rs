@@ -13,7 +13,7 @@ use crate::io::adapter_config::AdapterConfig;
 use crate::io::disk::Folder;
 use crate::io::value_head::ValueHead as SavedHead;
 use crate::lab::events::Observer;
-use crate::lab::models::{Actor, INITIAL, Judge, POLICY, keep_initial};
+use crate::lab::models::{INITIAL, Lab, POLICY, keep_initial};
 use crate::lab::run::{self, RunConfig, Store, VALUE_HEAD};
 use crate::lab::train::Trainer;
 use crate::pace::block_on;
@@ -106,7 +106,8 @@ fn start(path: &Path, args: &args::Train, terminal: &mut Terminal) -> Result<()>
     let (dialogues, _) = models::dialogues(&config.data, terminal)?;
     let store = RunFolder::create(path, "train")?;
     let now = terminal.unix_seconds();
-    let trainer = Trainer::start(&actor, &judge, &dialogues, config, adapter, store, now)?;
+    let lab = Lab { actor, judge, dialogues };
+    let trainer = Trainer::start(&lab, config, adapter, store, now)?;
     run_to_end(trainer, path, terminal)
 }
 
@@ -122,14 +123,14 @@ fn resume(path: &Path, args: &args::Train, terminal: &mut Terminal) -> Result<()
         return Err(Error::file(path.display(), what, hint));
     }
     config.ppo.validate()?;
-    let Loaded { actor, judge, adapter, train, .. } = load_run(&store, &config, newest, true, terminal)?;
+    let Loaded { lab, adapter, .. } = load_run(&store, &config, newest, true, terminal)?;
     terminal.line(&format!("going on after step {newest} of {}", config.steps));
     let now = terminal.unix_seconds();
-    let trainer = Trainer::resume(&actor, &judge, &train, config, adapter, store, now)?;
+    let trainer = Trainer::resume(&lab, config, adapter, store, now)?;
     run_to_end(trainer, path, terminal)
 }
 
-fn run_to_end<S: Store>(mut trainer: Trainer<'_, S>, path: &Path, terminal: &mut Terminal) -> Result<()> {
+fn run_to_end<S: Store>(mut trainer: Trainer<&Lab, S>, path: &Path, terminal: &mut Terminal) -> Result<()> {
     terminal.steps(trainer.config.steps);
     let shown = path.display();
     match block_on(trainer.run(terminal)) {
@@ -160,10 +161,8 @@ fn run_to_end<S: Store>(mut trainer: Trainer<'_, S>, path: &Path, terminal: &mut
 /// A run's models and data.
 pub struct Loaded {
     /// Holds the adapter of a checkpoint under `policy` and step 0's under `initial`.
-    pub actor: Actor,
-    pub judge: Judge,
+    pub lab: Lab,
     pub adapter: AdapterConfig,
-    pub train: Vec<Dialogue>,
     pub test: Vec<Dialogue>,
 }
 
@@ -184,6 +183,6 @@ pub fn load_run(
     let head = SavedHead::read(&newest, VALUE_HEAD)?;
     actor.set_value_head(&head, config.ppo.value_head_dropout)?;
     let judge = models::judge(&config.reward, terminal)?;
-    let (train, test) = models::dialogues(&config.data, terminal)?;
-    Ok(Loaded { actor, judge, adapter: adapter.config, train, test })
+    let (dialogues, test) = models::dialogues(&config.data, terminal)?;
+    Ok(Loaded { lab: Lab { actor, judge, dialogues }, adapter: adapter.config, test })
 }

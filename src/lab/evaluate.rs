@@ -5,6 +5,7 @@ use super::events::{Event, Observer, Phase};
 use super::models::{Actor, Judge};
 use super::rollout::{Draw, Sample, Stage, rollout};
 use super::statistics::{Difference, Spread, TOXIC_FROM, Toxicity, distinct, improvement, mean_words};
+use super::table::Row;
 use crate::error::{Error, Result};
 use crate::model::generate::Sampling;
 use crate::model::policy::AdapterName;
@@ -38,6 +39,21 @@ pub struct Paired {
     pub rouge_after: Rouge,
     /// Σ log p_after − log p_before over the after-response's tokens, in nats: an estimate of the KL between the two.
     pub kl: f64,
+}
+
+impl Paired {
+    /// As a row of the before/after table; the settings' reading of the logits is the score.
+    pub fn row(&self) -> Row {
+        Row {
+            index: self.index,
+            query: self.dialogue.dialogue.clone(),
+            reference: self.dialogue.summary.clone(),
+            before: self.before.response.clone(),
+            after: self.after.response.clone(),
+            score_before: self.before.reward.into(),
+            score_after: self.after.reward.into(),
+        }
+    }
 }
 
 /// One side's numbers.
@@ -108,8 +124,11 @@ pub async fn pairs(
         let was = rollout(Stage::Evaluation, actor, judge, &rows, before, draws(), &sampling, config, observer)
             .await?
             .samples;
-        let is =
-            rollout(Stage::Evaluation, actor, judge, &rows, after, draws(), &sampling, config, observer).await?.samples;
+        let is = if after == before {
+            was.clone() // one adapter: the same streams would give the same again
+        } else {
+            rollout(Stage::Evaluation, actor, judge, &rows, after, draws(), &sampling, config, observer).await?.samples
+        };
         for (i, (before_sample, after_sample)) in was.into_iter().zip(is).enumerate() {
             observer.pause().await?;
             let references = &rows[i].references;

@@ -1,9 +1,12 @@
 //! What the lab tells its door while it works, and what it asks: the [`Observer`] that the command line and the browser's
 //! worker implement.
 
-pub use crate::model::generate::{Choice, Listener};
+pub use crate::model::generate::{Choice, Generated, Listener};
+pub use crate::model::reward::Scored;
 pub use crate::ppo::rooms::{Pass, Room, Rooms};
 pub use crate::ppo::stats::StepStats;
+pub use crate::text::dialogue::Dialogue;
+pub use crate::text::prompt::Query;
 
 /// A door's ears. Rooms of a PPO step and pause points come through [`Rooms`] and [`crate::pace::Pace`].
 pub trait Observer: Rooms {
@@ -36,7 +39,13 @@ pub enum Event<'a> {
     /// A phase moved on: `done` of `of`.
     Progress { phase: Phase, done: usize, of: usize },
     /// One token was chosen for a row of the batch.
-    Token { row: usize, id: u32 },
+    Token(Choice<'a>),
+    /// Rooms 1 to 3: these dialogues, as the policy reads them.
+    Queries(&'a [&'a Dialogue], &'a [Query]),
+    /// Room 4: what was generated for each of them.
+    Responses(&'a [Generated]),
+    /// Room 5: each response's score.
+    Scores(&'a [Scored]),
     /// A PPO step is done, with its numbers and its seconds by part.
     Step { step: u64, stats: &'a StepStats, seconds: Seconds },
     /// A supervised run measured something after update `step` of `of`: names and values.

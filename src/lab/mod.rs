@@ -15,3 +15,4 @@ pub mod supervised;
 pub mod table;
 pub mod train;
 pub mod train_reward;
+pub mod what_if;

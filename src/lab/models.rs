@@ -16,9 +16,19 @@ use crate::nn::lora::LoraSpec;
 use crate::nn::params::Params;
 use crate::nn::rng::{Purpose, Rng};
 use crate::pace::Pace;
+use crate::text::dialogue::Dialogue;
 use crate::text::tokenizer::Tokenizer;
 use candle_core::{Device, Tensor, Var};
 use std::collections::BTreeMap;
+
+/// Everything a run works with.
+pub struct Lab {
+    /// Holds the adapter that is trained under [`POLICY`], and its copy as it was at step 0 under [`INITIAL`].
+    pub actor: Actor,
+    pub judge: Judge,
+    /// The training split.
+    pub dialogues: Vec<Dialogue>,
+}
 
 /// A policy and the tokenizer of its base model.
 pub struct Actor {

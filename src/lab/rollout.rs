@@ -98,6 +98,8 @@ pub async fn rollout(
             query.ids = tokenizer.encode(&query.text)?;
         }
     }
+    observer.event(Event::Queries(dialogues, &queries));
+    observer.pause().await?;
     let limits: Vec<usize> = draws.iter().map(|d| d.max_new_tokens).collect();
     let prompts = (queries.iter().zip(draws))
         .map(|(q, d)| Prompt { ids: &q.ids, max_new_tokens: d.max_new_tokens, rng: d.rng })
@@ -105,6 +107,8 @@ pub async fn rollout(
     let eos = actor.policy.t5.config.eos_token_id;
     let mut relay = Relay { observer, limits: &limits, lengths: vec![0; limits.len()], ended: 0, eos };
     let generated = generate(&actor.policy, adapter, prompts, sampling, &mut relay).await?;
+    observer.event(Event::Responses(&generated));
+    observer.pause().await?;
     let generated_at = observer.seconds();
     let as_given = |i: usize| {
         let keep = if config.keep_start_token { usize::MAX } else { limits[i] };
@@ -122,6 +126,8 @@ pub async fn rollout(
     observer.event(Event::Progress { phase: Phase::Score, done: 0, of: texts.len() });
     let scored = judge.score(&texts, config.truncate_reward_input, observer).await?;
     observer.event(Event::Progress { phase: Phase::Score, done: texts.len(), of: texts.len() });
+    observer.event(Event::Scores(&scored));
+    observer.pause().await?;
     let sample = |(i, scored): (usize, Scored)| {
         Ok(Sample {
             id: dialogues[i].id.clone(),
@@ -165,9 +171,10 @@ impl<O: Observer> Pace for Relay<'_, O> {
 
 impl<O: Observer> Listener for Relay<'_, O> {
     fn token(&mut self, choice: Choice<'_>) {
-        self.observer.event(Event::Token { row: choice.row, id: choice.id });
-        self.lengths[choice.row] += 1;
-        if choice.id == self.eos || self.lengths[choice.row] == self.limits[choice.row] {
+        let (row, id) = (choice.row, choice.id);
+        self.observer.event(Event::Token(choice));
+        self.lengths[row] += 1;
+        if id == self.eos || self.lengths[row] == self.limits[row] {
             self.ended += 1;
             self.observer.event(Event::Progress { phase: Phase::Generate, done: self.ended, of: self.limits.len() });
         }

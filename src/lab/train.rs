@@ -3,7 +3,7 @@
 //! random stream depends on (seed, step, row) alone.
 
 use super::events::{Event, Observer, Seconds};
-use super::models::{Actor, Judge};
+use super::models::{Actor, Lab};
 use super::rollout::{Sample, Stage, rollout, sampling, training_draw};
 use super::run::{self, RunConfig, Store};
 use crate::error::{Error, Result};
@@ -20,13 +20,22 @@ use crate::ppo::step::{StepOutcome, ppo_step};
 use crate::text::dialogue::Dialogue;
 use candle_core::{Tensor, Var};
 use std::collections::BTreeMap;
+use std::ops::Deref;
 
-/// A run in progress. The actor's `policy` adapter and value head are trained in place.
-pub struct Trainer<'a, S: Store> {
-    pub actor: &'a Actor,
-    pub judge: &'a Judge,
-    /// The training split.
-    pub dialogues: &'a [Dialogue],
+/// What a PPO step left: its rollout, its numbers, its line of metrics.jsonl.
+pub struct Stepped {
+    /// PPO steps done, this one included.
+    pub step: u64,
+    pub samples: Vec<Sample>,
+    pub outcome: StepOutcome,
+    pub metrics: serde_json::Map<String, serde_json::Value>,
+    pub seconds: Seconds,
+}
+
+/// A run in progress. The lab's `policy` adapter and value head are trained in place; a native door lends the lab, the
+/// browser's worker shares it.
+pub struct Trainer<L, S> {
+    pub lab: L,
     pub config: RunConfig,
     pub adapter_config: AdapterConfig,
     pub store: S,
@@ -34,23 +43,20 @@ pub struct Trainer<'a, S: Store> {
     events: String,
 }
 
-impl<'a, S: Store> Trainer<'a, S> {
-    /// Begins a run: writes its `config.json` and the checkpoint of step 0. The actor holds the adapter under
-    /// [`POLICY`] (trainable) and its copy under `initial` (see [`super::models::keep_initial`]).
+impl<L: Deref<Target = Lab>, S: Store> Trainer<L, S> {
+    /// Begins a run: writes its `config.json` and the checkpoint of step 0.
     pub fn start(
-        actor: &'a Actor,
-        judge: &'a Judge,
-        dialogues: &'a [Dialogue],
+        lab: L,
         config: RunConfig,
         adapter_config: AdapterConfig,
         mut store: S,
         unix_seconds: f64,
     ) -> Result<Self> {
-        check_data(dialogues, &config.ppo)?;
+        check_data(&lab.dialogues, &config.ppo)?;
         store.put(run::CONFIG, &config.bytes()?)?;
         let state = PpoState::new(&config.ppo);
         let events = tensorboard::file_name(unix_seconds as u64, "detox-lab");
-        let mut trainer = Self { actor, judge, dialogues, config, adapter_config, store, state, events };
+        let mut trainer = Self { lab, config, adapter_config, store, state, events };
         let header = tensorboard::header(unix_seconds);
         trainer.store.append(&trainer.events.clone(), &header)?;
         trainer.save()?;
@@ -60,20 +66,18 @@ impl<'a, S: Store> Trainer<'a, S> {
     /// Goes on from the newest checkpoint of the run in `store`; the actor already holds that checkpoint's adapter
     /// and value head. Lines and files of steps after the checkpoint are dropped, for they are computed again.
     pub fn resume(
-        actor: &'a Actor,
-        judge: &'a Judge,
-        dialogues: &'a [Dialogue],
+        lab: L,
         config: RunConfig,
         adapter_config: AdapterConfig,
         mut store: S,
         unix_seconds: f64,
     ) -> Result<Self> {
-        check_data(dialogues, &config.ppo)?;
+        check_data(&lab.dialogues, &config.ppo)?;
         let step = run::newest_checkpoint(&store)?;
         let folder = format!("{}/{}", run::CHECKPOINTS, run::step_name(step));
         let state = store.read_json(&format!("{folder}/{}", run::TRAINER_STATE))?;
         let moments = crate::io::weights::load_file(&store, &format!("{folder}/{}", run::ADAM), &|_| true)?;
-        let state = PpoState::load(&config.ppo, &actor.policy.trainable(), &state, &moments)?;
+        let state = PpoState::load(&config.ppo, &lab.actor.policy.trainable(), &state, &moments)?;
         if state.step != step {
             let what = format!("says step {}, its folder says {step}", state.step);
             return Err(Error::file(
@@ -95,7 +99,7 @@ impl<'a, S: Store> Trainer<'a, S> {
         }
         let events = tensorboard::file_name(unix_seconds as u64, &format!("detox-lab.from-{step}"));
         store.append(&events, &tensorboard::header(unix_seconds))?;
-        Ok(Self { actor, judge, dialogues, config, adapter_config, store, state, events })
+        Ok(Self { lab, config, adapter_config, store, state, events })
     }
 
     /// PPO steps done.
@@ -116,16 +120,17 @@ impl<'a, S: Store> Trainer<'a, S> {
     }
 
     /// One PPO step: rollout, PPO, files, checkpoint.
-    pub async fn step(&mut self, observer: &mut impl Observer) -> Result<StepOutcome> {
+    pub async fn step(&mut self, observer: &mut impl Observer) -> Result<Stepped> {
+        let Lab { actor, judge, dialogues } = &*self.lab;
         let (config, step) = (&self.config.ppo, self.state.step);
         let started = observer.seconds();
-        let order = batch_rows(self.dialogues.len(), config, step);
-        let dialogues: Vec<&Dialogue> = order.iter().map(|i| &self.dialogues[*i]).collect();
+        let order = batch_rows(dialogues.len(), config, step);
+        let dialogues: Vec<&Dialogue> = order.iter().map(|i| &dialogues[*i]).collect();
         let draws = (0..order.len()).map(|row| training_draw(config, step, row as u64)).collect();
         let out = rollout(
             Stage::Training,
-            self.actor,
-            self.judge,
+            actor,
+            judge,
             &dialogues,
             Some(POLICY),
             draws,
@@ -136,24 +141,22 @@ impl<'a, S: Store> Trainer<'a, S> {
         .await?;
         let rows: Vec<Row> = out.samples.iter().map(|sample| row(sample, config)).collect();
         let ppo_started = observer.seconds();
-        let outcome = ppo_step(&self.actor.policy, &mut self.state, config, &rows, None, observer).await?;
+        let outcome = ppo_step(&actor.policy, &mut self.state, config, &rows, None, observer).await?;
         let done = observer.seconds();
         let seconds = Seconds { ppo: done - ppo_started, total: done - started, ..out.seconds };
-        self.write(&out.samples, &outcome, seconds, observer)?;
+        let metrics = self.write(&out.samples, &outcome, seconds, observer)?;
         observer.event(Event::Step { step: self.state.step, stats: &outcome.stats, seconds });
-        Ok(outcome)
+        Ok(Stepped { step: self.state.step, samples: out.samples, outcome, metrics, seconds })
     }
-}
 
-impl<S: Store> Trainer<'_, S> {
-    /// Writes what the step just done leaves behind; the checkpoint comes last and makes it count.
+    /// Writes what the step just done leaves behind, and returns its line of metrics; the checkpoint comes last and makes it count.
     fn write(
         &mut self,
         samples: &[Sample],
         outcome: &StepOutcome,
         seconds: Seconds,
         observer: &mut impl Observer,
-    ) -> Result<()> {
+    ) -> Result<serde_json::Map<String, serde_json::Value>> {
         let step = self.state.step;
         for (name, bytes) in run::rollout_files(step, samples, outcome)? {
             self.store.put(&name, &bytes)?;
@@ -182,7 +185,7 @@ impl<S: Store> Trainer<'_, S> {
         self.save()?;
         let warnings = outcome.stats.warnings.iter();
         warnings.for_each(|warning| observer.event(Event::Warning(warning)));
-        Ok(())
+        Ok(metrics)
     }
 
     /// The checkpoint of the present step; older ones go, but for step 0 and every `save_every`-th.
@@ -201,8 +204,8 @@ impl<S: Store> Trainer<'_, S> {
 
     /// A checkpoint's files: what PEFT and TRL read, and what resuming needs.
     fn checkpoint(&self) -> Result<BTreeMap<String, Vec<u8>>> {
-        let mut files = adapter_files(self.actor, &self.adapter_config)?;
-        let vars: Vec<(String, Var)> = self.actor.policy.trainable();
+        let mut files = adapter_files(&self.lab.actor, &self.adapter_config)?;
+        let vars: Vec<(String, Var)> = self.lab.actor.policy.trainable();
         let (state, moments) = self.state.save(&vars)?;
         let moments: BTreeMap<String, Tensor> = moments.into_iter().collect();
         files.insert(run::TRAINER_STATE.into(), run::json_bytes(&state)?);

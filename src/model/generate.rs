@@ -143,6 +143,7 @@ pub struct Generated {
 }
 
 /// One chosen token, as it happens.
+#[derive(Debug)]
 pub struct Choice<'a> {
     pub row: usize,
     pub id: u32,

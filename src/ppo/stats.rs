@@ -101,7 +101,7 @@ impl StepStats {
         let mask = &x.batch.mask;
         let kl_per_row = row_sums(x.kl, mask); // (B)
         let surprisal = row_sums(&x.forward.old_logprobs.map(|lp| -lp), mask); // (B)
-        let mean = mean_stats(mini_batches);
+        let mean = mean_stats(&mini_batches.iter().map(|mini| mini.loss.stats).collect::<Vec<_>>());
         let mut stats = Self {
             kl: mean_of(&kl_per_row),
             kl_per_row,
@@ -227,10 +227,8 @@ fn warnings(kl: f64, mini_batches: &[MiniBatch]) -> Vec<String> {
 }
 
 /// The plain average over mini-batches, field by field.
-fn mean_stats(all: &[MiniBatch]) -> MiniBatchStats {
-    let mean = |field: fn(&MiniBatchStats) -> f64| {
-        all.iter().map(|mini| field(&mini.loss.stats)).sum::<f64>() / all.len() as f64
-    };
+pub fn mean_stats(all: &[MiniBatchStats]) -> MiniBatchStats {
+    let mean = |field: fn(&MiniBatchStats) -> f64| all.iter().map(field).sum::<f64>() / all.len() as f64;
     MiniBatchStats {
         policy_loss: mean(|s| s.policy_loss),
         value_loss: mean(|s| s.value_loss),

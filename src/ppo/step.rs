@@ -62,6 +62,7 @@ pub async fn ppo_step<A: Actor>(
     let forward = Forward { old_logprobs, ref_logprobs, old_values }; // (B, R) each
     check_finite(&forward, &batch)?;
     observer.room(&Room::Forward { batch: &batch, forward: &forward });
+    observer.pause().await?;
 
     // Room 7: per-token rewards
     let given: Vec<f32> = rows.iter().map(|row| row.score).collect(); // (B)
@@ -70,6 +71,7 @@ pub async fn ppo_step<A: Actor>(
     let kl_coef = state.kl.value();
     let rewards = token_rewards(&kl, &scores, kl_coef, &batch); // (B, R)
     observer.room(&Room::Rewards { scores: &scores, kl: &kl, kl_coef, rewards: &rewards });
+    observer.pause().await?;
 
     // Room 8: advantages
     let discounted = rewards_for_gae(&rewards.rewards, &batch.mask, config)?; // (B, R)
@@ -79,6 +81,7 @@ pub async fn ppo_step<A: Actor>(
         WhitenOver::MiniBatch => Grid::zeros(batch.len(), batch.mask.cols),           // (B, R), filled per mini-batch
     };
     observer.room(&Room::Advantages(&advantages));
+    observer.pause().await?;
 
     // Rooms 9 and 10: losses, backward, optimizer
     let learning_rate = config.learning_rate_at(state.step);
@@ -97,6 +100,7 @@ pub async fn ppo_step<A: Actor>(
             gradients.add(backward(&fresh, &mini.loss, &vars, config.gradient_accumulation_steps)?)?;
             ratio.scatter(indices, &mini.loss.ratio);
             observer.room(&Room::MiniBatch(&mini));
+            observer.pause().await?;
             mini_batches.push(mini);
             if mini_batches.len().is_multiple_of(config.gradient_accumulation_steps) {
                 let grad_norm = gradients.norm(&vars)?;
@@ -121,6 +125,7 @@ pub async fn ppo_step<A: Actor>(
     let numbers = BatchNumbers { batch: &batch, forward: &forward, kl: kl_grid, rewards: &rewards, scores, kl_coef };
     let stats = StepStats { learning_rate, grad_norms, epochs, ..StepStats::new(&numbers, &mini_batches) };
     observer.room(&Room::Stats(&stats));
+    observer.pause().await?;
     state.kl.update(stats.kl, batch.len());
     state.step += 1;
     let (mask, advantages_whitened) = (batch.mask.clone(), whitened); // (B, R) each
@@ -264,7 +269,7 @@ fn backward(fresh: &TokenScores, loss: &Loss, vars: &Named, share: usize) -> Res
 }
 
 /// Rewards as the advantage recursion takes them: masked, whitened where the setting says so. (B, R) → (B, R).
-fn rewards_for_gae(rewards: &Grid, mask: &Grid, config: &PpoConfig) -> Result<Grid> {
+pub fn rewards_for_gae(rewards: &Grid, mask: &Grid, config: &PpoConfig) -> Result<Grid> {
     let rewards = gae::zero_masked(rewards, mask); // (B, R)
     if !config.whiten_rewards {
         return Ok(rewards);

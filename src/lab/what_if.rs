@@ -1,0 +1,176 @@
+//! A frozen rollout under other settings (rooms 7 to 9 once more): what the step's own numbers would have been, with no
+//! model asked. What only a model can tell (other weights, other samples, another reference) is named, not guessed.
+
+use super::rollout::Sample;
+use crate::error::Result;
+use crate::ppo::batch::{Batch, Grid, Row};
+use crate::ppo::config::{PpoConfig, RewardRead, WhitenOver};
+use crate::ppo::gae;
+use crate::ppo::loss::{LossInput, MiniBatchStats, ppo_loss};
+use crate::ppo::rewards::{RunningMoments, TokenRewards, prepare_scores, token_rewards};
+use crate::ppo::rooms::MiniBatch;
+use crate::ppo::stats::mean_stats;
+use crate::ppo::step::{StepOutcome, rewards_for_gae};
+
+/// The numbers of the rooms that settings alone can change, (B, R) each.
+pub struct Recomputed {
+    /// What each response's score would be (B).
+    pub scores: Vec<f32>,
+    pub kl: Grid,
+    pub rewards: TokenRewards,
+    pub advantages: gae::Advantages,
+    pub advantages_whitened: Grid,
+    /// Means over the mini-batches, with the log-probs and values that each of them saw.
+    pub stats: MiniBatchStats,
+    /// Changed settings that this cannot show, by name.
+    pub not_shown: Vec<String>,
+}
+
+/// Settings that change nothing here but what comes before (the rollout, the forward passes) or after (the update).
+const ONLY_WITH_THE_MODEL: &[&str] = &[
+    "learning_rate",
+    "lr_schedule",
+    "warmup_steps",
+    "total_steps",
+    "adam_beta1",
+    "adam_beta2",
+    "adam_eps",
+    "max_grad_norm",
+    "batch_size",
+    "mini_batch_size",
+    "gradient_accumulation_steps",
+    "ppo_epochs",
+    "adaptive_kl",
+    "kl_target",
+    "kl_horizon",
+    "score_scaling",
+    "score_norm",
+    "early_stopping",
+    "target_kl",
+    "kl_reference",
+    "train_first_token",
+    "keep_start_token",
+    "value_head_dropout",
+    "min_length",
+    "eval_samples_plus_one",
+    "scored_text",
+    "truncate_reward_input",
+    "report_paired",
+    "pad_to_batch",
+    "whiten_rewards_padding",
+    "seed",
+    "temperature",
+    "top_k",
+    "top_p",
+    "output_min_length",
+    "output_max_length",
+];
+
+/// Rooms 7 to 9 of a step that was made with `was`, under `config`; `rows` and `samples` are the step's own.
+///
+/// # Errors
+/// Settings that make no sense, named.
+pub fn what_if(
+    rows: &[Row],
+    samples: &[Sample],
+    outcome: &StepOutcome,
+    was: &PpoConfig,
+    config: &PpoConfig,
+) -> Result<Recomputed> {
+    config.validate()?;
+    let batch = Batch::new(rows, was)?; // B rows, mask (B, R)
+    let read = |sample: &Sample| match config.reward_read {
+        RewardRead::NothateLogit => sample.scored.score,
+        RewardRead::MaxLogit => sample.scored.lab_reward(),
+    };
+    let given: Vec<f32> = samples.iter().map(read).collect(); // (B)
+    let unscaled = PpoConfig { score_scaling: false, score_norm: false, ..config.clone() };
+    let scores = prepare_scores(&given, &unscaled, &mut RunningMoments::default())?; // (B)
+    let forward = &outcome.forward;
+    let kl = config.kl_estimator.grid(&forward.old_logprobs, &forward.ref_logprobs); // (B, R)
+    // The coefficient of this step had moved with the KL of the steps before it; another start is taken as it stands.
+    let kl_coef = if config.kl_coef == was.kl_coef { outcome.stats.kl_coef } else { config.kl_coef };
+    let rewards = token_rewards(&kl, &scores, kl_coef, &batch); // (B, R)
+    let discounted = rewards_for_gae(&rewards.rewards, &batch.mask, config)?; // (B, R)
+    let advantages = gae::advantages(&forward.old_values, &discounted, &batch.mask, config.gamma, config.lambda);
+    let mut whitened = gae::whiten(&advantages.advantages, &batch.mask, true)?; // (B, R)
+    let mut stats = Vec::new();
+    for mini in &outcome.mini_batches {
+        let mask = batch.mask.select(&mini.indices); // (M, R)
+        if config.whiten_over == WhitenOver::MiniBatch {
+            let raw = advantages.advantages.select(&mini.indices);
+            whitened.scatter(&mini.indices, &gae::whiten(&raw, &mask, true)?);
+        }
+        stats.push(loss(mini, outcome, &advantages, &whitened, &mask, config)?);
+    }
+    Ok(Recomputed {
+        scores,
+        kl,
+        rewards,
+        advantages,
+        advantages_whitened: whitened,
+        stats: mean_stats(&stats),
+        not_shown: not_shown(was, config)?,
+    })
+}
+
+/// A mini-batch's losses under `config`; entropy, which no setting here moves, as it was.
+fn loss(
+    mini: &MiniBatch,
+    outcome: &StepOutcome,
+    advantages: &gae::Advantages,
+    whitened: &Grid,
+    mask: &Grid,
+    config: &PpoConfig,
+) -> Result<MiniBatchStats> {
+    let x = LossInput {
+        logprobs: &mini.logprobs,
+        values: &mini.values,
+        entropy: &Grid::zeros(mask.rows, mask.cols),
+        old_logprobs: &outcome.forward.old_logprobs.select(&mini.indices),
+        old_values: &advantages.values.select(&mini.indices),
+        advantages: &whitened.select(&mini.indices),
+        returns: &advantages.returns.select(&mini.indices),
+        mask,
+    };
+    Ok(MiniBatchStats { entropy: mini.loss.stats.entropy, ..ppo_loss(&x, config)?.stats })
+}
+
+fn not_shown(was: &PpoConfig, config: &PpoConfig) -> Result<Vec<String>> {
+    let json =
+        |config: &PpoConfig| serde_json::to_value(config).map_err(|e| crate::error::Error::input(e, "report this"));
+    let (was, now) = (json(was)?, json(config)?);
+    Ok(ONLY_WITH_THE_MODEL.iter().filter(|name| was[**name] != now[**name]).map(|name| (*name).to_string()).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    /// Settings that [`what_if`] does show.
+    const SHOWN: &[&str] = &[
+        "kl_estimator",
+        "kl_coef",
+        "gamma",
+        "lambda",
+        "score_clip",
+        "whiten_rewards",
+        "clip_range",
+        "clip_range_value",
+        "vf_coef",
+        "ratio_threshold",
+        "reward_read",
+        "whiten_over",
+    ];
+
+    #[test]
+    fn every_setting_is_shown_or_named() {
+        let all = serde_json::to_value(PpoConfig::default()).unwrap();
+        let mut listed: Vec<&str> = SHOWN.iter().chain(ONLY_WITH_THE_MODEL).copied().collect();
+        let mut have: Vec<&str> = all.as_object().unwrap().keys().map(String::as_str).collect();
+        listed.sort_unstable();
+        have.sort_unstable();
+        assert_eq!(listed, have);
+    }
+}
