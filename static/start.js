@@ -1,0 +1,38 @@
+// Starts the page: the theme before the first paint, then the wasm. A file of its own, so that the page needs no inline
+// script. Trunk writes the names of what it built into this script's element (Trunk.toml, pattern_script).
+const { js, wasm } = document.currentScript.dataset;
+
+let kept = null;
+try {
+  kept = localStorage.getItem("theme");
+} catch {
+  // Storage may be forbidden; the system's theme is a good one too.
+}
+const dark = matchMedia("(prefers-color-scheme: dark)").matches;
+document.documentElement.dataset.theme = kept ?? (dark ? "dark" : "light");
+
+function fail(what) {
+  const note = document.getElementById("starting");
+  if (note) note.textContent = what;
+}
+
+async function start() {
+  // The smallest module with a SIMD instruction: i32.const 0, i8x16.splat, i8x16.popcnt.
+  const simd = WebAssembly?.validate?.(
+    new Uint8Array([0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 10, 1, 8, 0, 65, 0, 253, 15, 253, 98, 11]),
+  );
+  if (!simd) {
+    fail("This browser has no WebAssembly SIMD. Chrome or Edge 91, Firefox 89, Safari 16.4 and anything newer have it.");
+    return;
+  }
+  const address = (name) => new URL(name, document.baseURI).href;
+  const { default: init } = await import(address(js));
+  await init({ module_or_path: address(wasm) });
+}
+
+const begin = () => start().catch((error) => {
+  console.error(error);
+  fail(`The page did not start: ${error.message ?? error}. Reload it; if that does not help, try another browser.`);
+});
+if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", begin);
+else begin();
