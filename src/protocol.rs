@@ -55,7 +55,8 @@ pub enum Ask {
     WhatIf { config: Map<String, Value>, preset: Preset },
     /// The adapter in PEFT's layout as a zip, or the run's folder. Answer: [`Answer::Zip`].
     Save { what: Saved },
-    /// Opens what `Save` gave, here or natively. The zip's bytes travel beside the message. Answer: [`Answer::Run`].
+    /// Opens what `Save` gave, here or natively. The zip's bytes travel beside the message. Answer: [`Answer::Run`] or
+    /// [`Answer::Adapter`].
     Open { name: String },
     /// Goes on with the run that this browser kept. Answer: [`Answer::Run`].
     Restore,
@@ -145,11 +146,13 @@ pub enum Failure {
 pub enum Event {
     /// Bytes of the models so far.
     Bytes { done: u64, of: u64 },
-    /// Rows, texts, mini-batches or dialogues so far.
+    /// Rows, texts, mini-batches or dialogues so far; at most some twenty a second.
     Progress { phase: Phase, done: usize, of: usize },
     /// A token was chosen.
     Token(Token),
-    /// A room of the PPO step was reached, with its numbers; in room-by-room mode the request waits for [`Message::Go`].
+    /// A room of the PPO step (house.md's number) was reached.
+    Reached(u8),
+    /// The same with its numbers, room by room only: the request now waits for [`Message::Go`].
     Room(Box<Room>),
     /// A PPO step is done and kept.
     Step(Box<Step>),
@@ -173,13 +176,12 @@ pub enum Phase {
 /// One chosen token, with what else could have been.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Token {
-    pub row: usize,
     pub id: u32,
     /// The token's own text; a leading space where a word begins.
     pub text: String,
     /// Natural log, under the plain softmax.
     pub logprob: f32,
-    /// The most probable tokens before any filter, most probable first; none during training.
+    /// The most probable tokens before any filter, most probable first.
     pub top: Vec<Candidate>,
 }
 
@@ -207,7 +209,7 @@ pub enum Room {
     /// Room 4.
     Responses { rows: Vec<Response> },
     /// Room 5.
-    Scores { rows: Vec<Scored>, rewards: Vec<f32> },
+    Scores { rows: Vec<Scored> },
     /// Room 6.
     Forward { mask: Grid, old_logprobs: Grid, ref_logprobs: Grid, old_values: Grid },
     /// Room 7.
@@ -311,6 +313,12 @@ pub enum Answer {
     Evaluated(Box<Evaluated>),
     Run(Box<RunInfo>),
     WhatIf(Box<WhatIf>),
+    /// An adapter was opened; the next run starts from it.
+    Adapter {
+        name: String,
+        lora_r: usize,
+        lora_alpha: f64,
+    },
     /// The bytes travel beside the message.
     Zip {
         name: String,
@@ -413,6 +421,8 @@ pub struct RunInfo {
 /// A frozen rollout under other settings.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct WhatIf {
+    /// What each response's score would be (B).
+    pub scores: Vec<f32>,
     pub grids: Grids,
     /// Means over the mini-batches of the last epoch, with the log-probs and values that it saw.
     pub stats: MiniBatchStats,

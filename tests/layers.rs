@@ -22,7 +22,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ),
     ("cli", &["lab", "io", "text", "ppo::config"]),
     ("web", &["protocol"]),
-    ("web/worker", &["protocol", "lab", "io", "ppo::config"]),
+    ("web/worker", &["protocol", "lab", "io", "text", "ppo::config"]),
 ];
 
 /// Where platform gates may stand.

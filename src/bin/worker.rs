@@ -1,3 +1,5 @@
-//! The worker's entry; everything is in `detox_lab::web::worker`.
+//! The web worker with the engine; everything is `web::worker`'s.
 
-fn main() {}
+fn main() {
+    detox_lab::web::worker::glue::start();
+}

@@ -8,13 +8,11 @@ use super::shipped::{self, TINY};
 use super::terminal::Terminal;
 use crate::error::{Error, Result};
 use crate::io::ByteSource;
-use crate::io::adapter::PeftAdapter;
 use crate::io::adapter_config::AdapterConfig;
 use crate::io::disk::Folder;
-use crate::io::value_head::ValueHead as SavedHead;
 use crate::lab::events::Observer;
-use crate::lab::models::{INITIAL, Lab, POLICY, keep_initial};
-use crate::lab::run::{self, RunConfig, Store, VALUE_HEAD};
+use crate::lab::models::{Lab, keep_initial};
+use crate::lab::run::{self, RunConfig, Store};
 use crate::lab::train::Trainer;
 use crate::pace::block_on;
 use crate::ppo::config::{PpoConfig, Preset};
@@ -51,10 +49,7 @@ pub fn settings(preset: PresetArg, policy: &str, config: Option<&Path>) -> Resul
         PresetArg::Published => Preset::Published,
         PresetArg::Corrected => Preset::Corrected,
     };
-    let mut base = PpoConfig::preset(preset);
-    if policy == TINY {
-        base = PpoConfig::from_json(base, &shipped::ppo()?)?;
-    }
+    let base = if policy == TINY { shipped::ppo(preset)? } else { PpoConfig::preset(preset) };
     let Some(path) = config else { return Ok(base) };
     let json: serde_json::Value = inputs::json(path, "one JSON object of settings")?;
     PpoConfig::from_json(base, &json).map_err(|e| match e {
@@ -177,12 +172,8 @@ pub fn load_run(
     let mut actor = models::actor(&config.policy, config.ppo.seed, terminal)?;
     let checkpoint = |step| Folder::open(format!("{}/{}/{}", store.name(), run::CHECKPOINTS, run::step_name(step)));
     let (newest, first) = (checkpoint(step)?, checkpoint(0)?);
-    let adapter = PeftAdapter::read(&newest)?;
-    actor.add_adapter(POLICY, &adapter, trainable)?;
-    actor.add_adapter(INITIAL, &PeftAdapter::read(&first)?, false)?;
-    let head = SavedHead::read(&newest, VALUE_HEAD)?;
-    actor.set_value_head(&head, config.ppo.value_head_dropout)?;
+    let adapter = actor.go_back(&newest, &first, &config.ppo, trainable)?;
     let judge = models::judge(&config.reward, terminal)?;
     let (dialogues, test) = models::dialogues(&config.data, terminal)?;
-    Ok(Loaded { lab: Lab { actor, judge, dialogues }, adapter: adapter.config, test })
+    Ok(Loaded { lab: Lab { actor, judge, dialogues }, adapter, test })
 }

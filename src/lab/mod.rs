@@ -10,6 +10,7 @@ pub mod models;
 pub mod replay;
 pub mod rollout;
 pub mod run;
+pub mod shipped;
 pub mod statistics;
 pub mod supervised;
 pub mod table;

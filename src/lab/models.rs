@@ -1,5 +1,6 @@
 //! Chapter 1, set up: a policy and a reward model with their tokenizers, from folders that a door has found.
 
+use super::run::VALUE_HEAD;
 use crate::error::{Error, Result};
 use crate::io::adapter::{Module, PeftAdapter};
 use crate::io::adapter_config::AdapterConfig;
@@ -16,6 +17,7 @@ use crate::nn::lora::LoraSpec;
 use crate::nn::params::Params;
 use crate::nn::rng::{Purpose, Rng};
 use crate::pace::Pace;
+use crate::ppo::config::PpoConfig;
 use crate::text::dialogue::Dialogue;
 use crate::text::tokenizer::Tokenizer;
 use candle_core::{Device, Tensor, Var};
@@ -96,6 +98,33 @@ impl Actor {
         let specs = adapter.modules().into_iter().filter_map(spec).collect();
         self.policy.add_adapter(name, specs, adapter.config.lora_dropout as f32, trainable)?;
         Ok(warnings)
+    }
+
+    /// As a run begins: this adapter to train, its copy as [`INITIAL`], a fresh value head (seeded). Returns what is worth
+    /// a warning.
+    pub fn begin(&mut self, adapter: &PeftAdapter, config: &PpoConfig) -> Result<Vec<String>> {
+        let warnings = self.add_adapter(POLICY, adapter, true)?;
+        keep_initial(self)?;
+        let mut head =
+            ValueHead::fresh(self.policy.t5.config.d_model, &mut Rng::new(config.seed, Purpose::Init, 0, 0))?;
+        head.dropout = config.value_head_dropout as f32;
+        self.policy.value_head = head;
+        Ok(warnings)
+    }
+
+    /// As a run was after a step: the adapter and value head of that checkpoint's folder, and step 0's adapter.
+    pub fn go_back(
+        &mut self,
+        checkpoint: &dyn ByteSource,
+        first: &dyn ByteSource,
+        config: &PpoConfig,
+        trainable: bool,
+    ) -> Result<AdapterConfig> {
+        let adapter = PeftAdapter::read(checkpoint)?;
+        self.add_adapter(POLICY, &adapter, trainable)?;
+        self.add_adapter(INITIAL, &PeftAdapter::read(first)?, false)?;
+        self.set_value_head(&SavedHead::read(checkpoint, VALUE_HEAD)?, config.value_head_dropout)?;
+        Ok(adapter.config)
     }
 
     /// Puts a saved value head in place of the present one; `dropout` is used where a pass asks for it.
@@ -182,15 +211,20 @@ impl Judge {
         Ok(Self { model, tokenizer: tokenizer(source)? })
     }
 
-    /// Ids of a text, or an error that says where a tokenizer comes from.
-    pub fn encode(&self, text: &str) -> Result<Vec<u32>> {
-        match &self.tokenizer {
-            Some(tokenizer) => tokenizer.encode(text),
-            None => Err(Error::input(
+    /// The tokenizer, or an error that says where one comes from.
+    pub fn tokenizer(&self) -> Result<&Tokenizer> {
+        let missing = || {
+            Error::input(
                 "the reward model's folder has no tokenizer",
                 "copy roberta-base's tokenizer.json into it, or give ids",
-            )),
-        }
+            )
+        };
+        self.tokenizer.as_ref().ok_or_else(missing)
+    }
+
+    /// Ids of a text.
+    pub fn encode(&self, text: &str) -> Result<Vec<u32>> {
+        self.tokenizer()?.encode(text)
     }
 
     /// Scores texts, in their order.

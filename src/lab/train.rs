@@ -244,7 +244,7 @@ fn check_data(dialogues: &[Dialogue], config: &PpoConfig) -> Result<()> {
 
 /// What the PPO step is given of a sample. Generation's own log-probs stand for the old ones where the step would compute
 /// the same again: the whole response is fed, and no dropout noises the values.
-fn row(sample: &Sample, config: &PpoConfig) -> Row {
+pub fn row(sample: &Sample, config: &PpoConfig) -> Row {
     let same = config.keep_start_token && config.value_head_dropout == 0.0 && !config.pad_to_batch;
     let generated = same
         .then(|| Generated { logprobs: sample.generated.logprobs.clone(), values: sample.generated.values.clone() });

@@ -1,1 +1,46 @@
-//! The engine's side of the worker boundary.
+//! The engine behind the page: takes requests one after the other, works on them with the lab, and answers each exactly
+//! once. Plain Rust: the browser is a [`Port`] (`glue`), and so is a test. What crosses is `protocol`'s.
+
+mod convert;
+mod door;
+mod engine;
+pub mod glue;
+pub mod inbox;
+mod run;
+pub mod tab;
+
+pub use engine::work;
+
+use crate::error::Result;
+use crate::protocol::Reply;
+use std::collections::BTreeMap;
+use std::future::Future;
+use tab::Changes;
+
+/// Told of bytes that have come.
+pub type Got<'a, P> = &'a mut dyn FnMut(&mut P, u64) -> Result<()>;
+
+/// What the engine needs of the place it runs in.
+pub trait Port: Sized {
+    /// Sends a reply to the page, with bytes beside it where it has some.
+    fn reply(&mut self, reply: &Reply, bytes: Option<&[u8]>);
+
+    /// Seconds on a clock that never goes back.
+    fn seconds(&self) -> f64;
+
+    /// Seconds since 1970.
+    fn unix_seconds(&self) -> f64;
+
+    /// Lets messages in.
+    fn breathe(&mut self) -> impl Future<Output = ()>;
+
+    /// The bytes of a file that ships with the page, such as `models/policy/config.json`; `got` is told of every bunch of
+    /// bytes as it comes, and an error from it ends the transfer.
+    fn fetch(&mut self, path: &str, got: Got<'_, Self>) -> impl Future<Output = Result<Vec<u8>>>;
+
+    /// The run that was kept; no files: none was.
+    fn kept(&mut self) -> impl Future<Output = Result<BTreeMap<String, Vec<u8>>>>;
+
+    /// Keeps a run's changes: all of them or, with an error, none.
+    fn keep(&mut self, changes: Changes) -> impl Future<Output = Result<()>>;
+}

@@ -1,0 +1,99 @@
+//! What the page said: requests wait their turn here, stops and goes are known at once.
+
+use crate::protocol::{Ask, Id, Message};
+use std::cell::RefCell;
+use std::collections::{BTreeSet, VecDeque};
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::task::{Poll, Waker};
+
+/// A request that waits, with the bytes that came beside it.
+pub struct Waiting {
+    pub id: Id,
+    pub ask: Ask,
+    pub bytes: Option<Vec<u8>>,
+}
+
+#[derive(Default)]
+struct Inside {
+    waiting: VecDeque<Waiting>,
+    stopped: BTreeSet<Id>,
+    /// Requests that may leave the room they wait in.
+    going: BTreeSet<Id>,
+    room_by_room: bool,
+    closed: bool,
+    waker: Option<Waker>,
+}
+
+/// Shared between the listener to messages and the work.
+#[derive(Clone, Default)]
+pub struct Inbox(Rc<RefCell<Inside>>);
+
+impl Inbox {
+    /// Takes a message in.
+    pub fn push(&self, message: Message, bytes: Option<Vec<u8>>) {
+        let mut inside = self.0.borrow_mut();
+        match message {
+            Message::Request { id, ask } => inside.waiting.push_back(Waiting { id, ask, bytes }),
+            Message::Stop(id) => drop(inside.stopped.insert(id)),
+            Message::Go(id) => drop(inside.going.insert(id)),
+            Message::RoomByRoom(on) => inside.room_by_room = on,
+        }
+        let waker = inside.waker.take();
+        drop(inside);
+        waker.into_iter().for_each(Waker::wake);
+    }
+
+    /// No more messages will come; the work ends after those that are here.
+    pub fn close(&self) {
+        self.0.borrow_mut().closed = true;
+    }
+
+    /// The next request, or none after the inbox was closed.
+    pub async fn next(&self) -> Option<Waiting> {
+        self.when(|inside| match inside.waiting.pop_front() {
+            None if !inside.closed => None,
+            other => Some(other),
+        })
+        .await
+    }
+
+    /// Did the page ask this request to stop?
+    pub fn stopped(&self, id: Id) -> bool {
+        self.0.borrow().stopped.contains(&id)
+    }
+
+    /// Shall work wait at every room?
+    pub fn room_by_room(&self) -> bool {
+        self.0.borrow().room_by_room
+    }
+
+    /// Waits until the request may leave its room: it was told to go or stop, or rooms are no longer waited at.
+    pub async fn leave_room(&self, id: Id) {
+        self.when(|inside| {
+            (inside.going.remove(&id) || inside.stopped.contains(&id) || !inside.room_by_room).then_some(())
+        })
+        .await;
+    }
+
+    /// Forgets what was said about a request that has ended.
+    pub fn ended(&self, id: Id) {
+        let mut inside = self.0.borrow_mut();
+        inside.stopped.remove(&id);
+        inside.going.remove(&id);
+    }
+
+    async fn when<T>(&self, mut ready: impl FnMut(&mut Inside) -> Option<T>) -> T {
+        poll_fn(|context| {
+            let mut inside = self.0.borrow_mut();
+            match ready(&mut inside) {
+                Some(out) => Poll::Ready(out),
+                None => {
+                    inside.waker = Some(context.waker().clone());
+                    Poll::Pending
+                }
+            }
+        })
+        .await
+    }
+}

@@ -1,0 +1,278 @@
+//! A run in the worker: begun, trained, kept, saved, opened, and gone back to its last whole step when it is interrupted.
+
+use super::door::Door;
+use super::engine::Engine;
+use super::tab::{Changes, Tab};
+use super::{Port, convert};
+use crate::error::{Error, Result};
+use crate::io::adapter::PeftAdapter;
+use crate::io::{ByteSource, Memory, zip};
+use crate::lab::models::Lab;
+use crate::lab::replay::Row;
+use crate::lab::run::{self, RunConfig, newest_checkpoint, step_name};
+use crate::lab::shipped::{self, TINY};
+use crate::lab::train::{Stepped, Trainer, adapter_files, row};
+use crate::lab::what_if::what_if;
+use crate::ppo::config::{PpoConfig, Preset};
+use crate::protocol::{Answer, Event, Id, RunInfo, Saved};
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+/// Checkpoints of every so many steps are kept, beside the newest and step 0's.
+const SAVE_EVERY: u64 = 10;
+
+/// A run and its last step.
+pub struct Run {
+    trainer: Trainer<Rc<Lab>, Tab>,
+    /// The adapter as the run's zip calls it.
+    last: Option<Stepped>,
+}
+
+impl Run {
+    pub fn config(&self) -> &RunConfig {
+        &self.trainer.config
+    }
+
+    fn info(&self) -> Result<RunInfo> {
+        info(&self.trainer.store, &self.trainer.config)
+    }
+}
+
+/// A run as its files tell it.
+fn info(tab: &Tab, config: &RunConfig) -> Result<RunInfo> {
+    let lines = if tab.has(run::METRICS) { tab.read(run::METRICS)? } else { Vec::new() };
+    let lines = String::from_utf8_lossy(&lines).into_owned();
+    let metrics = lines.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    Ok(RunInfo {
+        step: newest_checkpoint(tab)?,
+        steps: config.steps,
+        config: Box::new(config.ppo.clone()),
+        metrics,
+        command: format!("unzip run.zip -d run && detox-lab train --resume run --steps {}", config.steps),
+    })
+}
+
+impl<P: Port> Engine<P> {
+    /// The run that this browser kept, to be offered; one that cannot be read is as good as none.
+    pub async fn kept_info(&mut self) -> Option<RunInfo> {
+        let tab = Tab::kept(self.port.kept().await.ok()?);
+        info(&tab, &RunConfig::read(&tab).ok()?).ok()
+    }
+
+    /// Begins a run from the adapter at hand.
+    pub async fn start(&mut self, id: Id, config: Map<String, Value>, preset: Preset, steps: u64) -> Result<Answer> {
+        let ppo = PpoConfig::from_json(shipped::ppo(preset)?, &Value::Object(config))?;
+        ppo.validate()?;
+        if steps == 0 {
+            return Err(Error::input("a run of 0 steps", "ask for at least 1"));
+        }
+        self.run = None;
+        let ready =
+            self.ready.as_mut().ok_or_else(|| Error::input("the models are not loaded yet", "load them first"))?;
+        let adapter = &ready.adapter;
+        let lab = alone(&mut ready.lab)?;
+        for warning in lab.actor.begin(adapter, &ppo)? {
+            Door::new(&mut self.port, self.inbox.clone(), id, None).tell(Event::Warning(warning));
+        }
+        let config = RunConfig {
+            version: env!("CARGO_PKG_VERSION").into(),
+            policy: TINY.into(),
+            adapter: Some(ready.adapter_name.clone()),
+            reward: TINY.into(),
+            data: TINY.into(),
+            steps,
+            save_every: SAVE_EVERY,
+            ppo,
+        };
+        let now = self.port.unix_seconds();
+        let trainer = Trainer::start(ready.lab.clone(), config, adapter.config.clone(), Tab::new(), now)?;
+        self.run = Some(Run { trainer, last: None });
+        self.keep().await?;
+        self.run_answer()
+    }
+
+    /// So many PPO steps. When it ends early, for whatever reason, the run is at its last whole step.
+    pub async fn train(&mut self, id: Id, steps: u64) -> Result<Answer> {
+        let lab = self.ready()?.lab.clone();
+        let tokenizer = lab.actor.tokenizer()?;
+        for _ in 0..steps {
+            let run = self.run.as_mut().ok_or_else(no_run)?;
+            let mut door = Door::new(&mut self.port, self.inbox.clone(), id, Some(tokenizer));
+            match run.trainer.step(&mut door).await {
+                Ok(stepped) => {
+                    let text = |id: &str| {
+                        lab.dialogues.iter().find(|d| d.id == id).map_or_else(String::new, |d| d.dialogue.clone())
+                    };
+                    let step = convert::step(&stepped, tokenizer, text);
+                    door.tell(Event::Step(Box::new(step)));
+                    run.last = Some(stepped);
+                    self.keep().await?;
+                }
+                Err(error) => {
+                    drop(lab);
+                    self.go_back()?;
+                    return Err(error);
+                }
+            }
+        }
+        self.run_answer()
+    }
+
+    /// The last step's rollout under other settings.
+    pub fn what_if(&self, config: Map<String, Value>, preset: Preset) -> Result<Answer> {
+        let run = self.run.as_ref().ok_or_else(no_run)?;
+        let none = || Error::input("no step of this run was made here yet", "make one step first");
+        let last = run.last.as_ref().ok_or_else(none)?;
+        let was = &run.trainer.config.ppo;
+        let mut base = serde_json::to_value(shipped::ppo(preset)?).map_err(|e| Error::input(e, "report this"))?;
+        if let Some(base) = base.as_object_mut() {
+            base.extend(config);
+        }
+        let config = PpoConfig::from_json(was.clone(), &base)?;
+        let rows: Vec<Row> = last.samples.iter().map(|sample| row(sample, was)).collect();
+        let found = what_if(&rows, &last.samples, &last.outcome, was, &config)?;
+        Ok(Answer::WhatIf(Box::new(convert::what_if(found, &last.outcome))))
+    }
+
+    /// The adapter or the whole run as a zip.
+    pub fn save(&self, what: Saved) -> Result<(Answer, Option<Vec<u8>>)> {
+        let (name, files) = match (what, &self.run) {
+            (Saved::Run, None) => return Err(no_run()),
+            (Saved::Run, Some(run)) => ("run.zip", run.trainer.store.files().clone()),
+            (Saved::Adapter, run) => {
+                let ready = self.ready()?;
+                let config = run.as_ref().map_or(&ready.adapter.config, |run| &run.trainer.adapter_config);
+                ("adapter.zip", adapter_files(&ready.lab.actor, config)?)
+            }
+        };
+        Ok((Answer::Zip { name: name.into() }, Some(zip::pack(&files)?)))
+    }
+
+    /// A run or an adapter from a zip; what was there stays until the zip has proved good.
+    pub async fn open(&mut self, name: &str, bytes: &[u8]) -> Result<Answer> {
+        self.ready()?;
+        let files = top_folder_off(zip::unpack(bytes, name)?);
+        if files.contains_key(run::CONFIG) {
+            let tab = Tab::opened(files);
+            self.resume(tab).await?;
+            self.keep().await?;
+            return self.run_answer();
+        }
+        if !files.contains_key("adapter_config.json") {
+            let hint = "give a zip that was saved here, a run folder or a PEFT adapter folder";
+            return Err(Error::file(
+                name,
+                "neither a run (config.json) nor an adapter (adapter_config.json) is in it",
+                hint,
+            ));
+        }
+        let adapter = PeftAdapter::read(&Memory::new(name, files))?;
+        let (lora_r, lora_alpha) = (adapter.config.r, adapter.config.lora_alpha);
+        self.run = None;
+        let ready = self.ready.as_mut().ok_or_else(no_run)?;
+        alone(&mut ready.lab)?.actor.begin(&adapter, &shipped::ppo(Preset::Corrected)?)?;
+        (ready.adapter, ready.adapter_name) = (adapter, name.to_string());
+        Ok(Answer::Adapter { name: name.into(), lora_r, lora_alpha })
+    }
+
+    /// The run that this browser kept.
+    pub async fn restore(&mut self) -> Result<Answer> {
+        self.ready()?;
+        let files = self.port.kept().await?;
+        if files.is_empty() {
+            return Err(Error::input("this browser kept no run", "start one"));
+        }
+        self.resume(Tab::kept(files)).await?;
+        self.run_answer()
+    }
+
+    /// Goes on from a run's newest checkpoint. With an error the run that was there goes on being there.
+    async fn resume(&mut self, tab: Tab) -> Result<()> {
+        let config = RunConfig::read(&tab)?;
+        config.ppo.validate()?;
+        if [&config.policy, &config.reward, &config.data].into_iter().any(|src| src != TINY) {
+            let what = format!("this run trains {} on {}, not the shipped models", config.policy, config.data);
+            return Err(Error::input(what, "continue it natively: detox-lab train --resume RUN"));
+        }
+        let (newest, first) = (tab.folder(&checkpoint(newest_checkpoint(&tab)?)), tab.folder(&checkpoint(0)));
+        PeftAdapter::read(&newest)?;
+        PeftAdapter::read(&first)?;
+        let before = self.run.take().map(|run| run.trainer.store);
+        match self.resume_checked(tab, config, &newest, &first) {
+            Ok(()) => Ok(()),
+            Err(error) => {
+                if let Some(tab) = before {
+                    let config = RunConfig::read(&tab)?;
+                    let (newest, first) =
+                        (tab.folder(&checkpoint(newest_checkpoint(&tab)?)), tab.folder(&checkpoint(0)));
+                    self.resume_checked(tab, config, &newest, &first)?;
+                }
+                Err(error)
+            }
+        }
+    }
+
+    fn resume_checked(&mut self, tab: Tab, config: RunConfig, newest: &Memory, first: &Memory) -> Result<()> {
+        let now = self.port.unix_seconds();
+        let ready = self.ready.as_mut().ok_or_else(no_run)?;
+        let adapter = alone(&mut ready.lab)?.actor.go_back(newest, first, &config.ppo, true)?;
+        let trainer = Trainer::resume(ready.lab.clone(), config, adapter, tab, now)?;
+        self.run = Some(Run { trainer, last: None });
+        Ok(())
+    }
+
+    /// To the last whole step.
+    fn go_back(&mut self) -> Result<()> {
+        let Some(Run { trainer, last }) = self.run.take() else { return Ok(()) };
+        let (tab, config) = (trainer.store, trainer.config);
+        drop(trainer.lab);
+        let (newest, first) = (tab.folder(&checkpoint(newest_checkpoint(&tab)?)), tab.folder(&checkpoint(0)));
+        self.resume_checked(tab, config, &newest, &first)?;
+        if let Some(run) = &mut self.run {
+            run.last = last;
+        }
+        Ok(())
+    }
+
+    /// Everything that changed in the run is kept, or this says why not while the run itself goes on in memory.
+    async fn keep(&mut self) -> Result<()> {
+        let Some(run) = &mut self.run else { return Ok(()) };
+        let changes = run.trainer.store.changes();
+        if changes != Changes::default() {
+            self.port.keep(changes).await?;
+        }
+        Ok(())
+    }
+
+    fn run_answer(&self) -> Result<Answer> {
+        Ok(Answer::Run(Box::new(self.run.as_ref().ok_or_else(no_run)?.info()?)))
+    }
+}
+
+fn no_run() -> Error {
+    Error::input("no run is begun", "begin one first (chapter 3.1)")
+}
+
+fn checkpoint(step: u64) -> String {
+    format!("{}/{}", run::CHECKPOINTS, step_name(step))
+}
+
+/// The lab, when nobody else holds it.
+fn alone(lab: &mut Rc<Lab>) -> Result<&mut Lab> {
+    Rc::get_mut(lab).ok_or_else(|| Error::input("the models are in use", "wait until the work has ended"))
+}
+
+/// A zip made of a folder holds its name in front of every file.
+fn top_folder_off(files: BTreeMap<String, Vec<u8>>) -> BTreeMap<String, Vec<u8>> {
+    if files.contains_key(run::CONFIG) || files.contains_key("adapter_config.json") {
+        return files;
+    }
+    let Some(top) = files.keys().next().and_then(|name| name.split_once('/')).map(|(top, _)| format!("{top}/")) else {
+        return files;
+    };
+    if !files.keys().all(|name| name.starts_with(&top)) {
+        return files;
+    }
+    files.into_iter().map(|(name, bytes)| (name[top.len()..].to_string(), bytes)).collect()
+}
