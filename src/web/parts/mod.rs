@@ -14,7 +14,8 @@
 //!                  headlines(&Step) -> Headlines; headline(&Room) -> String
 //!
 //! <TokenStrip step: Signal<Arc<Step>> config: Signal<Arc<PpoConfig>> quantity: RwSignal<Quantity> row: RwSignal<usize>
-//!             stack?: bool = true  label?: String />          `row` is the batch's own number; the stack is sorted by score
+//!             stack?: bool = true  choice?: bool = true  column?: RwSignal<usize>  label?: String />
+//!     `row` is the batch's own number; the stack is sorted by score
 //!
 //! <LineChart title: String series: Signal<Vec<Series>> unit?: String at?: RwSignal<Option<f64>> level?: Signal<Option<f64>> />
 //! <ChartTable title: String series: Signal<Vec<Series>> />
@@ -29,7 +30,8 @@
 //! <WhatIf step: Signal<Arc<Step>> config: Signal<Arc<PpoConfig>> preset: Signal<Preset>
 //!         result: Signal<Option<Arc<protocol::WhatIf>>> busy: Signal<bool>
 //!         row: RwSignal<usize> on_change: Callback<(Preset, Map<String, Value>)> />
-//!     the map holds only what differs from `config`; called at every move of a slider, so drop what is overtaken
+//!     the map holds only what differs from `config`, the other lab's settings too, so it goes over the run's own; called
+//!     at every move of a slider, so drop what is overtaken
 //!
 //! <Settings corrected: Signal<Arc<PpoConfig>> published: Signal<Arc<PpoConfig>> preset: Signal<Preset>
 //!           changed: Signal<Map<String, Value>> locked: Signal<bool> on_change: Callback<(Preset, Map<String, Value>)> />
@@ -46,3 +48,13 @@
 //! <Progress label: Signal<String> done: Signal<f64> of: Signal<f64> bytes?: bool = false seconds?: Signal<Option<f64>>
 //!           on_cancel?: Callback<()> />                      `seconds`: since it began, for the time left
 //! ```
+
+pub mod axis;
+pub mod format;
+pub mod heat;
+pub mod keys;
+pub mod meaning;
+pub mod rooms;
+
+pub use meaning::Meaning;
+pub use rooms::{Headlines, ROOMS, headline, headlines};

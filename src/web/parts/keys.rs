@@ -1,0 +1,83 @@
+//! Moving along a list with the keyboard: one item is in the tab order, arrows lead to the others. What an item is and does
+//! is the list's.
+
+use leptos::ev::KeyboardEvent;
+use leptos::wasm_bindgen::JsCast;
+use leptos::web_sys::{Element, HtmlElement};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// Which way a list runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Runs {
+    Across,
+    Down,
+}
+
+/// The item that a key leads to from item `now` of `len`; none for other keys.
+pub fn target(key: &str, now: usize, len: usize, runs: Runs) -> Option<usize> {
+    let last = len.checked_sub(1)?;
+    let (back, on) = match runs {
+        Runs::Across => ("ArrowLeft", "ArrowRight"),
+        Runs::Down => ("ArrowUp", "ArrowDown"),
+    };
+    match key {
+        "Home" => Some(0),
+        "End" => Some(last),
+        "PageUp" => Some(now.saturating_sub(10)),
+        "PageDown" => Some((now + 10).min(last)),
+        key if key == back => Some(now.saturating_sub(1)),
+        key if key == on => Some((now + 1).min(last)),
+        _ => None,
+    }
+}
+
+/// Follows a key press inside a list whose items carry `data-item`: focuses the item that it leads to and returns it.
+pub fn follow(event: &KeyboardEvent, now: usize, len: usize, runs: Runs) -> Option<usize> {
+    let next = target(&event.key(), now, len, runs)?;
+    event.prevent_default();
+    let list: Element = event.current_target()?.dyn_into().ok()?;
+    focus_item(&list, next);
+    Some(next)
+}
+
+/// Focuses an item of a list.
+pub fn focus_item(list: &Element, item: usize) {
+    let found = list.query_selector(&format!("[data-item=\"{item}\"]")).ok().flatten();
+    if let Some(element) = found.and_then(|element| element.dyn_into::<HtmlElement>().ok()) {
+        // an element that cannot be focused stays as it is
+        let _ = element.focus();
+    }
+}
+
+/// The tab order's entry: "0" for the item that is in it.
+pub fn tab_index(current: bool) -> &'static str {
+    if current { "0" } else { "-1" }
+}
+
+/// An id that no other element has.
+pub fn fresh_id(stem: &str) -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    format!("{stem}-{}", NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_lead_along_and_stop_at_the_ends() {
+        let from = |key, now| target(key, now, 12, Runs::Across);
+        assert_eq!((from("ArrowRight", 3), from("ArrowLeft", 3)), (Some(4), Some(2)));
+        assert_eq!((from("ArrowRight", 11), from("ArrowLeft", 0)), (Some(11), Some(0)));
+        assert_eq!((from("Home", 5), from("End", 5)), (Some(0), Some(11)));
+        assert_eq!((from("PageDown", 5), from("PageUp", 5)), (Some(11), Some(0)));
+        assert_eq!((from("ArrowDown", 5), from("a", 5)), (None, None));
+        assert_eq!(target("ArrowDown", 0, 2, Runs::Down), Some(1));
+        assert_eq!(target("End", 0, 0, Runs::Down), None);
+    }
+
+    #[test]
+    fn ids_differ() {
+        assert_ne!(fresh_id("x"), fresh_id("x"));
+    }
+}
