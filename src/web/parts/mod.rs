@@ -50,11 +50,14 @@
 //! ```
 
 pub mod axis;
+pub mod expr;
 pub mod format;
 pub mod heat;
 pub mod keys;
 pub mod meaning;
 pub mod rooms;
+pub mod sums;
 
 pub use meaning::Meaning;
 pub use rooms::{Headlines, ROOMS, headline, headlines};
+pub use sums::Quantity;
