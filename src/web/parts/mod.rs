@@ -56,8 +56,13 @@ pub mod heat;
 pub mod keys;
 pub mod meaning;
 pub mod rooms;
+pub mod sum_view;
 pub mod sums;
+pub mod token_strip;
+pub mod tokens;
 
 pub use meaning::Meaning;
 pub use rooms::{Headlines, ROOMS, headline, headlines};
 pub use sums::Quantity;
+pub use token_strip::TokenStrip;
+pub use tokens::{NextTokens, PromptTokens};
