@@ -50,9 +50,11 @@
 //! ```
 
 pub mod axis;
+pub mod chart;
 pub mod expr;
 pub mod format;
 pub mod heat;
+pub mod histogram;
 pub mod keys;
 pub mod meaning;
 pub mod rooms;
@@ -61,6 +63,8 @@ pub mod sums;
 pub mod token_strip;
 pub mod tokens;
 
+pub use chart::{ChartTable, LineChart, Series};
+pub use histogram::Histogram;
 pub use meaning::Meaning;
 pub use rooms::{Headlines, ROOMS, headline, headlines};
 pub use sums::Quantity;
