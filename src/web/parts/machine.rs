@@ -1,0 +1,188 @@
+//! The machine: the twelve rooms of one PPO step from top to bottom, with the wires along which the four kinds of numbers
+//! run. The active room is lit, finished ones show their number. What a room is called is `rooms`'.
+
+use super::keys::{Runs, follow, tab_index};
+use super::meaning::Meaning;
+use super::rooms::{Headlines, ROOMS, RoomInfo};
+use leptos::prelude::*;
+
+/// From one room to another, in the colour of what it carries.
+struct Wire {
+    from: u8,
+    to: u8,
+    meaning: Meaning,
+    /// How far out it bends, in lanes.
+    lane: u8,
+}
+
+const WIRES: [Wire; 10] = [
+    wire(1, 4, Meaning::Plain, 0),
+    wire(4, 5, Meaning::Policy, 0),
+    wire(4, 6, Meaning::Policy, 1),
+    wire(5, 7, Meaning::Reward, 2),
+    wire(6, 7, Meaning::Reference, 0),
+    wire(6, 8, Meaning::Value, 1),
+    wire(7, 8, Meaning::Reward, 0),
+    wire(8, 9, Meaning::Plain, 0),
+    wire(9, 10, Meaning::Policy, 0),
+    wire(10, 4, Meaning::Policy, 3),
+];
+
+const fn wire(from: u8, to: u8, meaning: Meaning, lane: u8) -> Wire {
+    Wire { from, to, meaning, lane }
+}
+
+/// A room's height and the gutter's width in the drawing, in px.
+const HEIGHT: f64 = 44.0;
+const GUTTER: f64 = 56.0;
+
+/// The rooms; clicking one asks for its chapter, pointing at one tells the text.
+#[component]
+pub fn Machine(
+    /// The room being worked in.
+    #[prop(into)]
+    active: Signal<Option<u8>>,
+    #[prop(into)] headlines: Signal<Headlines>,
+    /// The room pointed at, here or in the text.
+    pointed: RwSignal<Option<u8>>,
+    #[prop(into)] on_open: Callback<u8>,
+    /// The last room finished in this step; all of those with a number where it is left out.
+    #[prop(optional, into)]
+    done: Option<Signal<u8>>,
+    /// One line for a narrow page.
+    #[prop(optional)]
+    compact: bool,
+) -> impl IntoView {
+    // the room in the tab order: the one last focused, else the active one
+    let current = RwSignal::new(None::<usize>);
+    let here = move || current.get().unwrap_or_else(|| usize::from(active.get().unwrap_or(1)) - 1);
+    let runs = if compact { Runs::Across } else { Runs::Down };
+    let keys = move |event| {
+        if let Some(next) = follow(&event, untrack(here), ROOMS.len(), runs) {
+            current.set(Some(next));
+        }
+    };
+    let rooms = ROOMS.map(|room| {
+        let i = usize::from(room.number) - 1;
+        let headline = move || headlines.read()[i].clone();
+        let state = move || match active.get() {
+            Some(active) if active == room.number => "is-active",
+            _ if done.map_or_else(|| headline().is_some(), |done| done.get() >= room.number) => "is-done",
+            _ => "is-waiting",
+        };
+        let class = move || {
+            let lit = if pointed.get() == Some(room.number) { " is-pointed" } else { "" };
+            format!("room {} {}{lit}", room.meaning.class(), state())
+        };
+        let spoken = move || match state() {
+            "is-active" => ", being worked on",
+            "is-done" => ", done",
+            _ => ", not reached",
+        };
+        view! {
+            <li class="room-item">
+                <button
+                    type="button"
+                    class=class
+                    data-item=i.to_string()
+                    tabindex=move || tab_index(here() == i)
+                    aria-current=move || (active.get() == Some(room.number)).then_some("step")
+                    title=room.does
+                    on:click=move |_| on_open.run(room.number)
+                    on:focus=move |_| { current.set(Some(i)); pointed.set(Some(room.number)); }
+                    on:blur=move |_| pointed.set(None)
+                    on:pointerenter=move |_| pointed.set(Some(room.number))
+                    on:pointerleave=move |_| pointed.set(None)
+                >
+                    <span class="room-number num">{room.number}</span>
+                    <span class="room-name">{room.name}</span>
+                    <span class="room-headline num">{move || headline().unwrap_or_else(|| room.gives.to_string())}</span>
+                    <span class="sr-only">{spoken}</span>
+                </button>
+            </li>
+        }
+    });
+    let wires = (!compact).then(|| view! { <Wires active pointed /> });
+    let class = if compact { "machine is-compact" } else { "machine" };
+    view! {
+        <nav class=class aria-label="The rooms of one PPO step">
+            {wires}
+            <ol class="rooms" on:keydown=keys>{rooms.into_iter().collect_view()}</ol>
+            <p class="room-says">{move || says(pointed.get().or(active.get()))}</p>
+        </nav>
+    }
+}
+
+/// What happens in a room, for the line below the rooms.
+fn says(number: Option<u8>) -> String {
+    let room: Option<&RoomInfo> = number.and_then(|number| ROOMS.get(usize::from(number).wrapping_sub(1)));
+    room.map_or_else(|| "Point at a room to read what happens in it".into(), |room| room.does.to_string())
+}
+
+/// The wires in the gutter left of the rooms; those of the active or pointed room are lit.
+#[component]
+fn Wires(active: Signal<Option<u8>>, pointed: RwSignal<Option<u8>>) -> impl IntoView {
+    let paths = WIRES.iter().map(|wire| {
+        let class = move || {
+            let at = pointed.get().or(active.get());
+            let lit = at.is_some_and(|room| room == wire.from || room == wire.to);
+            let runs = active.get() == Some(wire.to);
+            format!(
+                "wire {}{}{}",
+                wire.meaning.class(),
+                if lit { " is-lit" } else { "" },
+                if runs { " is-running" } else { "" }
+            )
+        };
+        view! { <path class=class d=bend(wire) /> }
+    });
+    let height = HEIGHT * ROOMS.len() as f64;
+    view! {
+        <svg class="wires" viewBox=format!("0 0 {GUTTER} {height}") width=GUTTER height=height aria-hidden="true">
+            {paths.collect_view()}
+        </svg>
+    }
+}
+
+/// Out of a room, along a lane, into the other; a wire that leads back up runs in the outermost lane.
+fn bend(wire: &Wire) -> String {
+    // where several wires meet a room they keep apart
+    let side = |room: u8, out: bool| {
+        let shift = if out { 5.0 } else { -5.0 };
+        HEIGHT * (f64::from(room) - 0.5) + if wire.from < wire.to { shift } else { 0.0 }
+    };
+    let (from, to) = (side(wire.from, true), side(wire.to, false));
+    let lane = GUTTER - 10.0 - 12.0 * f64::from(wire.lane);
+    let round = if from < to { 6.0 } else { -6.0 };
+    format!(
+        "M{GUTTER} {from}H{} Q{lane} {from} {lane} {}V{} Q{lane} {to} {} {to}H{GUTTER}",
+        lane + 6.0,
+        from + round,
+        to - round,
+        lane + 6.0
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wires_join_rooms_and_stay_in_the_gutter() {
+        for wire in &WIRES {
+            assert!((1..=12).contains(&wire.from) && (1..=12).contains(&wire.to) && wire.from != wire.to);
+            assert!(GUTTER - 10.0 - 12.0 * f64::from(wire.lane) > 0.0);
+        }
+        assert_eq!(bend(&WIRES[1]), "M56 159H52 Q46 159 46 165V187 Q46 193 52 193H56");
+    }
+
+    #[test]
+    fn every_room_says_what_it_does() {
+        assert_eq!(says(Some(12)), ROOMS[11].does);
+        assert!(
+            says(None).starts_with("Point")
+                && says(Some(0)).starts_with("Point")
+                && says(Some(13)).starts_with("Point")
+        );
+    }
+}

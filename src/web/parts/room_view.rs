@@ -1,0 +1,206 @@
+//! The real numbers of a room as it is reached, for going through a step one room at a time. Where the rooms stand is the
+//! machine's.
+
+use super::format;
+use super::grid_view::{GridView, Named};
+use super::meaning::Meaning;
+use super::rooms::ROOMS;
+use crate::protocol::{Grid, MiniBatchStats, Query, Response, Room, Scored};
+use leptos::prelude::*;
+use serde_json::{Map, Value};
+use std::sync::Arc;
+
+/// One room. With the step's `responses` the grids carry their tokens.
+#[component]
+pub fn RoomView(
+    #[prop(into)] room: Signal<Arc<Room>>,
+    #[prop(optional, into)] responses: Option<Signal<Option<Arc<Vec<Response>>>>>,
+) -> impl IntoView {
+    let body = move || numbers(&room.read(), responses.and_then(|responses| responses.get()));
+    let info = move || ROOMS[usize::from(room.read().number()) - 1];
+    view! {
+        <section class="room-view" aria-live="polite">
+            <h4 class="room-title">
+                <span class="room-number num">{move || info().number}</span>
+                <span class=move || info().meaning.class()>{move || info().name}</span>
+            </h4>
+            <p class="room-does">{move || info().does}</p>
+            {body}
+        </section>
+    }
+}
+
+fn numbers(room: &Room, responses: Option<Arc<Vec<Response>>>) -> AnyView {
+    match room {
+        Room::Queries { rows } => queries(rows).into_any(),
+        Room::Responses { rows } => written(rows).into_any(),
+        Room::Scores { rows, .. } => scores(rows).into_any(),
+        Room::Forward { mask, old_logprobs, ref_logprobs, old_values } => {
+            let grids = vec![
+                named("logprob", Meaning::Policy, old_logprobs, false),
+                named("reference logprob", Meaning::Reference, ref_logprobs, false),
+                named("value", Meaning::Value, old_values, true),
+            ];
+            view! { <GridView grids mask=Some(mask.clone()) responses /> }.into_any()
+        }
+        Room::Rewards { kl, kl_coef, non_score, rewards, .. } => {
+            let grids = vec![
+                named("reward", Meaning::Reward, rewards, true),
+                named("KL", Meaning::Plain, kl, true),
+                named("the KL's price", Meaning::Reference, non_score, true),
+            ];
+            let coefficient = format::number(*kl_coef, 4);
+            let mask = filled(rewards, responses.as_deref());
+            view! {
+                <p class="num">"KL coefficient " {coefficient} ": each token pays that many times its KL; the score joins at the last token"</p>
+                <GridView grids mask responses />
+            }
+            .into_any()
+        }
+        Room::Advantages { advantages, returns } => {
+            let grids = vec![
+                named("advantage", Meaning::Plain, advantages, true),
+                named("return", Meaning::Value, returns, true),
+            ];
+            let mask = filled(advantages, responses.as_deref());
+            view! { <GridView grids mask responses /> }.into_any()
+        }
+        Room::MiniBatch { indices, advantages, ratio, stats } => {
+            mini_batch(indices, advantages, ratio, stats, responses).into_any()
+        }
+        Room::Optimizer { updates, grad_norm, learning_rate } => facts(vec![
+            ("updates so far", format::count(*updates)),
+            ("gradient norm", format::number(*grad_norm, 4)),
+            ("learning rate", format::setting(*learning_rate)),
+        ])
+        .into_any(),
+        Room::Stats(metrics) => statistics(metrics).into_any(),
+    }
+}
+
+/// The tokens there are, where the room does not say which are trained.
+fn filled(grid: &Grid, responses: Option<&Vec<Response>>) -> Option<Grid> {
+    let responses = responses?;
+    let mut mask = Grid::zeros(grid.rows, grid.cols);
+    for (i, response) in responses.iter().enumerate().take(grid.rows) {
+        let len = response.pieces.len().min(grid.cols);
+        mask.row_mut(i)[..len].fill(1.0);
+    }
+    Some(mask)
+}
+
+fn named(name: &'static str, meaning: Meaning, grid: &Grid, diverging: bool) -> Named {
+    Named { name, class: meaning.class(), grid: grid.clone(), centre: 0.0, diverging }
+}
+
+fn queries(rows: &[Query]) -> impl IntoView + use<> {
+    let row = |query: &Query| {
+        view! {
+            <li class="room-row">
+                <p class="room-row-head"><span>{query.id.clone()}</span> <span class="num">{query.tokens} " tokens"</span></p>
+                <p class="room-text">{query.dialogue.clone()}</p>
+            </li>
+        }
+    };
+    view! { <ol class="scroller room-rows" tabindex="0" aria-label="Dialogues">{rows.iter().map(row).collect_view()}</ol> }
+}
+
+fn written(rows: &[Response]) -> impl IntoView + use<> {
+    let row = |response: &Response| {
+        view! {
+            <li class="room-row">
+                <p class="room-text m-policy">{response.text.clone()}</p>
+                <p class="room-row-head num">{response.pieces.len()} " tokens"</p>
+            </li>
+        }
+    };
+    view! { <ol class="scroller room-rows" tabindex="0" aria-label="Responses">{rows.iter().map(row).collect_view()}</ol> }
+}
+
+fn scores(rows: &[Scored]) -> impl IntoView + use<> {
+    let row = |(i, scored): (usize, &Scored)| {
+        view! {
+            <tr>
+                <th scope="row" class="num">{i + 1}</th>
+                <td class="num">{format::signed(f64::from(scored.logits.nothate), 4)}</td>
+                <td class="num">{format::signed(f64::from(scored.logits.hate), 4)}</td>
+                <td class="num">{format::probability(f64::from(scored.toxicity))}</td>
+                <td class="num m-reward">{format::signed(f64::from(scored.score), 4)}</td>
+            </tr>
+        }
+    };
+    view! {
+        <div class="scroller room-rows" role="region" tabindex="0" aria-label="Scores">
+            <table>
+                <thead>
+                    <tr>
+                        <th scope="col">"row"</th>
+                        <th scope="col">"nothate logit"</th>
+                        <th scope="col">"hate logit"</th>
+                        <th scope="col">"P(hate)"</th>
+                        <th scope="col">"score"</th>
+                    </tr>
+                </thead>
+                <tbody>{rows.iter().enumerate().map(row).collect_view()}</tbody>
+            </table>
+        </div>
+    }
+}
+
+fn mini_batch(
+    indices: &[usize],
+    advantages: &Grid,
+    ratio: &Grid,
+    stats: &MiniBatchStats,
+    responses: Option<Arc<Vec<Response>>>,
+) -> impl IntoView + use<> {
+    let grids = vec![
+        Named { centre: 1.0, ..named("ratio", Meaning::Policy, ratio, true) },
+        named("whitened advantage", Meaning::Plain, advantages, true),
+    ];
+    let here: Option<Vec<Response>> =
+        responses.as_ref().map(|all| indices.iter().filter_map(|i| all.get(*i).cloned()).collect());
+    let mask = filled(ratio, here.as_ref());
+    let numbers: Vec<String> = indices.iter().map(|i| (i + 1).to_string()).collect();
+    let rows = indices.to_vec();
+    view! {
+        <p class="num">"Rows " {numbers.join(", ")} " of the batch"</p>
+        {losses(stats)}
+        <GridView grids mask responses rows />
+    }
+}
+
+/// A mini-batch's losses and what goes with them.
+fn losses(stats: &MiniBatchStats) -> impl IntoView + use<> {
+    facts(vec![
+        ("policy loss", format::signed(stats.policy_loss, 4)),
+        ("value loss", format::signed(stats.value_loss, 4)),
+        ("total loss", format::signed(stats.total_loss, 4)),
+        ("clipped", format::percent(stats.clip_fraction, 1)),
+        ("entropy, nats a token", format::fixed(stats.entropy, 3)),
+        ("mean ratio", format::fixed(stats.ratio_mean, 4)),
+    ])
+}
+
+fn statistics(metrics: &Map<String, Value>) -> impl IntoView + use<> {
+    let row = |(key, value): (&String, &Value)| {
+        let value = value.as_f64()?;
+        Some(
+            view! { <tr><th scope="row"><code>{key.clone()}</code></th> <td class="num">{format::number(value, 5)}</td></tr> },
+        )
+    };
+    let rows = metrics.iter().filter_map(row).collect_view();
+    view! {
+        <div class="scroller room-rows" role="region" tabindex="0" aria-label="Statistics">
+            <table><tbody>{rows}</tbody></table>
+        </div>
+    }
+}
+
+/// Names with their numbers.
+fn facts(all: Vec<(&'static str, String)>) -> impl IntoView {
+    let fact = |(name, number): (&'static str, String)| {
+        view! { <div class="fact"><dt>{name}</dt> <dd class="num">{number}</dd></div> }
+    };
+    view! { <dl class="facts">{all.into_iter().map(fact).collect_view()}</dl> }
+}
