@@ -68,6 +68,7 @@ pub mod sum_view;
 pub mod sums;
 pub mod token_strip;
 pub mod tokens;
+pub mod what_if;
 
 pub use chart::{ChartTable, LineChart, Series};
 pub use histogram::Histogram;
@@ -79,3 +80,4 @@ pub use settings::Settings;
 pub use sums::Quantity;
 pub use token_strip::TokenStrip;
 pub use tokens::{NextTokens, PromptTokens};
+pub use what_if::WhatIf;
