@@ -51,6 +51,9 @@
 
 pub mod axis;
 pub mod chart;
+pub mod compare_numbers;
+pub mod compare_table;
+pub mod diff;
 pub mod expr;
 pub mod format;
 pub mod grid_view;
@@ -59,8 +62,10 @@ pub mod histogram;
 pub mod keys;
 pub mod machine;
 pub mod meaning;
+pub mod progress;
 pub mod room_view;
 pub mod rooms;
+pub mod score_card;
 pub mod settings;
 pub mod settings_edit;
 pub mod settings_table;
@@ -71,11 +76,15 @@ pub mod tokens;
 pub mod what_if;
 
 pub use chart::{ChartTable, LineChart, Series};
+pub use compare_numbers::{CompareNumbers, ToxicityNumbers};
+pub use compare_table::CompareTable;
 pub use histogram::Histogram;
 pub use machine::Machine;
 pub use meaning::Meaning;
+pub use progress::Progress;
 pub use room_view::RoomView;
 pub use rooms::{Headlines, ROOMS, headline, headlines};
+pub use score_card::{ScoreCard, WordBars};
 pub use settings::Settings;
 pub use sums::Quantity;
 pub use token_strip::TokenStrip;
