@@ -1,1 +1,102 @@
-//! The recorded run that fills the page before anything is loaded.
+//! The recorded run that fills every chapter before a model is loaded: `recorded/page.json`, protocol types in one file,
+//! and the shipped dialogues. Whether recorded or live is shown is `shown`'s.
+
+use crate::protocol::{Adapter, Dialogue, Evaluated, Loaded, Piece, RunInfo, Scored, Step, Token, Word};
+use serde::{Deserialize, Serialize};
+
+/// `static/recorded/page.json`; a recording script writes it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Recorded {
+    /// The whole run, with every line of metrics.
+    pub run: RunInfo,
+    /// Some of its steps, first and last among them, in order.
+    pub steps: Vec<Step>,
+    /// Its `dialogues` may be empty: they come from `dialogues.jsonl`.
+    pub loaded: Loaded,
+    /// Initial against trained policy.
+    pub evaluated: Evaluated,
+    /// Chapter 2.1: summaries of one dialogue, one of each adapter at least.
+    pub written: Vec<Written>,
+    /// Chapter 2.2: the lab's two sentences first.
+    pub judged: Vec<Judged>,
+}
+
+/// A summary as it was generated.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Written {
+    pub dialogue: String,
+    pub adapter: Adapter,
+    pub seed: u64,
+    pub temperature: f32,
+    /// The prompt as the policy reads it.
+    pub prompt: Vec<Piece>,
+    pub tokens: Vec<Token>,
+    pub text: String,
+}
+
+/// A text with its score, and what each word does to it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Judged {
+    pub text: String,
+    pub scored: Scored,
+    pub words: Vec<Word>,
+}
+
+/// From `page.json`.
+pub fn recorded(json: &str) -> Result<Recorded, String> {
+    serde_json::from_str(json).map_err(|error| format!("recorded/page.json: {error}"))
+}
+
+/// A line of `dialogues.jsonl`; more is written there than the page needs.
+#[derive(Deserialize)]
+struct Line {
+    id: String,
+    split: String,
+    dialogue: String,
+    summary: String,
+}
+
+/// From `dialogues.jsonl`; lines that are none are left out.
+pub fn dialogues(jsonl: &str) -> Vec<Dialogue> {
+    let lines = jsonl.lines().filter_map(|line| serde_json::from_str::<Line>(line).ok());
+    lines
+        .map(|line| Dialogue {
+            id: line.id,
+            dialogue: line.dialogue,
+            summary: line.summary,
+            held_out: line.split == "test",
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
+    use super::*;
+
+    fn shipped(path: &str) -> Option<String> {
+        std::fs::read_to_string(format!("{}/static/{path}", env!("CARGO_MANIFEST_DIR"))).ok()
+    }
+
+    #[test]
+    fn the_shipped_dialogues_are_read() {
+        let jsonl = shipped("dialogues.jsonl").unwrap();
+        let dialogues = dialogues(&jsonl);
+        assert_eq!(dialogues.len(), jsonl.lines().count());
+        assert!(dialogues.iter().any(|d| d.held_out) && dialogues.iter().any(|d| !d.held_out));
+        assert!(dialogues.iter().all(|d| !d.dialogue.is_empty() && !d.summary.is_empty()));
+    }
+
+    #[test]
+    fn the_shipped_recording_fills_every_chapter() {
+        let Some(json) = shipped("recorded/page.json") else { return };
+        let recorded = recorded(&json).unwrap();
+        assert_eq!(recorded.run.metrics.len() as u64, recorded.run.step);
+        assert!(recorded.steps.len() >= 2 && recorded.steps.iter().all(|s| !s.responses.is_empty()));
+        assert!(!recorded.evaluated.rows.is_empty());
+        for adapter in [Adapter::Initial, Adapter::Off, Adapter::Policy] {
+            assert!(recorded.written.iter().any(|w| w.adapter == adapter && !w.tokens.is_empty()), "{adapter:?}");
+        }
+        assert!(recorded.judged.len() >= 2 && recorded.judged.iter().all(|j| !j.words.is_empty()));
+    }
+}

@@ -1,0 +1,226 @@
+//! What the chapters show: live numbers where there are some, else the recorded run's, and which of the two it is.
+
+use super::engine::state;
+use super::parts::rooms::{Headlines, headline, headlines};
+use crate::protocol::{Evaluated, Grid, Grids, Loaded, MiniBatchStats, PpoConfig, Room, RunInfo, Seconds, Step};
+use leptos::prelude::*;
+use serde_json::{Map, Value};
+use std::sync::Arc;
+
+/// One signal for each thing shown; copied freely.
+#[derive(Clone, Copy)]
+pub struct Shown {
+    /// There is a step of either kind.
+    pub any: Signal<bool>,
+    /// The step is live.
+    pub live: Signal<bool>,
+    pub step: Signal<Arc<Step>>,
+    pub config: Signal<Arc<PpoConfig>>,
+    pub metrics: Signal<Vec<Map<String, Value>>>,
+    pub run: Signal<Option<Arc<RunInfo>>>,
+    pub loaded: Signal<Option<Arc<Loaded>>>,
+    /// Before and after.
+    pub evaluated: Signal<Option<Arc<Evaluated>>>,
+    /// Of one adapter; recorded: of the initial one.
+    pub toxicity: Signal<Option<Arc<Evaluated>>>,
+    pub corrected: Signal<Arc<PpoConfig>>,
+    pub published: Signal<Arc<PpoConfig>>,
+}
+
+/// What this page shows.
+pub fn shown() -> Shown {
+    expect_context()
+}
+
+impl Shown {
+    /// Follows the page's state.
+    pub fn new() -> Self {
+        let s = state();
+        let live = Memo::new(move |_| s.step.with(Option::is_some));
+        let recorded_step = move || {
+            let index = s.recorded_step.get();
+            s.recorded
+                .with(|r| r.as_ref().and_then(|r| r.steps.get(index.min(r.steps.len().saturating_sub(1))).cloned()))
+        };
+        let kept = StoredValue::new(None::<(usize, Arc<Step>)>);
+        let recorded_step = move || {
+            let index = s.recorded_step.get();
+            match kept.get_value() {
+                Some((i, step)) if i == index => Some(step),
+                _ => {
+                    let step = recorded_step().map(Arc::new);
+                    kept.set_value(step.clone().map(|step| (index, step)));
+                    step
+                }
+            }
+        };
+        let step = Signal::derive(move || s.step.get().or_else(recorded_step));
+        let run = Signal::derive(move || {
+            let recorded = || s.recorded.with(|r| r.as_ref().map(|r| Arc::new(r.run.clone())));
+            s.run.get().filter(|_| live.get()).or_else(recorded)
+        });
+        let loaded = Signal::derive(move || {
+            s.loaded.get().or_else(|| s.recorded.with(|r| r.as_ref().map(|r| Arc::new(r.loaded.clone()))))
+        });
+        let recorded_evaluated = move || s.recorded.with(|r| r.as_ref().map(|r| Arc::new(r.evaluated.clone())));
+        let preset = move |published: bool| {
+            let of =
+                |l: &Arc<Loaded>| Arc::new((*if published { &l.published } else { &l.corrected }).as_ref().clone());
+            loaded.with(|l| l.as_ref().map(of)).unwrap_or_default()
+        };
+        Self {
+            any: Signal::derive(move || step.with(Option::is_some)),
+            live: live.into(),
+            step: Signal::derive(move || step.get().unwrap_or_else(|| Arc::new(no_step()))),
+            config: Signal::derive(move || {
+                run.with(|r| r.as_ref().map(|r| Arc::new((*r.config).clone()))).unwrap_or_default()
+            }),
+            metrics: Signal::derive(move || {
+                if live.get() {
+                    s.metrics.get()
+                } else {
+                    run.with(|r| r.as_ref().map(|r| r.metrics.clone())).unwrap_or_default()
+                }
+            }),
+            run,
+            loaded,
+            evaluated: Signal::derive(move || s.evaluated.get().or_else(recorded_evaluated)),
+            toxicity: Signal::derive(move || s.toxicity.get().or_else(recorded_evaluated)),
+            corrected: Signal::derive(move || preset(false)),
+            published: Signal::derive(move || preset(true)),
+        }
+    }
+
+    /// The rooms of the running step as far as reached, else of the step shown.
+    pub fn rooms(&self) -> Vec<Arc<Room>> {
+        let running = state().rooms.get();
+        if running.is_empty() { rooms_of(&self.step.get()) } else { running }
+    }
+
+    /// A line for each room of the machine.
+    pub fn headlines(&self) -> Headlines {
+        let mut lines = if self.any.get() { headlines(&self.step.get()) } else { Headlines::default() };
+        for room in state().rooms.get() {
+            if let Some(line) = lines.get_mut(usize::from(room.number()).saturating_sub(1)) {
+                *line = Some(headline(&room));
+            }
+        }
+        lines
+    }
+}
+
+impl Default for Shown {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// A number of metrics.jsonl.
+pub fn metric(step: &Step, key: &str) -> f64 {
+    step.metrics.get(key).and_then(Value::as_f64).unwrap_or(f64::NAN)
+}
+
+/// A finished step as the rooms it went through; room 9 as the mean over its mini-batches, room 10 (whose numbers no
+/// step keeps) left out.
+pub fn rooms_of(step: &Step) -> Vec<Arc<Room>> {
+    if step.responses.is_empty() {
+        return Vec::new();
+    }
+    let g = &step.grids;
+    let m = |key| metric(step, key);
+    let stats = MiniBatchStats {
+        policy_loss: m("ppo/loss/policy"),
+        value_loss: m("ppo/loss/value"),
+        total_loss: m("ppo/loss/total"),
+        entropy: m("ppo/policy/entropy"),
+        approx_kl: m("ppo/policy/approxkl"),
+        policy_kl: m("ppo/policy/policykl"),
+        clip_fraction: m("ppo/policy/clipfrac"),
+        advantages_mean: m("ppo/policy/advantages_mean"),
+        returns_mean: m("ppo/returns/mean"),
+        returns_var: m("ppo/returns/var"),
+        value_mean: m("ppo/val/vpred"),
+        value_error: m("ppo/val/error"),
+        value_clip_fraction: m("ppo/val/clipfrac"),
+        old_value_mean: m("ppo/val/mean"),
+        old_value_var: m("ppo/val/var"),
+        ratio_mean: mean(&g.ratio, &g.mask),
+    };
+    let rooms = [
+        Room::Queries { rows: step.queries.clone() },
+        Room::Responses { rows: step.responses.clone() },
+        Room::Scores { rows: step.scored.clone() },
+        Room::Forward {
+            mask: g.mask.clone(),
+            old_logprobs: g.old_logprobs.clone(),
+            ref_logprobs: g.ref_logprobs.clone(),
+            old_values: g.old_values.clone(),
+        },
+        Room::Rewards {
+            scores: step.rewards.clone(),
+            kl: g.kl.clone(),
+            kl_coef: m("objective/kl_coef"),
+            non_score: g.non_score.clone(),
+            rewards: g.rewards.clone(),
+        },
+        Room::Advantages { advantages: g.advantages.clone(), returns: g.returns.clone() },
+        Room::MiniBatch {
+            indices: (0..g.mask.rows).collect(),
+            advantages: g.advantages_whitened.clone(),
+            ratio: g.ratio.clone(),
+            stats,
+        },
+        Room::Stats(step.metrics.clone()),
+    ];
+    rooms.into_iter().map(Arc::new).collect()
+}
+
+fn mean(grid: &Grid, mask: &Grid) -> f64 {
+    let kept = grid.data.iter().zip(&mask.data).filter(|(_, m)| **m > 0.0).map(|(x, _)| f64::from(*x));
+    kept.clone().sum::<f64>() / kept.count() as f64
+}
+
+/// A step without rows, for parts that are not shown yet.
+fn no_step() -> Step {
+    let grid = || Grid::zeros(0, 0);
+    Step {
+        step: 0,
+        metrics: Map::new(),
+        queries: vec![],
+        responses: vec![],
+        scored: vec![],
+        rewards: vec![],
+        grids: Grids {
+            mask: grid(),
+            old_logprobs: grid(),
+            ref_logprobs: grid(),
+            old_values: grid(),
+            kl: grid(),
+            non_score: grid(),
+            rewards: grid(),
+            advantages: grid(),
+            advantages_whitened: grid(),
+            returns: grid(),
+            ratio: grid(),
+        },
+        seconds: Seconds::default(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_step_has_no_rooms() {
+        assert!(rooms_of(&no_step()).is_empty());
+    }
+
+    #[test]
+    fn a_finished_step_has_every_room_that_is_told() {
+        let response = crate::protocol::Response { text: "a".into(), pieces: vec![] };
+        let step = Step { responses: vec![response], ..no_step() };
+        let numbers: Vec<u8> = rooms_of(&step).iter().map(|r| r.number()).collect();
+        assert_eq!(numbers, [3, 4, 5, 6, 7, 8, 9, 11]);
+    }
+}
