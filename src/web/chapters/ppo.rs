@@ -1,0 +1,261 @@
+//! Chapter 3.2: one PPO step in words, formulas and numbers; the charts of the run; the token strip. The rooms one by one
+//! and what if are `ppo_rooms`'.
+
+use super::common::{Formula, Frame, Point, Source, Symbol, Symbols, Try};
+use super::ppo_rooms::{Rooms, WhatIfs};
+use crate::protocol::{PpoConfig, Step};
+use crate::web::address::Chapter;
+use crate::web::engine::engine;
+use crate::web::parts::chart::{ChartTable, LineChart, Series};
+use crate::web::parts::format;
+use crate::web::parts::meaning::Meaning;
+use crate::web::parts::token_strip::TokenStrip;
+use crate::web::shown::{metric, shown};
+use leptos::prelude::*;
+
+#[component]
+pub fn Ppo() -> impl IntoView {
+    let e = engine();
+    let shown = shown();
+    view! {
+        <Frame
+            chapter=Chapter::Ppo
+            lead="Write a batch of summaries, score them, find out which tokens did better than expected, and make those a little likelier."
+        >
+            <PerToken />
+            <Advantage />
+            <Clipped />
+            <Try title="Walk through a step">
+                <p>
+                    "\"Room\" goes to the next room of the step and waits there; \"Step\" does the rest of it; \"Play\" goes on and on. "
+                    "What a room has computed stands below, and its line in the machine."
+                </p>
+                <p class="row">
+                    <button type="button" class="primary" on:click=move |_| e.one_room()>"One room"</button>
+                    <button type="button" on:click=move |_| e.one_step()>"One step"</button>
+                    <button type="button" on:click=move |_| e.play()>"Play"</button>
+                </p>
+            </Try>
+            <Rooms />
+            <Charts />
+            <h3>"Every token of every response"</h3>
+            <p class="caption">
+                <Source live=shown.live /> {move || format!(" Step {}. Choose a quantity, then a response; arrow keys lead along it.", shown.step.with(|s| s.step))}
+                " " <RecordedSteps />
+            </p>
+            {move || {
+                shown
+                    .any
+                    .get()
+                    .then(|| view! { <TokenStrip step=shown.step config=shown.config quantity=e.state.quantity row=e.state.row /> })
+            }}
+            <WhatIfs />
+        </Frame>
+    }
+}
+
+/// Which step of the recorded run is looked at.
+#[component]
+fn RecordedSteps() -> impl IntoView {
+    let s = engine().state;
+    let shown = shown();
+    let numbers = Memo::new(move |_| {
+        s.recorded
+            .with(|r| r.as_ref().map(|r| r.steps.iter().map(|step| step.step).collect::<Vec<_>>()))
+            .unwrap_or_default()
+    });
+    let choice = move || {
+        let option = |(i, n): (usize, u64)| {
+            view! { <option value=i.to_string() selected=move || s.recorded_step.get() == i>{format!("step {n}")}</option> }
+        };
+        view! {
+            <label class="field inline">
+                <span>"of the recorded run"</span>
+                <select on:change=move |event| s.recorded_step.set(event_target_value(&event).parse().unwrap_or(0))>
+                    {numbers.get().into_iter().enumerate().map(option).collect_view()}
+                </select>
+            </label>
+        }
+    };
+    move || (!shown.live.get() && numbers.with(|n| n.len() > 1)).then(choice)
+}
+
+/// A setting of the run shown.
+fn setting(f: fn(&PpoConfig) -> f64) -> Signal<String> {
+    let shown = shown();
+    Signal::derive(
+        move || if shown.any.get() { shown.config.with(|c| format::setting(f(c))) } else { format::NONE.into() },
+    )
+}
+
+/// A number of the step shown.
+fn of_step(f: fn(&Step) -> f64) -> Signal<String> {
+    let shown = shown();
+    Signal::derive(
+        move || if shown.any.get() { shown.step.with(|s| format::number(f(s), 4)) } else { format::NONE.into() },
+    )
+}
+
+#[component]
+fn PerToken() -> impl IntoView {
+    view! {
+        <h3>"Rewards, one a token"</h3>
+        <p>
+            "After " <Point room=4 meaning=Meaning::Policy>"writing"</Point> " and " <Point room=5 meaning=Meaning::Reward>"scoring"</Point>
+            ", policy and reference look at every token of the response once more: how probable did each find it? "
+            "Where the policy finds a token more probable than the reference, that difference of "
+            <Point room=6 meaning=Meaning::Reference>"logprobs"</Point> " is paid for. The score itself comes with the last token."
+        </p>
+        <Formula label="The reward of token t: minus beta times log pi minus log pi ref, plus the score at the last token">
+            <math display="block">
+                <msub><mi class="m-reward">"r"</mi><mi>"t"</mi></msub><mo>"="</mo>
+                <mo>"−"</mo><mi>"β"</mi>
+                <mo>"("</mo>
+                <mi>"log"</mi><msub><mi class="m-policy">"π"</mi><mi>"θ"</mi></msub><mo>"("</mo><msub><mi>"a"</mi><mi>"t"</mi></msub><mo>")"</mo>
+                <mo>"−"</mo>
+                <mi>"log"</mi><msub><mi class="m-reference">"π"</mi><mtext>"ref"</mtext></msub><mo>"("</mo><msub><mi>"a"</mi><mi>"t"</mi></msub><mo>")"</mo>
+                <mo>")"</mo>
+                <mo>"+"</mo>
+                <mo>"["</mo><mi>"t"</mi><mo>"="</mo><mtext>"last"</mtext><mo>"]"</mo>
+                <mtext class="m-reward">"score"</mtext>
+            </math>
+        </Formula>
+        <Symbols>
+            <Symbol is="r" sub="t" room=7 meaning=Meaning::Reward>"reward of token t"</Symbol>
+            <Symbol is="β" room=11 now=of_step(|s| metric(s, "objective/kl_coef"))>"KL coefficient in this step"</Symbol>
+            <Symbol is="π" sub="θ" room=6 meaning=Meaning::Policy>"policy that wrote the response"</Symbol>
+            <Symbol is="π" sub="ref" room=6 meaning=Meaning::Reference>"reference"</Symbol>
+            <Symbol is="KL" room=7 now=of_step(|s| metric(s, "objective/kl"))>"nats a response, mean of the batch"</Symbol>
+            <Symbol is="score" room=5 meaning=Meaning::Reward now=of_step(|s| metric(s, "ppo/mean_scores"))>"mean of the batch"</Symbol>
+        </Symbols>
+    }
+}
+
+#[component]
+fn Advantage() -> impl IntoView {
+    view! {
+        <h3>"Advantages: better than expected?"</h3>
+        <p>
+            "A good end does not say which token deserved it. The " <Point room=6 meaning=Meaning::Value>"value head"</Point>
+            " guesses at every token what is still to come. Where it then goes better than guessed, the token before gets a positive "
+            <Point room=8 meaning=Meaning::Value>"advantage"</Point> ", and some of it is handed on to the tokens before that (GAE)."
+        </p>
+        <Formula label="Delta t is r t plus gamma V t plus one minus V t; A t is delta t plus gamma lambda A t plus one">
+            <math display="block">
+                <msub><mi>"δ"</mi><mi>"t"</mi></msub><mo>"="</mo>
+                <msub><mi class="m-reward">"r"</mi><mi>"t"</mi></msub><mo>"+"</mo>
+                <mi>"γ"</mi><msub><mi class="m-value">"V"</mi><mrow><mi>"t"</mi><mo>"+"</mo><mn>"1"</mn></mrow></msub>
+                <mo>"−"</mo><msub><mi class="m-value">"V"</mi><mi>"t"</mi></msub>
+                <mspace width="2em" />
+                <msub><mi>"A"</mi><mi>"t"</mi></msub><mo>"="</mo>
+                <msub><mi>"δ"</mi><mi>"t"</mi></msub><mo>"+"</mo><mi>"γ"</mi><mi>"λ"</mi>
+                <msub><mi>"A"</mi><mrow><mi>"t"</mi><mo>"+"</mo><mn>"1"</mn></mrow></msub>
+            </math>
+        </Formula>
+        <Symbols>
+            <Symbol is="V" sub="t" room=6 meaning=Meaning::Value now=of_step(|s| metric(s, "ppo/val/mean"))>
+                "value: what is guessed to come; mean of the batch"
+            </Symbol>
+            <Symbol is="A" sub="t" room=8 meaning=Meaning::Value>"advantage; what was to come is the return, A + V"</Symbol>
+            <Symbol is="return" room=8 meaning=Meaning::Value now=of_step(|s| metric(s, "ppo/returns/mean"))>"mean of the batch"</Symbol>
+            <Symbol is="γ" room=8 now=setting(|c| c.gamma)>"gamma: what a later reward is worth now"</Symbol>
+            <Symbol is="λ" room=8 now=setting(|c| c.lambda)>"lambda: how far credit is handed back"</Symbol>
+        </Symbols>
+    }
+}
+
+#[component]
+fn Clipped() -> impl IntoView {
+    view! {
+        <h3>"The clipped loss"</h3>
+        <p>
+            "Now the " <Point room=9 meaning=Meaning::Policy>"update"</Point>
+            ": tokens with a positive advantage become likelier, those with a negative one less so. The ratio ρ says how much likelier a token "
+            "already is than when it was written. Once ρ has left the clip range, moving on earns nothing: that keeps a step small. "
+            "Advantages are whitened first, so that about half of them are negative."
+        </p>
+        <Formula label="The policy loss: minus the mean of the smaller of rho A and clipped rho times A">
+            <math display="block">
+                <msub><mi>"ρ"</mi><mi>"t"</mi></msub><mo>"="</mo>
+                <mfrac>
+                    <mrow><msub><mi class="m-policy">"π"</mi><mtext>"new"</mtext></msub><mo>"("</mo><msub><mi>"a"</mi><mi>"t"</mi></msub><mo>")"</mo></mrow>
+                    <mrow><msub><mi class="m-policy">"π"</mi><mtext>"old"</mtext></msub><mo>"("</mo><msub><mi>"a"</mi><mi>"t"</mi></msub><mo>")"</mo></mrow>
+                </mfrac>
+                <mspace width="1.5em" />
+                <mi>"L"</mi><mo>"="</mo><mo>"−"</mo>
+                <mtext>"mean"</mtext>
+                <mi>"min"</mi>
+                <mo>"("</mo>
+                <msub><mi>"ρ"</mi><mi>"t"</mi></msub><msub><mi>"A"</mi><mi>"t"</mi></msub><mo>","</mo>
+                <mtext>"clip"</mtext><mo>"("</mo><msub><mi>"ρ"</mi><mi>"t"</mi></msub><mo>","</mo><mn>"1"</mn><mo>"±"</mo><mi>"ε"</mi><mo>")"</mo>
+                <msub><mi>"A"</mi><mi>"t"</mi></msub>
+                <mo>")"</mo>
+                <mo>"+"</mo><msub><mi>"c"</mi><mi>"v"</mi></msub><msub><mi class="m-value">"L"</mi><mtext>"value"</mtext></msub>
+            </math>
+        </Formula>
+        <Symbols>
+            <Symbol is="ε" room=9 now=setting(|c| c.clip_range)>"clip range"</Symbol>
+            <Symbol is="clipped" room=9 now=of_step(|s| metric(s, "ppo/policy/clipfrac"))>"share of tokens where the clip held"</Symbol>
+            <Symbol is="L" room=9 meaning=Meaning::Policy now=of_step(|s| metric(s, "ppo/loss/policy"))>"policy loss"</Symbol>
+            <Symbol is="L" sub="value" room=9 meaning=Meaning::Value now=of_step(|s| metric(s, "ppo/loss/value"))>
+                "value loss: the squared error of the guesses"
+            </Symbol>
+            <Symbol is="c" sub="v" room=9 now=setting(|c| c.vf_coef)>"weight of the value loss"</Symbol>
+            <Symbol is="η" room=10 now=of_step(|s| metric(s, "ppo/learning_rate"))>"learning rate of Adam"</Symbol>
+        </Symbols>
+    }
+}
+
+/// A chart's title, unit, and series: metric key, name, hue.
+type Chart = (&'static str, &'static str, &'static [(&'static str, &'static str, Meaning)]);
+
+const CHARTS: [Chart; 7] = [
+    ("Mean score", "", &[("ppo/mean_scores", "mean score", Meaning::Reward)]),
+    ("KL from the reference", "nats a response", &[("objective/kl", "objective/kl", Meaning::Reference)]),
+    (
+        "Returns",
+        "",
+        &[
+            ("ppo/returns/mean", "ppo/returns/mean", Meaning::Reward),
+            ("ppo/val/mean", "value before the step", Meaning::Value),
+        ],
+    ),
+    ("Advantages, whitened", "", &[("ppo/policy/advantages_mean", "ppo/policy/advantages_mean", Meaning::Plain)]),
+    (
+        "Losses",
+        "",
+        &[("ppo/loss/policy", "policy loss", Meaning::Policy), ("ppo/loss/value", "value loss", Meaning::Value)],
+    ),
+    ("Entropy", "nats a token", &[("ppo/policy/entropy", "entropy", Meaning::Policy)]),
+    ("Clip fraction", "", &[("ppo/policy/clipfrac", "clip fraction", Meaning::Policy)]),
+];
+
+/// The run as curves, and as a table.
+#[component]
+fn Charts() -> impl IntoView {
+    let shown = shown();
+    let at = RwSignal::new(None::<f64>);
+    let series = move |keys: &'static [(&'static str, &'static str, Meaning)]| {
+        Signal::derive(move || {
+            let metrics = shown.metrics.get();
+            keys.iter().map(|&(key, name, meaning)| Series::metric(&metrics, key, name, meaning)).collect::<Vec<_>>()
+        })
+    };
+    let all = Signal::derive(move || CHARTS.iter().flat_map(|(_, _, keys)| series(keys).get()).collect::<Vec<_>>());
+    view! {
+        <h3>"The run so far"</h3>
+        <p class="caption">
+            <Source live=shown.live /> " The mean of whitened advantages says nothing, it is zero by construction; watch score against KL."
+        </p>
+        <div class="charts">
+            {CHARTS
+                .iter()
+                .map(|(title, unit, keys)| view! { <LineChart title=*title series=series(keys) unit=*unit at=at /> })
+                .collect_view()}
+        </div>
+        <details class="fold">
+            <summary>"All of it as a table"</summary>
+            <ChartTable title="The run" series=all />
+        </details>
+    }
+}

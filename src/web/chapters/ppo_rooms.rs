@@ -1,0 +1,147 @@
+//! Chapter 3.2, the rooms of a step one by one with their numbers, and what if: the last rollout under other settings.
+
+use super::common::{Source, asked};
+use crate::protocol::{Ask, Preset, Response, Room};
+use crate::web::engine::engine;
+use crate::web::parts::room_view::RoomView;
+use crate::web::parts::rooms::ROOMS;
+use crate::web::parts::what_if::WhatIf;
+use crate::web::shown::shown;
+use leptos::prelude::*;
+use serde_json::{Map, Value};
+use std::sync::Arc;
+
+/// The rooms of the running step as they are reached, else those of the step shown.
+#[component]
+pub fn Rooms() -> impl IntoView {
+    let s = engine().state;
+    let shown = shown();
+    let rooms = Signal::derive(move || shown.rooms());
+    // A room that is reached shows itself, whatever was looked at before.
+    Effect::new(move |_| {
+        if s.rooms.with(|rooms| !rooms.is_empty()) && s.waiting.get() {
+            s.opened.set(None);
+        }
+    });
+    let current = Memo::new(move |_| {
+        let numbers: Vec<u8> = rooms.with(|rooms| rooms.iter().map(|room| room.number()).collect());
+        let running = s.rooms.with(|rooms| !rooms.is_empty());
+        let first = if running { numbers.last() } else { numbers.first() };
+        s.opened.get().filter(|n| numbers.contains(n)).or(first.copied())
+    });
+    let room = Signal::derive(move || {
+        let number = current.get();
+        rooms.with(|rooms| rooms.iter().rfind(|room| Some(room.number()) == number).cloned())
+    });
+    let responses = Signal::derive(move || {
+        let running = s.rooms.with(|rooms| rooms.iter().find_map(|room| written(room)));
+        Some(running.unwrap_or_else(|| Arc::new(shown.step.with(|step| step.responses.clone()))))
+    });
+    let live = Signal::derive(move || shown.live.get() || s.rooms.with(|rooms| !rooms.is_empty()));
+    let tab = move |number: u8| {
+        let info = ROOMS[usize::from(number) - 1];
+        let reached = move || rooms.with(|rooms| rooms.iter().any(|room| room.number() == number));
+        view! {
+            <button
+                type="button"
+                class=format!("room-tab {}", info.meaning.class())
+                class:lit=move || s.pointed.get() == Some(number)
+                disabled=move || !reached()
+                aria-pressed=move || (current.get() == Some(number)).to_string()
+                on:click=move |_| s.opened.set(Some(number))
+                on:mouseenter=move |_| s.pointed.set(Some(number))
+                on:mouseleave=move |_| s.pointed.set(None)
+            >
+                <span class="num">{number}</span>
+                " "
+                {info.name}
+            </button>
+        }
+    };
+    let any = Memo::new(move |_| room.with(Option::is_some));
+    view! {
+        <section id="rooms" aria-labelledby="rooms-heading">
+            <h3 id="rooms-heading" tabindex="-1">"The rooms, one by one"</h3>
+            <p class="caption">
+                <Source live=live />
+                {move || if s.waiting.get() { " The step waits here for you" } else { "" }}
+            </p>
+            <div class="room-tabs" role="group" aria-label="Rooms of the step">{(3..=11_u8).map(tab).collect_view()}</div>
+            {move || {
+                any.get()
+                    .then(|| room.get_untracked())
+                    .flatten()
+                    .map(|first| {
+                        let room = Signal::derive(move || room.get().unwrap_or_else(|| first.clone()));
+                        view! { <RoomView room=room responses=responses /> }
+                    })
+            }}
+        </section>
+    }
+}
+
+/// The responses, where a room tells them.
+fn written(room: &Arc<Room>) -> Option<Arc<Vec<Response>>> {
+    match &**room {
+        Room::Responses { rows } => Some(Arc::new(rows.clone())),
+        _ => None,
+    }
+}
+
+/// The last live step under other settings. At most one question is out; what is overtaken is not asked.
+#[component]
+pub fn WhatIfs() -> impl IntoView {
+    let e = engine();
+    let s = e.state;
+    let shown = shown();
+    let busy = asked(|ask| matches!(ask, Ask::WhatIf { .. }));
+    let next = StoredValue::new(None::<(Preset, Map<String, Value>)>);
+    let ask_next = move || {
+        if let Some((preset, config)) = next.try_update_value(Option::take).flatten() {
+            e.ask(Ask::WhatIf { config, preset });
+        }
+    };
+    Effect::new(move |_| {
+        if !busy.get() {
+            ask_next();
+        }
+    });
+    let change = Callback::new(move |choice: (Preset, Map<String, Value>)| {
+        next.set_value(Some(choice));
+        if !busy.get_untracked() {
+            ask_next();
+        }
+    });
+    let preset = Signal::derive(move || s.draft.with(|d| d.preset));
+    view! {
+        <h3>"What if?"</h3>
+        <p>
+            "The last rollout stays as it was written; only the settings change, and with them rewards, advantages and losses. "
+            "Nothing is generated, so it answers at once."
+        </p>
+        {move || {
+            if shown.live.get() {
+                view! {
+                    <WhatIf
+                        step=shown.step
+                        config=shown.config
+                        preset=preset
+                        result=s.what_if
+                        busy=busy
+                        row=s.row
+                        on_change=change
+                    />
+                }
+                    .into_any()
+            } else {
+                view! {
+                    <p class="row">
+                        <button type="button" class="primary" on:click=move |_| e.one_step()>"Take one live step"</button>
+                        <span class="note">"It needs a rollout of your own"</span>
+                    </p>
+                }
+                    .into_any()
+            }
+        }}
+    }
+}
