@@ -13,9 +13,9 @@ use super::rail::{Menu, Rail};
 use super::recorded;
 use super::shown::{Shown, shown};
 use super::state::State;
+use core::time::Duration;
 use leptos::prelude::*;
 use std::sync::Arc;
-use std::time::Duration;
 use wasm_bindgen::JsCast;
 
 /// Starts the page.
@@ -31,13 +31,14 @@ pub fn main() {
 pub fn App() -> impl IntoView {
     let address = Address::parse(&browser::hash());
     let state = State::new(&address);
-    provide_context(Engine::start(state));
+    let engine = Engine::start(state);
+    provide_context(engine);
     provide_context(Shown::new());
     read_recorded(state, address.chapter);
     follow_address(state);
     Effect::new(move |_| {
         if state.waiting.get() && state.rooms.with(|rooms| !rooms.is_empty()) {
-            engine().linger();
+            engine.linger();
         }
     });
     view! {
@@ -114,6 +115,7 @@ fn Theme() -> impl IntoView {
 fn Aside() -> impl IntoView {
     let s = engine().state;
     let shown = shown();
+    let headlines = Memo::new(move |_| shown.headlines());
     let open = RwSignal::new(false);
     let active = Signal::derive(move || s.reached.get());
     let done = Signal::derive(move || match active.get() {
@@ -138,7 +140,7 @@ fn Aside() -> impl IntoView {
         }
     };
     view! {
-        <aside class="aside" class:open=open aria-label="The machine: twelve rooms of one PPO step" on:keydown=escape>
+        <aside class="aside" class:open=open data-chapter=move || s.chapter.get().slug() aria-label="The machine: twelve rooms of one PPO step" on:keydown=escape>
             <button
                 type="button"
                 class="handle"
@@ -156,7 +158,7 @@ fn Aside() -> impl IntoView {
             <div id="machine" class="machine-box">
                 <Machine
                     active=active
-                    headlines=Signal::derive(move || shown.headlines())
+                    headlines=headlines
                     pointed=s.pointed
                     on_open=go
                     done=done

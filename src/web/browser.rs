@@ -5,7 +5,10 @@ use js_sys::{Array, Uint8Array};
 use leptos::prelude::{document, window};
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
-use web_sys::{Blob, BlobPropertyBag, File, HtmlAnchorElement, HtmlElement, Response, Url};
+use web_sys::{
+    Blob, BlobPropertyBag, File, FocusOptions, HtmlAnchorElement, HtmlElement, Response, ScrollBehavior,
+    ScrollIntoViewOptions, Url,
+};
 
 /// The text of a file beside the page.
 pub async fn fetch(path: &str) -> Result<String, String> {
@@ -49,14 +52,25 @@ pub fn copy(text: &str) {
     let _ = window().navigator().clipboard().write_text(text);
 }
 
-/// Scrolls to an element and, where asked, gives its heading the focus.
+/// Scrolls to an element, at once unless a person asked for it; then its heading also takes the focus.
 pub fn show(id: &str, focus: bool) {
     let Some(element) = document().get_element_by_id(id) else { return };
-    element.scroll_into_view();
+    let options = ScrollIntoViewOptions::new();
+    options.set_behavior(if focus { ScrollBehavior::Auto } else { ScrollBehavior::Instant });
+    element.scroll_into_view_with_scroll_into_view_options(&options);
     let heading = document().get_element_by_id(&format!("{id}-heading")).and_then(|e| e.dyn_into::<HtmlElement>().ok());
     if focus && let Some(heading) = heading {
-        let _ = heading.focus();
+        let without_scrolling = FocusOptions::new();
+        without_scrolling.set_prevent_scroll(true);
+        let _ = heading.focus_with_options(&without_scrolling);
     }
+}
+
+/// The focus has gone to something outside of the element that listens. Nothing is known where it went nowhere.
+pub fn left(event: &web_sys::FocusEvent) -> bool {
+    let inside = event.current_target().and_then(|t| t.dyn_into::<web_sys::Node>().ok());
+    let now = event.related_target().and_then(|t| t.dyn_into::<web_sys::Node>().ok());
+    inside.zip(now).is_some_and(|(inside, now)| !inside.contains(Some(&now)))
 }
 
 /// The theme that stands: `light` or `dark`.
@@ -93,7 +107,7 @@ pub fn download(name: &str, kind: &str, bytes: &[u8]) -> Result<(), JsValue> {
         move || {
             let _ = Url::revoke_object_url(&url);
         },
-        std::time::Duration::from_secs(30),
+        core::time::Duration::from_secs(30),
     );
     Ok(())
 }

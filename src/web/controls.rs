@@ -1,6 +1,7 @@
 //! The run's controls, the same in every chapter and always in one place: play, step, room, stop, speed, seed, preset,
 //! start over; and beside them the line that says what is going on. What they cause is `engine`'s.
 
+use super::browser;
 use super::chapters::Working;
 use super::draft::{Play, Speed};
 use super::engine::engine;
@@ -8,8 +9,8 @@ use super::parts::format;
 use super::shown::shown;
 use super::state::Worker;
 use crate::protocol::{Ask, Preset};
+use core::time::Duration;
 use leptos::prelude::*;
-use std::time::Duration;
 
 /// The bar.
 #[component]
@@ -22,9 +23,25 @@ pub fn Controls() -> impl IntoView {
     let busy = move || s.busy.with(Option::is_some);
     let toggle = move |_| if s.play.get_untracked() == Play::Playing { e.pause() } else { e.play() };
     let off = move || unable() || over();
+    let more = NodeRef::<leptos::html::Details>::new();
+    let close = move || {
+        if let Some(more) = more.get_untracked() {
+            more.set_open(false);
+        }
+    };
+    let escape = move |event: web_sys::KeyboardEvent| {
+        if event.key() == "Escape" {
+            close();
+        }
+    };
+    let leave = move |event: web_sys::FocusEvent| {
+        if browser::left(&event) {
+            close();
+        }
+    };
     view! {
         <div class="controls" role="group" aria-label="The run">
-            <button type="button" class="primary play" disabled=off on:click=toggle aria-pressed=move || playing().to_string()>
+            <button type="button" class="primary play" disabled=off on:click=toggle>
                 <span class="glyph" aria-hidden="true">{move || if playing() { "❚❚" } else { "▶" }}</span>
                 {move || match s.play.get() {
                     Play::Playing => "Pause",
@@ -44,8 +61,8 @@ pub fn Controls() -> impl IntoView {
             >
                 "Stop"
             </button>
-            <details class="more">
-                <summary>"Run settings"</summary>
+            <details class="more" node_ref=more on:keydown=escape on:focusout=leave>
+                <summary aria-label="More: speed, preset, seed, start over">"More"</summary>
                 <div class="more-box">
                     <SpeedChoice />
                     <PresetChoice />
@@ -75,7 +92,7 @@ fn SpeedChoice() -> impl IntoView {
                 {Speed::ALL
                     .into_iter()
                     .map(|(speed, name, words)| {
-                        view! { <option value=name selected=move || s.speed.get() == speed>{words}</option> }
+                        view! { <option value=name prop:selected=move || s.speed.get() == speed>{words}</option> }
                     })
                     .collect_view()}
             </select>
@@ -96,8 +113,8 @@ fn PresetChoice() -> impl IntoView {
         <label class="field">
             <span>"Preset"</span>
             <select on:change=choose>
-                <option value="corrected" selected=move || is(Preset::Corrected)>"Corrected"</option>
-                <option value="published" selected=move || is(Preset::Published)>"As published"</option>
+                <option value="corrected" prop:selected=move || is(Preset::Corrected)>"Corrected"</option>
+                <option value="published" prop:selected=move || is(Preset::Published)>"As published"</option>
             </select>
         </label>
     }

@@ -72,6 +72,24 @@ impl Draft {
         config.validate().is_ok().then_some(config)
     }
 
+    /// What would give a run's settings: the preset that is nearer, and what differs from it.
+    pub fn like(config: &PpoConfig, loaded: &Loaded) -> Self {
+        let map = |config: &PpoConfig| match serde_json::to_value(config) {
+            Ok(Value::Object(map)) => map,
+            _ => Map::new(),
+        };
+        let all = map(config);
+        let over = |preset: Preset, base: &PpoConfig| {
+            let base = map(base);
+            let changes = all.iter().filter(|(name, value)| *name != "seed" && base.get(*name) != Some(value));
+            let changes = changes.map(|(name, value)| (name.clone(), value.clone())).collect();
+            Self { preset, changes, seed: config.seed }
+        };
+        let corrected = over(Preset::Corrected, &loaded.corrected);
+        let published = over(Preset::Published, &loaded.published);
+        if published.changes.len() < corrected.changes.len() { published } else { corrected }
+    }
+
     /// From the settings form, which may hold the seed among the others.
     pub fn of(preset: Preset, mut changes: Map<String, Value>, seed: u64) -> Self {
         let seed = changes.shift_remove("seed").and_then(|s| s.as_u64()).unwrap_or(seed);
@@ -99,6 +117,18 @@ mod tests {
         for (name, value) in [("gamma", Value::from(2)), ("gamma", "x".into()), ("mini_batch_size", 7.into())] {
             let draft = Draft { changes: Map::from_iter([(name.to_owned(), value)]), ..Draft::default() };
             assert_eq!(draft.over(&loaded()), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_run_leads_back_to_its_draft() {
+        let loaded = loaded();
+        for preset in [Preset::Corrected, Preset::Published] {
+            let changes = Map::from_iter([("gamma".to_owned(), 0.9.into()), ("score_clip".to_owned(), 2.0.into())]);
+            let draft = Draft { preset, changes, seed: 7 };
+            let config = draft.over(&loaded).unwrap();
+            let back = Draft::like(&config, &loaded);
+            assert_eq!(back, draft);
         }
     }
 

@@ -6,8 +6,8 @@ use super::draft::Play;
 use super::requests::{End, OnEvent};
 use super::state::{State, Worker};
 use crate::protocol::{Answer, Ask, Event, Failure, Id, Message, RunInfo};
+use core::time::Duration;
 use leptos::prelude::*;
-use std::time::Duration;
 
 /// The page's handle on the engine; provided as a context.
 #[derive(Clone, Copy)]
@@ -83,8 +83,22 @@ impl Engine {
         }
     }
 
+    /// A kept run would be gone by beginning another: says so, and leaves the choice to the person.
+    fn kept_comes_first(&self) -> bool {
+        let kept = self.state.kept.with_untracked(Option::is_some) && self.state.run.with_untracked(Option::is_none);
+        if kept {
+            let hint = "Go on with it, or remove it, and then begin";
+            self.state.tell(false, "This browser kept a run that a new one would replace".into(), hint.into());
+            super::browser::show("kept", true);
+        }
+        kept
+    }
+
     /// Begins a run with the drafted settings; an older one is gone.
     pub fn begin(&self) {
+        if self.kept_comes_first() {
+            return;
+        }
         self.state.play.set(Play::Paused);
         self.stop_training();
         self.load();
@@ -102,6 +116,9 @@ impl Engine {
 
     /// Step after step, at the chosen speed.
     pub fn play(&self) {
+        if self.kept_comes_first() {
+            return;
+        }
         self.state.play.set(Play::Playing);
         self.room_by_room(self.state.speed.get_untracked().pause().is_some());
         self.train_or_go();
@@ -117,6 +134,9 @@ impl Engine {
 
     /// One PPO step, or what is left of the running one.
     pub fn one_step(&self) {
+        if self.kept_comes_first() {
+            return;
+        }
         self.state.play.set(Play::Paused);
         self.room_by_room(false);
         self.train_or_go();
@@ -124,6 +144,9 @@ impl Engine {
 
     /// To the next room, and no further.
     pub fn one_room(&self) {
+        if self.kept_comes_first() {
+            return;
+        }
         self.state.play.set(Play::Paused);
         self.room_by_room(true);
         self.train_or_go();

@@ -73,8 +73,8 @@ pub fn Kept() -> impl IntoView {
     move || {
         s.kept.get().map(|run| {
             view! {
-                <div class="kept" role="status">
-                    <p>{format!("This browser kept a run: step {} of {}. Nothing of it is lost.", run.step, run.steps)}</p>
+                <div class="kept" id="kept" role="status">
+                    <p id="kept-heading" tabindex="-1">{format!("This browser kept a run: step {} of {}. Nothing of it is lost.", run.step, run.steps)}</p>
                     <p class="row">
                         <button type="button" class="primary" on:click=move |_| e.restore()>"Go on with it"</button>
                         <button type="button" on:click=move |_| { e.ask(crate::protocol::Ask::Forget); }>"Remove it"</button>

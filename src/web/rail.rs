@@ -34,8 +34,13 @@ pub fn Menu() -> impl IntoView {
             open.set(false);
         }
     };
+    let leave = move |event: web_sys::FocusEvent| {
+        if browser::left(&event) {
+            open.set(false);
+        }
+    };
     view! {
-        <nav class="menu" aria-label="Chapters, as a menu" on:keydown=escape>
+        <nav class="menu" aria-label="Chapters, as a menu" on:keydown=escape on:focusout=leave>
             <button
                 type="button"
                 aria-expanded=move || open.get().to_string()

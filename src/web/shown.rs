@@ -55,26 +55,25 @@ impl Shown {
             }
         };
         let step = Signal::derive(move || s.step.get().or_else(recorded_step));
-        let run = Signal::derive(move || {
-            let recorded = || s.recorded.with(|r| r.as_ref().map(|r| Arc::new(r.run.clone())));
-            s.run.get().filter(|_| live.get()).or_else(recorded)
-        });
-        let loaded = Signal::derive(move || {
-            s.loaded.get().or_else(|| s.recorded.with(|r| r.as_ref().map(|r| Arc::new(r.loaded.clone()))))
-        });
-        let recorded_evaluated = move || s.recorded.with(|r| r.as_ref().map(|r| Arc::new(r.evaluated.clone())));
+        // Copied once, when the recording arrives, and not at every look.
+        let recorded_run = Memo::new(move |_| s.recorded.with(|r| r.as_ref().map(|r| Arc::new(r.run.clone()))));
+        let recorded_models = Memo::new(move |_| s.recorded.with(|r| r.as_ref().map(|r| Arc::new(r.loaded.clone()))));
+        let recorded_pairs = Memo::new(move |_| s.recorded.with(|r| r.as_ref().map(|r| Arc::new(r.evaluated.clone()))));
+        let run = Signal::derive(move || s.run.get().filter(|_| live.get()).or_else(|| recorded_run.get()));
+        let config =
+            Memo::new(move |_| run.with(|r| r.as_ref().map(|r| Arc::new((*r.config).clone()))).unwrap_or_default());
+        let loaded = Signal::derive(move || s.loaded.get().or_else(|| recorded_models.get()));
         let preset = move |published: bool| {
-            let of =
-                |l: &Arc<Loaded>| Arc::new((*if published { &l.published } else { &l.corrected }).as_ref().clone());
-            loaded.with(|l| l.as_ref().map(of)).unwrap_or_default()
+            let of = move |l: &Arc<Loaded>| {
+                Arc::new((*if published { &l.published } else { &l.corrected }).as_ref().clone())
+            };
+            Memo::new(move |_| loaded.with(|l| l.as_ref().map(of)).unwrap_or_default())
         };
         Self {
             any: Signal::derive(move || step.with(Option::is_some)),
             live: live.into(),
             step: Signal::derive(move || step.get().unwrap_or_else(|| Arc::new(no_step()))),
-            config: Signal::derive(move || {
-                run.with(|r| r.as_ref().map(|r| Arc::new((*r.config).clone()))).unwrap_or_default()
-            }),
+            config: config.into(),
             metrics: Signal::derive(move || {
                 if live.get() {
                     s.metrics.get()
@@ -84,10 +83,10 @@ impl Shown {
             }),
             run,
             loaded,
-            evaluated: Signal::derive(move || s.evaluated.get().or_else(recorded_evaluated)),
-            toxicity: Signal::derive(move || s.toxicity.get().or_else(recorded_evaluated)),
-            corrected: Signal::derive(move || preset(false)),
-            published: Signal::derive(move || preset(true)),
+            evaluated: Signal::derive(move || s.evaluated.get().or_else(|| recorded_pairs.get())),
+            toxicity: Signal::derive(move || s.toxicity.get().or_else(|| recorded_pairs.get())),
+            corrected: preset(false).into(),
+            published: preset(true).into(),
         }
     }
 

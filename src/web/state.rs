@@ -297,6 +297,12 @@ impl State {
                     self.forget_step();
                     self.toxicity.set(None);
                 }
+                // What goes on brings its own settings.
+                if matches!(ask, Ask::Restore | Ask::Open { .. })
+                    && let Some(loaded) = self.loaded.get_untracked()
+                {
+                    self.draft.set(Draft::like(&run.config, &loaded));
+                }
                 self.evaluated.set(None);
                 self.kept.set(None);
                 self.metrics.set(run.metrics.clone());

@@ -149,7 +149,9 @@ fn a_lost_worker_leaves_nothing_live() {
         let Answer::Run(kept) = run(1) else { unreachable!() };
         state.ready(Some(*kept));
         assert_eq!(state.kept.get_untracked().unwrap().step, 1);
+        state.ended(&Ask::Load, &Ok((Answer::Loaded(loaded()), None)));
         state.ended(&Ask::Restore, &Ok((run(1), None)));
+        assert!(state.draft.get_untracked().changes.contains_key("kl_coef"), "the run's own, 0.2 and not 0.3");
         assert!(state.kept.get_untracked().is_none(), "taken up");
         assert_eq!(state.metrics.get_untracked().len(), 1);
     });

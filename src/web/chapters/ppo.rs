@@ -66,7 +66,7 @@ fn RecordedSteps() -> impl IntoView {
     });
     let choice = move || {
         let option = |(i, n): (usize, u64)| {
-            view! { <option value=i.to_string() selected=move || s.recorded_step.get() == i>{format!("step {n}")}</option> }
+            view! { <option value=i.to_string() prop:selected=move || s.recorded_step.get() == i>{format!("step {n}")}</option> }
         };
         view! {
             <label class="field inline">

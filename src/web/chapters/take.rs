@@ -121,7 +121,7 @@ fn Command() -> impl IntoView {
     let copy = move |_| {
         browser::copy(&command.get_untracked().unwrap_or_default());
         done.set(true);
-        set_timeout(move || done.set(false), std::time::Duration::from_secs(2));
+        set_timeout(move || done.set(false), core::time::Duration::from_secs(2));
     };
     move || {
         command.get().map(|line| {

@@ -61,7 +61,8 @@ pub fn Toxicity() -> impl IntoView {
                 <Symbol is="μ" now=number(|t| t.spread.mean)>"mean"</Symbol>
                 <Symbol is="σ" now=number(|t| t.spread.std)>"standard deviation"</Symbol>
             </Symbols>
-            <p class="caption"><Source live=live /> " Policy before training, dialogues held out from it"</p>
+            <p class="caption"><Source live=live />
+                {move || if live.get() { " As you measured it" } else { " Policy before training, dialogues held out from it" }}</p>
             {move || {
                 toxicity
                     .with(Option::is_some)

@@ -119,7 +119,7 @@ fn CopyLink() -> impl IntoView {
     let copy = move |_| {
         crate::web::browser::copy(&crate::web::browser::link());
         done.set(true);
-        set_timeout(move || done.set(false), std::time::Duration::from_secs(2));
+        set_timeout(move || done.set(false), core::time::Duration::from_secs(2));
     };
     view! {
         <button type="button" on:click=copy>{move || if done.get() { "Copied" } else { "Copy the link" }}</button>
