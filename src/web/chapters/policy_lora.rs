@@ -31,11 +31,11 @@ pub fn Lora() -> impl IntoView {
             <Symbol is="r" meaning=Meaning::Policy now=of(|p| p.lora_r.to_string())>"rank: how thin A and B are"</Symbol>
             <Symbol is="α" meaning=Meaning::Policy now=of(|p| format::setting(p.lora_alpha))>"α, how loud the adapter speaks"</Symbol>
             <Symbol is="α/r" now=of(|p| format::setting(p.lora_alpha / p.lora_r.max(1) as f64))>"scale"</Symbol>
-            <Symbol is="A" sub="B" meaning=Meaning::Policy now=of(|p| format::count(p.adapter_parameters as u64))>
+            <Symbol is="n" sub="LoRA" meaning=Meaning::Policy now=of(|p| format::count(p.adapter_parameters as u64))>
                 "weights of all A and B"
             </Symbol>
-            <Symbol is="W" now=of(|p| format::count(p.base_parameters as u64))>"weights that stay"</Symbol>
-            <Symbol is="A/W" now=of(|p| format::percent(p.adapter_parameters as f64 / p.base_parameters.max(1) as f64, 2))>
+            <Symbol is="n" sub="base" now=of(|p| format::count(p.base_parameters as u64))>"weights that stay"</Symbol>
+            <Symbol is="share" now=of(|p| format::percent(p.adapter_parameters as f64 / p.base_parameters.max(1) as f64, 2))>
                 "the adapter beside the base"
             </Symbol>
         </Symbols>
