@@ -1,7 +1,8 @@
 //! Chapter 3.2, the rooms of a step one by one with their numbers, and what if: the last rollout under other settings.
 
 use super::common::{Source, asked};
-use crate::protocol::{Ask, Preset, Response, Room};
+use crate::protocol::{Ask, PpoConfig, Preset, Response, Room};
+use crate::web::draft::Draft;
 use crate::web::engine::engine;
 use crate::web::parts::room_view::RoomView;
 use crate::web::parts::rooms::ROOMS;
@@ -106,13 +107,17 @@ pub fn WhatIfs() -> impl IntoView {
             ask_next();
         }
     });
-    let change = Callback::new(move |choice: (Preset, Map<String, Value>)| {
-        next.set_value(Some(choice));
+    let change = Callback::new(move |(preset, changes): (Preset, Map<String, Value>)| {
+        next.set_value(Some((preset, shown.config.with_untracked(|run| over(run, &changes)))));
         if !busy.get_untracked() {
             ask_next();
         }
     });
-    let preset = Signal::derive(move || s.draft.with(|d| d.preset));
+    // The run's own preset; the draft may be of another already.
+    let preset = Signal::derive(move || {
+        let loaded = shown.loaded.get();
+        loaded.map_or(Preset::Corrected, |loaded| shown.config.with(|run| Draft::like(run, &loaded).preset))
+    });
     view! {
         <h3>"What if?"</h3>
         <p>
@@ -143,5 +148,27 @@ pub fn WhatIfs() -> impl IntoView {
                     .into_any()
             }
         }}
+    }
+}
+
+/// Every setting of the run, and what is changed over them: the worker lays them over a preset, not over the run.
+fn over(run: &PpoConfig, changes: &Map<String, Value>) -> Map<String, Value> {
+    let mut all = match serde_json::to_value(run) {
+        Ok(Value::Object(all)) => all,
+        _ => Map::new(),
+    };
+    all.extend(changes.clone());
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_run_changed_stays() {
+        let run = PpoConfig { gamma: 0.9, ..PpoConfig::default() };
+        let all = over(&run, &Map::from_iter([("kl_coef".to_owned(), 0.5.into())]));
+        assert_eq!((all["gamma"].as_f64(), all["kl_coef"].as_f64()), (Some(0.9), Some(0.5)));
     }
 }
