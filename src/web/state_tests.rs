@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
-use crate::protocol::{Adapter, PolicyInfo, RewardInfo};
+use crate::protocol::{Adapter, PolicyInfo, PpoConfig, Preset, RewardInfo};
 
 /// Models as they are told when loaded.
 pub fn loaded() -> Loaded {
