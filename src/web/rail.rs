@@ -100,8 +100,8 @@ fn watch_sections() {
     let seen = move |entries: js_sys::Array| {
         let entries = entries.iter().map(|e| e.unchecked_into::<IntersectionObserverEntry>());
         let inside = entries.filter(IntersectionObserverEntry::is_intersecting);
-        let chapters = inside.filter_map(|entry| Chapter::from_slug(&entry.target().id()));
-        if let Some(chapter) = chapters.last()
+        let mut chapters = inside.filter_map(|entry| Chapter::from_slug(&entry.target().id()));
+        if let Some(chapter) = chapters.next_back()
             && s.chapter.get_untracked() != chapter
         {
             s.chapter.set(chapter);

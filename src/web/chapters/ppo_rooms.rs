@@ -35,7 +35,7 @@ pub fn Rooms() -> impl IntoView {
         rooms.with(|rooms| rooms.iter().rfind(|room| Some(room.number()) == number).cloned())
     });
     let responses = Signal::derive(move || {
-        let running = s.rooms.with(|rooms| rooms.iter().find_map(|room| written(room)));
+        let running = s.rooms.with(|rooms| rooms.iter().find_map(written));
         Some(running.unwrap_or_else(|| Arc::new(shown.step.with(|step| step.responses.clone()))))
     });
     let live = Signal::derive(move || shown.live.get() || s.rooms.with(|rooms| !rooms.is_empty()));
