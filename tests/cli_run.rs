@@ -224,3 +224,29 @@ fn two_processes_do_not_share_a_run() {
     first.wait().unwrap();
     assert!(refused.contains("in use by another detox-lab"), "{refused}");
 }
+
+/// What the page saves: the run's folder as a zip, with or without the folder's own name in front.
+#[test]
+fn a_zipped_run_goes_on_where_the_folder_would() {
+    let dir = tempfile::tempdir().unwrap();
+    let (folder, config, models) = (dir.path().join("run"), file(dir.path(), "quick.json", QUICK), models());
+    ok(&train_args(&models, text(&config), "1", text(&folder)));
+    let pack = |name: &str, front: &str| {
+        let file = |(path, bytes): (String, Vec<u8>)| (format!("{front}{path}"), bytes);
+        let bytes = detox_lab::io::zip::pack(&numbers(&folder).into_iter().map(file).collect()).unwrap();
+        let path = dir.path().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        path
+    };
+    let zips = [pack("plain.zip", ""), pack("named.zip", "any-name/")];
+    ok(&["train", "--resume", text(&folder), "--steps", "2"]);
+    for zip in &zips {
+        ok(&["train", "--resume", text(zip), "--steps", "2"]);
+        assert_same(&zip.with_extension(""), &folder);
+        assert!(fails(&["train", "--resume", text(zip), "--steps", "3"]).contains("is there already"));
+    }
+    let other = dir.path().join("other.zip");
+    std::fs::write(&other, detox_lab::io::zip::pack(&[("a.txt".to_string(), vec![1])].into()).unwrap()).unwrap();
+    assert!(fails(&["evaluate", "--run", text(&other)]).contains("config.json"));
+    assert!(!other.with_extension("").exists());
+}

@@ -3,7 +3,7 @@
 use super::args::{self, Pair};
 use super::models;
 use super::report;
-use super::run_folder::RunFolder;
+use super::run_folder::{RunFolder, unzipped};
 use super::shipped::{TINY, companions};
 use super::terminal::Terminal;
 use super::train::{load_run, settings};
@@ -44,6 +44,7 @@ fn load(args: &Pair, terminal: &mut Terminal) -> Result<Subject> {
         None => Ok(config),
     };
     if let Some(path) = &args.run {
+        let path = &unzipped(path, terminal)?;
         let store = RunFolder::open(path)?;
         let mut config = RunConfig::read(&store)?;
         config.reward = args.reward.clone().unwrap_or(config.reward);

@@ -1,8 +1,9 @@
 //! A run's folder on disk: locked for one process, every write whole or not there.
 
+use super::terminal::Terminal;
 use crate::error::{Error, Result};
 use crate::io::disk::{self, Folder, FolderLock};
-use crate::io::{ByteSource, ReadSeek};
+use crate::io::{ByteSource, ReadSeek, zip};
 use crate::lab::run::{CHECKPOINTS, CONFIG, ROLLOUTS, Store, newest_checkpoint};
 use std::collections::BTreeMap;
 use std::fs;
@@ -61,6 +62,31 @@ impl RunFolder {
     fn failed(&self, name: &str, error: std::io::Error) -> Error {
         Error::file(self.root.join(name).display(), error, "check free space and permissions")
     }
+}
+
+/// The folder of a run that is named by the zip which the page saves: the zip is unpacked beside itself, and never over
+/// anything. Any other path stands for itself.
+pub fn unzipped(path: &Path, terminal: &mut Terminal) -> Result<PathBuf> {
+    if !path.is_file() || path.extension().is_none_or(|end| end != "zip") {
+        return Ok(path.to_path_buf());
+    }
+    let (shown, folder) = (path.display().to_string(), path.with_extension(""));
+    if folder.exists() {
+        let what = format!("{} is there already, so the zip is not unpacked", folder.display());
+        return Err(Error::file(shown, what, "name the folder instead of the zip, or move it away"));
+    }
+    let bytes = fs::read(path).map_err(|e| Error::file(&shown, e, "check the file's permissions"))?;
+    let files = zip::unpack_folder(&bytes, &shown, |files| files.contains_key(CONFIG))?;
+    if !files.contains_key(CONFIG) {
+        return Err(Error::file(
+            shown,
+            "no config.json in it, so this is not a run",
+            "save the run again, not the adapter",
+        ));
+    }
+    disk::write_folder(&folder, &files)?;
+    terminal.line(&format!("unpacked {shown} into {}", folder.display()));
+    Ok(folder)
 }
 
 /// Takes the folder's lock. A process that was just killed holds it for a moment more, so a few tries are made.

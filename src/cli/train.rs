@@ -3,7 +3,7 @@
 use super::args::{self, PresetArg};
 use super::inputs;
 use super::models;
-use super::run_folder::RunFolder;
+use super::run_folder::{RunFolder, unzipped};
 use super::shipped::{self, TINY};
 use super::terminal::Terminal;
 use crate::error::{Error, Result};
@@ -107,6 +107,7 @@ fn start(path: &Path, args: &args::Train, terminal: &mut Terminal) -> Result<()>
 }
 
 fn resume(path: &Path, args: &args::Train, terminal: &mut Terminal) -> Result<()> {
+    let path = &unzipped(path, terminal)?;
     let store = RunFolder::open(path)?;
     let mut config = RunConfig::read(&store)?;
     let newest = run::newest_checkpoint(&store)?;

@@ -28,6 +28,22 @@ pub fn pack(files: &BTreeMap<String, Vec<u8>>) -> Result<Vec<u8>> {
     Ok(zip.finish().map_err(|e| failed(&e))?.into_inner())
 }
 
+/// The files of a zipped folder by their names in it: a zip may hold the folder's own name in front of every file.
+pub fn unpack_folder(
+    bytes: &[u8],
+    path: &str,
+    is_folder: impl Fn(&BTreeMap<String, Vec<u8>>) -> bool,
+) -> Result<BTreeMap<String, Vec<u8>>> {
+    let files = unpack(bytes, path)?;
+    let top = files.keys().next().and_then(|name| Some(format!("{}/", name.split_once('/')?.0)));
+    match top {
+        Some(top) if !is_folder(&files) && files.keys().all(|name| name.starts_with(&top)) => {
+            Ok(files.into_iter().map(|(name, bytes)| (name[top.len()..].to_string(), bytes)).collect())
+        }
+        _ => Ok(files),
+    }
+}
+
 /// The files of a zip; `path` is for messages. Refuses names that lead out of the folder, links, encrypted files,
 /// names that are there twice, and sizes beyond any run.
 pub fn unpack(bytes: &[u8], path: &str) -> Result<BTreeMap<String, Vec<u8>>> {

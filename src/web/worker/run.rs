@@ -21,6 +21,8 @@ use std::rc::Rc;
 
 /// Checkpoints of every so many steps are kept, beside the newest and step 0's.
 const SAVE_EVERY: u64 = 10;
+/// What a PEFT adapter's folder is known by.
+const ADAPTER_CONFIG: &str = "adapter_config.json";
 
 /// A run and its last step.
 pub struct Run {
@@ -49,7 +51,7 @@ fn info(tab: &Tab, config: &RunConfig) -> Result<RunInfo> {
         steps: config.steps,
         config: Box::new(config.ppo.clone()),
         metrics,
-        command: format!("unzip run.zip -d run && detox-lab train --resume run --steps {}", config.steps),
+        command: format!("detox-lab train --resume run.zip --steps {}", config.steps),
     })
 }
 
@@ -152,14 +154,15 @@ impl<P: Port> Engine<P> {
     /// A run or an adapter from a zip; what was there stays until the zip has proved good.
     pub async fn open(&mut self, name: &str, bytes: &[u8]) -> Result<Answer> {
         self.ready()?;
-        let files = top_folder_off(zip::unpack(bytes, name)?);
+        let ours = |files: &BTreeMap<_, _>| [run::CONFIG, ADAPTER_CONFIG].iter().any(|file| files.contains_key(*file));
+        let files = zip::unpack_folder(bytes, name, ours)?;
         if files.contains_key(run::CONFIG) {
             let tab = Tab::opened(files);
             self.resume(tab).await?;
             self.keep().await?;
             return self.run_answer();
         }
-        if !files.contains_key("adapter_config.json") {
+        if !files.contains_key(ADAPTER_CONFIG) {
             let hint = "give a zip that was saved here, a run folder or a PEFT adapter folder";
             return Err(Error::file(
                 name,
@@ -261,18 +264,4 @@ fn checkpoint(step: u64) -> String {
 /// The lab, when nobody else holds it.
 fn alone(lab: &mut Rc<Lab>) -> Result<&mut Lab> {
     Rc::get_mut(lab).ok_or_else(|| Error::input("the models are in use", "wait until the work has ended"))
-}
-
-/// A zip made of a folder holds its name in front of every file.
-fn top_folder_off(files: BTreeMap<String, Vec<u8>>) -> BTreeMap<String, Vec<u8>> {
-    if files.contains_key(run::CONFIG) || files.contains_key("adapter_config.json") {
-        return files;
-    }
-    let Some(top) = files.keys().next().and_then(|name| name.split_once('/')).map(|(top, _)| format!("{top}/")) else {
-        return files;
-    };
-    if !files.keys().all(|name| name.starts_with(&top)) {
-        return files;
-    }
-    files.into_iter().map(|(name, bytes)| (name[top.len()..].to_string(), bytes)).collect()
 }
