@@ -31,20 +31,20 @@ policy() {
     # First to hear what the encoder says: excerpts with themselves as their summary.
     stage policy-copy finetune --model-config scripts/tiny/policy.json --tokenizer "$tokenizer" \
         --data "$work/policy/copy.jsonl" --validation "$work/policy/copy.jsonl" --validation-rows 64 --rouge-rows 0 \
-        --mimetic --max-source 160 --max-target 110 --epochs 0.1824 --learning-rate 1e-2 --relative --schedule constant --warmup 0.07 \
+        --mimetic --max-source 160 --max-target 110 --epochs 0.33 --learning-rate 1e-2 --relative --schedule constant --warmup 0.07 \
         --label-smoothing 0 --dropout 0 --seed 1
     # Then to summarize.
     stage policy-summaries finetune --policy "$work/policy-copy/best" --full \
-        --data "$work/policy/policy.jsonl" --validation "$data/dialogsum/dev.jsonl" --validation-rows 150 --rouge-rows 100 \
-        --max-source 320 --max-target 64 --epochs 0.42 --learning-rate 1e-2 --relative --warmup 0.03 \
-        --evaluate-every 200 --save-every 50 --log-every 20 --save-as f16 --seed 1
+        --data "$work/policy/policy.jsonl" --validation "$data/dialogsum/dev.jsonl" --validation-rows 150 --rouge-rows 0 \
+        --max-source 384 --max-target 64 --epochs 2 --learning-rate 1e-2 --relative --warmup 0.03 \
+        --evaluate-every 500 --save-every 100 --log-every 20 --save-as f16 --seed 1
 }
 
 # The "summary" adapter: the policy nudged towards repeating insults, so that there is something to take away.
 adapter() {
     stage adapter finetune --policy "$work/policy-summaries/best" --lora-r 8 --lora-alpha 16 --lora-dropout 0.05 \
         --data "$work/policy/adapter.jsonl" --validation "$data/dialogsum/dev.jsonl" --validation-rows 100 --rouge-rows 0 \
-        --max-source 320 --max-target 64 --epochs 1 --learning-rate 1e-3 --label-smoothing 0 --evaluate-every 100 --save-as f16 --seed 1
+        --max-source 384 --max-target 64 --epochs 1 --learning-rate 1e-3 --label-smoothing 0 --evaluate-every 100 --save-as f16 --seed 1
 }
 
 reward() {

@@ -24,8 +24,8 @@ COPIES = 5
 EXCERPTS, EXCERPT = 3, 240
 # Copies of our own quarrels in each copy of DialogSum.
 QUARRELS = 2
-# Longest dialogues, in characters: to learn words and copying from, and to learn summaries from (short ones train faster).
-LONGEST, LONGEST_SUMMARIZED = 1200, 800
+# Longest dialogues, in characters.
+LONGEST = 1200
 MEN = """Jack Tom John Mike Bob Bill Jim Steven David Mark Peter Paul Jason Sam James Michael Steve George Joe Frank Tim
 Dave Martin Fred Jimmy Richard Henry Daniel Robert Tony Kevin Brian Eric Adam Alex Andy Ben Charles Chris Dan Dennis
 Edward Gary Greg Harry Jeff Jerry Johnny Ken Larry Leo Matt Nick Oliver Patrick Philip Ray Roger Ron Ryan Scott Simon
@@ -113,7 +113,6 @@ def main(folder, out):
             copies.append((excerpt, excerpt.replace("\n", " ")))
     write(os.path.join(out, "copy.jsonl"), copies)
 
-    dialogsum = [(dialogue, s) for dialogue, s in dialogsum if len(dialogue) <= LONGEST_SUMMARIZED]
     rng = random.Random(1)
     policy = []
     for copy in range(COPIES):
