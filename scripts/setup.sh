@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what `make` needs on a Debian machine that has git, make, curl and cargo, and says what it does.
-# Running it again changes nothing and takes a second. The page's tools (trunk, a browser) are not its business.
+# Running it again changes nothing and takes a second. `scripts/setup.sh web` also installs what builds the page.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -60,5 +60,23 @@ if ! scripts/wasm-cargo.sh --way >/dev/null 2>&1; then
     apt "lld-$(/usr/bin/rustc -vV | sed -n 's/^LLVM version: \([0-9]*\).*/\1/p')"
 fi
 way=$(scripts/wasm-cargo.sh --way) || fail "still no way to compile for $target: Debian's rustc-web here may be older than $need"
+
+# 5. For the page alone: trunk, the wasm-bindgen that Cargo.lock names, wasm-opt.
+if [[ "${1:-}" == web ]]; then
+    bindgen=$(sed -n '/^name = "wasm-bindgen"$/{n;s/^version = "\(.*\)"/\1/p}' Cargo.lock)
+    [[ "$(wasm-bindgen --version 2>/dev/null)" == "wasm-bindgen $bindgen" ]] || {
+        say "cargo install wasm-bindgen-cli $bindgen (some minutes)"
+        cargo install wasm-bindgen-cli --version "$bindgen" --force
+    }
+    have trunk || {
+        say "cargo install trunk 0.21.14 (some minutes)"
+        cargo install trunk --version 0.21.14 --locked
+    }
+    have wasm-opt || {
+        have npm || apt npm
+        say "npm install -g binaryen (wasm-opt)"
+        npm install -g binaryen
+    }
+fi
 
 say "ready: rust $now, $target with a $way"

@@ -99,7 +99,8 @@ impl Port for Place {
     async fn breathe(&mut self) {}
 
     async fn fetch(&mut self, path: &str, got: Got<'_, Self>) -> Result<Vec<u8>> {
-        let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("static").join(path);
+        let file = path.strip_prefix("models/").map_or(path.to_string(), |rest| format!("models/tiny/{rest}"));
+        let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("static").join(file);
         let bytes = std::fs::read(&file).map_err(|e| Error::file(path, e, "load again"))?;
         for chunk in bytes.chunks(1 << 20) {
             got(self, chunk.len() as u64)?;

@@ -5,10 +5,10 @@ use crate::io::adapter_config::AdapterConfig;
 use crate::lab::evaluate::{Evaluation, Paired};
 use crate::lab::events::{Dialogue, Generated, Query as LabQuery, Room as LabRoom};
 use crate::lab::models::{Actor, POLICY};
+use crate::lab::replay::StepOutcome;
 use crate::lab::table::Table;
 use crate::lab::train::Stepped;
 use crate::lab::what_if::Recomputed;
-use crate::ppo::step::StepOutcome;
 use crate::protocol::{
     self, Evaluated, EvaluatedRow, Grid, Grids, Piece, PolicyInfo, Query, Response, Room, Step, WhatIf,
 };

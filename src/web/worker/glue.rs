@@ -21,7 +21,10 @@ const FILES: &str = "files";
 
 /// The worker's whole program: listens, then works until the tab goes.
 pub fn start() {
-    console_error_panic_hook::set_once();
+    std::panic::set_hook(Box::new(|panic| {
+        console_error_panic_hook::hook(panic);
+        tell_panic(&panic.to_string());
+    }));
     let inbox = Inbox::default();
     let scope: DedicatedWorkerGlobalScope = js_sys::global().unchecked_into();
     let listener = inbox.clone();
@@ -33,6 +36,15 @@ pub fn start() {
     scope.set_onmessage(Some(on_message.as_ref().unchecked_ref()));
     on_message.forget(); // it listens as long as the worker lives
     spawn_local(work(Browser { scope, database: None, turn: Turn::new() }, inbox));
+}
+
+/// The page's last word from a worker that is about to trap.
+fn tell_panic(what: &str) {
+    let scope: DedicatedWorkerGlobalScope = js_sys::global().unchecked_into();
+    let message = js_sys::Object::new();
+    if Reflect::set(&message, &"panic".into(), &what.into()).is_ok() {
+        drop(scope.post_message(&message)); // nobody is left to hear of a failure
+    }
 }
 
 /// `{json, bytes?}` as the page posts it; anything else is not for us.

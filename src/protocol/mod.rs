@@ -1,0 +1,191 @@
+//! Everything that crosses between the page and its worker: requests with an id, events on the way, and for every request
+//! exactly one [`Reply::Done`] or [`Reply::Failed`]. Plain serde numbers, no tensors; weights never cross. How a message
+//! travels is `web`'s, what it causes is `web::worker`'s.
+
+mod numbers;
+
+pub use numbers::*;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+/// A request's number, given by the page.
+pub type Id = u64;
+
+/// From the page.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Message {
+    Request {
+        id: Id,
+        ask: Ask,
+    },
+    /// End this request at its next pause point; it answers `Failed` with [`Failure::Stopped`].
+    Stop(Id),
+    /// Go on from the room at which this request waits.
+    Go(Id),
+    /// Wait at every room from now on, or at none.
+    RoomByRoom(bool),
+}
+
+/// What can be asked. Asked one after the other; a request waits until those before it have ended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ask {
+    /// Chapter 1: fetch the shipped models and dialogues, and load them. Answer: [`Answer::Loaded`].
+    Load,
+    /// Room 3: a text as tokens. Answer: [`Answer::Tokens`].
+    Tokens { text: String, by: Side },
+    /// Chapter 2.1: a summary, streamed as [`Event::Token`]. Answer: [`Answer::Generated`].
+    Generate(Generate),
+    /// Chapter 2.2: both logits, probabilities and the score of texts. Answer: [`Answer::Scored`].
+    Score { texts: Vec<String> },
+    /// Chapter 2.2: what each word does to a text's score. Answer: [`Answer::Words`].
+    Words { text: String },
+    /// Chapter 2.3 with `before` = `after`, else 3.3 and 3.4: `n` dialogues of the test split. Answer: [`Answer::Evaluated`].
+    Evaluate { n: usize, seed: u64, greedy: bool, before: Adapter, after: Adapter },
+    /// Chapter 3.1: begin a run with these settings, from the shipped adapter; an older run is gone. Answer: [`Answer::Run`].
+    Start { config: Map<String, Value>, preset: Preset, steps: u64 },
+    /// Chapter 3.2: so many PPO steps, each told as [`Event::Step`]. Answer: [`Answer::Run`].
+    Train { steps: u64 },
+    /// Chapter 3.2: the last step's rollout once more, under other settings; no model is asked. Answer: [`Answer::WhatIf`].
+    WhatIf { config: Map<String, Value>, preset: Preset },
+    /// The adapter in PEFT's layout as a zip, or the run's folder. Answer: [`Answer::Zip`].
+    Save { what: Saved },
+    /// Opens what `Save` gave, here or natively. The zip's bytes travel beside the message. Answer: [`Answer::Run`] or
+    /// [`Answer::Adapter`].
+    Open { name: String },
+    /// Goes on with the run that this browser kept. Answer: [`Answer::Run`].
+    Restore,
+    /// Removes what this browser kept. Answer: [`Answer::Nothing`].
+    Forget,
+}
+
+/// Whose tokenizer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Side {
+    Policy,
+    Reward,
+}
+
+/// Which adapter stands over the base model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Adapter {
+    /// The one being trained, as it is now.
+    Policy,
+    /// As it was at step 0.
+    Initial,
+    /// None: the base model.
+    Off,
+}
+
+/// What to save.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Saved {
+    Adapter,
+    Run,
+}
+
+/// How one summary is made.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Generate {
+    pub dialogue: String,
+    pub adapter: Adapter,
+    pub greedy: bool,
+    pub temperature: f32,
+    /// 0: all tokens.
+    pub top_k: usize,
+    pub top_p: f32,
+    pub seed: u64,
+    pub max_new_tokens: usize,
+}
+
+/// From the worker. It speaks first: messages sent before [`Reply::Ready`] would be lost.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reply {
+    /// The worker listens. `kept`: the run that this browser kept, to offer.
+    Ready {
+        version: String,
+        kept: Option<RunInfo>,
+    },
+    /// On the way to an answer.
+    Event {
+        id: Id,
+        event: Event,
+    },
+    Done {
+        id: Id,
+        answer: Answer,
+    },
+    Failed {
+        id: Id,
+        failure: Failure,
+    },
+}
+
+/// Why a request did not end well.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Failure {
+    /// Asked to stop; a run went back to its last whole step.
+    Stopped,
+    /// What failed and what to do, for the person.
+    Error { what: String, hint: String },
+}
+
+/// On the way.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Event {
+    /// Bytes of the models so far.
+    Bytes { done: u64, of: u64 },
+    /// Rows, texts, mini-batches or dialogues so far; at most some twenty a second.
+    Progress { phase: Phase, done: usize, of: usize },
+    /// A token was chosen.
+    Token(Token),
+    /// A room of the PPO step (house.md's number) was reached.
+    Reached(u8),
+    /// The same with its numbers, room by room only: the request now waits for [`Message::Go`].
+    Room(Box<Room>),
+    /// A PPO step is done and kept.
+    Step(Box<Step>),
+    /// Worth knowing, though work goes on.
+    Warning(String),
+}
+
+/// The end of a request that went well.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Answer {
+    Nothing,
+    Loaded(Loaded),
+    Tokens(Vec<Piece>),
+    Generated {
+        text: String,
+        tokens: usize,
+        ended: bool,
+        seconds: f64,
+    },
+    Scored(Vec<Scored>),
+    Words {
+        scored: Scored,
+        words: Vec<Word>,
+    },
+    Evaluated(Box<Evaluated>),
+    Run(Box<RunInfo>),
+    WhatIf(Box<WhatIf>),
+    /// An adapter was opened; the next run starts from it.
+    Adapter {
+        name: String,
+        lora_r: usize,
+        lora_alpha: f64,
+    },
+    /// The bytes travel beside the message.
+    Zip {
+        name: String,
+    },
+}
