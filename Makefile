@@ -1,6 +1,6 @@
 # Thin on purpose: each line can also be typed by hand. `make` alone lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: help setup check test demo web serve recorded effect tiny-models bench fmt clean
+.PHONY: help setup check test test-web demo web serve recorded effect tiny-models bench fmt clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | awk -F'|' '{ printf "  make %-11s %s\n", $$1, $$2 }'
@@ -10,12 +10,16 @@ setup: ## install what is missing on this machine (says what it does)
 
 check: setup ## format, clippy natively and for the browser, docs: a warning is an error
 	cargo fmt --check
-	cargo clippy --all-targets --features web -- -D warnings
+	cargo clippy --all-targets -- -D warnings
 	scripts/wasm-cargo.sh clippy --lib --bin app --bin worker -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --no-deps --lib
 
 test: check ## every check, then every test
-	cargo test --features web
+	cargo test
+
+test-web: setup ## the page's and its worker's tests, natively
+	cargo test --features web --lib web::
+	cargo test --features web --test web_engine
 
 demo: setup ## the main job on sample input
 	cargo build --release

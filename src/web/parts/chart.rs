@@ -1,8 +1,9 @@
-//! A metric over the steps: lines to look at and to read off by pointer, touch or arrow keys, and the same values as a table.
+//! A metric over the steps: lines to look at and to read off by pointer, touch or arrow keys, and the same values as a
+//! table.
 //!
 //! Drawn here: leptos-chartistry 0.2.3 works with leptos 0.8, but writes `style` attributes (which a strict
-//! Content-Security-Policy refuses, and its tooltip then loses its place), cannot be reached by keyboard or screen reader, and
-//! has a white tooltip in the dark. Ticks are `axis`'.
+//! Content-Security-Policy refuses, and its tooltip then loses its place), cannot be reached by keyboard or screen
+//! reader, and has a white tooltip in the dark. Ticks are `axis`'.
 
 use super::axis::Axis;
 use super::format;
@@ -187,9 +188,8 @@ fn dots(series: &[Series], here: Option<f64>, across: &Axis, up: &Axis) -> impl 
     let left = percent(across.place(here));
     let dot = |one: &Series| {
         let bottom = percent(up.place(one.at(here)?));
-        Some(
-            view! { <span class=format!("dot {}", one.meaning.class()) style:left=left.clone() style:bottom=bottom></span> },
-        )
+        let class = format!("dot {}", one.meaning.class());
+        Some(view! { <span class=class style:left=left.clone() style:bottom=bottom></span> })
     };
     let dots = series.iter().filter_map(dot).collect_view();
     Some(view! { <span class="cursor" style:left=left.clone()></span> {dots} })

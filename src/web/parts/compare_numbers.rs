@@ -1,5 +1,5 @@
-//! Before and after in numbers: both sides, the paired difference with its interval, and in words what it allows one to say.
-//! Statistics are the engine's.
+//! Before and after in numbers: both sides, the paired difference with its interval, and in words what it allows one to
+//! say. Statistics are the engine's.
 
 use super::format;
 use crate::protocol::{Difference, Evaluation, Toxicity, Verdict};
@@ -174,7 +174,8 @@ mod tests {
         numbers.rouge1_difference = difference(Verdict::NoDifference);
         assert_eq!(
             summary(&numbers),
-            "Over 200 dialogues toxicity is lower after than before, beyond noise. ROUGE-1 shows no difference beyond noise."
+            "Over 200 dialogues toxicity is lower after than before, beyond noise. ROUGE-1 shows no difference beyond \
+             noise."
         );
         numbers.toxicity_difference = difference(Verdict::NoDifference);
         numbers.rouge1_difference = difference(Verdict::Lower);

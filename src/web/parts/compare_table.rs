@@ -1,5 +1,5 @@
-//! Before and after in text: the same dialogues summarised by both, with the words that went and came, in pages, the worst
-//! first. Numbers over all of them are `compare_numbers`'.
+//! Before and after in text: the same dialogues summarised by both, with the words that went and came, in pages, the
+//! worst first. Numbers over all of them are `compare_numbers`'.
 
 use super::diff::{Run, words};
 use super::format;
@@ -66,15 +66,28 @@ pub fn CompareTable(
         shown.filter_map(|i| rows.get(*i)).map(row).collect_view()
     };
     let select = fresh_id("order");
+    let option = |(_, slug, name): (Order, &'static str, &'static str)| view! { <option value=slug>{name}</option> };
+    let options = Order::ALL.into_iter().map(option).collect_view();
     view! {
         <section class="compare" aria-label="Summaries before and after">
             <div class="compare-bar">
                 <label for=select.clone()>"Order"</label>
-                <select id=select on:change=move |event| { order.set(Order::of(&event_target_value(&event))); page.set(0); }>
-                    {Order::ALL.map(|(_, slug, name)| view! { <option value=slug>{name}</option> }).into_iter().collect_view()}
+                <select
+                    id=select
+                    on:change=move |event| {
+                        order.set(Order::of(&event_target_value(&event)));
+                        page.set(0);
+                    }
+                >
+                    {options}
                 </select>
                 <span class="compare-pages">
-                    <button type="button" class="quiet" disabled=move || here() == 0 on:click=move |_| page.set(untrack(here) - 1)>
+                    <button
+                        type="button"
+                        class="quiet"
+                        disabled=move || here() == 0
+                        on:click=move |_| page.set(untrack(here) - 1)
+                    >
                         "Previous"
                     </button>
                     <span class="num" aria-live="polite">{range}</span>

@@ -1,5 +1,5 @@
-//! A sum that can be computed and written, once with names and once with numbers, from the same tree. Which sums there are
-//! is `sums`'.
+//! A sum that can be computed and written, once with names and once with numbers, from the same tree. Which sums there
+//! are is `sums`'.
 
 use super::format;
 use super::meaning::Meaning;

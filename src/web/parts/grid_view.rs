@@ -1,5 +1,5 @@
-//! A grid of per-token numbers: a line a response, a cell a token, scrolling inside itself. For looking, not for choosing;
-//! that is the token strip's.
+//! A grid of per-token numbers: a line a response, a cell a token, scrolling inside itself. For looking, not for
+//! choosing; that is the token strip's.
 
 use super::format;
 use super::heat::Scale;
@@ -65,10 +65,16 @@ pub fn GridView(
             };
             let trained = mask.row(j).iter().zip(named.grid.row(j)).enumerate().filter(|(_, (m, _))| **m > 0.0);
             let cells = trained.map(|(k, (_, x))| cell((k, x))).collect_view();
-            view! { <div class="grid-line-row"><span class="grid-row-number num">{i + 1}</span> <div class="grid-cells">{cells}</div></div> }
+            view! {
+                <div class="grid-line-row">
+                    <span class="grid-row-number num">{i + 1}</span>
+                    <div class="grid-cells">{cells}</div>
+                </div>
+            }
         };
         let lines = (0..until).map(line).collect_view();
-        view! { <div class="scroller grid-rows" role="region" tabindex="0" aria-label=format!("{}, token by token", named.name)>{lines}</div> }.into_any()
+        let label = format!("{}, token by token", named.name);
+        view! { <div class="scroller grid-rows" role="region" tabindex="0" aria-label=label>{lines}</div> }.into_any()
     };
     let switch = (grids.len() > 1).then(|| {
         let button = |(g, named): (usize, &Named)| {
@@ -91,8 +97,16 @@ pub fn GridView(
             {switch}
             {body}
             {(count > FIRST).then(|| view! {
-                <button type="button" class="quiet" aria-expanded=move || all.get().to_string() on:click=move |_| all.update(|all| *all = !*all)>
-                    {move || if all.get() { format!("Show the first {FIRST}") } else { format!("Show all {count} rows") }}
+                <button
+                    type="button"
+                    class="quiet"
+                    aria-expanded=move || all.get().to_string()
+                    on:click=move |_| all.update(|all| *all = !*all)
+                >
+                    {move || match all.get() {
+                        true => format!("Show the first {FIRST}"),
+                        false => format!("Show all {count} rows"),
+                    }}
                 </button>
             })}
         </div>

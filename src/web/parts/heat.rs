@@ -1,5 +1,6 @@
-//! Numbers as shades: signed quantities on a diverging scale around their neutral point, magnitudes on a sequential one, in
-//! a few levels so that a level is a CSS class. The hues are in `static/parts.css`; the number always stands beside them.
+//! Numbers as shades: signed quantities on a diverging scale around their neutral point, magnitudes on a sequential
+//! one, in a few levels so that a level is a CSS class. The hues are in `static/parts.css`; the number always stands
+//! beside them.
 
 use super::sums::Quantity;
 use crate::protocol::{Grid, Grids};

@@ -87,10 +87,14 @@ pub fn Histogram(
             <div class="chart-body">
                 <div class="chart-up num" aria-hidden="true">{ticks}</div>
                 <div class="chart-plot" role="img" aria-label=move || format!("{label}: {}", summary())>
-                    <svg class="chart-lines" viewBox="0 0 100 100" preserveAspectRatio="none" aria-hidden="true">{bars}</svg>
+                    <svg class="chart-lines" viewBox="0 0 100 100" preserveAspectRatio="none" aria-hidden="true">
+                        {bars}
+                    </svg>
                 </div>
                 <div class="chart-across num" aria-hidden="true">
-                    <span style:left="0%">"0"</span> <span style:left="50%">"0.5"</span> <span style:left="100%">"1"</span>
+                    <span style:left="0%">"0"</span>
+                    <span style:left="50%">"0.5"</span>
+                    <span style:left="100%">"1"</span>
                 </div>
             </div>
             <details class="as-table">

@@ -1,5 +1,5 @@
-//! Moving along a list with the keyboard: one item is in the tab order, arrows lead to the others. What an item is and does
-//! is the list's.
+//! Moving along a list with the keyboard: one item is in the tab order, arrows lead to the others. What an item is and
+//! does is the list's.
 
 use leptos::ev::KeyboardEvent;
 use leptos::wasm_bindgen::JsCast;

@@ -1,5 +1,5 @@
-//! The machine: the twelve rooms of one PPO step from top to bottom, with the wires along which the four kinds of numbers
-//! run. The active room is lit, finished ones show their number. What a room is called is `rooms`'.
+//! The machine: the twelve rooms of one PPO step from top to bottom, with the wires along which the four kinds of
+//! numbers run. The active room is lit, finished ones show their number. What a room is called is `rooms`'.
 
 use super::keys::{Runs, follow, tab_index};
 use super::meaning::Meaning;
@@ -96,7 +96,9 @@ pub fn Machine(
                 >
                     <span class="room-number num">{room.number}</span>
                     <span class="room-name">{room.name}</span>
-                    <span class="room-headline num">{move || headline().unwrap_or_else(|| room.gives.to_string())}</span>
+                    <span class="room-headline num">
+                        {move || headline().unwrap_or_else(|| room.gives.to_string())}
+                    </span>
                     <span class="sr-only">{spoken}</span>
                 </button>
             </li>

@@ -1,4 +1,5 @@
-//! What a colour means: the four whose numbers PPO mixes, each with one hue everywhere. The hues are in `static/page.css`.
+//! What a colour means: the four whose numbers PPO mixes, each with one hue everywhere. The hues are in
+//! `static/page.css`.
 
 /// Whose number it is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

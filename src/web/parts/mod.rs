@@ -1,8 +1,8 @@
-//! The page's parts: components that take protocol types and callbacks, and hold no state beyond their own. Which chapter
-//! uses which, and what a callback asks of the worker, is the page's. Their looks are in `static/parts.css`.
+//! The page's parts: components that take protocol types and callbacks, and hold no state beyond their own. Which
+//! chapter uses which, and what a callback asks of the worker, is the page's. Their looks are in `static/parts.css`.
 //!
-//! Every `Signal<T>` prop is `#[prop(into)]`: a value, a closure's `Signal::derive` or a signal. `?` marks an optional prop.
-//! Large things travel as `Arc`. A `RwSignal` prop is shared: the part reads it and writes it.
+//! Every `Signal<T>` prop is `#[prop(into)]`: a value, a closure's `Signal::derive` or a signal; `?` marks an optional
+//! one. Large things travel as `Arc`. A `RwSignal` prop is shared: the part reads it and writes it.
 //!
 //! ```text
 //! meaning        enum Meaning { Policy, Reference, Reward, Value, Plain }: the four hues; .class() is "m-policy" …
@@ -10,14 +10,15 @@
 //! sums           enum Quantity { Logprob, RefLogprob, Kl, Reward, Value, Advantage, Return, Ratio }
 //!                  ALL, name(), slug(), from_slug(), meaning(), of(&Grids) -> &Grid
 //!                Frame { grids: &Grids, config: &PpoConfig }.sum(quantity, row, column) -> Sum; .clipped(row, column)
-//! rooms          ROOMS: [RoomInfo; 12] (number, name, gives, does, chapter, meaning); Headlines = [Option<String>; 12];
-//!                  headlines(&Step) -> Headlines; headline(&Room) -> String
+//! rooms          ROOMS: [RoomInfo; 12] (number, name, gives, does, chapter, meaning)
+//!                Headlines = [Option<String>; 12]; headlines(&Step) -> Headlines; headline(&Room) -> String
 //!
 //! <TokenStrip step: Signal<Arc<Step>> config: Signal<Arc<PpoConfig>> quantity: RwSignal<Quantity> row: RwSignal<usize>
 //!             stack?: bool = true  choice?: bool = true  column?: RwSignal<usize>  label?: String />
 //!     `row` is the batch's own number; the stack is sorted by score
 //!
-//! <LineChart title: String series: Signal<Vec<Series>> unit?: String at?: RwSignal<Option<f64>> level?: Signal<Option<f64>> />
+//! <LineChart title: String series: Signal<Vec<Series>> unit?: String at?: RwSignal<Option<f64>>
+//!            level?: Signal<Option<f64>> />
 //! <ChartTable title: String series: Signal<Vec<Series>> />
 //!     Series { name, meaning, points: Vec<(f64, f64)> }; Series::metric(&[Map], key, name, meaning)
 //!     `at`: the step read off; give several charts the same signal and they move together
@@ -30,12 +31,13 @@
 //! <WhatIf step: Signal<Arc<Step>> config: Signal<Arc<PpoConfig>> preset: Signal<Preset>
 //!         result: Signal<Option<Arc<protocol::WhatIf>>> busy: Signal<bool>
 //!         row: RwSignal<usize> on_change: Callback<(Preset, Map<String, Value>)> />
-//!     the map holds only what differs from `config`, the other lab's settings too, so it goes over the run's own; called
-//!     at every move of a slider, so drop what is overtaken
+//!     the map holds only what differs from `config`, the other lab's settings too, so it goes over the run's own;
+//!     called at every move of a slider, so drop what is overtaken
 //!
 //! <Settings corrected: Signal<Arc<PpoConfig>> published: Signal<Arc<PpoConfig>> preset: Signal<Preset>
-//!           changed: Signal<Map<String, Value>> locked: Signal<bool> on_change: Callback<(Preset, Map<String, Value>)> />
-//!     `changed`: what differs from the preset's settings; on_change is only called with settings that are valid together
+//!           changed: Signal<Map<String, Value>> locked: Signal<bool>
+//!           on_change: Callback<(Preset, Map<String, Value>)> />
+//!     `changed`: what differs from the preset's settings; on_change gets only settings that are valid together
 //! settings_table SETTINGS: &[Setting] (name, unit, group, does, kind)
 //!
 //! <ScoreCard scored: Signal<Scored> text?: Signal<String> />

@@ -1,5 +1,5 @@
-//! The real numbers of a room as it is reached, for going through a step one room at a time. Where the rooms stand is the
-//! machine's.
+//! The real numbers of a room as it is reached, for going through a step one room at a time. Where the rooms stand is
+//! the machine's.
 
 use super::format;
 use super::grid_view::{GridView, Named};
@@ -52,7 +52,10 @@ fn numbers(room: &Room, responses: Option<Arc<Vec<Response>>>) -> AnyView {
             let coefficient = format::number(*kl_coef, 4);
             let mask = filled(rewards, responses.as_deref());
             view! {
-                <p class="num">"KL coefficient " {coefficient} ": each token pays that many times its KL; the score joins at the last token"</p>
+                <p class="num">
+                    "KL coefficient " {coefficient}
+                    ": each token pays that many times its KL; the score joins at the last token"
+                </p>
                 <GridView grids mask responses />
             }
             .into_any()
@@ -97,12 +100,16 @@ fn queries(rows: &[Query]) -> impl IntoView + use<> {
     let row = |query: &Query| {
         view! {
             <li class="room-row">
-                <p class="room-row-head"><span>{query.id.clone()}</span> <span class="num">{query.tokens} " tokens"</span></p>
+                <p class="room-row-head">
+                    <span>{query.id.clone()}</span>
+                    <span class="num">{query.tokens} " tokens"</span>
+                </p>
                 <p class="room-text">{query.dialogue.clone()}</p>
             </li>
         }
     };
-    view! { <ol class="scroller room-rows" tabindex="0" aria-label="Dialogues">{rows.iter().map(row).collect_view()}</ol> }
+    let rows = rows.iter().map(row).collect_view();
+    view! { <ol class="scroller room-rows" tabindex="0" aria-label="Dialogues">{rows}</ol> }
 }
 
 fn written(rows: &[Response]) -> impl IntoView + use<> {
@@ -114,7 +121,8 @@ fn written(rows: &[Response]) -> impl IntoView + use<> {
             </li>
         }
     };
-    view! { <ol class="scroller room-rows" tabindex="0" aria-label="Responses">{rows.iter().map(row).collect_view()}</ol> }
+    let rows = rows.iter().map(row).collect_view();
+    view! { <ol class="scroller room-rows" tabindex="0" aria-label="Responses">{rows}</ol> }
 }
 
 fn scores(rows: &[Scored]) -> impl IntoView + use<> {
@@ -184,10 +192,8 @@ fn losses(stats: &MiniBatchStats) -> impl IntoView + use<> {
 
 fn statistics(metrics: &Map<String, Value>) -> impl IntoView + use<> {
     let row = |(key, value): (&String, &Value)| {
-        let value = value.as_f64()?;
-        Some(
-            view! { <tr><th scope="row"><code>{key.clone()}</code></th> <td class="num">{format::number(value, 5)}</td></tr> },
-        )
+        let number = format::number(value.as_f64()?, 5);
+        Some(view! { <tr><th scope="row"><code>{key.clone()}</code></th> <td class="num">{number}</td></tr> })
     };
     let rows = metrics.iter().filter_map(row).collect_view();
     view! {

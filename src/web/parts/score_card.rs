@@ -76,7 +76,7 @@ pub fn WordBars(#[prop(into)] words: Signal<Arc<Vec<Word>>>) -> impl IntoView {
         <div class="words">
             <ul class="word-list" aria-label="Each word, and by how much the score changes without it">{items}</ul>
             <p class="words-key">
-                "Without the word the score would change by so much: below zero the word speaks for nothate, above zero for hate"
+                "So much would the score change without the word: below zero it speaks for nothate, above for hate"
             </p>
         </div>
     }

@@ -1,5 +1,6 @@
-//! Every setting of a run, to read and to change: in groups, with unit, default and what it does, a message where a value is
-//! no good, the two presets with what differs, and a way back. The table is `settings_table`'s, editing `settings_edit`'s.
+//! Every setting of a run, to read and to change: in groups, with unit, default and what it does, a message where a
+//! value is no good, the two presets with what differs, and a way back. The table is `settings_table`'s, editing
+//! `settings_edit`'s.
 
 use super::keys::fresh_id;
 use super::settings_edit::{Draft, kept, same, spoken, values};
@@ -48,12 +49,17 @@ pub fn Settings(
         let fields = fields.map(|setting| view! { <Field setting draft defaults changed edit /> }).collect_view();
         let count = move || {
             let changed = changed.read();
-            let here = SETTINGS.iter().filter(|setting| setting.group == group && changed.contains_key(setting.name)).count();
+            let here = |setting: &&Setting| setting.group == group && changed.contains_key(setting.name);
+            let here = SETTINGS.iter().filter(here).count();
             (here > 0).then(|| view! { <span class="settings-count num">{here} " changed"</span> })
         };
         view! {
             <details class="settings-group" open=matches!(group, "KL" | "Rewards and advantages")>
-                <summary><span class="settings-name">{group}</span> {count} <span class="settings-about">{about}</span></summary>
+                <summary>
+                    <span class="settings-name">{group}</span>
+                    {count}
+                    <span class="settings-about">{about}</span>
+                </summary>
                 <div class="settings-fields">{fields}</div>
             </details>
         }
@@ -228,7 +234,11 @@ fn Field(
     };
     view! {
         <div class="setting" class:is-changed=differs>
-            <label class="setting-name" for=id.clone()><code>{name}</code> " " <span class="setting-unit">{unit}</span></label>
+            <label class="setting-name" for=id.clone()>
+                <code>{name}</code>
+                " "
+                <span class="setting-unit">{unit}</span>
+            </label>
             <div class="setting-control">{control} {back}</div>
             <p class="setting-does" id=about>
                 {does} <span class="setting-default">". Default " {move || spoken(&default.read())}</span>

@@ -1,5 +1,5 @@
-//! Where a token's number comes from: for each quantity the sum, with its inputs, that gives the number in the grids. The
-//! tree of a sum is `expr`'s, showing it the token strip's.
+//! Where a token's number comes from: for each quantity the sum, with its inputs, that gives the number in the grids.
+//! The tree of a sum is `expr`'s, showing it the token strip's.
 
 use super::expr::{Expr, input, setting};
 use super::meaning::Meaning;
@@ -136,7 +136,7 @@ impl Frame<'_> {
         (0..self.grids.mask.cols).rev().find(|&k| self.trained(i, k))
     }
 
-    /// Whether the clip took the gradient of this token: its advantage wants the ratio further out than the range allows.
+    /// Whether the clip took this token's gradient: its advantage wants the ratio further out than the range allows.
     pub fn clipped(&self, i: usize, k: usize) -> bool {
         let (ratio, advantage) = (at(&self.grids.ratio, i, k), at(&self.grids.advantages_whitened, i, k));
         let (low, high) = self.range();
@@ -307,7 +307,7 @@ impl Frame<'_> {
         if self.clipped(i, k) {
             let edge = if advantage > 0.0 { edges.1 } else { edges.0 };
             return format!(
-                "Clipped: its whitened advantage is {sign} zero and the ratio is beyond {edge}, so it earns no more gradient"
+                "Clipped: its whitened advantage is {sign} zero and the ratio beyond {edge}, so it earns no gradient"
             );
         }
         if (f64::from(low)..=f64::from(high)).contains(&ratio) {

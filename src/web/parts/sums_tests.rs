@@ -61,7 +61,7 @@ fn by_hand(config: &PpoConfig) -> Grids {
     }
 }
 
-/// Every line of every sum of every trained token: the tree's number is the engine's, and what is written, read back, too.
+/// Every line of every sum of every trained token: the tree's number is the engine's.
 fn check(frame: Frame<'_>) -> usize {
     let mut lines = 0;
     for (i, k) in (0..frame.grids.mask.rows).flat_map(|i| (0..frame.grids.mask.cols).map(move |k| (i, k))) {
@@ -125,7 +125,7 @@ fn clipping_follows_the_advantage() {
     let clipped = |i| (0..3).map(|k| frame.clipped(i, k)).collect::<Vec<_>>();
     assert_eq!((clipped(0), clipped(1)), (vec![true, false, false], vec![false, true, false]));
     let note = |i, k| frame.sum(Quantity::Ratio, i, k).note.unwrap();
-    assert!(note(0, 0).starts_with("Clipped: its whitened advantage is above zero and the ratio is beyond 1.2"));
+    assert!(note(0, 0).starts_with("Clipped: its whitened advantage is above zero and the ratio beyond 1.2"));
     assert!(note(0, 1).contains("pulls it back"));
     assert!(note(0, 2).starts_with("Not clipped: inside 0.8 … 1.2"));
 }

@@ -1,6 +1,6 @@
-//! The token strip: a response token by token, one quantity beneath each token as colour and number, clipped tokens marked
-//! by shape too, and the sum behind the chosen number. The batch's rows stack above it, sorted by score. Sums are `sums`',
-//! shades `heat`'s.
+//! The token strip: a response token by token, one quantity beneath each token as colour and number, clipped tokens
+//! marked by shape too, and the sum behind the chosen number. The batch's rows stack above it, sorted by score. Sums
+//! are `sums`', shades `heat`'s.
 
 use super::format;
 use super::heat::{Scale, paths};
@@ -47,11 +47,13 @@ pub fn TokenStrip(
             {move || {
                 let (step, config) = (step.get(), config.get());
                 let (i, k) = (here.get(), column.get());
-                let token = step.responses.get(i).and_then(|response| response.pieces.get(k)).map(|piece| piece.text.clone());
+                let token = step.responses.get(i).and_then(|response| response.pieces.get(k));
+                let token = token.map(|piece| piece.text.clone());
                 token.map(|token| {
                     let frame = Frame { grids: &step.grids, config: &config };
                     let of = step.responses[i].pieces.len();
-                    view! { <SumView token place=(k, of) quantity=quantity.get() sum=frame.sum(quantity.get(), i, k) /> }
+                    let sum = frame.sum(quantity.get(), i, k);
+                    view! { <SumView token place=(k, of) quantity=quantity.get() sum /> }
                 })
             }}
         </section>
@@ -119,7 +121,8 @@ fn Stack(
             let score = step.rewards.get(i).map_or(format::NONE.into(), |score| format::signed(f64::from(*score), 2));
             let shades = step.clone();
             let strip = move || {
-                let row = quantity.get().of(&shades.grids).row(i);
+                let grid = quantity.get().of(&shades.grids);
+                let row = if i < grid.rows { grid.row(i) } else { &[] };
                 paths(&row[..len.min(row.len())], &scale.get())
                     .into_iter()
                     .map(|(class, d)| view! { <path class=class d=d /> })
@@ -216,11 +219,10 @@ fn Tokens(
             row.set(*i);
         }
     };
-    // one cell a column, however many the row has: a change of row keeps the elements, and with them the focus
-    let cells = move || {
-        let cols = step.read().responses.iter().map(|response| response.pieces.len()).max().unwrap_or(0);
-        (0..cols).map(|k| view! { <Cell step config quantity scale here column k /> }).collect_view()
-    };
+    // as many cells as the longest row has: a change of row or step keeps the elements, and with them the focus
+    let cols = Memo::new(move |_| step.read().responses.iter().map(|row| row.pieces.len()).max().unwrap_or(0));
+    let cells =
+        move || (0..cols.get()).map(|k| view! { <Cell step config quantity scale here column k /> }).collect_view();
     let label = move || {
         let score = step.read().rewards.get(here.get()).map_or(String::new(), |x| format::signed(f64::from(*x), 2));
         format!("Tokens of the response with score {score}: {}", quantity.get().name())

@@ -1,5 +1,5 @@
-//! What if: one frozen step under other settings. Sliders and choices ask for it; the rewards, advantages and losses that
-//! would have been stand beside those that were. Computing it is the worker's, sums are the token strip's.
+//! What if: one frozen step under other settings. Sliders and choices ask for it; the rewards, advantages and losses
+//! that would have been stand beside those that were. Computing it is the worker's, sums are the token strip's.
 
 use super::format;
 use super::keys::fresh_id;
@@ -60,7 +60,7 @@ pub fn WhatIf(
     #[prop(into)]
     config: Signal<Arc<PpoConfig>>,
     #[prop(into)] preset: Signal<Preset>,
-    /// The answer to the last change; none before there is one.
+    /// The answer to the last change; none before there is one, and none for another step.
     #[prop(into)]
     result: Signal<Option<Arc<protocol::WhatIf>>>,
     #[prop(into)] busy: Signal<bool>,
@@ -87,6 +87,18 @@ pub fn WhatIf(
         edits.set(Map::new());
         tell();
     };
+    // another run has other settings to hold against; another step is asked about with the same changes
+    Effect::new(move |_| {
+        lab.set(preset.get());
+        edits.set(Map::new());
+    });
+    Effect::new(move |last: Option<u64>| {
+        let now = step.read().step;
+        if last.is_some_and(|last| last != now) && !changed.read_untracked().is_empty() {
+            tell();
+        }
+        now
+    });
     let reset = move |_| choose(preset.get_untracked());
     let nothing = move || changed.read().is_empty();
     let sliders = SLIDERS.map(|slider| view! { <Range slider shown config put /> });
@@ -94,7 +106,12 @@ pub fn WhatIf(
     let radio = |which: Preset, label: &'static str| {
         view! {
             <label class="choice">
-                <input type="radio" name=name.clone() prop:checked=move || lab.get() == which on:change=move |_| choose(which) />
+                <input
+                    type="radio"
+                    name=name.clone()
+                    prop:checked=move || lab.get() == which
+                    on:change=move |_| choose(which)
+                />
                 <span>{label}</span>
             </label>
         }

@@ -83,7 +83,7 @@ impl Port for Browser {
     }
 
     fn seconds(&self) -> f64 {
-        self.scope.performance().map_or_else(|| js_sys::Date::now(), |clock| clock.now()) / 1000.0
+        self.scope.performance().map_or_else(js_sys::Date::now, |clock| clock.now()) / 1000.0
     }
 
     fn unix_seconds(&self) -> f64 {
