@@ -94,7 +94,7 @@ pub fn CompareTable(
                     <button
                         type="button"
                         class="quiet"
-                        disabled=move || here() + 1 >= pages()
+                        disabled=move || { here() + 1 >= pages() }
                         on:click=move |_| page.set(untrack(here) + 1)
                     >
                         "Next"
