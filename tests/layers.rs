@@ -244,7 +244,7 @@ fn a_downward_use_is_not() {
         ("lab/mod.rs", "use crate::{io, model, nn, ppo, text};"),
         ("cli/run.rs", "use crate::ppo::config::{self, PpoConfig};\nuse std::fs;\nfn f() { println!(); }"),
         ("web/worker/run.rs", "use crate::{lab::setup, io, protocol};"),
-        ("protocol.rs", "use crate::{lab::events::Event, ppo::stats::StepStats};"),
+        ("protocol/mod.rs", "use crate::{lab::events::Seconds, ppo::batch::Grid};"),
         ("io/disk.rs", "use std::fs::{self, File};"),
         ("nn/ops.rs", "#[cfg(test)]\nmod tests { use super::*; #[test] fn t() { println!(\"x\"); } }"),
     ] {
