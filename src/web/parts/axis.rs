@@ -26,7 +26,8 @@ impl Axis {
             (low, high) = (low - room, high + room);
         }
         let step = round_step((high - low) / about.max(1) as f64);
-        let (first, last) = ((low / step + 1e-9).floor() as i64, (high / step - 1e-9).ceil() as i64);
+        // a hair's breadth beyond a tick is no reason for another
+        let (first, last) = ((low / step + 0.02).floor() as i64, (high / step - 0.02).ceil() as i64);
         Self::from_steps(first, last, step)
     }
 
@@ -57,7 +58,7 @@ impl Axis {
 /// The nearest of 1, 2, 5 · 10ⁿ at or above `x`.
 fn round_step(x: f64) -> f64 {
     let power = 10f64.powf(x.log10().floor());
-    let times = [1.0, 2.0, 5.0].into_iter().find(|times| times * power >= x * (1.0 - 1e-9)).unwrap_or(10.0);
+    let times = [1.0, 2.0, 5.0].into_iter().find(|times| times * power >= 0.99 * x).unwrap_or(10.0);
     times * power
 }
 
@@ -79,6 +80,7 @@ mod tests {
             written(&Axis::around([-0.0213, 0.0041].into_iter(), 3)),
             ["−0.03", "−0.02", "−0.01", "0.00", "0.01"]
         );
+        assert_eq!(written(&Axis::around([-7e-8, 6.0].into_iter(), 3)), ["0", "2", "4", "6"]);
         assert_eq!(written(&Axis::whole(1.0, 80.0, 4)), ["20", "40", "60", "80"]);
     }
 

@@ -72,7 +72,7 @@ pub fn LineChart(
     });
     let up = Memo::new(move |_| {
         let series = series.read();
-        Axis::around(series.iter().flat_map(|one| one.points.iter().map(|point| point.1)).chain(level()), 3)
+        Axis::around(series.iter().flat_map(|one| one.points.iter().map(|point| point.1)).chain(level()), 5)
     });
     // the step read off: the chosen one, else the newest
     let here =

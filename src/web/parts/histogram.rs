@@ -28,7 +28,7 @@ pub fn Histogram(
     let up = Memo::new(move |_| {
         let (before, after) = both.get();
         let highest = before.iter().chain(after.iter().flatten()).copied().max().unwrap_or(0);
-        Axis::whole(0.0, highest.max(1) as f64, 3)
+        Axis::around([0.0, highest.max(3) as f64].into_iter(), 3)
     });
     let bars = move || {
         let (before, after) = both.get();

@@ -4,7 +4,10 @@
 use super::keys::{Runs, follow, tab_index};
 use super::meaning::Meaning;
 use super::rooms::{Headlines, ROOMS, RoomInfo};
+use leptos::html::Ol;
 use leptos::prelude::*;
+use leptos::wasm_bindgen::JsCast;
+use leptos::web_sys::HtmlElement;
 
 /// From one room to another, in the colour of what it carries.
 struct Wire {
@@ -104,12 +107,21 @@ pub fn Machine(
             </li>
         }
     });
+    // the narrow strip keeps the active room in sight
+    let list = NodeRef::<Ol>::new();
+    Effect::new(move |_| {
+        let (Some(active), Some(list)) = (active.get().filter(|_| compact), list.get()) else { return };
+        let item = list.query_selector(&format!("[data-item=\"{}\"]", active - 1)).ok().flatten();
+        if let Some(item) = item.and_then(|item| item.dyn_into::<HtmlElement>().ok()) {
+            list.set_scroll_left(item.offset_left() - (list.client_width() - item.offset_width()) / 2);
+        }
+    });
     let wires = (!compact).then(|| view! { <Wires active pointed /> });
     let class = if compact { "machine is-compact" } else { "machine" };
     view! {
         <nav class=class aria-label="The rooms of one PPO step">
             {wires}
-            <ol class="rooms" on:keydown=keys>{rooms.into_iter().collect_view()}</ol>
+            <ol class="rooms" node_ref=list on:keydown=keys>{rooms.into_iter().collect_view()}</ol>
             <p class="room-says">{move || says(pointed.get().or(active.get()))}</p>
         </nav>
     }

@@ -18,7 +18,7 @@ pub fn SumView(
 ) -> impl IntoView {
     let place = format!("token {} of {}", place.0 + 1, place.1);
     view! {
-        <div class="sum" aria-live="polite">
+        <div class=format!("sum lines-{}", quantity.lines()) aria-live="polite">
             <p class="sum-head">
                 <span class="sum-token">{shown(&token)}</span>
                 <span class="sum-place">{place}</span>

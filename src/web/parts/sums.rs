@@ -84,6 +84,15 @@ impl Quantity {
         }
     }
 
+    /// Lines that its sums have, so that room can be kept for them.
+    pub fn lines(self) -> usize {
+        match self {
+            Self::Value => 0,
+            Self::Advantage => 3,
+            _ => 1,
+        }
+    }
+
     /// The numbers, (B, R).
     pub fn of(self, grids: &Grids) -> &Grid {
         match self {

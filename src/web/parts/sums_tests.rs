@@ -68,6 +68,7 @@ fn check(frame: Frame<'_>) -> usize {
         for quantity in Quantity::ALL.into_iter().filter(|_| frame.trained(i, k)) {
             let sum = frame.sum(quantity, i, k);
             assert!(!sum.lines.is_empty() || sum.note.is_some());
+            assert!(sum.lines.len() <= quantity.lines(), "{quantity:?}");
             for line in sum.lines {
                 let (is, should) = (line.expression.value(), line.result);
                 let tolerance = 1e-4 * should.abs().max(1.0);
@@ -95,7 +96,7 @@ fn sums_by_hand() {
     for settings in settings {
         let config = config(settings);
         let grids = by_hand(&config);
-        assert!(check(Frame { grids: &grids, config: &config }) > 40);
+        assert!(check(Frame { grids: &grids, config: &config }) >= 40);
     }
 }
 

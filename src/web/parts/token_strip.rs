@@ -165,8 +165,10 @@ fn Legend(quantity: RwSignal<Quantity>, scale: Memo<Scale>) -> impl IntoView {
             .collect_view()
     };
     let end = move |high: bool| {
-        let (low, top) = scale.get().ends();
-        format::fixed(f64::from(if high { top } else { low }), 2)
+        let scale = scale.get();
+        let (low, top) = scale.ends();
+        let x = f64::from(if high { top } else { low });
+        if scale.centre == 0.0 { format::signed(x, 2) } else { format::fixed(x, 2) }
     };
     view! {
         <p class="strip-legend">

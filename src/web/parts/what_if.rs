@@ -7,7 +7,7 @@ use super::settings_edit::{same, values};
 use super::settings_table::SETTINGS;
 use super::sums::{Frame, Quantity};
 use super::token_strip::TokenStrip;
-use crate::protocol::{self, PpoConfig, Preset, Step};
+use crate::protocol::{self, MiniBatchStats, PpoConfig, Preset, Step};
 use leptos::prelude::*;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
@@ -228,18 +228,21 @@ fn Sides(
         None => step.get(),
     });
     let losses = move || {
-        let result = result.get()?;
-        let rows = pairs(&result).into_iter().map(|(name, was, is)| {
+        // rows without numbers keep the table's place
+        let known = result.get();
+        let (was, is) = known.as_ref().map(|result| (result.was, result.stats)).unwrap_or_default();
+        let number = |x: f64| if known.is_some() { format::signed(x, 4) } else { format::NONE.into() };
+        let row = |(name, was, is): (&'static str, f64, f64)| {
             view! {
                 <tr>
                     <th scope="row">{name}</th>
-                    <td class="num">{format::signed(was, 4)}</td>
-                    <td class="num">{format::signed(is, 4)}</td>
-                    <td class="num">{format::signed(is - was, 4)}</td>
+                    <td class="num">{number(was)}</td>
+                    <td class="num">{number(is)}</td>
+                    <td class="num">{number(is - was)}</td>
                 </tr>
             }
-        });
-        Some(rows.collect_view())
+        };
+        pairs(&was, &is).into_iter().map(row).collect_view()
     };
     let not_shown = move || {
         let words = result.get()?.not_shown.clone();
@@ -285,8 +288,7 @@ fn Sides(
 }
 
 /// What the settings move, as it was and as it would be.
-fn pairs(result: &protocol::WhatIf) -> [(&'static str, f64, f64); 7] {
-    let (was, is) = (&result.was, &result.stats);
+fn pairs(was: &MiniBatchStats, is: &MiniBatchStats) -> [(&'static str, f64, f64); 7] {
     [
         ("policy loss", was.policy_loss, is.policy_loss),
         ("value loss", was.value_loss, is.value_loss),
