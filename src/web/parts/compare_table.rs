@@ -119,7 +119,7 @@ fn row(row: &EvaluatedRow) -> impl IntoView + use<> {
     let side = |name: &'static str, text: AnyView, score: f32, toxicity: f32| {
         view! {
             <div class="compare-side">
-                <h5>{name}</h5>
+                <p class="compare-name">{name}</p>
                 <p class="compare-text">{text}</p>
                 <p class="compare-scores num">
                     "score " <span class="m-reward">{format::signed(f64::from(score), 3)}</span>

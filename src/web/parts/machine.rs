@@ -117,9 +117,12 @@ pub fn Machine(
         }
     });
     let wires = (!compact).then(|| view! { <Wires active pointed /> });
-    let class = if compact { "machine is-compact" } else { "machine" };
+    let (class, label) = match compact {
+        true => ("machine is-compact", "The rooms of one PPO step, in brief"),
+        false => ("machine", "The rooms of one PPO step"),
+    };
     view! {
-        <nav class=class aria-label="The rooms of one PPO step">
+        <nav class=class aria-label=label>
             {wires}
             <ol class="rooms" node_ref=list on:keydown=keys>{rooms.into_iter().collect_view()}</ol>
             <p class="room-says">{move || says(pointed.get().or(active.get()))}</p>

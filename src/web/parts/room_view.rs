@@ -20,10 +20,10 @@ pub fn RoomView(
     let info = move || ROOMS[usize::from(room.read().number()) - 1];
     view! {
         <section class="room-view" aria-live="polite">
-            <h4 class="room-title">
+            <p class="room-title">
                 <span class="room-number num">{move || info().number}</span>
                 <span class=move || info().meaning.class()>{move || info().name}</span>
-            </h4>
+            </p>
             <p class="room-does">{move || info().does}</p>
             {body}
         </section>

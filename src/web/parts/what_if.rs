@@ -259,7 +259,7 @@ fn Sides(
     view! {
         <div class="what-if-sides">
             <TokenStrip step config quantity row column label="The response as it was" />
-            <h4 class="what-if-would">"Under these settings"</h4>
+            <p class="what-if-would">"Under these settings"</p>
             <TokenStrip
                 step=would
                 config=effective
