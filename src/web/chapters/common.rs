@@ -135,6 +135,28 @@ pub fn asked(kind: impl Fn(&Ask) -> bool + Copy + Send + Sync + 'static) -> Sign
     Signal::derive(move || s.busy.with(|b| b.as_ref().is_some_and(|b| b.has(kind))))
 }
 
+/// The shipped dialogues that are never trained on.
+const HELD_OUT: usize = 252;
+
+/// How many held-out dialogues to use.
+#[component]
+pub fn DialogueCount(n: RwSignal<usize>) -> impl IntoView {
+    view! {
+        <label class="field">
+            <span>"Dialogues"</span>
+            <input
+                type="number" min="1" max=HELD_OUT.to_string() step="1" class="num"
+                prop:value=move || n.get().to_string()
+                on:change=move |event| {
+                    if let Ok(value) = event_target_value(&event).parse::<usize>() {
+                        n.set(value.clamp(1, HELD_OUT));
+                    }
+                }
+            />
+        </label>
+    }
+}
+
 /// The line below a button that asked for something: how far it is, or why it waits.
 #[component]
 pub fn Pending<K: Fn(&Ask) -> bool + Copy + Send + Sync + 'static>(kind: K) -> impl IntoView {

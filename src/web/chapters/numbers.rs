@@ -1,6 +1,6 @@
 //! Chapter 3.3: before and after in numbers, paired, with what the difference allows one to say.
 
-use super::common::{Formula, Frame, Pending, Source, Symbol, Symbols, Try};
+use super::common::{DialogueCount, Formula, Frame, Pending, Source, Symbol, Symbols, Try};
 use crate::protocol::{Adapter, Ask, Difference, Evaluation, Verdict};
 use crate::web::address::Chapter;
 use crate::web::engine::engine;
@@ -117,18 +117,7 @@ pub fn Compare() -> impl IntoView {
         <Try title="Compare your own run">
             {move || untrained().then(|| view! { <p class="note">"Nothing is trained yet here: before and after would be the same. Play some steps first"</p> })}
             <p class="row">
-                <label class="field">
-                    <span>"Dialogues"</span>
-                    <input
-                        type="number" min="1" max="252" step="1" class="num"
-                        prop:value=move || n.get().to_string()
-                        on:change=move |event| {
-                            if let Ok(value) = event_target_value(&event).parse::<usize>() {
-                                n.set(value.clamp(1, 252));
-                            }
-                        }
-                    />
-                </label>
+                <DialogueCount n=n />
                 <label class="tick">
                     <input type="checkbox" prop:checked=move || greedy.get() on:change=move |event| greedy.set(event_target_checked(&event)) />
                     <span>"always the most probable token"</span>

@@ -1,6 +1,6 @@
 //! Chapter 2.3: how toxic the summaries are before any training: mean, spread, histogram, the worst.
 
-use super::common::{Formula, Frame, Pending, Point, Source, Symbol, Symbols, Try};
+use super::common::{DialogueCount, Formula, Frame, Pending, Point, Source, Symbol, Symbols, Try};
 use crate::protocol::{Adapter, Ask, EvaluatedRow, Toxicity as Measured};
 use crate::web::address::Chapter;
 use crate::web::engine::engine;
@@ -127,18 +127,7 @@ fn Measure() -> impl IntoView {
         <Try title="Measure it yourself">
             <p>"With few dialogues the mean jumps from seed to seed; with many it settles. Try 5, then 50."</p>
             <p class="row">
-                <label class="field">
-                    <span>"Dialogues"</span>
-                    <input
-                        type="number" min="1" max="252" step="1" class="num"
-                        prop:value=move || n.get().to_string()
-                        on:change=move |event| {
-                            if let Ok(value) = event_target_value(&event).parse::<usize>() {
-                                n.set(value.clamp(1, 252));
-                            }
-                        }
-                    />
-                </label>
+                <DialogueCount n=n />
                 <label class="tick">
                     <input type="checkbox" prop:checked=move || off.get() on:change=move |event| off.set(event_target_checked(&event)) />
                     <span>"without the adapter"</span>
