@@ -17,7 +17,8 @@ ABOUT = """# A recorded run
 
 What `detox-lab train` (corrected preset, seed 0, every default), `detox-lab evaluate -n {n}` and `detox-lab compare -n {shown}` wrote on the models
 in `static/models/tiny`; `scripts/record.py` made it. The format is a run folder's (see the project's README). Kept are all metrics,
-the evaluation, the before/after table, and the rollouts with all per-token numbers of the steps {steps}.
+the evaluation, the before/after table, and the rollouts with all per-token numbers of the steps {steps}. `page.json` is the same story as the
+page reads it; `make recorded` makes it.
 """
 
 
@@ -41,6 +42,9 @@ def main(binary):
         out.writelines(line for line in file if f"step-{json.loads(line)['step']:05}" in kept)
     with open(os.path.join(new, "README.md"), "w", encoding="utf-8") as file:
         file.write(ABOUT.format(n=DIALOGUES, shown=SHOWN, steps=", ".join(map(str, steps))))
+    page = os.path.join(OUT, "page.json")  # another program's; it stays until that one has made a new one
+    if os.path.exists(page):
+        shutil.copyfile(page, os.path.join(new, "page.json"))
     shutil.rmtree(OUT, ignore_errors=True)
     os.replace(new, OUT)
     print(OUT, sum(os.path.getsize(os.path.join(d, f)) for d, _, names in os.walk(OUT) for f in names), "bytes")

@@ -27,7 +27,7 @@ const ADAPTER_CONFIG: &str = "adapter_config.json";
 /// A run and its last step.
 pub struct Run {
     trainer: Trainer<Rc<Lab>, Tab>,
-    /// The adapter as the run's zip calls it.
+    /// What `what_if` looks at; none before a step was made here.
     last: Option<Stepped>,
 }
 
