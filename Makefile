@@ -1,6 +1,6 @@
 # Thin on purpose: each line can also be typed by hand. `make` alone lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: help setup check test test-web demo web serve recorded effect tiny-models bench fmt clean
+.PHONY: help setup check test test-web test-page demo demo-native web serve screenshots recorded effect effect-web tiny-models bench bench-web fmt clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | awk -F'|' '{ printf "  make %-11s %s\n", $$1, $$2 }'
@@ -14,14 +14,22 @@ check: setup ## format, clippy natively and for the browser, docs: a warning is 
 	scripts/wasm-cargo.sh clippy --lib --bin app --bin worker -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --no-deps --lib
 
-test: check ## every check, then every test
+test: check ## every check, then every test, the page's in Chromium too
 	cargo test
+	$(MAKE) test-web test-page
 
 test-web: setup ## the page's and its worker's tests, natively
 	cargo test --features web --lib web::
 	cargo test --features web --test web_engine
 
-demo: setup ## the main job on sample input
+test-page: web ## the story in headless Chromium, from dist/
+	scripts/setup.sh browser
+	cargo build --release
+	DETOX_LAB="$${CARGO_TARGET_DIR:-target}/release/detox-lab" node --test --test-concurrency=1 tests/page/
+
+demo: web serve ## the page: build it, serve it on this machine, print the address
+
+demo-native: setup ## the whole lab on the command line, in about a minute
 	cargo build --release
 	scripts/demo.sh "$${CARGO_TARGET_DIR:-target}/release/detox-lab"
 
@@ -32,6 +40,10 @@ web: setup ## build the page into dist/
 serve: ## serve dist/ on this machine
 	python3 scripts/serve.py dist
 
+screenshots: web ## every chapter at 1440, 768 and 360 px, light and dark, into build/screenshots/
+	scripts/setup.sh browser
+	node tests/page/screenshots.mjs --live
+
 recorded: setup ## record the story that the page shows before it has loaded anything
 	cargo run --release --features web --example record_page
 
@@ -39,12 +51,21 @@ effect: setup ## what PPO does to the shipped models: three seeds, and the publi
 	cargo build --release
 	python3 scripts/effect.py "$${CARGO_TARGET_DIR:-target}/release/detox-lab"
 
+effect-web: web ## the same in headless Chromium, one seed
+	scripts/setup.sh browser
+	node tests/page/effect.mjs
+
 tiny-models: setup ## retrain the shipped models from ../shared/data, which takes hours
 	cargo build --release
 	scripts/tiny_models.sh "$${CARGO_TARGET_DIR:-target}/release/detox-lab"
 
 bench: setup ## the speeds that the README states
 	cargo bench
+
+bench-web: web ## the page's speeds, beside the native ones on one thread
+	scripts/setup.sh browser
+	cargo build --release
+	DETOX_LAB="$${CARGO_TARGET_DIR:-target}/release/detox-lab" node tests/page/bench.mjs
 
 fmt: ## format the code
 	cargo fmt

@@ -5,7 +5,7 @@
 use detox_lab::error::{Error, Result};
 use detox_lab::pace::block_on;
 use detox_lab::protocol::*;
-use detox_lab::web::recorded::{Judged, Recorded, Written};
+use detox_lab::web::recorded::{Judged, Recorded, SENTENCES, Written};
 use detox_lab::web::worker::inbox::Inbox;
 use detox_lab::web::worker::tab::Changes;
 use detox_lab::web::worker::{Got, Port, work};
@@ -18,10 +18,6 @@ use std::time::{Instant, SystemTime};
 /// Steps whose per-token numbers are kept.
 const STEPS: [u64; 3] = [1, 40, 80];
 const EVALUATED: usize = 200;
-const SENTENCES: [&str; 2] = [
-    "#Person1# tells Tommy that he didn't like the movie.",
-    "#Person1# tells Tommy that the movie was terrible, dumb and stupid.",
-];
 
 /// Files from static/, nothing kept, every reply remembered.
 #[derive(Clone)]
@@ -63,7 +59,7 @@ impl Port for Place {
         Ok(BTreeMap::new())
     }
 
-    async fn keep(&mut self, _: Changes) -> Result<()> {
+    async fn keep(&mut self, _: Changes, _: &BTreeMap<String, Vec<u8>>, _: &[u8]) -> Result<()> {
         Ok(())
     }
 }

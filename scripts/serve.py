@@ -2,6 +2,7 @@
 
 import functools
 import http.server
+import os
 import sys
 
 
@@ -12,9 +13,17 @@ class Handler(http.server.SimpleHTTPRequestHandler):
         pass
 
 
-def main(folder, port=8080):
+def main(folder, port=None):
+    if not os.path.exists(os.path.join(folder, "index.html")):
+        sys.exit(f"no page in {folder}: build it with `make web`")
     handler = functools.partial(Handler, directory=folder)
-    with http.server.ThreadingHTTPServer(("127.0.0.1", int(port)), handler) as server:
+    try:
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", int(port or 8080)), handler)
+    except OSError as error:
+        if port:
+            sys.exit(f"port {port} cannot be listened on ({error.strerror}): choose another one")
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)  # nobody asked for 8080
+    with server:
         print(f"http://127.0.0.1:{server.server_address[1]}/  (Ctrl-C ends it)", flush=True)
         try:
             server.serve_forever()

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs what `make` needs on a Debian machine that has git, make, curl and cargo, and says what it does.
-# Running it again changes nothing and takes a second. `scripts/setup.sh web` also installs what builds the page.
+# Running it again changes nothing and takes a second. `scripts/setup.sh web` also installs what builds the page, and
+# `scripts/setup.sh browser` what tests it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -72,10 +73,18 @@ if [[ "${1:-}" == web ]]; then
         say "cargo install trunk 0.21.14 (some minutes)"
         cargo install trunk --version 0.21.14 --locked
     }
-    have wasm-opt || {
-        have npm || apt npm
-        say "npm install -g binaryen (wasm-opt)"
-        npm install -g binaryen
+    have wasm-opt || apt binaryen
+fi
+
+# 6. For the page's tests alone: Chromium, node, and what drives them.
+if [[ "${1:-}" == browser ]]; then
+    if ! { have chromium || have chromium-browser || have google-chrome || [[ -n "${CHROME:-}" ]]; }; then apt chromium; fi
+    have node || apt nodejs
+    have npm || apt npm
+    node -e 'process.exit(parseInt(process.versions.node) < 20)' || fail "node $(node --version) is too old for the page's tests, 20 is needed"
+    cmp -s tests/page/package.json tests/page/node_modules/package.json || {
+        say "npm install in tests/page (playwright-core, axe-core)"
+        (cd tests/page && npm install --silent) && cp tests/page/package.json tests/page/node_modules/
     }
 fi
 

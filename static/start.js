@@ -34,5 +34,13 @@ const begin = () => start().catch((error) => {
   console.error(error);
   fail(`The page did not start: ${error.message ?? error}. Reload it; if that does not help, try another browser.`);
 });
+// Visits without a network. It tells the page by an attribute and an event, once all of the page is kept.
+if (isSecureContext && navigator.serviceWorker) {
+  navigator.serviceWorker.register("offline.js").then(() => navigator.serviceWorker.ready).then(() => {
+    document.documentElement.dataset.kept = "";
+    dispatchEvent(new Event("kept"));
+  }).catch((error) => console.info(`Not kept for visits without a network: ${error.message}`));
+}
+
 if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", begin);
 else begin();

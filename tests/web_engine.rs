@@ -7,7 +7,7 @@ use detox_lab::error::{Error, Result};
 use detox_lab::pace::block_on;
 use detox_lab::protocol::*;
 use detox_lab::web::worker::inbox::Inbox;
-use detox_lab::web::worker::tab::Changes;
+use detox_lab::web::worker::tab::{Changes, STAMP};
 use detox_lab::web::worker::{Got, Port, work};
 use serde_json::{Map, Value, json};
 use std::cell::RefCell;
@@ -17,13 +17,16 @@ use std::time::Instant;
 
 type Files = BTreeMap<String, Vec<u8>>;
 
+/// A reply, and the bytes beside it.
+type Told = (Reply, Option<Vec<u8>>);
+
 /// What a page would do when it hears something.
 type Reaction = Box<dyn FnMut(&Reply, &Inbox)>;
 
 /// A tab: files from `static/`, kept files in memory, replies in a list.
 #[derive(Clone)]
 struct Place {
-    replies: Rc<RefCell<Vec<(Reply, Option<Vec<u8>>)>>>,
+    replies: Rc<RefCell<Vec<Told>>>,
     kept: Rc<RefCell<Files>>,
     inbox: Inbox,
     react: Rc<RefCell<Reaction>>,
@@ -44,7 +47,7 @@ impl Place {
     }
 
     /// Asks everything, lets the engine work to the end, and returns the answers in order; events are left out.
-    fn ask(&self, asks: Vec<(Ask, Option<Vec<u8>>)>) -> Vec<(Reply, Option<Vec<u8>>)> {
+    fn ask(&self, asks: Vec<(Ask, Option<Vec<u8>>)>) -> Vec<Told> {
         let n = asks.len();
         for (id, (ask, bytes)) in (1..).zip(asks) {
             // As it crosses the boundary: through JSON and back.
@@ -67,7 +70,7 @@ impl Place {
     }
 
     fn events(&self, of: Id) -> Vec<Event> {
-        let event = |(reply, _): &(Reply, Option<Vec<u8>>)| match reply {
+        let event = |(reply, _): &Told| match reply {
             Reply::Event { id, event } if *id == of => Some(event.clone()),
             _ => None,
         };
@@ -112,16 +115,11 @@ impl Port for Place {
         Ok(self.kept.borrow().clone())
     }
 
-    async fn keep(&mut self, changes: Changes) -> Result<()> {
+    async fn keep(&mut self, changes: Changes, whole: &Files, stamp: &[u8]) -> Result<()> {
         if self.full {
             return Err(Error::input("no room", "save the run as a zip"));
         }
-        let mut kept = self.kept.borrow_mut();
-        if changes.clear {
-            kept.clear();
-        }
-        changes.remove.iter().for_each(|name| drop(kept.remove(name)));
-        kept.extend(changes.put);
+        changes.apply(whole, stamp, &mut self.kept.borrow_mut());
         Ok(())
     }
 }
@@ -233,7 +231,7 @@ fn the_chapters_answer_with_real_numbers() {
 
 /// A run's files without dates in names and times in lines.
 fn lasting(files: &Files) -> Files {
-    let dated = |name: &str| name.starts_with("events.") || name == "timings.jsonl";
+    let dated = |name: &str| name.starts_with("events.") || name == "timings.jsonl" || name == STAMP;
     files.iter().filter(|(name, _)| !dated(name)).map(|(n, b)| (n.clone(), b.clone())).collect()
 }
 

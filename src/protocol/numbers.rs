@@ -145,12 +145,16 @@ pub struct Grids {
 /// What was loaded, counted from the tensors.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Loaded {
+    /// Of everything that is fetched.
+    pub bytes: u64,
     pub policy: PolicyInfo,
     pub reward: RewardInfo,
     /// The shipped dialogues.
     pub dialogues: Vec<Dialogue>,
     /// The shipped models' settings over each preset.
+    #[serde(deserialize_with = "by_value")]
     pub corrected: Box<PpoConfig>,
+    #[serde(deserialize_with = "by_value")]
     pub published: Box<PpoConfig>,
     /// PPO steps of a whole run.
     pub steps: u64,
@@ -228,6 +232,7 @@ pub struct RunInfo {
     /// PPO steps done, and in all.
     pub step: u64,
     pub steps: u64,
+    #[serde(deserialize_with = "by_value")]
     pub config: Box<PpoConfig>,
     /// metrics.jsonl, a line a step.
     pub metrics: Vec<Map<String, Value>>,
@@ -247,4 +252,9 @@ pub struct WhatIf {
     pub was: MiniBatchStats,
     /// What the settings change that no rollout can tell without the model; each in words.
     pub not_shown: Vec<String>,
+}
+
+/// The page reads settings from JSON values anyway; a second way of reading so many fields would weigh 4 kB in it.
+fn by_value<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Box<PpoConfig>, D::Error> {
+    serde_json::from_value(Value::deserialize(from)?).map_err(serde::de::Error::custom)
 }

@@ -123,6 +123,11 @@ pub fn online() -> bool {
     window().navigator().on_line()
 }
 
+/// Whether start.js has said that the page is kept for visits without a network; the window's event `kept` tells later.
+pub fn kept_offline() -> bool {
+    root().is_some_and(|root| root.has_attribute("data-kept"))
+}
+
 /// Gigabytes of the machine, as far as the browser tells; processors.
 pub fn machine() -> (Option<f64>, f64) {
     let navigator = window().navigator();

@@ -199,7 +199,7 @@ pub fn Status() -> impl IntoView {
         Worker::Listening => None,
     };
     let size = move || {
-        let bytes = shown.loaded.with(|l| l.as_ref().map(|l| l.policy.bytes + l.reward.bytes));
+        let bytes = shown.loaded.with(|l| l.as_ref().map(|l| l.bytes));
         bytes.map(|b| format!(" ({})", format::bytes(b))).unwrap_or_default()
     };
     let loadable = move || s.loaded.with(Option::is_none) && s.busy.with(Option::is_none) && worker().is_none();

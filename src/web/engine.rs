@@ -83,8 +83,15 @@ impl Engine {
         }
     }
 
-    /// A kept run would be gone by beginning another: says so, and leaves the choice to the person.
-    fn kept_comes_first(&self) -> bool {
+    /// Whether a gesture that may begin a run has to wait. Before the worker has spoken nobody knows whether a run was kept:
+    /// the gesture is made again until it has. A kept run would be gone by beginning another: says so, and leaves the
+    /// choice to the person.
+    fn has_to_wait(&self, gesture: fn(&Self)) -> bool {
+        if self.state.worker.get_untracked() == Worker::Starting {
+            let engine = *self;
+            set_timeout(move || gesture(&engine), Duration::from_millis(100));
+            return true;
+        }
         let kept = self.state.kept.with_untracked(Option::is_some) && self.state.run.with_untracked(Option::is_none);
         if kept {
             let hint = "Go on with it, or remove it, and then begin";
@@ -96,7 +103,7 @@ impl Engine {
 
     /// Begins a run with the drafted settings; an older one is gone.
     pub fn begin(&self) {
-        if self.kept_comes_first() {
+        if self.has_to_wait(Self::begin) {
             return;
         }
         self.state.play.set(Play::Paused);
@@ -116,7 +123,7 @@ impl Engine {
 
     /// Step after step, at the chosen speed.
     pub fn play(&self) {
-        if self.kept_comes_first() {
+        if self.has_to_wait(Self::play) {
             return;
         }
         self.state.play.set(Play::Playing);
@@ -134,7 +141,7 @@ impl Engine {
 
     /// One PPO step, or what is left of the running one.
     pub fn one_step(&self) {
-        if self.kept_comes_first() {
+        if self.has_to_wait(Self::one_step) {
             return;
         }
         self.state.play.set(Play::Paused);
@@ -144,7 +151,7 @@ impl Engine {
 
     /// To the next room, and no further.
     pub fn one_room(&self) {
-        if self.kept_comes_first() {
+        if self.has_to_wait(Self::one_room) {
             return;
         }
         self.state.play.set(Play::Paused);

@@ -40,7 +40,7 @@ pub fn Notices() -> impl IntoView {
                             <div class="notice" role="status">
                                 <p>
                                     <strong>"No network. "</strong>
-                                    "The recorded run works; models that this browser has fetched before may load too"
+                                    "The recorded run works; so do the models if this browser has loaded them before"
                                 </p>
                             </div>
                         }

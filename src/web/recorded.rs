@@ -4,6 +4,12 @@
 use crate::protocol::{Adapter, Dialogue, Evaluated, Loaded, Piece, RunInfo, Scored, Step, Token, Word};
 use serde::{Deserialize, Serialize};
 
+/// The lab's own two sentences, a mild and a harsh one, as the lab spells them.
+pub const SENTENCES: [&str; 2] = [
+    "#Person 1# tells Tommy that he didn't like the movie.",
+    "#Person 1# tells Tommy that the movie was terrible, dumb and stupid.",
+];
+
 /// `static/recorded/page.json`; a recording script writes it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Recorded {
@@ -17,7 +23,7 @@ pub struct Recorded {
     pub evaluated: Evaluated,
     /// Chapter 2.1: summaries of one dialogue, one of each adapter at least.
     pub written: Vec<Written>,
-    /// Chapter 2.2: the lab's two sentences first.
+    /// Chapter 2.2: [`SENTENCES`].
     pub judged: Vec<Judged>,
 }
 
@@ -89,14 +95,14 @@ mod tests {
 
     #[test]
     fn the_shipped_recording_fills_every_chapter() {
-        let Some(json) = shipped("recorded/page.json") else { return };
-        let recorded = recorded(&json).unwrap();
+        let recorded = recorded(&shipped("recorded/page.json").unwrap()).unwrap();
         assert_eq!(recorded.run.metrics.len() as u64, recorded.run.step);
         assert!(recorded.steps.len() >= 2 && recorded.steps.iter().all(|s| !s.responses.is_empty()));
         assert!(!recorded.evaluated.rows.is_empty());
         for adapter in [Adapter::Initial, Adapter::Off, Adapter::Policy] {
             assert!(recorded.written.iter().any(|w| w.adapter == adapter && !w.tokens.is_empty()), "{adapter:?}");
         }
-        assert!(recorded.judged.len() >= 2 && recorded.judged.iter().all(|j| !j.words.is_empty()));
+        assert_eq!(recorded.judged.iter().map(|j| j.text.as_str()).collect::<Vec<_>>(), SENTENCES);
+        assert!(recorded.judged.iter().all(|j| !j.words.is_empty()));
     }
 }

@@ -7,6 +7,7 @@ use crate::protocol::{Adapter, PolicyInfo, PpoConfig, Preset, RewardInfo};
 /// Models as they are told when loaded.
 pub fn loaded() -> Loaded {
     Loaded {
+        bytes: 7000,
         policy: PolicyInfo {
             base_parameters: 1000,
             adapter_parameters: 20,

@@ -135,21 +135,20 @@ pub fn asked(kind: impl Fn(&Ask) -> bool + Copy + Send + Sync + 'static) -> Sign
     Signal::derive(move || s.busy.with(|b| b.as_ref().is_some_and(|b| b.has(kind))))
 }
 
-/// The shipped dialogues that are never trained on.
-const HELD_OUT: usize = 252;
-
-/// How many held-out dialogues to use.
+/// How many of the dialogues that are never trained on to use.
 #[component]
 pub fn DialogueCount(n: RwSignal<usize>) -> impl IntoView {
+    let s = state();
+    let most = move || s.dialogues.with(|all| all.iter().filter(|d| d.held_out).count()).max(1);
     view! {
         <label class="field">
             <span>"Dialogues"</span>
             <input
-                type="number" min="1" max=HELD_OUT.to_string() step="1" class="num"
+                type="number" min="1" max=move || most().to_string() step="1" class="num"
                 prop:value=move || n.get().to_string()
                 on:change=move |event| {
                     if let Ok(value) = event_target_value(&event).parse::<usize>() {
-                        n.set(value.clamp(1, HELD_OUT));
+                        n.set(value.clamp(1, most()));
                     }
                 }
             />

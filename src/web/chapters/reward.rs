@@ -8,15 +8,12 @@ use crate::web::engine::engine;
 use crate::web::parts::format;
 use crate::web::parts::meaning::Meaning;
 use crate::web::parts::score_card::{ScoreCard, WordBars};
-use crate::web::recorded::Judged;
+use crate::web::recorded::{Judged, SENTENCES};
 use leptos::prelude::*;
 use std::sync::Arc;
 
-/// The lab's sentences, and the logits (nothate, hate) that the lab's own reward model gives them.
-const SENTENCES: [(&str, [f32; 2]); 2] = [
-    ("#Person 1# tells Tommy that he didn't like the movie.", [3.1141, -2.4896]),
-    ("#Person 1# tells Tommy that the movie was terrible, dumb and stupid.", [-0.6921, 0.3723]),
-];
+/// The logits (nothate, hate) that the lab's own reward model gives its two sentences.
+const LABS: [[f32; 2]; 2] = [[3.1141, -2.4896], [-0.6921, 0.3723]];
 
 /// Characters of a text to be scored.
 const LONGEST: usize = 1500;
@@ -105,7 +102,7 @@ pub fn Reward() -> impl IntoView {
 #[component]
 fn Judge(judged: RwSignal<Option<Judged>>) -> impl IntoView {
     let e = engine();
-    let text = RwSignal::new(SENTENCES[1].0.to_owned());
+    let text = RwSignal::new(SENTENCES[1].to_owned());
     let empty = move || text.with(|t| t.trim().is_empty());
     let judge = move || {
         let asked = text.get_untracked().trim().to_owned();
@@ -143,7 +140,7 @@ fn Judge(judged: RwSignal<Option<Judged>>) -> impl IntoView {
                 {SENTENCES
                     .into_iter()
                     .zip(["The lab's mild sentence", "The lab's harsh sentence"])
-                    .map(|((sentence, _), label)| {
+                    .map(|(sentence, label)| {
                         view! {
                             <button
                                 type="button"
@@ -169,14 +166,14 @@ fn Fault() -> impl IntoView {
     let s = engine().state;
     let logits = move |i: usize| {
         let of = |j: &Judged| [j.scored.logits.nothate, j.scored.logits.hate];
-        s.recorded.with(|r| r.as_ref().and_then(|r| r.judged.iter().find(|j| j.text == SENTENCES[i].0).map(of)))
+        s.recorded.with(|r| r.as_ref().and_then(|r| r.judged.iter().find(|j| j.text == SENTENCES[i]).map(of)))
     };
     let row = move |i: usize, model: &'static str, [nothate, hate]: [f32; 2]| {
         let (read, label) = published(nothate, hate);
         let wrong = label == "hate";
         view! {
             <tr class:wrong=wrong>
-                <th scope="row">{SENTENCES[i].0}</th>
+                <th scope="row">{SENTENCES[i]}</th>
                 <td>{model}</td>
                 <td class="num">{format::signed(nothate.into(), 3)}</td>
                 <td class="num">{format::signed(hate.into(), 3)}</td>
@@ -211,7 +208,7 @@ fn Fault() -> impl IntoView {
                         (0..SENTENCES.len())
                             .map(|i| {
                                 let here = logits(i).map(|logits| row(i, "on this page", logits));
-                                view! { {row(i, "the lab's", SENTENCES[i].1)} {here} }
+                                view! { {row(i, "the lab's", LABS[i])} {here} }
                             })
                             .collect_view()
                     }}
@@ -232,7 +229,7 @@ mod tests {
 
     #[test]
     fn the_published_reward_of_the_harsh_sentence_is_the_wrong_label() {
-        let [mild, harsh] = SENTENCES.map(|(_, [nothate, hate])| published(nothate, hate));
+        let [mild, harsh] = LABS.map(|[nothate, hate]| published(nothate, hate));
         assert_eq!(mild.1, "nothate");
         assert_eq!(harsh, (0.3723, "hate"));
     }

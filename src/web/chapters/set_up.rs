@@ -25,7 +25,7 @@ pub fn SetUp() -> impl IntoView {
         shown.loaded.with(|l| l.as_ref().map_or_else(|| format::NONE.into(), |l| format::percent(trained_share(l), 2)))
     });
     let size = move || {
-        let bytes = shown.loaded.with(|l| l.as_ref().map(|l| l.policy.bytes + l.reward.bytes));
+        let bytes = shown.loaded.with(|l| l.as_ref().map(|l| l.bytes));
         bytes.map(|b| format!(", {}", format::bytes(b))).unwrap_or_default()
     };
     view! {
@@ -164,6 +164,13 @@ fn Browser() -> impl IntoView {
         Some(gigabytes) => format!("about {gigabytes} GB"),
         None => "this browser does not tell".to_owned(),
     };
+    let kept = RwSignal::new(browser::kept_offline());
+    let handle = window_event_listener_untyped("kept", move |_| kept.set(true));
+    on_cleanup(move || handle.remove());
+    let without = move || match kept.get() {
+        true => "kept by this browser: the page, and the models once loaded",
+        false => "not kept, or not yet",
+    };
     view! {
         <h3>"Your browser"</h3>
         <dl class="about">
@@ -171,6 +178,7 @@ fn Browser() -> impl IntoView {
             <div><dt>"Memory of this machine"</dt><dd>{memory}</dd></div>
             <div><dt>"Processors"</dt><dd class="num">{format!("{processors}, of which the engine uses one")}</dd></div>
             <div><dt>"Network"</dt><dd>"only to this page's own address; what you type stays in this tab"</dd></div>
+            <div><dt>"Without network"</dt><dd>{without}</dd></div>
         </dl>
     }
 }

@@ -14,23 +14,10 @@ use crate::protocol::{
 };
 use crate::text::tokenizer::Tokenizer;
 
-/// House.md's number of a room, where it is one.
-pub fn number(room: &LabRoom<'_>) -> Option<u8> {
+/// A room of the PPO step in its numbers; progress in one is none.
+pub fn room(room: &LabRoom<'_>) -> Option<Room> {
     Some(match room {
         LabRoom::Progress { .. } => return None,
-        LabRoom::Forward { .. } => 6,
-        LabRoom::Rewards { .. } => 7,
-        LabRoom::Advantages(_) => 8,
-        LabRoom::MiniBatch(_) => 9,
-        LabRoom::Optimizer { .. } => 10,
-        LabRoom::Stats(_) => 11,
-    })
-}
-
-/// A room of the PPO step; progress is none.
-pub fn room(room: &LabRoom<'_>) -> Room {
-    match room {
-        LabRoom::Progress { .. } => Room::Stats(serde_json::Map::new()),
         LabRoom::Forward { batch, forward } => Room::Forward {
             mask: batch.mask.clone(),
             old_logprobs: finite(&forward.old_logprobs),
@@ -55,7 +42,7 @@ pub fn room(room: &LabRoom<'_>) -> Room {
             Room::Optimizer { updates: *updates, grad_norm: *grad_norm, learning_rate: *learning_rate }
         }
         LabRoom::Stats(stats) => Room::Stats(stats.to_json(false)),
-    }
+    })
 }
 
 /// JSON has no NaN; what a masked column holds is not to be read anyway.

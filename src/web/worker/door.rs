@@ -52,13 +52,13 @@ impl<'a, P: Port> Door<'a, P> {
         }
     }
 
-    /// A room is reached; its numbers are made only where they are waited at.
-    fn reach(&mut self, number: u8, room: impl FnOnce() -> Room) {
+    /// A room is reached; its numbers cross only where they are waited at.
+    fn reach(&mut self, room: Room) {
         if self.inbox.room_by_room() {
             self.in_room = true;
-            self.tell(Event::Room(Box::new(room())));
+            self.tell(Event::Room(Box::new(room)));
         } else {
-            self.tell(Event::Reached(number));
+            self.tell(Event::Reached(room.number()));
         }
     }
 }
@@ -114,8 +114,8 @@ impl<P: Port> Rooms for Door<'_, P> {
                 self.progress(phase, *done, *of);
             }
             room => {
-                if let Some(number) = convert::number(room) {
-                    self.reach(number, || convert::room(room));
+                if let Some(room) = convert::room(room) {
+                    self.reach(room);
                 }
             }
         }
@@ -135,12 +135,12 @@ impl<P: Port> Observer for Door<'_, P> {
                 self.progress(phase, done, of);
             }
             LabEvent::Token(choice) => self.token(choice),
-            LabEvent::Queries(dialogues, queries) => self.reach(3, || convert::queries_room(dialogues, queries)),
+            LabEvent::Queries(dialogues, queries) => self.reach(convert::queries_room(dialogues, queries)),
             LabEvent::Responses(generated) => {
                 let tokenizer = self.tokenizer;
-                self.reach(4, || convert::responses_room(generated, tokenizer));
+                self.reach(convert::responses_room(generated, tokenizer));
             }
-            LabEvent::Scores(scored) => self.reach(5, || Room::Scores { rows: scored.to_vec() }),
+            LabEvent::Scores(scored) => self.reach(Room::Scores { rows: scored.to_vec() }),
             LabEvent::Step { .. } | LabEvent::Update { .. } => {}
             LabEvent::Warning(text) => self.tell(Event::Warning(text.into())),
         }

@@ -95,7 +95,7 @@ impl<P: Port> Engine<P> {
             Ask::Open { name } => self.open(&name, &bytes.unwrap_or_default()).await?,
             Ask::Restore => self.restore().await?,
             Ask::Forget => {
-                self.port.keep(super::tab::Changes { clear: true, ..Default::default() }).await?;
+                self.port.keep(Default::default(), &BTreeMap::new(), &[]).await?;
                 Answer::Nothing
             }
         };
@@ -136,6 +136,7 @@ impl<P: Port> Engine<P> {
         self.run = None;
         self.ready = Some(Ready { lab, adapter, adapter_name: shipped::TINY.into(), test });
         Ok(Loaded {
+            bytes: ALL_BYTES,
             policy: info,
             reward: RewardInfo { parameters, bytes: REWARD_BYTES },
             dialogues: told,

@@ -1,7 +1,7 @@
 //! The browser as a [`Port`]: messages, clock, fetch, and IndexedDB for the run that is kept. Only this file touches it.
 
 use super::inbox::Inbox;
-use super::tab::Changes;
+use super::tab::{Changes, STAMP};
 use super::{Got, Port, work};
 use crate::error::{Error, Result};
 use crate::protocol::{Message, Reply};
@@ -131,17 +131,23 @@ impl Port for Browser {
     }
 
     /// One transaction: IndexedDB makes all of it last or none.
-    async fn keep(&mut self, changes: Changes) -> Result<()> {
+    async fn keep(&mut self, changes: Changes, whole: &BTreeMap<String, Vec<u8>>, stamp: &[u8]) -> Result<()> {
         let store = self.files(IdbTransactionMode::Readwrite).await?;
-        if changes.clear {
+        let kept = done(store.get(&STAMP.into())).await?;
+        let kept = kept.dyn_into::<Uint8Array>().ok().map(|bytes| bytes.to_vec());
+        let put = |name: &str, bytes: &[u8]| {
+            store.put_with_key(&Uint8Array::from(bytes), &name.into()).map(drop).map_err(not_kept)
+        };
+        if changes.base.is_some() && changes.base == kept {
+            for name in &changes.remove {
+                store.delete(&name.as_str().into()).map_err(not_kept)?;
+            }
+            changes.put.iter().try_for_each(|(name, bytes)| put(name, bytes))?;
+        } else {
             store.clear().map_err(not_kept)?;
+            whole.iter().try_for_each(|(name, bytes)| put(name, bytes))?;
         }
-        for name in &changes.remove {
-            store.delete(&name.as_str().into()).map_err(not_kept)?;
-        }
-        for (name, bytes) in &changes.put {
-            store.put_with_key(&Uint8Array::from(bytes.as_slice()), &name.as_str().into()).map_err(not_kept)?;
-        }
+        put(STAMP, stamp)?;
         let transaction = store.transaction();
         let ended = Promise::new(&mut |resolve, reject| {
             transaction.set_oncomplete(Some(&resolve));

@@ -41,6 +41,12 @@ pub trait Port: Sized {
     /// The run that was kept; no files: none was.
     fn kept(&mut self) -> impl Future<Output = Result<BTreeMap<String, Vec<u8>>>>;
 
-    /// Keeps a run's changes: all of them or, with an error, none.
-    fn keep(&mut self, changes: Changes) -> impl Future<Output = Result<()>>;
+    /// Keeps a run's changes, or the whole run where what is kept is not what they change, under a new stamp
+    /// ([`Changes::apply`]): all of it or, with an error, none.
+    fn keep(
+        &mut self,
+        changes: Changes,
+        whole: &BTreeMap<String, Vec<u8>>,
+        stamp: &[u8],
+    ) -> impl Future<Output = Result<()>>;
 }

@@ -2,7 +2,7 @@
 
 use super::door::Door;
 use super::engine::Engine;
-use super::tab::{Changes, Tab};
+use super::tab::Tab;
 use super::{Port, convert};
 use crate::error::{Error, Result};
 use crate::io::adapter::PeftAdapter;
@@ -88,7 +88,7 @@ impl<P: Port> Engine<P> {
             ppo,
         };
         let now = self.port.unix_seconds();
-        let trainer = Trainer::start(ready.lab.clone(), config, adapter.config.clone(), Tab::new(), now)?;
+        let trainer = Trainer::start(ready.lab.clone(), config, adapter.config.clone(), Tab::default(), now)?;
         self.run = Some(Run { trainer, last: None });
         self.keep().await?;
         self.run_answer()
@@ -182,11 +182,11 @@ impl<P: Port> Engine<P> {
     /// The run that this browser kept.
     pub async fn restore(&mut self) -> Result<Answer> {
         self.ready()?;
-        let files = self.port.kept().await?;
-        if files.is_empty() {
+        let tab = Tab::kept(self.port.kept().await?);
+        if tab.files().is_empty() {
             return Err(Error::input("this browser kept no run", "start one"));
         }
-        self.resume(Tab::kept(files)).await?;
+        self.resume(tab).await?;
         self.run_answer()
     }
 
@@ -241,10 +241,12 @@ impl<P: Port> Engine<P> {
     /// Everything that changed in the run is kept, or this says why not while the run itself goes on in memory.
     async fn keep(&mut self) -> Result<()> {
         let Some(run) = &mut self.run else { return Ok(()) };
-        let changes = run.trainer.store.changes();
-        if changes != Changes::default() {
-            self.port.keep(changes).await?;
-        }
+        let tab = &mut run.trainer.store;
+        let Some(changes) = tab.changes() else { return Ok(()) };
+        // Two tabs never say the same: no two of their keepings end in the same microsecond.
+        let stamp = format!("{:.6} {:.6}", self.port.unix_seconds(), self.port.seconds()).into_bytes();
+        self.port.keep(changes, tab.files(), &stamp).await?;
+        tab.is_kept(stamp);
         Ok(())
     }
 

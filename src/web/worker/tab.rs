@@ -1,5 +1,6 @@
 //! A run's folder in the browser's memory, and what changed in it since it was last kept. Where it is kept is the
-//! [`super::Port`]'s: all changes at once or none.
+//! [`super::Port`]'s: all changes at once or none. What is kept bears a stamp, so that changes never land on another run:
+//! another tab's, or the rest of one that was removed.
 
 use crate::error::{Error, Result};
 use crate::io::{ByteSource, Memory, ReadSeek};
@@ -7,39 +8,52 @@ use crate::lab::run::Store;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Cursor;
 
+/// Where the stamp stands among what is kept.
+pub const STAMP: &str = ".stamp";
+
 /// Files of a run by name.
 #[derive(Debug, Clone, Default)]
 pub struct Tab {
     files: BTreeMap<String, Vec<u8>>,
     changed: BTreeSet<String>,
     removed: BTreeSet<String>,
-    cleared: bool,
+    /// Of what is kept, while it is known to be this run.
+    stamp: Option<Vec<u8>>,
 }
 
 /// What to do to the kept files so that they equal the run's again.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Changes {
-    /// Remove every older file first.
-    pub clear: bool,
+    /// The stamp of what these change. Where it is another one, every kept file goes and the whole run is kept instead.
+    pub base: Option<Vec<u8>>,
     pub put: BTreeMap<String, Vec<u8>>,
     pub remove: BTreeSet<String>,
 }
 
+impl Changes {
+    /// Does to `kept` what a browser does to its store.
+    pub fn apply(self, whole: &BTreeMap<String, Vec<u8>>, stamp: &[u8], kept: &mut BTreeMap<String, Vec<u8>>) {
+        if self.base.is_some() && kept.get(STAMP) == self.base.as_ref() {
+            self.remove.iter().for_each(|name| drop(kept.remove(name)));
+            kept.extend(self.put);
+        } else {
+            kept.clone_from(whole);
+        }
+        kept.insert(STAMP.into(), stamp.to_vec());
+    }
+}
+
 impl Tab {
-    /// A new run: whatever was kept goes with the first [`Tab::changes`].
-    pub fn new() -> Self {
-        Self { cleared: true, ..Self::default() }
+    /// A run that was kept as these files, the stamp among them.
+    pub fn kept(mut files: BTreeMap<String, Vec<u8>>) -> Self {
+        let stamp = files.remove(STAMP);
+        Self { files, stamp, ..Self::default() }
     }
 
-    /// A run that was kept as these files.
-    pub fn kept(files: BTreeMap<String, Vec<u8>>) -> Self {
-        Self { files, ..Self::default() }
-    }
-
-    /// A run that came from elsewhere as these files, to be kept whole.
+    /// A run that came from elsewhere as these files.
     pub fn opened(files: BTreeMap<String, Vec<u8>>) -> Self {
         let changed = files.keys().cloned().collect();
-        Self { files, changed, cleared: true, ..Self::default() }
+        Self { files, changed, ..Self::default() }
     }
 
     /// Every file.
@@ -54,12 +68,20 @@ impl Tab {
         Memory::new(self.path(name), files)
     }
 
-    /// What changed since the last call.
-    pub fn changes(&mut self) -> Changes {
+    /// What changed since the last call; none: nothing did. Until [`Tab::is_kept`] is called, nothing counts as kept.
+    pub fn changes(&mut self) -> Option<Changes> {
+        if self.changed.is_empty() && self.removed.is_empty() {
+            return None;
+        }
         let put = std::mem::take(&mut self.changed).into_iter();
         let put = put.filter_map(|name| Some((name.clone(), self.files.get(&name)?.clone()))).collect();
         let remove = std::mem::take(&mut self.removed);
-        Changes { clear: std::mem::take(&mut self.cleared), put, remove }
+        Some(Changes { base: self.stamp.take(), put, remove })
+    }
+
+    /// The last changes are kept, and bear this stamp.
+    pub fn is_kept(&mut self, stamp: Vec<u8>) {
+        self.stamp = Some(stamp);
     }
 
     fn set(&mut self, name: &str, bytes: Vec<u8>) {
@@ -141,34 +163,57 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    /// What a browser that applies changes holds.
-    fn apply(kept: &mut BTreeMap<String, Vec<u8>>, changes: Changes) {
-        if changes.clear {
-            kept.clear();
-        }
-        changes.remove.iter().for_each(|name| drop(kept.remove(name)));
-        kept.extend(changes.put);
+    type Files = BTreeMap<String, Vec<u8>>;
+
+    /// Keeps what changed; returns what is kept, without its stamp.
+    fn keep(tab: &mut Tab, stamp: &str, kept: &mut Files) -> Files {
+        tab.changes().unwrap().apply(tab.files(), stamp.as_bytes(), kept);
+        tab.is_kept(stamp.into());
+        kept.iter().filter(|(name, _)| *name != STAMP).map(|(name, bytes)| (name.clone(), bytes.clone())).collect()
     }
 
     #[test]
     fn changes_bring_what_is_kept_up_to_date() {
         let mut kept = BTreeMap::from([("old".to_string(), vec![1])]);
-        let mut tab = Tab::new();
+        let mut tab = Tab::default();
         tab.put("config.json", b"{}").unwrap();
         tab.append("metrics.jsonl", b"1\n").unwrap();
         tab.put_folder("checkpoints/step-00000", &BTreeMap::from([("a".to_string(), vec![7])])).unwrap();
-        apply(&mut kept, tab.changes());
-        assert_eq!(&kept, tab.files());
+        assert_eq!(&keep(&mut tab, "1", &mut kept), tab.files());
         tab.append("metrics.jsonl", b"2\n3").unwrap();
         tab.put_folder("checkpoints/step-00001", &BTreeMap::from([("a".to_string(), vec![8])])).unwrap();
         tab.remove("checkpoints/step-00000").unwrap();
-        apply(&mut kept, tab.changes());
-        assert_eq!(&kept, tab.files());
+        assert_eq!(&keep(&mut tab, "2", &mut kept), tab.files());
         tab.keep_lines("metrics.jsonl", &|line| line != "1").unwrap();
-        apply(&mut kept, tab.changes());
-        assert_eq!(kept["metrics.jsonl"], b"2\n", "the torn line is gone too");
+        assert_eq!(keep(&mut tab, "3", &mut kept)["metrics.jsonl"], b"2\n", "the torn line is gone too");
         assert_eq!(tab.list("checkpoints").unwrap(), ["step-00001"]);
         assert_eq!(tab.folder("checkpoints/step-00001").files["a"], [8]);
-        assert_eq!(tab.changes(), Changes::default());
+        assert_eq!(tab.changes(), None);
+    }
+
+    #[test]
+    fn what_is_kept_is_always_one_whole_run() {
+        let run = |name: &str| {
+            let mut tab = Tab::default();
+            tab.put("config.json", name.as_bytes()).unwrap();
+            tab
+        };
+        let (mut one, mut two, mut kept) = (run("one"), run("two"), Files::new());
+        keep(&mut one, "1", &mut kept);
+        keep(&mut two, "2", &mut kept);
+        one.append("metrics.jsonl", b"1\n").unwrap();
+        assert_eq!(&keep(&mut one, "3", &mut kept), one.files(), "another tab had kept its own run");
+        kept.clear();
+        one.append("metrics.jsonl", b"2\n").unwrap();
+        assert_eq!(&keep(&mut one, "4", &mut kept), one.files(), "what was kept had been removed");
+        one.append("metrics.jsonl", b"3\n").unwrap();
+        drop(one.changes()); // they could not be kept
+        one.append("samples.jsonl", b"{}\n").unwrap();
+        assert_eq!(&keep(&mut one, "5", &mut kept), one.files(), "what was not kept then is kept now");
+        let mut again = Tab::kept(kept.clone());
+        assert_eq!(again.files(), one.files());
+        assert_eq!(again.changes(), None);
+        again.append("metrics.jsonl", b"4\n").unwrap();
+        assert_eq!(again.changes().unwrap().put.len(), 1, "a change is all that is written");
     }
 }

@@ -1,0 +1,78 @@
+// What every test of the page needs: a static server, a browser, a page that remembers what went wrong in it. What the
+// page should do is the tests' own.
+import { createServer } from "node:http";
+import { existsSync } from "node:fs";
+import { readFile } from "node:fs/promises";
+import { dirname, extname, join, normalize, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+import { chromium } from "playwright-core";
+
+export const root = resolve(dirname(fileURLToPath(import.meta.url)), "../..");
+export const dist = resolve(process.env.DIST ?? join(root, "dist"));
+
+const types = {
+  ".html": "text/html; charset=utf-8", ".js": "text/javascript", ".css": "text/css", ".wasm": "application/wasm",
+  ".json": "application/json", ".jsonl": "application/jsonl", ".svg": "image/svg+xml", ".webmanifest": "application/manifest+json",
+};
+
+/** Serves `dist` below a path that is not the root, as project pages do. Returns its address and `close()`. */
+export async function serve(folder = dist, base = "/some/where/") {
+  if (!existsSync(join(folder, "index.html"))) throw new Error(`no page in ${folder}: run \`make web\` first, or set DIST`);
+  const server = createServer(async (request, response) => {
+    const path = decodeURIComponent(new URL(request.url, "http://x").pathname);
+    const name = normalize(path.startsWith(base) ? path.slice(base.length) || "index.html" : "..");
+    try {
+      if (name.startsWith("..")) throw new Error("outside");
+      const body = await readFile(join(folder, name));
+      response.writeHead(200, { "content-type": types[extname(name)] ?? "application/octet-stream", "content-length": body.length });
+      response.end(body);
+    } catch {
+      response.writeHead(404, { "content-type": "text/plain" });
+      response.end("not here");
+    }
+  });
+  await new Promise((done) => server.listen(0, "127.0.0.1", done));
+  return { url: `http://127.0.0.1:${server.address().port}${base}`, close: () => new Promise((done) => { server.close(done); server.closeAllConnections(); }) };
+}
+
+/** Debian's Chromium, or the one that CHROME names. */
+export async function launch() {
+  const names = [process.env.CHROME, "/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"];
+  const executablePath = names.find((name) => name && existsSync(name));
+  if (!executablePath) throw new Error("no Chromium here: run scripts/setup.sh browser, or set CHROME");
+  // Chromium's own sandbox needs rights that a container's root does not have.
+  return chromium.launch({ executablePath, args: process.getuid?.() === 0 ? ["--no-sandbox"] : [] });
+}
+
+/**
+ * A fresh profile with one page. `wrong` collects what must not happen: console errors and warnings, exceptions, requests
+ * to another origin, failed requests. A test that causes one on purpose takes it out again.
+ */
+export async function open(browser, url, options = {}) {
+  const { hash = "", width = 1440, height = 900, scheme = "light", reduced = false, touch = false } = options;
+  const context = await browser.newContext({
+    viewport: { width, height }, colorScheme: scheme, reducedMotion: reduced ? "reduce" : "no-preference", acceptDownloads: true,
+    hasTouch: touch, isMobile: touch,
+  });
+  context.setDefaultTimeout(120_000); // a busy machine is slow, not wrong
+  const page = await context.newPage();
+  const wrong = [];
+  const origin = new URL(url).origin;
+  page.on("console", (message) => {
+    if (["error", "warning"].includes(message.type())) wrong.push(`console ${message.type()}: ${message.text()}`);
+  });
+  page.on("pageerror", (error) => wrong.push(`exception: ${error.message}`));
+  context.on("request", (request) => {
+    const to = request.url();
+    if (!to.startsWith(origin) && !/^(blob|data):/.test(to)) wrong.push(`request to ${to}`);
+  });
+  context.on("response", (response) => {
+    if (response.status() >= 400) wrong.push(`${response.status()} ${response.url()}`);
+  });
+  await page.goto(url + hash);
+  await page.locator("main#text").waitFor();
+  return { context, page, wrong };
+}
+
+/** The page's chapters, by their place in the address. */
+export const chapters = async (page) => page.locator("main#text section.chapter").evaluateAll((all) => all.map((one) => one.id));
