@@ -73,7 +73,15 @@ if [[ "${1:-}" == web ]]; then
         say "cargo install trunk 0.21.14 (some minutes)"
         cargo install trunk --version 0.21.14 --locked
     }
-    have wasm-opt || apt binaryen
+    # Debian 12's binaryen (108) writes tables that browsers refuse.
+    opt=$(wasm-opt --version 2>/dev/null | sed -n 's/^wasm-opt version \([0-9]*\).*/\1/p')
+    if (( ${opt:-0} < 120 )); then
+        have npm || apt npm
+        say "npm install -g binaryen@132 (wasm-opt)"
+        npm install -g --silent binaryen@132.0.0 || fail "npm could not install binaryen@132 (wasm-opt): install it by hand"
+        hash -r
+        [[ "$(wasm-opt --version 2>/dev/null)" == *132* ]] || fail "an older wasm-opt stands before npm's on PATH: $(command -v wasm-opt)"
+    fi
 fi
 
 # 6. For the page's tests alone: Chromium, node, and what drives them.

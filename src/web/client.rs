@@ -173,8 +173,12 @@ impl Client {
     }
 
     fn end(&self, id: Id, end: End) {
-        let closed = self.0.borrow_mut().requests.end(id);
-        let Some((ask, on_end)) = closed else { return };
+        let closed = self.0.borrow_mut().requests.end(id, end);
+        let Some((ask, end, on_end)) = closed else { return };
+        if end.is_err() {
+            let in_vain = self.0.borrow_mut().requests.failed(id, &ask);
+            in_vain.into_iter().for_each(|id| self.post((Message::Stop(id), None)));
+        }
         self.state().ended(&ask, &end);
         if let Some(on_end) = on_end {
             on_end(&end);

@@ -20,6 +20,8 @@ pub struct Open {
     unsent: Option<Option<Vec<u8>>>,
     /// Asked to stop; its end is still awaited.
     pub stopping: bool,
+    /// What it needed failed, which has been said: however it fails now, it was stopped.
+    in_vain: bool,
     on_event: Option<OnEvent>,
     on_end: Option<OnEnd>,
 }
@@ -48,7 +50,7 @@ impl Requests {
         let id = self.last;
         let post = self.listening.then(|| (Message::Request { id, ask: ask.clone() }, bytes.clone()));
         let unsent = (!self.listening).then_some(bytes);
-        self.open.insert(id, Open { ask, unsent, stopping: false, on_event, on_end });
+        self.open.insert(id, Open { ask, unsent, stopping: false, in_vain: false, on_event, on_end });
         (id, post)
     }
 
@@ -71,9 +73,27 @@ impl Requests {
         }
     }
 
-    /// Closes a request. `None` for an end that was not awaited: a second one, or one of an earlier worker.
-    pub fn end(&mut self, id: Id) -> Option<(Ask, Option<OnEnd>)> {
-        self.open.remove(&id).map(|open| (open.ask, open.on_end))
+    /// Closes a request, and says how it ended for the page. `None` for an end that was not awaited: a second one, or one
+    /// of an earlier worker.
+    pub fn end(&mut self, id: Id, end: End) -> Option<(Ask, End, Option<OnEnd>)> {
+        let open = self.open.remove(&id)?;
+        let end = if open.in_vain { end.map_err(|_| Failure::Stopped) } else { end };
+        Some((open.ask, end, open.on_end))
+    }
+
+    /// A request has failed, and those behind that need what it would have brought will: stop them. Returns their numbers.
+    pub fn failed(&mut self, id: Id, ask: &Ask) -> Vec<Id> {
+        let needs = |other: &Ask| match ask {
+            Ask::Load => !matches!(other, Ask::Load | Ask::Forget),
+            Ask::Start { .. } | Ask::Restore | Ask::Open { .. } => matches!(other, Ask::Train { .. }),
+            _ => false,
+        };
+        let behind = self.open.range_mut(id..).filter(|(_, open)| needs(&open.ask));
+        let stop = |(&id, open): (&Id, &mut Open)| {
+            (open.stopping, open.in_vain) = (true, true);
+            id
+        };
+        behind.map(stop).collect()
     }
 
     /// Marks a request as stopping; false when it has ended, or was never sent (then [`Self::end`] it at once).
@@ -126,12 +146,12 @@ mod tests {
         let count = Rc::new(Cell::new(0));
         let (id, _) = requests.ask(Ask::Load, None, None, counted(&count));
         for _ in 0..2 {
-            if let Some((_, Some(end))) = requests.end(id) {
-                end(&Err(Failure::Stopped));
+            if let Some((_, how, Some(end))) = requests.end(id, Err(Failure::Stopped)) {
+                end(&how);
             }
         }
         assert_eq!(count.get(), 1);
-        assert!(requests.end(77).is_none());
+        assert!(requests.end(77, Err(Failure::Stopped)).is_none());
     }
 
     #[test]
@@ -140,15 +160,32 @@ mod tests {
         requests.ready();
         let count = Rc::new(Cell::new(0));
         let ids: Vec<Id> = (0..3).map(|_| requests.ask(Ask::Load, None, None, counted(&count)).0).collect();
-        requests.end(ids[0]);
+        requests.end(ids[0], Err(Failure::Stopped));
         for (_, _, end) in requests.lost() {
             end.unwrap()(&Err(Failure::Stopped));
         }
         assert_eq!(count.get(), 2);
-        assert!(requests.end(ids[1]).is_none());
+        assert!(requests.end(ids[1], Err(Failure::Stopped)).is_none());
         let (next, post) = requests.ask(Ask::Restore, None, None, None);
         assert!(next > ids[2], "numbers are never used again");
         assert!(post.is_none(), "the new worker has not spoken yet");
+    }
+
+    #[test]
+    fn one_fault_is_one_message() {
+        let mut requests = Requests::default();
+        requests.ready();
+        let mut ask = |ask| requests.ask(ask, None, None, None).0;
+        let words = |text: &str| Ask::Words { text: text.into() };
+        let [before, load, forget, train, behind] =
+            [words("a"), Ask::Load, Ask::Forget, Ask::Train { steps: 1 }, words("b")].map(&mut ask);
+        let fault = || Err(Failure::Error { what: "the server answered 404".into(), hint: String::new() });
+        assert_eq!(requests.end(load, fault()).unwrap().1, fault());
+        assert_eq!(requests.failed(load, &Ask::Load), [train, behind]);
+        assert_eq!(requests.end(train, fault()).unwrap().1, Err(Failure::Stopped));
+        assert_eq!(requests.end(behind, Ok((Answer::Nothing, None))).unwrap().1, Ok((Answer::Nothing, None)));
+        assert_eq!(requests.end(forget, fault()).unwrap().1, fault());
+        assert_eq!(requests.end(before, fault()).unwrap().1, fault());
     }
 
     #[test]

@@ -211,11 +211,11 @@ fn the_first_open_request_is_the_busy_one() {
         let (second, _) = requests.ask(START(), None, None, None);
         state.queue(&requests);
         assert_eq!(state.busy.get_untracked().map(|b| (b.id, b.behind.len())), Some((first, 1)));
-        requests.end(first);
+        requests.end(first, Err(Failure::Stopped));
         state.queue(&requests);
         assert_eq!(state.busy.get_untracked().map(|b| (b.id, b.behind.len())), Some((second, 0)));
         assert_eq!(state.said.get_untracked(), "Beginning a run");
-        requests.end(second);
+        requests.end(second, Err(Failure::Stopped));
         state.queue(&requests);
         assert_eq!(state.busy.get_untracked(), None);
     });

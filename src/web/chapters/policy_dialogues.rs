@@ -78,7 +78,7 @@ pub fn Dialogues(chosen: RwSignal<String>) -> impl IntoView {
                     }
                 }}
             </span>
-            <button type="button" disabled=move || page.get() + 1 >= pages() on:click=move |_| page.update(|p| *p += 1)>"Next"</button>
+            <button type="button" disabled=move || { page.get() + 1 >= pages() } on:click=move |_| page.update(|p| *p += 1)>"Next"</button>
         </p>
         <label class="field wide">
             <span>"The dialogue, or one of your own"</span>

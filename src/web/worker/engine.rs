@@ -158,8 +158,10 @@ impl<P: Port> Engine<P> {
     async fn file(&mut self, id: Id, path: &str, done: &mut u64) -> Result<Vec<u8>> {
         let inbox = self.inbox.clone();
         let mut got = |port: &mut P, bytes: u64| {
-            *done += bytes;
-            port.reply(&Reply::Event { id, event: Event::Bytes { done: *done, of: ALL_BYTES } }, None);
+            if bytes > 0 {
+                *done += bytes;
+                port.reply(&Reply::Event { id, event: Event::Bytes { done: *done, of: ALL_BYTES } }, None);
+            }
             if inbox.stopped(id) { Err(Error::Stopped) } else { Ok(()) }
         };
         self.port.fetch(path, &mut got).await

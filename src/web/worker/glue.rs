@@ -12,12 +12,14 @@ use std::rc::Rc;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::{JsFuture, spawn_local};
 use web_sys::{
-    DedicatedWorkerGlobalScope, IdbDatabase, IdbFactory, IdbObjectStore, IdbRequest, IdbTransactionMode,
-    MessageChannel, MessageEvent, ReadableStreamDefaultReader, Response,
+    AbortController, DedicatedWorkerGlobalScope, IdbDatabase, IdbFactory, IdbObjectStore, IdbRequest,
+    IdbTransactionMode, MessageChannel, MessageEvent, ReadableStreamDefaultReader, RequestInit, Response,
 };
 
 const DATABASE: &str = "detox-lab";
 const FILES: &str = "files";
+/// Milliseconds after which a network that gives nothing is asked about.
+const PATIENCE: i32 = 200;
 
 /// The worker's whole program: listens, then works until the tab goes.
 pub fn start() {
@@ -95,30 +97,12 @@ impl Port for Browser {
     }
 
     async fn fetch(&mut self, path: &str, got: Got<'_, Self>) -> Result<Vec<u8>> {
-        let hint = "check the connection and load again";
-        let failed = |e: JsValue| Error::file(path, said(&e), hint);
-        let response = JsFuture::from(self.scope.fetch_with_str(path)).await.map_err(failed)?;
-        let response: Response = response.unchecked_into();
-        if !response.ok() {
-            return Err(Error::file(path, format!("the server answered {}", response.status()), hint));
+        let abort = AbortController::new().ok();
+        let found = self.transfer(path, abort.as_ref(), got).await;
+        if let (Err(_), Some(abort)) = (&found, &abort) {
+            abort.abort(); // what still comes would come for nobody
         }
-        let Some(stream) = response.body() else { return Err(Error::file(path, "an empty answer", hint)) };
-        let reader: ReadableStreamDefaultReader = stream.get_reader().unchecked_into();
-        let mut bytes = Vec::new();
-        loop {
-            let chunk = JsFuture::from(reader.read()).await.map_err(failed)?;
-            if Reflect::get(&chunk, &"done".into()).is_ok_and(|done| done.is_truthy()) {
-                return Ok(bytes);
-            }
-            let chunk: Uint8Array = Reflect::get(&chunk, &"value".into()).map_err(failed)?.unchecked_into();
-            let start = bytes.len();
-            bytes.resize(start + chunk.length() as usize, 0);
-            chunk.copy_to(&mut bytes[start..]);
-            if let Err(error) = got(self, u64::from(chunk.length())) {
-                drop(reader.cancel());
-                return Err(error);
-            }
-        }
+        found
     }
 
     async fn kept(&mut self) -> Result<BTreeMap<String, Vec<u8>>> {
@@ -159,6 +143,46 @@ impl Port for Browser {
 }
 
 impl Browser {
+    async fn transfer(&mut self, path: &str, abort: Option<&AbortController>, got: Got<'_, Self>) -> Result<Vec<u8>> {
+        let hint = "check the connection and load again";
+        let failed = |e: JsValue| Error::file(path, said(&e), hint);
+        let init = RequestInit::new();
+        init.set_signal(abort.map(AbortController::signal).as_ref());
+        let response = self.scope.fetch_with_str_and_init(path, &init);
+        let response: Response = self.waited(&response, got).await?.map_err(failed)?.unchecked_into();
+        if !response.ok() {
+            return Err(Error::file(path, format!("the server answered {}", response.status()), hint));
+        }
+        let Some(stream) = response.body() else { return Err(Error::file(path, "an empty answer", hint)) };
+        let reader: ReadableStreamDefaultReader = stream.get_reader().unchecked_into();
+        let mut bytes = Vec::new();
+        loop {
+            let chunk = self.waited(&reader.read(), got).await?.map_err(failed)?;
+            if Reflect::get(&chunk, &"done".into()).is_ok_and(|done| done.is_truthy()) {
+                return Ok(bytes);
+            }
+            let chunk: Uint8Array = Reflect::get(&chunk, &"value".into()).map_err(failed)?.unchecked_into();
+            let start = bytes.len();
+            bytes.resize(start + chunk.length() as usize, 0);
+            chunk.copy_to(&mut bytes[start..]);
+            got(self, u64::from(chunk.length()))?;
+        }
+    }
+
+    /// What a promise becomes. While it keeps us waiting, `got` is asked now and then whether to go on.
+    async fn waited(&mut self, promise: &Promise, got: Got<'_, Self>) -> Result<std::result::Result<JsValue, JsValue>> {
+        loop {
+            let scope = self.scope.clone();
+            let pause = Promise::new(&mut |resolve, _| {
+                drop(scope.set_timeout_with_callback_and_timeout_and_arguments_0(&resolve, PATIENCE));
+            });
+            match JsFuture::from(Promise::race(&Array::of2(promise, &pause))).await {
+                Ok(nothing) if nothing.is_undefined() => got(self, 0)?,
+                end => return Ok(end),
+            }
+        }
+    }
+
     /// The object store of the run's files, in a new transaction.
     async fn files(&mut self, mode: IdbTransactionMode) -> Result<IdbObjectStore> {
         let database = match &self.database {

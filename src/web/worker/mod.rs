@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use tab::Changes;
 
-/// Told of bytes that have come.
+/// Told how many bytes have come since it was told last.
 pub type Got<'a, P> = &'a mut dyn FnMut(&mut P, u64) -> Result<()>;
 
 /// What the engine needs of the place it runs in.
@@ -35,7 +35,7 @@ pub trait Port: Sized {
     fn breathe(&mut self) -> impl Future<Output = ()>;
 
     /// The bytes of a file that ships with the page, such as `models/policy/config.json`; `got` is told of every bunch of
-    /// bytes as it comes, and an error from it ends the transfer.
+    /// bytes as it comes, and of none while none come; an error from it ends the transfer.
     fn fetch(&mut self, path: &str, got: Got<'_, Self>) -> impl Future<Output = Result<Vec<u8>>>;
 
     /// The run that was kept; no files: none was.
