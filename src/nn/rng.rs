@@ -38,6 +38,11 @@ impl Rng {
         (self.0.random::<u32>() >> 8) as f32 / (1u32 << 24) as f32
     }
 
+    /// Uniform in (0, 1), both ends left out, 52 bits.
+    pub fn open(&mut self) -> f64 {
+        ((self.0.random::<u64>() >> 12) as f64 + 0.5) / (1u64 << 52) as f64
+    }
+
     /// Uniform integer in `low..high` (`low < high`).
     pub fn below(&mut self, low: u64, high: u64) -> u64 {
         self.0.random_range(low..high)
