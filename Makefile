@@ -24,8 +24,9 @@ test-web: setup ## the page's and its worker's tests, natively
 
 test-page: web ## the story in headless Chromium, from dist/
 	scripts/setup.sh browser
-	cargo build --release
-	DETOX_LAB="$${CARGO_TARGET_DIR:-target}/release/detox-lab" node --test --test-concurrency=1 tests/page/
+	scripts/wasm-cargo.sh test --profile page --test web_parts
+	cargo build
+	DETOX_LAB="$${CARGO_TARGET_DIR:-target}/debug/detox-lab" node --test --test-concurrency=1 tests/page/
 
 demo: web serve ## the page: build it, serve it on this machine, print the address
 

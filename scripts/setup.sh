@@ -87,6 +87,7 @@ fi
 # 6. For the page's tests alone: Chromium, node, and what drives them.
 if [[ "${1:-}" == browser ]]; then
     if ! { have chromium || have chromium-browser || have google-chrome || [[ -n "${CHROME:-}" ]]; }; then apt chromium; fi
+    have chromedriver || [[ -n "${CHROMEDRIVER:-}" ]] || apt chromium-driver
     have node || apt nodejs
     have npm || apt npm
     node -e 'process.exit(parseInt(process.versions.node) < 20)' || fail "node $(node --version) is too old for the page's tests, 20 is needed"

@@ -34,7 +34,7 @@ pub enum Message {
 pub enum Ask {
     /// Chapter 1: fetch the shipped models and dialogues, and load them. Answer: [`Answer::Loaded`].
     Load,
-    /// Room 3: a text as tokens. Answer: [`Answer::Tokens`].
+    /// Room 3: a text as tokens; by the policy's, a dialogue within its prompt. Answer: [`Answer::Tokens`].
     Tokens { text: String, by: Side },
     /// Chapter 2.1: a summary, streamed as [`Event::Token`]. Answer: [`Answer::Generated`].
     Generate(Generate),

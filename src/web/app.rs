@@ -135,8 +135,9 @@ fn Aside() -> impl IntoView {
         browser::show(if room >= 3 { "rooms" } else { chapter.unwrap_or_default().slug() }, true);
     });
     let escape = move |event: web_sys::KeyboardEvent| {
-        if event.key() == "Escape" {
+        if event.key() == "Escape" && open.get_untracked() {
             open.set(false);
+            browser::focus_opener(&event, ".handle");
         }
     };
     view! {

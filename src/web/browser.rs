@@ -73,6 +73,15 @@ pub fn left(event: &web_sys::FocusEvent) -> bool {
     inside.zip(now).is_some_and(|(inside, now)| !inside.contains(Some(&now)))
 }
 
+/// The focus goes back to what opened the menu that a key has closed.
+pub fn focus_opener(event: &web_sys::KeyboardEvent, opener: &str) {
+    let menu = event.current_target().and_then(|t| t.dyn_into::<web_sys::Element>().ok());
+    let found = menu.and_then(|menu| menu.query_selector(opener).ok().flatten());
+    if let Some(opener) = found.and_then(|e| e.dyn_into::<HtmlElement>().ok()) {
+        let _ = opener.focus();
+    }
+}
+
 /// The theme that stands: `light` or `dark`.
 pub fn theme() -> String {
     root().and_then(|root| root.get_attribute("data-theme")).unwrap_or_else(|| "light".into())

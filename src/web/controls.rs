@@ -30,8 +30,9 @@ pub fn Controls() -> impl IntoView {
         }
     };
     let escape = move |event: web_sys::KeyboardEvent| {
-        if event.key() == "Escape" {
+        if event.key() == "Escape" && more.get_untracked().is_some_and(|more| more.open()) {
             close();
+            browser::focus_opener(&event, "summary");
         }
     };
     let leave = move |event: web_sys::FocusEvent| {
@@ -208,7 +209,7 @@ pub fn Status() -> impl IntoView {
         s.busy.with(|b| b.as_ref().map_or(0, |b| b.behind.iter().filter(|a| !matches!(a, Ask::Train { .. })).count()))
     };
     view! {
-        <div class="status">
+        <section class="status" aria-label="What is going on">
             <span class="source" class:live=move || s.run.with(Option::is_some)>
                 {move || if s.run.with(Option::is_some) { "live" } else { "recorded" }}
             </span>
@@ -230,6 +231,6 @@ pub fn Status() -> impl IntoView {
                 (None, false) => ().into_any(),
             }}
             {move || (behind() > 0).then(|| view! { <span class="note">{format!("{} more asked for", behind())}</span> })}
-        </div>
+        </section>
     }
 }

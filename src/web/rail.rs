@@ -30,8 +30,9 @@ pub fn Menu() -> impl IntoView {
         format!("{} {}", chapter.number(), chapter.title())
     };
     let escape = move |event: web_sys::KeyboardEvent| {
-        if event.key() == "Escape" {
+        if event.key() == "Escape" && open.get_untracked() {
             open.set(false);
+            browser::focus_opener(&event, "button");
         }
     };
     let leave = move |event: web_sys::FocusEvent| {

@@ -1,7 +1,7 @@
 //! What the chapters show: live numbers where there are some, else the recorded run's, and which of the two it is.
 
 use super::engine::state;
-use super::parts::rooms::{Headlines, headline, headlines};
+use super::parts::rooms::{Headlines, headline, headlines, rows_of_batch};
 use crate::protocol::{Evaluated, Grid, Grids, Loaded, MiniBatchStats, PpoConfig, Room, RunInfo, Seconds, Step};
 use leptos::prelude::*;
 use serde_json::{Map, Value};
@@ -98,8 +98,14 @@ impl Shown {
 
     /// A line for each room of the machine.
     pub fn headlines(&self) -> Headlines {
-        let mut lines = if self.any.get() { headlines(&self.step.get()) } else { Headlines::default() };
-        for room in state().rooms.get() {
+        let running = state().rooms.get();
+        // A step on its way has no numbers for rooms that it has not reached.
+        let whole = running.is_empty() && self.any.get();
+        let mut lines = if whole { headlines(&self.step.get()) } else { Headlines::default() };
+        for room in running {
+            if let Room::Queries { rows } = &*room {
+                lines[..2].fill(Some(rows_of_batch(rows.len())));
+            }
             if let Some(line) = lines.get_mut(usize::from(room.number()).saturating_sub(1)) {
                 *line = Some(headline(&room));
             }

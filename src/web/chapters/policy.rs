@@ -15,11 +15,6 @@ use crate::web::recorded::Written;
 use leptos::prelude::*;
 use std::sync::Arc;
 
-/// The prompt around a dialogue, word for word as the policy was trained to read it.
-fn prompt(dialogue: &str) -> String {
-    format!("\nSummarize the following conversation.\n\n{dialogue}\n\nSummary:\n")
-}
-
 #[component]
 pub fn Policy() -> impl IntoView {
     let e = engine();
@@ -98,7 +93,7 @@ fn Prompt(dialogue: RwSignal<String>) -> impl IntoView {
     });
     let ask = move || {
         let text = dialogue.get_untracked();
-        let ask = Ask::Tokens { text: prompt(&text), by: Side::Policy };
+        let ask = Ask::Tokens { text: text.clone(), by: Side::Policy };
         e.ask_live(ask, None, move |end| {
             if let Ok((Answer::Tokens(pieces), _)) = end {
                 cut.set(Some((text, Arc::new(pieces.clone()))));

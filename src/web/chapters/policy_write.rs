@@ -3,7 +3,7 @@
 use crate::protocol::{Answer, Ask, Generate, Token};
 use crate::web::engine::{Engine, engine, on_token};
 use crate::web::parts::format;
-use crate::web::parts::keys::{Runs, follow, tab_index};
+use crate::web::parts::keys::{Runs, follow, moved, tab_index};
 use crate::web::parts::tokens::{NextTokens, shown};
 use crate::web::recorded::Written;
 use leptos::prelude::*;
@@ -147,7 +147,11 @@ pub fn Summary(#[prop(into)] written: Signal<Option<Written>>) -> impl IntoView 
                 aria-selected=move || (chosen.get() == Some(k)).to_string()
                 on:click=move |_| chosen.set(Some(k))
                 on:focus=move |_| chosen.set(Some(k))
-                on:pointerenter=move |_| chosen.set(Some(k))
+                on:pointermove=move |event| {
+                    if moved(&event) {
+                        chosen.set(Some(k));
+                    }
+                }
             >
                 {shown(&token.text)}
             </span>

@@ -181,9 +181,10 @@ fn Clipped() -> impl IntoView {
                     <mrow><msub><mi class="m-policy">"π"</mi><mtext>"new"</mtext></msub><mo>"("</mo><msub><mi>"a"</mi><mi>"t"</mi></msub><mo>")"</mo></mrow>
                     <mrow><msub><mi class="m-policy">"π"</mi><mtext>"old"</mtext></msub><mo>"("</mo><msub><mi>"a"</mi><mi>"t"</mi></msub><mo>")"</mo></mrow>
                 </mfrac>
-                <mspace width="1.5em" />
+            </math>
+            <math display="block">
                 <mi>"L"</mi><mo>"="</mo><mo>"−"</mo>
-                <mtext>"mean"</mtext>
+                <mtext>"mean"</mtext><mspace width="0.3em" />
                 <mi>"min"</mi>
                 <mo>"("</mo>
                 <msub><mi>"ρ"</mi><mi>"t"</mi></msub><msub><mi>"A"</mi><mi>"t"</mi></msub><mo>","</mo>

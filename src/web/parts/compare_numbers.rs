@@ -114,7 +114,7 @@ pub fn CompareNumbers(#[prop(into)] numbers: Signal<Arc<Evaluation>>) -> impl In
                     <tbody>{rows}</tbody>
                 </table>
             </div>
-            <p class="num">"KL of after against before: " {kl} " nats a response"</p>
+            <p class="num numbers-kl">"KL of after against before: " {kl} " nats a response"</p>
         </section>
     }
 }

@@ -1,7 +1,7 @@
 //! Moving along a list with the keyboard: one item is in the tab order, arrows lead to the others. What an item is and
 //! does is the list's.
 
-use leptos::ev::KeyboardEvent;
+use leptos::ev::{KeyboardEvent, PointerEvent};
 use leptos::wasm_bindgen::JsCast;
 use leptos::web_sys::{Element, HtmlElement};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -11,6 +11,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 pub enum Runs {
     Across,
     Down,
+}
+
+/// Whether a pointer was moved by somebody, and does not just lie over something that scrolled beneath it.
+pub fn moved(event: &PointerEvent) -> bool {
+    event.movement_x() != 0 || event.movement_y() != 0
 }
 
 /// The item that a key leads to from item `now` of `len`; none for other keys.

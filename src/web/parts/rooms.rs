@@ -106,8 +106,8 @@ pub fn headlines(step: &Step) -> Headlines {
     let metric = |key| metric(&step.metrics, key);
     let kl_coef = metric("objective/kl_coef").map(|x| format!("β {}", number(x, 3)));
     [
-        Some(rows_of(rows)),
-        Some(rows_of(rows)),
+        Some(rows_of_batch(rows)),
+        Some(rows_of_batch(rows)),
         Some(format!("{} tokens", count(tokens as u64))),
         Some(written(step.responses.iter().map(|response| response.pieces.len()))),
         mean(&step.rewards).map(|x| format!("score {}", signed(x, 2))),
@@ -153,7 +153,8 @@ pub fn metric(metrics: &Map<String, Value>, key: &str) -> Option<f64> {
     metrics.get(key).and_then(Value::as_f64).filter(|x| x.is_finite())
 }
 
-fn rows_of(rows: usize) -> String {
+/// A batch in words.
+pub fn rows_of_batch(rows: usize) -> String {
     format!("{rows} {}", if rows == 1 { "row" } else { "rows" })
 }
 

@@ -4,7 +4,7 @@
 
 use super::format;
 use super::heat::{Scale, paths};
-use super::keys::{Runs, follow, fresh_id, tab_index};
+use super::keys::{Runs, follow, fresh_id, moved, tab_index};
 use super::sum_view::SumView;
 use super::sums::{Frame, Quantity};
 use super::tokens::shown;
@@ -288,7 +288,11 @@ fn Cell(
             aria-selected=move || (column.get() == k).to_string()
             on:click=move |_| column.set(k)
             on:focus=move |_| column.set(k)
-            on:pointerenter=move |_| column.set(k)
+            on:pointermove=move |event| {
+                    if moved(&event) {
+                        column.set(k);
+                    }
+                }
         >
             <span class="cell-token">{move || text.get().map(|text| shown(&text))}</span>
             <span class="cell-number">{move || format::fixed(f64::from(number.get()), 2)}</span>

@@ -1,7 +1,7 @@
 //! Tokens of a text as chips with their ids, and what could have come next at a place. Who makes them is the worker's.
 
 use super::format;
-use super::keys::{Runs, follow, tab_index};
+use super::keys::{Runs, follow, moved, tab_index};
 use crate::protocol::{Piece, Token};
 use leptos::prelude::*;
 use std::sync::Arc;
@@ -41,7 +41,11 @@ pub fn PromptTokens(
                     aria-selected=move || (chosen.get() == Some(k)).to_string()
                     on:click=move |_| chosen.set(Some(k))
                     on:focus=move |_| chosen.set(Some(k))
-                    on:pointerenter=move |_| chosen.set(Some(k))
+                    on:pointermove=move |event| {
+                    if moved(&event) {
+                        chosen.set(Some(k));
+                    }
+                }
                 >
                     {shown(&piece.text)}
                 </span>
