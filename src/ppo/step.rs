@@ -97,6 +97,7 @@ pub async fn ppo_step<A: Actor>(
             }
             let fresh = passes.train(indices)?; // (M, R) each, with graph
             let mini = mini_batch(&fresh, epoch, indices, &forward, &advantages, &whitened, &passes)?; // (M, R)
+            observer.pause().await?; // the backward pass is the longest stretch of a step
             gradients.add(backward(&fresh, &mini.loss, &vars, config.gradient_accumulation_steps)?)?;
             ratio.scatter(indices, &mini.loss.ratio);
             observer.room(&Room::MiniBatch(&mini));

@@ -69,6 +69,9 @@ pub fn Controls() -> impl IntoView {
                     <PresetChoice />
                     <SeedField />
                     <StartOver />
+                    <p class="note" role="status">
+                        {move || changed(&e).then_some("The running run keeps its settings until you start over")}
+                    </p>
                 </div>
             </details>
         </div>
@@ -148,7 +151,7 @@ fn SeedField() -> impl IntoView {
 
 /// Begins again with the drafted settings; asks once more where steps would be lost.
 #[component]
-fn StartOver() -> impl IntoView {
+pub fn StartOver(#[prop(optional)] primary: bool) -> impl IntoView {
     let e = engine();
     let s = e.state;
     let sure = RwSignal::new(false);
@@ -168,10 +171,7 @@ fn StartOver() -> impl IntoView {
         (false, false) => "Start over",
     };
     view! {
-        <button type="button" class:wanted=move || changed(&e) on:click=press>{label}</button>
-        <p class="note" role="status">
-            {move || changed(&e).then_some("The running run keeps its settings until you start over")}
-        </p>
+        <button type="button" class:primary=primary class:wanted=move || changed(&e) on:click=press>{label}</button>
     }
 }
 

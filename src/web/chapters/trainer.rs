@@ -3,7 +3,7 @@
 use super::common::{Formula, Frame, Point, Symbol, Symbols, Try};
 use crate::protocol::{PpoConfig, Preset};
 use crate::web::address::Chapter;
-use crate::web::controls::changed;
+use crate::web::controls::StartOver;
 use crate::web::draft::Draft;
 use crate::web::engine::engine;
 use crate::web::parts::format;
@@ -101,9 +101,7 @@ pub fn Trainer() -> impl IntoView {
                     "What you change is part of this page's address: send the link, and others get the same numbers from the same seed."
                 </p>
                 <p class="row">
-                    <button type="button" class="primary" on:click=move |_| e.begin()>
-                        {move || if changed(&e) { "Start over with these settings" } else { "Start over" }}
-                    </button>
+                    <StartOver primary=true />
                     <button type="button" on:click=move |_| s.draft.set(Draft::default())>"Back to the defaults"</button>
                     <CopyLink />
                 </p>
