@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { chapters, launch, serve } from "./harness.mjs";
-import { alerts, at, bar, closeNotices, idle, load, step, table, visit } from "./person.mjs";
+import { PATIENCE, alerts, at, bar, closeNotices, idle, load, step, table, visit } from "./person.mjs";
 
 let site;
 let browser;
@@ -111,6 +111,7 @@ test("back and forward lead through the chapters that were chosen", async (t) =>
 test("a link that makes no sense opens the page all the same", async (t) => {
   const context = await browser.newContext();
   t.after(() => context.close());
+  context.setDefaultTimeout(PATIENCE);
   for (const hash of [
     "#nowhere?seed=abc&preset=other&row=0&show=beauty", "#ppo?&&=&=1&seed&seed=-1&row=100000", "#?seed=99999999999999999999999",
     "#ppo?%ZZ=%E0%A4&kl_coef=%FF&row=-3", "#trainer?kl_coef=much&gamma=2&mini_batch_size=7&use_score_norm=&colour=blue",

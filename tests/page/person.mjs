@@ -16,7 +16,7 @@ export async function visit(t, browser, url, options) {
 }
 
 /** The run's controls. */
-export const bar = (page) => page.getByRole("group", { name: "The run" });
+export const bar = (page) => page.getByRole("group", { name: "The run", exact: true });
 /** The line that says what is going on. */
 export const line = (page) => page.locator(".status");
 export const press = (page, name) => bar(page).getByRole("button", { name, exact: true }).click();
