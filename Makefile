@@ -19,14 +19,13 @@ test: check ## every check, then every test, the page's in Chromium too
 	$(MAKE) test-web test-page
 
 test-web: setup ## the page's and its worker's tests, natively
-	cargo test --features web --lib web::
-	cargo test --features web --test web_engine
+	cargo test --features web --lib --test web_engine
 
 test-page: web ## the story in headless Chromium, from dist/
 	scripts/setup.sh browser
 	scripts/wasm-cargo.sh test --profile page --test web_parts
 	cargo build
-	DETOX_LAB="$${CARGO_TARGET_DIR:-target}/debug/detox-lab" node --test --test-concurrency=1 tests/page/
+	DETOX_LAB="$${CARGO_TARGET_DIR:-target}/debug/detox-lab" node --test --test-concurrency=1 tests/page/*.test.mjs
 
 demo: web serve ## the page: build it, serve it on this machine, print the address
 

@@ -90,7 +90,7 @@ if [[ "${1:-}" == browser ]]; then
     have chromedriver || [[ -n "${CHROMEDRIVER:-}" ]] || apt chromium-driver
     have node || apt nodejs
     have npm || apt npm
-    node -e 'process.exit(parseInt(process.versions.node) < 20)' || fail "node $(node --version) is too old for the page's tests, 20 is needed"
+    node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' || fail "node $(node --version) is too old for the page's tests, 20 is needed"
     cmp -s tests/page/package.json tests/page/node_modules/package.json || {
         say "npm install in tests/page (playwright-core, axe-core)"
         (cd tests/page && npm install --silent) && cp tests/page/package.json tests/page/node_modules/

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { launch, serve } from "./harness.mjs";
 import {
-  alerts, at, choose, differing, idle, inTheMiddle, kept, line, press, runFiles, save, step, steps, visit,
+  PATIENCE, alerts, at, choose, differing, idle, inTheMiddle, kept, line, press, runFiles, save, step, steps, visit,
 } from "./person.mjs";
 import { unpack } from "./zip.mjs";
 
@@ -56,7 +56,7 @@ test("a reload in the middle of a step loses only that step, and the run goes on
 test("a reload while playing is offered too; one button clears what is kept, for good", async (t) => {
   const { page, wrong } = await visit(t, browser, site.url);
   await press(page, "Play");
-  await line(page).getByText(/^step 1 of/).waitFor({ timeout: 180_000 });
+  await line(page).getByText(/^step 1 of/).waitFor({ timeout: PATIENCE });
   await inTheMiddle(page);
   await page.reload();
   const offered = Number(/step (\d+)/.exec(await kept(page).innerText())[1]);

@@ -6,7 +6,7 @@ import { open } from "./harness.mjs";
 import { unpack } from "./zip.mjs";
 
 /** Loading and a step take seconds; a busy machine may need many. */
-export const PATIENCE = 180_000;
+export const PATIENCE = 300_000;
 
 /** A page of its own for one test, closed after it however it ends. */
 export async function visit(t, browser, url, options) {

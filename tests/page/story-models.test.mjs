@@ -4,8 +4,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { idle, line, load } from "./person.mjs";
 import {
-  button, cells, chapter, dialogues, eventually, fact, nothingWrong, recorded, shipped, shows, sources, stage, symbol, unfold, value,
-  watch,
+  button, cells, chapter, dialogues, eventually, fact, nothingWrong, recorded, shipped, shows, sources, stage, symbol, unfold,
+  value, watch,
 } from "./story.mjs";
 
 const here = stage();
@@ -123,7 +123,8 @@ test("2.1: a summary comes token by token; the same seed gives the same again, a
 /** What could have stood at a place: token, whether it was chosen, probability. */
 const candidates = (place) => side(place).getByRole("table", { name: /^What could come here/ }).locator("tbody tr")
   .evaluateAll((rows) => rows.map((row) => ({
-    token: row.querySelector(".chip").textContent, chosen: /chosen$/.test(row.cells[0].innerText), probability: row.cells[1].innerText,
+    token: row.querySelector(".chip").textContent, chosen: /chosen$/.test(row.cells[0].innerText),
+    probability: row.cells[1].innerText,
   })));
 
 test("2.1: at every place of a summary stand the probabilities of what could have come", async () => {
@@ -140,7 +141,7 @@ test("2.1: at every place of a summary stand the probabilities of what could hav
     // Browser and recording are the same numbers, but for the order in which they are added up.
     const slack = (p) => 1e-3 * p;
     shows(chosen.probability, Math.exp(logprob), `the token chosen at ${k + 1}`, slack(Math.exp(logprob)));
-    top.forEach(({ probability }, i) => shows(rows[i].probability, probability, `place ${k + 1}, candidate ${i + 1}`, slack(probability)));
+    top.forEach(({ probability: p }, i) => shows(rows[i].probability, p, `place ${k + 1}, candidate ${i + 1}`, slack(p)));
     assert.ok(rows.reduce((sum, row) => sum + value(row.probability), 0) <= 1.001);
   }
   await policy().getByLabel("always the most probable token").check();
@@ -181,7 +182,7 @@ test("2.1: with and without the adapter, side by side, and what the adapter weig
 });
 
 const card = () => reward().getByRole("table", { name: "What the reward model says" });
-const words = () => reward().getByRole("list", { name: "Each word, and by how much the score changes without it" }).getByRole("listitem");
+const words = () => reward().getByRole("list", { name: /^Each word, and by how much the score changes/ }).getByRole("listitem");
 /** What the card says of a text, once it is about that text. */
 async function judged(text, ask) {
   await ask();
@@ -218,7 +219,8 @@ test("2.2: a text's logits, probabilities and score belong together, and a word 
 
 test("2.2: the lab's two sentences have their scores here, and the published reading takes the wrong label", async () => {
   const { wrong } = here;
-  const fault = (await cells(reward().getByRole("region", { name: "The lab's two sentences" }))).filter((row) => row[1] === "on this page");
+  const table = await cells(reward().getByRole("region", { name: "The lab's two sentences" }));
+  const fault = table.filter(([, model]) => model === "on this page");
   for (const [i, [name, expected]] of [["The lab's mild sentence", 2.56], ["The lab's harsh sentence", -2.44]].entries()) {
     const text = run.judged[i].text;
     const live = await judged(text, () => button(reward(), name).click());
@@ -240,7 +242,8 @@ test("2.3: a few dialogues are measured, with progress; mean, deviation, histogr
   await button(toxicity(), "Measure").click();
   await line(page).getByText(/^Measuring toxicity/).first().waitFor();
   await idle(page);
-  const counts = (await seen()).map((text) => text.match(/Measuring toxicity.*?(\d+) of (\d+)/)?.slice(1).map(Number)).filter(Boolean);
+  const counts = (await seen()).map((text) => /Measuring toxicity.*?(\d+) of (\d+)/.exec(text)?.slice(1).map(Number))
+    .filter(Boolean);
   assert.ok(counts.some(([done, of]) => done > 0 && of === n), `progress: ${JSON.stringify(counts)}`);
   assert.deepEqual(await sources(toxicity()), ["live"]);
   const worst = (await toxicity().getByRole("listitem").filter({ hasText: "P(hate)" }).allInnerTexts())

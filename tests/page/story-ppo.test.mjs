@@ -29,7 +29,8 @@ test("3.2: three steps by the button, and charts and table hold three", async ()
   const charts = ppo().getByRole("slider", { name: /, by step$/ });
   const ends = await charts.evaluateAll((all) => all.map((one) => [one.ariaValueMin, one.ariaValueMax, one.ariaValueNow]));
   assert.deepEqual(ends, Array(7).fill(["1", "3", "3"]));
-  const points = await charts.locator("polyline").evaluateAll((all) => all.map((one) => one.getAttribute("points").split(" ").length));
+  const points = await charts.locator("polyline")
+    .evaluateAll((all) => all.map((one) => one.getAttribute("points").split(" ").length));
   assert.deepEqual(points, Array(9).fill(3), "a point a step on every line");
   const table = await metrics();
   assert.deepEqual(table.map((row) => row[0]), ["3", "2", "1"]);
@@ -144,7 +145,8 @@ test("3.2: what if the KL were dearer? Rewards, advantages and losses move, and 
   losses.forEach(([name, one, other, difference]) => shows(difference, value(other) - value(one), name, 1e-4));
   assert.ok(losses.some(([, , , difference]) => value(difference) !== 0));
   await was.quantity("advantage");
-  await eventually("another advantage", async () => [await was.sums(), await would.sums()], ([one, other]) => one[1] !== other[1]);
+  const advantages = async () => [await was.sums(), await would.sums()];
+  await eventually("another advantage", advantages, ([one, other]) => one[1] !== other[1]);
   (await would.sums()).forEach(holds);
 
   await button(whatIf, "As it was").click();
@@ -221,7 +223,7 @@ test("3.4: pairs in every order, with the words that went and came marked, and a
     assert.deepEqual(before.rest, after.rest, `${id}: what is not marked stands on both sides`);
     const same = before.words.join(" ") === after.words.join(" ");
     if (same) assert.match(change, /the same text/, id);
-    else assert.ok(before.rest.length < before.words.length || after.rest.length < after.words.length, `${id}: nothing is marked`);
+    else assert.ok([before, after].some(({ rest, words }) => rest.length < words.length), `${id}: nothing is marked`);
   }
   assert.ok(rows.some(({ before, after }) => before.words.join() !== after.words.join()), "three steps have changed something");
 
@@ -307,7 +309,8 @@ test("3.2: room by room, the twelve rooms of a step come in order, each with its
     await inside[n]?.();
     visited.push(name);
   }
-  assert.deepEqual(visited, ["tokens", "generate", "reward", "logprobs, value", "rewards", "advantages", "loss", "optimizer", "statistics"]);
+  const names = ["tokens", "generate", "reward", "logprobs, value", "rewards", "advantages", "loss", "optimizer", "statistics"];
+  assert.deepEqual(visited, names);
   await press(page, "Room");
   await at(page, 1);
   assert.equal((await room(12))[2], "step 1");

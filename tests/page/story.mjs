@@ -36,7 +36,8 @@ export const sources = (where) => where.locator(".source").allInnerTexts();
 /** What stands beside a symbol of a formula, found by what the symbol is. */
 export const symbol = (where, is) => where.locator(".term").filter({ hasText: is }).locator(".term-now");
 /** A number under its name: what stands in the `dd` after this `dt`. */
-export const fact = (where, name) => where.locator("dl > div").filter({ has: where.page().locator("dt", { hasText: name }) }).locator("dd");
+export const fact = (where, name) =>
+  where.locator("dl > div").filter({ has: where.page().locator("dt", { hasText: name }) }).locator("dd");
 /** The cells of a table's body, row by row. */
 export const cells = (table) =>
   table.locator("tbody tr").evaluateAll((rows) => rows.map((row) => [...row.cells].map((cell) => cell.innerText.trim())));

@@ -26,7 +26,8 @@ test("the recorded run is there at once, and no model is fetched for it", async 
   page.on("request", (request) => asked.push(request.url()));
   await line(page).getByText(/^step \d+ of a recorded run$/).waitFor();
   assert.equal(await line(page).locator(".source").innerText(), "recorded");
-  assert.deepEqual(await chapters(page), ["set-up", "policy", "reward", "toxicity", "trainer", "ppo", "numbers", "texts", "take"]);
+  const all = ["set-up", "policy", "reward", "toxicity", "trainer", "ppo", "numbers", "texts", "take"];
+  assert.deepEqual(await chapters(page), all);
   assert.deepEqual(asked.filter((url) => /models\/|safetensors/.test(url)), []);
   nothingWrong(wrong);
   await context.close();
@@ -57,8 +58,10 @@ test("1 Set up: the models in numbers, before they are loaded", async () => {
   const { policy, reward } = run.loaded;
   await setUp.getByRole("rowheader", { name: "reward model" }).waitFor();
   const rows = await cells(setUp.getByRole("region", { name: "The models" }));
-  const weights = { policy: policy.base_parameters, adapter: policy.adapter_parameters, "value head": policy.value_head_parameters,
-    "reward model": reward.parameters };
+  const weights = {
+    policy: policy.base_parameters, adapter: policy.adapter_parameters, "value head": policy.value_head_parameters,
+    "reward model": reward.parameters,
+  };
   assert.deepEqual(rows.map(([name, n]) => [name, value(n)]), Object.entries(weights));
   assert.match(await setUp.getByRole("button", { name: /^Load the models/ }).innerText(), /\d+\.\d\sMB/);
   assert.ok((await sources(setUp)).includes("recorded"));
@@ -99,7 +102,8 @@ test("2.2 Reward model: a recorded text with logits, probabilities, score and wo
   assert.deepEqual(await words.locator(".word-text").allInnerTexts(), harsh.words.map((word) => word.text));
   await isRecorded(reward);
 
-  const fault = (await cells(reward.getByRole("region", { name: "The lab's two sentences" }))).filter((row) => row[1] === "on this page");
+  const sentences = await cells(reward.getByRole("region", { name: "The lab's two sentences" }));
+  const fault = sentences.filter(([, model]) => model === "on this page");
   assert.deepEqual(fault.map((row) => row[0]), [mild.text, harsh.text]);
   const [[, , , , mildRight, mildRead], [, , , hate, harshRight, harshRead]] = fault;
   assert.ok(Math.abs(value(mildRight) - 2.56) < 0.05 && Math.abs(value(harshRight) + 2.44) < 0.05, `${mildRight}, ${harshRight}`);
@@ -112,7 +116,8 @@ test("2.2 Reward model: a recorded text with logits, probabilities, score and wo
 test("2.3 Toxicity: mean, deviation, histogram and the worst of a recorded evaluation", async () => {
   const { page, wrong } = here;
   const toxicity = chapter(page, "2.3 Toxicity");
-  const { spread, all } = { spread: run.evaluated.numbers.before.toxicity, all: run.evaluated.numbers.before.toxicity.all };
+  const spread = run.evaluated.numbers.before.toxicity;
+  const { all } = spread;
   shows(await fact(toxicity, "mean P(hate)").innerText(), spread.mean, "mean");
   shows(await fact(toxicity, "deviation").innerText(), spread.std, "deviation");
   assert.equal(value(await fact(toxicity, "texts").innerText()), all.length);
@@ -153,7 +158,8 @@ test("3.2 PPO: the recorded charts, their table, a token strip with sums, and tw
   const numbers = await shown.locator(".cell-number").allInnerTexts();
   const advantages = last.grids.advantages;
   numbers.forEach((text, k) => shows(text, advantages.data[k], `advantage of token ${k + 1}`));
-  assert.equal(await strip.getByRole("listbox", { name: /^Responses of the batch/ }).getByRole("option").count(), last.responses.length);
+  const rows = strip.getByRole("listbox", { name: /^Responses of the batch/ }).getByRole("option");
+  assert.equal(await rows.count(), last.responses.length);
   await strip.getByText("batch deviation").first().waitFor();
   await isRecorded(ppo);
 
@@ -168,7 +174,8 @@ test("3.3 and 3.4: before and after, in recorded numbers and texts, and the comm
   const { page, wrong } = here;
   const numbers = chapter(page, "3.3 Before and after, in numbers");
   const { evaluated } = run;
-  const rows = Object.fromEntries((await cells(numbers.getByRole("region", { name: "Before and after, as a table" }))).map((row) => [row[0], row.slice(1)]));
+  const lines = await cells(numbers.getByRole("region", { name: "Before and after, as a table" }));
+  const rows = Object.fromEntries(lines.map(([name, ...row]) => [name, row]));
   const [before, after, difference, says] = rows["toxicity, mean"];
   shows(before, evaluated.numbers.before.toxicity.mean, "toxicity before");
   shows(after, evaluated.numbers.after.toxicity.mean, "toxicity after");
