@@ -313,7 +313,11 @@ impl State {
                 target.set(Some(Arc::new((**evaluated).clone())));
                 self.say("The evaluation is done".into());
             }
-            (_, Answer::Adapter { name, .. }) => self.say(format!("{name} is open; the next run starts from it")),
+            (_, Answer::Adapter { name, .. }) => {
+                self.forget_step();
+                self.run.set(None);
+                self.say(format!("{name} is open; the next run starts from it"));
+            }
             (_, Answer::WhatIf(what_if)) => self.what_if.set(Some(Arc::new((**what_if).clone()))),
             _ => {}
         }

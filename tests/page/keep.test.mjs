@@ -132,11 +132,11 @@ test("run and adapter open again in another browser: the run goes on, the next r
   const r = JSON.parse(unpack(adapter.bytes).get("adapter_config.json")).r;
   await there.page.getByText(new RegExp(`^${adapter.name} is open \\(r ${r}, .*the next run starts from it`)).waitFor();
   await press(there.page, "Step");
-  await at(there.page, 1);
+  await idle(there.page);
+  assert.deepEqual([await alerts(there.page), await steps(there.page)], [[], 1], "the next step begins that run");
   const begun = await runFiles(there.page);
   const weights = unpack(adapter.bytes).get("adapter_model.safetensors");
   const [name] = [...begun.keys()].filter((file) => file.endsWith("step-00000/adapter_model.safetensors"));
   assert.ok(begun.get(name).equals(weights), "step 0 of the new run is the adapter that was opened");
-  assert.deepEqual(await alerts(there.page), []);
   assert.deepEqual(there.wrong, []);
 });

@@ -92,12 +92,14 @@ export async function saveRun(page) {
 
 const numbers = (page) => chapter(page, "Before and after, in numbers");
 
-/** Evaluates the live run on so many held-out dialogues, and waits for the table. */
+/** Evaluates the live run on so many held-out dialogues, and waits for its own numbers: recorded ones stood there before. */
 export async function compare(page, n, seed, timeout = patience.step) {
   await numbers(page).getByRole("spinbutton", { name: "Dialogues" }).fill(String(n));
   await numbers(page).getByRole("button", { name: "Compare", exact: true }).click();
-  const done = `${n} dialogues of the test split, sampled, seed ${seed}, the same for both`;
-  await numbers(page).getByText(done, { exact: true }).waitFor({ timeout });
+  await until(() => control(page, "Stop").isDisabled(), "the end of the evaluation", timeout);
+  await numbers(page).getByText("live", { exact: true }).waitFor();
+  const how = `${n} dialogues of the test split, sampled, seed ${seed}, the same for both`;
+  await numbers(page).getByText(how, { exact: true }).waitFor();
 }
 
 /** The numbers of a line of that table: before, after, and where there is one the difference with its interval. */

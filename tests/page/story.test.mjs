@@ -246,13 +246,14 @@ test("3.1 Trainer: a setting is changed, refused where it makes no sense, compar
 const progress = (page) => chapter(page, "1 Set up").locator(".progress");
 const beginLoad = (page) => chapter(page, "1 Set up").getByRole("button", { name: /^Load the models/ }).click();
 
-test("loading shows all bytes and the time left; it can be cancelled, and then done to the end", async () => {
+test("loading shows all bytes and the time left; it can be cancelled, and then done to the end", async (t) => {
   const { browser, server } = here;
   const net = await slowly(server);
+  t.after(net.close);
   const { page, context, wrong } = await open(browser, net.url);
   await line(page).getByText(/recorded run$/).waitFor();
   const promised = await chapter(page, "1 Set up").getByRole("button", { name: /^Load the models/ }).innerText();
-  net.pace = 2e6;
+  net.pace = 3e5;
   await beginLoad(page);
   const progressbar = chapter(page, "1 Set up").getByRole("progressbar", { name: "Loading the models" });
   const seen = [];
@@ -281,25 +282,21 @@ test("loading shows all bytes and the time left; it can be cancelled, and then d
   assert.match(await chapter(page, "1 Set up").innerText(), /in \d[\d.]*\s(s|min)/);
   nothingWrong(wrong);
   await context.close();
-  await net.close();
 });
 
-test("a load on a network that stands still can be cancelled too", async () => {
+test("a load on a network that stands still can be cancelled too", async (t) => {
   const { browser, server } = here;
   const net = await slowly(server);
+  t.after(net.close);
   const { page, context, wrong } = await open(browser, net.url);
   await line(page).getByText(/recorded run$/).waitFor();
   const file = "models/reward/model.safetensors";
   net.hangs = new RegExp(file);
-  try {
-    await beginLoad(page);
-    await eventually("a request that is not answered", async () => net.asked.has(file), (has) => has);
-    await progress(page).getByRole("button", { name: "Cancel" }).click();
-    const off = () => button(bar(page), "Stop").isDisabled();
-    await eventually("the end of the load", off, (ended) => ended, 10);
-    nothingWrong(wrong);
-  } finally {
-    await context.close();
-    await net.close();
-  }
+  await beginLoad(page);
+  await eventually("a request that is not answered", async () => net.asked.has(file), (has) => has);
+  await progress(page).getByRole("button", { name: "Cancel" }).click();
+  const off = () => button(bar(page), "Stop").isDisabled();
+  await eventually("the end of the load", off, (ended) => ended, 10);
+  nothingWrong(wrong);
+  await context.close();
 });
