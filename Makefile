@@ -14,9 +14,9 @@ check: setup ## format, clippy natively and for the browser, docs: a warning is 
 	scripts/wasm-cargo.sh clippy --lib --bin app --bin worker -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --no-deps --lib
 
-test: check ## every check, then every test, the page's in Chromium too
+test: check ## every check, then every test but those in a browser
 	cargo test
-	$(MAKE) test-web test-page
+	$(MAKE) test-web
 
 test-web: setup ## the page's and its worker's tests, natively
 	cargo test --features web --lib --test web_engine

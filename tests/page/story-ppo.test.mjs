@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { cpus, loadavg } from "node:os";
 import { test } from "node:test";
-import { at, bar, idle, line, loaded, PATIENCE, press, save, steps } from "./person.mjs";
+import { at, bar, idle, line, PATIENCE, press, save, steps } from "./person.mjs";
 import { holds } from "./sums.mjs";
 import {
   button, cells, chapter, dialogues, eventually, machine, nothingWrong, shows, sources, stage, unfold, value, watch,
