@@ -67,9 +67,12 @@ export async function inTheMiddle(page) {
 
 /** What the page gives to keep when this button is pressed: its name and bytes. */
 export async function save(page, button) {
-  const [download] = await Promise.all([
-    page.waitForEvent("download", { timeout: PATIENCE }), page.getByRole("button", { name: button, exact: true }).click(),
-  ]);
+  const coming = page.waitForEvent("download", { timeout: PATIENCE });
+  const refused = page.getByRole("alert").first().waitFor({ timeout: PATIENCE });
+  for (const other of [coming, refused]) other.catch(() => {}); // the page may go before the other one comes
+  await page.getByRole("button", { name: button, exact: true }).click();
+  const download = await Promise.race([coming, refused]);
+  if (!download) throw new Error(`"${button}" gives no file, but: ${JSON.stringify(await alerts(page))}`);
   const bytes = await readFile(await download.path());
   await idle(page);
   return { name: download.suggestedFilename(), bytes };
