@@ -90,7 +90,7 @@ fn flat<T: candle_core::WithDType>(numbers: Vec<T>, count: usize) -> Result<Tens
 }
 
 /// `count` little-endian numbers of `N` bytes each.
-fn numbers<const N: usize, T>(reader: &mut dyn Read, count: usize, from: fn([u8; N]) -> T) -> io::Result<Vec<T>> {
+fn numbers<const N: usize, T>(reader: &mut dyn Read, count: usize, from: impl Fn([u8; N]) -> T) -> io::Result<Vec<T>> {
     let mut out = Vec::new();
     out.try_reserve_exact(count).map_err(|_| io::Error::other("not enough memory for its numbers"))?;
     let mut left = count * N;

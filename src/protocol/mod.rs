@@ -143,7 +143,7 @@ pub enum Failure {
 pub enum Event {
     /// Bytes of the models so far.
     Bytes { done: u64, of: u64 },
-    /// Rows, texts, mini-batches or dialogues so far; at most some twenty a second.
+    /// Rows, texts, mini-batches or dialogues so far; at most some ten a second.
     Progress { phase: Phase, done: usize, of: usize },
     /// A token was chosen.
     Token(Token),

@@ -234,7 +234,7 @@ pub struct RunInfo {
     pub steps: u64,
     #[serde(deserialize_with = "by_value")]
     pub config: Box<PpoConfig>,
-    /// metrics.jsonl, a line a step.
+    /// metrics.jsonl, a line a step; none in the answer to `Train`, whose steps brought theirs.
     pub metrics: Vec<Map<String, Value>>,
     /// The command that goes on with the saved run natively.
     pub command: String,

@@ -18,6 +18,9 @@ use leptos::prelude::*;
 use std::sync::Arc;
 use wasm_bindgen::JsCast;
 
+/// How long the page is left alone before chapters out of sight are measured.
+const SETTLED: Duration = Duration::from_millis(300);
+
 /// Starts the page.
 pub fn main() {
     console_error_panic_hook::set_once();
@@ -36,6 +39,7 @@ pub fn App() -> impl IntoView {
     provide_context(Shown::new());
     read_recorded(state, address.chapter);
     follow_address(state);
+    follow_size();
     Effect::new(move |_| {
         if state.waiting.get() && state.rooms.with(|rooms| !rooms.is_empty()) {
             engine.linger();
@@ -189,6 +193,18 @@ fn follow_address(state: State) {
     on_cleanup(move || handle.remove());
 }
 
+/// Chapters have other sizes in another window.
+fn follow_size() {
+    let settling = StoredValue::new(None::<TimeoutHandle>);
+    let resized = window_event_listener(leptos::ev::resize, move |_| {
+        if let Some(handle) = settling.get_value() {
+            handle.clear();
+        }
+        settling.set_value(set_timeout_with_handle(browser::settle, SETTLED).ok());
+    });
+    on_cleanup(move || resized.remove());
+}
+
 /// Fetches the recorded run and the dialogues. Text above the linked chapter grows by it, so it is scrolled to again.
 fn read_recorded(state: State, chapter: Chapter) {
     let arrive = move || {
@@ -211,5 +227,6 @@ fn read_recorded(state: State, chapter: Chapter) {
         if let Ok(jsonl) = browser::fetch("dialogues.jsonl").await {
             state.dialogues.set(Arc::new(recorded::dialogues(&jsonl)));
         }
+        set_timeout(browser::settle, SETTLED);
     });
 }

@@ -1,8 +1,9 @@
 //! Small dealings with the browser that several files of the page need: fetch a text, scroll to a chapter, the address
 //! line, the theme, give a file to the person and take one. What is in the texts and files is others'.
 
+use core::time::Duration;
 use js_sys::{Array, Uint8Array};
-use leptos::prelude::{document, window};
+use leptos::prelude::*;
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{
@@ -82,6 +83,16 @@ pub fn focus_opener(event: &web_sys::KeyboardEvent, opener: &str) {
     }
 }
 
+/// The same, a task later: what hangs on it is redrawn in a task of its own, so that none of them is a long one.
+pub fn later<T: Clone + Send + Sync + 'static>(now: Signal<T>) -> Signal<T> {
+    let then = RwSignal::new(now.get_untracked());
+    Effect::new(move |_| {
+        let value = now.get();
+        set_timeout(move || drop(then.try_set(value)), Duration::ZERO);
+    });
+    then.into()
+}
+
 /// The theme that stands: `light` or `dark`.
 pub fn theme() -> String {
     root().and_then(|root| root.get_attribute("data-theme")).unwrap_or_else(|| "light".into())
@@ -112,11 +123,11 @@ pub fn download(name: &str, kind: &str, bytes: &[u8]) -> Result<(), JsValue> {
     anchor.set_download(name);
     anchor.click();
     // The browser has taken the blob by then; kept any longer it would hold the memory.
-    leptos::prelude::set_timeout(
+    set_timeout(
         move || {
             let _ = Url::revoke_object_url(&url);
         },
-        core::time::Duration::from_secs(30),
+        Duration::from_secs(30),
     );
     Ok(())
 }
@@ -125,6 +136,24 @@ pub fn download(name: &str, kind: &str, bytes: &[u8]) -> Result<(), JsValue> {
 pub async fn read(file: &File) -> Result<Vec<u8>, String> {
     let buffer = JsFuture::from(file.array_buffer()).await;
     buffer.map(|b| Uint8Array::new(&b).to_vec()).map_err(|_| format!("{}: could not be read", file.name()))
+}
+
+/// Lays out every chapter once, a frame for each: those out of sight then have their true sizes (page.css), and scrolling
+/// to one of them arrives.
+pub fn settle() {
+    lay_out(0);
+}
+
+fn lay_out(nth: u32) {
+    let chapter = document().query_selector_all(".chapter").ok().and_then(|all| all.item(nth));
+    let Some(chapter) = chapter.and_then(|node| node.dyn_into::<web_sys::Element>().ok()) else { return };
+    let _ = chapter.class_list().add_1("whole");
+    let next = move || {
+        let _ = chapter.class_list().remove_1("whole");
+        lay_out(nth + 1);
+    };
+    // The first of the two frames is the one with the chapter in it.
+    request_animation_frame(move || request_animation_frame(next));
 }
 
 /// Whether the browser says that there is a network.

@@ -15,6 +15,7 @@ use leptos::prelude::*;
 /// The bar.
 #[component]
 pub fn Controls() -> impl IntoView {
+    let changed = shown().changed;
     let e = engine();
     let s = e.state;
     let playing = move || s.play.get() != Play::Paused;
@@ -70,7 +71,7 @@ pub fn Controls() -> impl IntoView {
                     <SeedField />
                     <StartOver />
                     <p class="note" role="status">
-                        {move || changed(&e).then_some("The running run keeps its settings until you start over")}
+                        {move || changed.get().then_some("The running run keeps its settings until you start over")}
                     </p>
                 </div>
             </details>
@@ -154,6 +155,7 @@ fn SeedField() -> impl IntoView {
 pub fn StartOver(#[prop(optional)] primary: bool) -> impl IntoView {
     let e = engine();
     let s = e.state;
+    let changed = shown().changed;
     let sure = RwSignal::new(false);
     let press = move |_| {
         let lost = s.run.with_untracked(|r| r.as_ref().is_some_and(|r| r.step > 0));
@@ -165,21 +167,14 @@ pub fn StartOver(#[prop(optional)] primary: bool) -> impl IntoView {
             e.begin();
         }
     };
-    let label = move || match (sure.get(), changed(&e)) {
+    let label = move || match (sure.get(), changed.get()) {
         (true, _) => "Press again: the run's steps are lost",
         (false, true) => "Start over with these settings",
         (false, false) => "Start over",
     };
     view! {
-        <button type="button" class:primary=primary class:wanted=move || changed(&e) on:click=press>{label}</button>
+        <button type="button" class:primary=primary class:wanted=move || changed.get() on:click=press>{label}</button>
     }
-}
-
-/// The draft differs from the run that is going on.
-pub fn changed(e: &super::engine::Engine) -> bool {
-    let s = e.state;
-    let draft = s.loaded.with(|l| l.as_ref().and_then(|l| s.draft.with(|d| d.over(l))));
-    s.run.with(|r| r.as_ref().is_some_and(|r| draft.is_some_and(|d| *r.config != d)))
 }
 
 /// What is going on, in one line.

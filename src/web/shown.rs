@@ -1,5 +1,6 @@
 //! What the chapters show: live numbers where there are some, else the recorded run's, and which of the two it is.
 
+use super::browser::later;
 use super::engine::state;
 use super::parts::rooms::{Headlines, headline, headlines, rows_of_batch};
 use crate::protocol::{Evaluated, Grid, Grids, Loaded, MiniBatchStats, PpoConfig, Room, RunInfo, Seconds, Step};
@@ -15,14 +16,18 @@ pub struct Shown {
     /// The step is live.
     pub live: Signal<bool>,
     pub step: Signal<Arc<Step>>,
+    /// The rooms of the running step as far as reached, else of the step shown.
+    pub rooms: Signal<Vec<Arc<Room>>>,
     pub config: Signal<Arc<PpoConfig>>,
-    pub metrics: Signal<Vec<Map<String, Value>>>,
+    pub metrics: Signal<Arc<Vec<Map<String, Value>>>>,
     pub run: Signal<Option<Arc<RunInfo>>>,
     pub loaded: Signal<Option<Arc<Loaded>>>,
     /// Before and after.
     pub evaluated: Signal<Option<Arc<Evaluated>>>,
     /// Of one adapter; recorded: of the initial one.
     pub toxicity: Signal<Option<Arc<Evaluated>>>,
+    /// The draft differs from the run that is going on.
+    pub changed: Signal<bool>,
     pub corrected: Signal<Arc<PpoConfig>>,
     pub published: Signal<Arc<PpoConfig>>,
 }
@@ -55,8 +60,16 @@ impl Shown {
             }
         };
         let step = Signal::derive(move || s.step.get().or_else(recorded_step));
+        let some_step = Signal::derive(move || step.get().unwrap_or_else(|| Arc::new(no_step())));
+        let later_step = later(some_step);
+        let rooms = move |_: Option<&Vec<Arc<Room>>>| {
+            let running = s.rooms.get();
+            if running.is_empty() { rooms_of(&later_step.get()) } else { running }
+        };
         // Copied once, when the recording arrives, and not at every look.
         let recorded_run = Memo::new(move |_| s.recorded.with(|r| r.as_ref().map(|r| Arc::new(r.run.clone()))));
+        let recorded_metrics =
+            Memo::new(move |_| s.recorded.with(|r| r.as_ref().map(|r| Arc::new(r.run.metrics.clone()))));
         let recorded_models = Memo::new(move |_| s.recorded.with(|r| r.as_ref().map(|r| Arc::new(r.loaded.clone()))));
         let recorded_pairs = Memo::new(move |_| s.recorded.with(|r| r.as_ref().map(|r| Arc::new(r.evaluated.clone()))));
         let run = Signal::derive(move || s.run.get().filter(|_| live.get()).or_else(|| recorded_run.get()));
@@ -69,31 +82,29 @@ impl Shown {
             };
             Memo::new(move |_| loaded.with(|l| l.as_ref().map(of)).unwrap_or_default())
         };
+        let drafted = Memo::new(move |_| s.loaded.with(|l| l.as_ref().and_then(|l| s.draft.with(|d| d.over(l)))));
+        let changed = move |_: Option<&bool>| {
+            let differs = |r: &Arc<RunInfo>| drafted.with(|d| d.as_ref().is_some_and(|d| *r.config != *d));
+            s.run.with(|r| r.as_ref().is_some_and(differs))
+        };
         Self {
             any: Signal::derive(move || step.with(Option::is_some)),
             live: live.into(),
-            step: Signal::derive(move || step.get().unwrap_or_else(|| Arc::new(no_step()))),
+            step: some_step,
+            // Copied once a step, and compared never.
+            rooms: Memo::new_with_compare(rooms, |_, _| true).into(),
             config: config.into(),
             metrics: Signal::derive(move || {
-                if live.get() {
-                    s.metrics.get()
-                } else {
-                    run.with(|r| r.as_ref().map(|r| r.metrics.clone())).unwrap_or_default()
-                }
+                if live.get() { s.metrics.get() } else { recorded_metrics.get().unwrap_or_default() }
             }),
             run,
             loaded,
             evaluated: Signal::derive(move || s.evaluated.get().or_else(|| recorded_pairs.get())),
             toxicity: Signal::derive(move || s.toxicity.get().or_else(|| recorded_pairs.get())),
+            changed: Memo::new(changed).into(),
             corrected: preset(false).into(),
             published: preset(true).into(),
         }
-    }
-
-    /// The rooms of the running step as far as reached, else of the step shown.
-    pub fn rooms(&self) -> Vec<Arc<Room>> {
-        let running = state().rooms.get();
-        if running.is_empty() { rooms_of(&self.step.get()) } else { running }
     }
 
     /// A line for each room of the machine.

@@ -81,7 +81,7 @@ pub struct State {
     /// Something was live when the worker was lost: the next one goes on with it, but not twice.
     pub take_up: RwSignal<bool>,
     /// A line of metrics.jsonl for every live step.
-    pub metrics: RwSignal<Vec<Map<String, Value>>>,
+    pub metrics: RwSignal<Arc<Vec<Map<String, Value>>>>,
     pub step: RwSignal<Option<Arc<Step>>>,
     /// The room that the running step is in.
     pub reached: RwSignal<Option<u8>>,
@@ -124,7 +124,7 @@ impl State {
             run: RwSignal::new(None),
             kept: RwSignal::new(None),
             take_up: RwSignal::new(false),
-            metrics: RwSignal::new(Vec::new()),
+            metrics: RwSignal::new(Arc::default()),
             step: RwSignal::new(None),
             reached: RwSignal::new(None),
             rooms: RwSignal::new(Vec::new()),
@@ -235,13 +235,14 @@ impl State {
                     self.opened.set(Some(last));
                     self.rooms.set(Vec::new());
                 }
-                self.metrics.update(|lines| lines.push(step.metrics.clone()));
+                self.metrics.update(|lines| Arc::make_mut(lines).push(step.metrics.clone()));
                 self.run.update(|run| {
                     if let Some(run) = run {
                         Arc::make_mut(run).step = step.step;
                     }
                 });
-                self.what_if.set(None);
+                none(self.what_if);
+                none(self.evaluated);
                 self.say(format!("Step {} is done", step.step));
                 self.step.set(Some(Arc::new((**step).clone())));
             }
@@ -303,10 +304,13 @@ impl State {
                 {
                     self.draft.set(Draft::like(&run.config, &loaded));
                 }
-                self.evaluated.set(None);
-                self.kept.set(None);
-                self.metrics.set(run.metrics.clone());
-                self.run.set(Some(Arc::new((**run).clone())));
+                none(self.evaluated);
+                none(self.kept);
+                // What training changed, its steps have told.
+                if !matches!(ask, Ask::Train { .. }) {
+                    self.metrics.set(Arc::new(run.metrics.clone()));
+                    self.run.set(Some(Arc::new((**run).clone())));
+                }
             }
             (Ask::Evaluate { before, after, .. }, Answer::Evaluated(evaluated)) => {
                 let target = if before == after { self.toxicity } else { self.evaluated };
@@ -326,7 +330,7 @@ impl State {
     fn forget_step(&self) {
         self.step.set(None);
         self.rooms.set(Vec::new());
-        self.metrics.set(Vec::new());
+        self.metrics.set(Arc::default());
         self.what_if.set(None);
         self.evaluated.set(None);
         self.waiting.set(false);
@@ -346,6 +350,13 @@ impl State {
     /// Says something to screen readers.
     pub fn say(&self, what: String) {
         self.said.set(what);
+    }
+}
+
+/// Empties what is not empty: a signal that is set redraws what hangs on it, whether or not it has changed.
+fn none<T: Send + Sync + 'static>(signal: RwSignal<Option<T>>) {
+    if signal.with_untracked(Option::is_some) {
+        signal.set(None);
     }
 }
 

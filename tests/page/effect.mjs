@@ -15,10 +15,12 @@ async function play(page) {
   for (let step = 0, of = Infinity; step < of;) {
     const before = step;
     await until(async () => {
-      const alerts = await page.getByRole("alert").allInnerTexts();
+      const [alerts, status] = await page.evaluate(() => [
+        [...document.querySelectorAll("[role=alert]")].map((alert) => alert.innerText), document.querySelector(".status").textContent,
+      ]);
       if (alerts.length > 0) throw new Error(`the page says: ${alerts.join("; ")}`);
-      const text = await page.getByText(/^step \d+ of \d+$/).first().textContent({ timeout: 1000 }).catch(() => "");
-      if (text) [step, of] = text.match(/\d+/g).map(Number);
+      const told = status.match(/step (\d+) of (\d+)/);
+      if (told) [step, of] = told.slice(1).map(Number);
       return step > before;
     }, `step ${before + 1}`);
     if (step % 10 === 0) console.error(`step ${step} of ${of}`);

@@ -45,7 +45,7 @@ export async function until(ready, what, timeout = patience.step) {
     const found = await ready();
     if (found) return found;
     if (Date.now() > end) throw new Error(`${what}: not within ${timeout / 1000} s`);
-    await new Promise((soon) => setTimeout(soon, 50));
+    await new Promise((soon) => setTimeout(soon, 200)); // looking is work of the page's thread
   }
 }
 

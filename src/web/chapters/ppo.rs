@@ -5,6 +5,7 @@ use super::common::{Formula, Frame, Point, Source, Symbol, Symbols, Try};
 use super::ppo_rooms::{Rooms, WhatIfs};
 use crate::protocol::{PpoConfig, Step};
 use crate::web::address::Chapter;
+use crate::web::browser::later;
 use crate::web::engine::engine;
 use crate::web::parts::chart::{ChartTable, LineChart, Series};
 use crate::web::parts::format;
@@ -47,7 +48,7 @@ pub fn Ppo() -> impl IntoView {
                 shown
                     .any
                     .get()
-                    .then(|| view! { <TokenStrip step=shown.step config=shown.config quantity=e.state.quantity row=e.state.row /> })
+                    .then(|| view! { <TokenStrip step=later(shown.step) config=shown.config quantity=e.state.quantity row=e.state.row /> })
             }}
             <WhatIfs />
         </Frame>
@@ -236,27 +237,30 @@ const CHARTS: [Chart; 7] = [
 fn Charts() -> impl IntoView {
     let shown = shown();
     let at = RwSignal::new(None::<f64>);
+    let metrics = later(shown.metrics);
     let series = move |keys: &'static [(&'static str, &'static str, Meaning)]| {
-        Signal::derive(move || {
-            let metrics = shown.metrics.get();
+        Memo::new(move |_| {
+            let metrics = metrics.get();
             keys.iter().map(|&(key, name, meaning)| Series::metric(&metrics, key, name, meaning)).collect::<Vec<_>>()
         })
     };
-    let all = Signal::derive(move || CHARTS.iter().flat_map(|(_, _, keys)| series(keys).get()).collect::<Vec<_>>());
+    let each = CHARTS.map(|(title, unit, keys)| (title, unit, series(keys)));
+    // The table grows by a row a step: made only where it is looked at.
+    let table = RwSignal::new(false);
+    let all = Signal::derive(move || each.iter().flat_map(|(_, _, series)| series.get()).collect::<Vec<_>>());
+    let unfolded =
+        move |event: leptos::ev::Event| table.set(event_target::<web_sys::HtmlDetailsElement>(&event).open());
     view! {
         <h3>"The run so far"</h3>
         <p class="caption">
             <Source live=shown.live /> " The mean of whitened advantages says nothing, it is zero by construction; watch score against KL."
         </p>
         <div class="charts">
-            {CHARTS
-                .iter()
-                .map(|(title, unit, keys)| view! { <LineChart title=*title series=series(keys) unit=*unit at=at /> })
-                .collect_view()}
+            {each.map(|(title, unit, series)| view! { <LineChart title=title series=series unit=unit at=at /> }).into_iter().collect_view()}
         </div>
-        <details class="fold">
+        <details class="fold" on:toggle=unfolded>
             <summary>"All of it as a table"</summary>
-            <ChartTable title="The run" series=all />
+            {move || table.get().then(|| view! { <ChartTable title="The run" series=all /> })}
         </details>
     }
 }

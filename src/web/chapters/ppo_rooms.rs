@@ -2,6 +2,7 @@
 
 use super::common::{Source, asked};
 use crate::protocol::{Ask, PpoConfig, Preset, Response, Room};
+use crate::web::browser::later;
 use crate::web::draft::Draft;
 use crate::web::engine::engine;
 use crate::web::parts::room_view::RoomView;
@@ -17,7 +18,7 @@ use std::sync::Arc;
 pub fn Rooms() -> impl IntoView {
     let s = engine().state;
     let shown = shown();
-    let rooms = Signal::derive(move || shown.rooms());
+    let rooms = shown.rooms;
     // A room that is reached shows itself, whatever was looked at before.
     Effect::new(move |_| {
         if s.rooms.with(|rooms| !rooms.is_empty()) && s.waiting.get() {
@@ -34,10 +35,7 @@ pub fn Rooms() -> impl IntoView {
         let number = current.get();
         rooms.with(|rooms| rooms.iter().rfind(|room| Some(room.number()) == number).cloned())
     });
-    let responses = Signal::derive(move || {
-        let running = s.rooms.with(|rooms| rooms.iter().find_map(written));
-        Some(running.unwrap_or_else(|| Arc::new(shown.step.with(|step| step.responses.clone()))))
-    });
+    let responses = Memo::new(move |_| rooms.with(|rooms| rooms.iter().find_map(written)));
     let live = Signal::derive(move || shown.live.get() || s.rooms.with(|rooms| !rooms.is_empty()));
     let tab = move |number: u8| {
         let info = ROOMS[usize::from(number) - 1];
@@ -128,7 +126,7 @@ pub fn WhatIfs() -> impl IntoView {
             if shown.live.get() {
                 view! {
                     <WhatIf
-                        step=shown.step
+                        step=later(shown.step)
                         config=shown.config
                         preset=preset
                         result=s.what_if

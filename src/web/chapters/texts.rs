@@ -15,9 +15,8 @@ pub fn Texts() -> impl IntoView {
     let shown = shown();
     let live = Signal::derive(move || s.evaluated.with(Option::is_some));
     let any = Memo::new(move |_| shown.evaluated.with(|e| e.as_ref().is_some_and(|e| !e.rows.is_empty())));
-    let rows = Signal::derive(move || {
-        Arc::new(shown.evaluated.with(|e| e.as_ref().map(|e| e.rows.clone())).unwrap_or_default())
-    });
+    let rows =
+        Memo::new(move |_| Arc::new(shown.evaluated.with(|e| e.as_ref().map(|e| e.rows.clone())).unwrap_or_default()));
     let save = move |_| {
         let csv = shown.evaluated.with_untracked(|e| e.as_ref().map(|e| e.csv.clone())).unwrap_or_default();
         if browser::download("comparison.csv", "text/csv", csv.as_bytes()).is_err() {

@@ -58,7 +58,7 @@ pub fn Progress(
                     <span
                         class="progress-bar"
                         class:is-unknown=move || of.get() == 0.0
-                        style:width=move || format!("{:.2}%", 100.0 * part())
+                        style:transform=move || format!("scaleX({:.4})", part())
                     ></span>
                 </div>
                 {on_cancel.map(|cancel| view! {

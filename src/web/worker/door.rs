@@ -12,7 +12,7 @@ use crate::text::tokenizer::Tokenizer;
 /// Seconds of work between two looks at the messages.
 const BREATH: f64 = 0.025;
 /// Seconds between two progress events of one phase.
-const PROGRESS: f64 = 0.05;
+pub const PROGRESS: f64 = 0.1;
 /// Tokens shown beside the chosen one.
 const TOP: usize = 5;
 

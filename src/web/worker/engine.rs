@@ -1,6 +1,6 @@
 //! Requests and their answers. A run's own requests (start, train, save, open …) are `run`'s.
 
-use super::door::Door;
+use super::door::{Door, PROGRESS};
 use super::inbox::{Inbox, Waiting};
 use super::run::Run;
 use super::{Port, convert};
@@ -110,11 +110,15 @@ impl<P: Port> Engine<P> {
 
     async fn load(&mut self, id: Id) -> Result<Loaded> {
         let started = self.port.seconds();
-        let mut done = 0;
-        let policy = self.folder(id, "policy", &POLICY_FILES, &mut done).await?;
-        let adapter = self.folder(id, "adapter", &ADAPTER_FILES, &mut done).await?;
-        let reward = self.folder(id, "reward", &REWARD_FILES, &mut done).await?;
-        let dialogues = self.file(id, "dialogues.jsonl", &mut done).await?;
+        let mut files = self.fetch(id).await?.into_iter();
+        let mut folder = |name: &str, names: &[&str]| {
+            let files = names.iter().map(|name| name.to_string()).zip(&mut files).collect();
+            Memory::new(format!("tiny {name}"), files)
+        };
+        let policy = folder("policy", &POLICY_FILES);
+        let adapter = folder("adapter", &ADAPTER_FILES);
+        let reward = folder("reward", &REWARD_FILES);
+        let dialogues = files.next().unwrap_or_default();
         let (corrected, published) = (shipped::ppo(Preset::Corrected)?, shipped::ppo(Preset::Published)?);
         // Each of these takes a moment, and a message may come in between.
         let mut door = Door::new(&mut self.port, self.inbox.clone(), id, None);
@@ -147,24 +151,24 @@ impl<P: Port> Engine<P> {
         })
     }
 
-    async fn folder(&mut self, id: Id, name: &str, files: &[&str], done: &mut u64) -> Result<Memory> {
-        let mut found = BTreeMap::new();
-        for file in files {
-            found.insert((*file).to_string(), self.file(id, &format!("models/{name}/{file}"), done).await?);
-        }
-        Ok(Memory::new(format!("tiny {name}"), found))
-    }
-
-    async fn file(&mut self, id: Id, path: &str, done: &mut u64) -> Result<Vec<u8>> {
+    /// Everything that ships with the page: policy, adapter, reward model, dialogues.
+    async fn fetch(&mut self, id: Id) -> Result<Vec<Vec<u8>>> {
+        let folder =
+            |name: &'static str, files: &'static [&str]| files.iter().map(move |file| format!("models/{name}/{file}"));
+        let mut paths: Vec<String> = folder("policy", &POLICY_FILES).collect();
+        paths.extend(folder("adapter", &ADAPTER_FILES).chain(folder("reward", &REWARD_FILES)));
+        paths.push("dialogues.jsonl".into());
         let inbox = self.inbox.clone();
+        let (mut done, mut told) = (0, f64::NEG_INFINITY);
         let mut got = |port: &mut P, bytes: u64| {
-            if bytes > 0 {
-                *done += bytes;
-                port.reply(&Reply::Event { id, event: Event::Bytes { done: *done, of: ALL_BYTES } }, None);
+            done += bytes;
+            if bytes > 0 && (done == ALL_BYTES || port.seconds() - told >= PROGRESS) {
+                told = port.seconds();
+                port.reply(&Reply::Event { id, event: Event::Bytes { done, of: ALL_BYTES } }, None);
             }
             if inbox.stopped(id) { Err(Error::Stopped) } else { Ok(()) }
         };
-        self.port.fetch(path, &mut got).await
+        self.port.fetch(&paths, &mut got).await
     }
 
     fn tokens(&self, text: &str, by: Side) -> Result<Answer> {

@@ -96,9 +96,14 @@ impl Port for Browser {
         self.turn.pass().await;
     }
 
-    async fn fetch(&mut self, path: &str, got: Got<'_, Self>) -> Result<Vec<u8>> {
+    async fn fetch(&mut self, paths: &[String], got: Got<'_, Self>) -> Result<Vec<Vec<u8>>> {
         let abort = AbortController::new().ok();
-        let found = self.transfer(path, abort.as_ref(), got).await;
+        let init = RequestInit::new();
+        init.set_signal(abort.as_ref().map(AbortController::signal).as_ref());
+        // All are asked for at once: one after the other each would wait for the network anew.
+        let responses: Vec<Promise> =
+            paths.iter().map(|path| self.scope.fetch_with_str_and_init(path, &init)).collect();
+        let found = self.transfer(paths, &responses, got).await;
         if let (Err(_), Some(abort)) = (&found, &abort) {
             abort.abort(); // what still comes would come for nobody
         }
@@ -143,13 +148,18 @@ impl Port for Browser {
 }
 
 impl Browser {
-    async fn transfer(&mut self, path: &str, abort: Option<&AbortController>, got: Got<'_, Self>) -> Result<Vec<u8>> {
+    async fn transfer(&mut self, paths: &[String], responses: &[Promise], got: Got<'_, Self>) -> Result<Vec<Vec<u8>>> {
+        let mut files = Vec::new();
+        for (path, response) in paths.iter().zip(responses) {
+            files.push(self.body(path, response, got).await?);
+        }
+        Ok(files)
+    }
+
+    async fn body(&mut self, path: &str, response: &Promise, got: Got<'_, Self>) -> Result<Vec<u8>> {
         let hint = "check the connection and load again";
         let failed = |e: JsValue| Error::file(path, said(&e), hint);
-        let init = RequestInit::new();
-        init.set_signal(abort.map(AbortController::signal).as_ref());
-        let response = self.scope.fetch_with_str_and_init(path, &init);
-        let response: Response = self.waited(&response, got).await?.map_err(failed)?.unchecked_into();
+        let response: Response = self.waited(response, got).await?.map_err(failed)?.unchecked_into();
         if !response.ok() {
             return Err(Error::file(path, format!("the server answered {}", response.status()), hint));
         }

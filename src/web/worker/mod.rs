@@ -34,9 +34,10 @@ pub trait Port: Sized {
     /// Lets messages in.
     fn breathe(&mut self) -> impl Future<Output = ()>;
 
-    /// The bytes of a file that ships with the page, such as `models/policy/config.json`; `got` is told of every bunch of
-    /// bytes as it comes, and of none while none come; an error from it ends the transfer.
-    fn fetch(&mut self, path: &str, got: Got<'_, Self>) -> impl Future<Output = Result<Vec<u8>>>;
+    /// The bytes of files that ship with the page, such as `models/policy/config.json`, in the paths' order. They may travel
+    /// side by side; `got` is told of every bunch of bytes as it comes, and of none while none come; an error from it ends
+    /// all of them.
+    fn fetch(&mut self, paths: &[String], got: Got<'_, Self>) -> impl Future<Output = Result<Vec<Vec<u8>>>>;
 
     /// The run that was kept; no files: none was.
     fn kept(&mut self) -> impl Future<Output = Result<BTreeMap<String, Vec<u8>>>>;

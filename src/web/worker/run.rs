@@ -35,17 +35,30 @@ impl Run {
     pub fn config(&self) -> &RunConfig {
         &self.trainer.config
     }
+}
 
-    fn info(&self) -> Result<RunInfo> {
-        info(&self.trainer.store, &self.trainer.config)
+/// A run that let go of the models, to be gone back to.
+struct Aside {
+    tab: Tab,
+    config: RunConfig,
+    last: Option<Stepped>,
+}
+
+impl From<Run> for Aside {
+    fn from(Run { trainer, last }: Run) -> Self {
+        Self { tab: trainer.store, config: trainer.config, last }
     }
 }
 
-/// A run as its files tell it.
-fn info(tab: &Tab, config: &RunConfig) -> Result<RunInfo> {
+/// Every line of a run's metrics.
+fn metrics(tab: &Tab) -> Result<Vec<Map<String, Value>>> {
     let lines = if tab.has(run::METRICS) { tab.read(run::METRICS)? } else { Vec::new() };
     let lines = String::from_utf8_lossy(&lines).into_owned();
-    let metrics = lines.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    Ok(lines.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
+}
+
+/// A run as its files tell it.
+fn info(tab: &Tab, config: &RunConfig, metrics: Vec<Map<String, Value>>) -> Result<RunInfo> {
     Ok(RunInfo {
         step: newest_checkpoint(tab)?,
         steps: config.steps,
@@ -59,7 +72,7 @@ impl<P: Port> Engine<P> {
     /// The run that this browser kept, to be offered; one that cannot be read is as good as none.
     pub async fn kept_info(&mut self) -> Option<RunInfo> {
         let tab = Tab::kept(self.port.kept().await.ok()?);
-        info(&tab, &RunConfig::read(&tab).ok()?).ok()
+        info(&tab, &RunConfig::read(&tab).ok()?, metrics(&tab).ok()?).ok()
     }
 
     /// Begins a run from the adapter at hand.
@@ -113,12 +126,15 @@ impl<P: Port> Engine<P> {
                 }
                 Err(error) => {
                     drop(lab);
-                    self.go_back()?;
+                    if let Some(run) = self.run.take() {
+                        self.go_back(run.into())?;
+                    }
                     return Err(error);
                 }
             }
         }
-        self.run_answer()
+        let Trainer { store, config, .. } = &self.run.as_ref().ok_or_else(no_run)?.trainer;
+        Ok(Answer::Run(Box::new(info(store, config, Vec::new())?)))
     }
 
     /// The last step's rollout under other settings.
@@ -172,11 +188,26 @@ impl<P: Port> Engine<P> {
         }
         let adapter = PeftAdapter::read(&Memory::new(name, files))?;
         let (lora_r, lora_alpha) = (adapter.config.r, adapter.config.lora_alpha);
-        self.run = None;
+        let before = self.run.take().map(Aside::from);
+        if let Err(error) = self.begin_from(&adapter) {
+            match before {
+                Some(run) => self.go_back(run)?,
+                None => {
+                    let adapter = self.ready()?.adapter.clone();
+                    self.begin_from(&adapter)?;
+                }
+            }
+            return Err(error);
+        }
         let ready = self.ready.as_mut().ok_or_else(no_run)?;
-        alone(&mut ready.lab)?.actor.begin(&adapter, &shipped::ppo(Preset::Corrected)?)?;
         (ready.adapter, ready.adapter_name) = (adapter, name.to_string());
         Ok(Answer::Adapter { name: name.into(), lora_r, lora_alpha })
+    }
+
+    /// What generates from now on, outside of any run.
+    fn begin_from(&mut self, adapter: &PeftAdapter) -> Result<()> {
+        let ready = self.ready.as_mut().ok_or_else(no_run)?;
+        alone(&mut ready.lab)?.actor.begin(adapter, &shipped::ppo(Preset::Corrected)?).map(drop)
     }
 
     /// The run that this browser kept.
@@ -201,19 +232,14 @@ impl<P: Port> Engine<P> {
         let (newest, first) = (tab.folder(&checkpoint(newest_checkpoint(&tab)?)), tab.folder(&checkpoint(0)));
         PeftAdapter::read(&newest)?;
         PeftAdapter::read(&first)?;
-        let before = self.run.take().map(|run| run.trainer.store);
-        match self.resume_checked(tab, config, &newest, &first) {
-            Ok(()) => Ok(()),
-            Err(error) => {
-                if let Some(tab) = before {
-                    let config = RunConfig::read(&tab)?;
-                    let (newest, first) =
-                        (tab.folder(&checkpoint(newest_checkpoint(&tab)?)), tab.folder(&checkpoint(0)));
-                    self.resume_checked(tab, config, &newest, &first)?;
-                }
-                Err(error)
-            }
+        let before = self.run.take().map(Aside::from);
+        let resumed = self.resume_checked(tab, config, &newest, &first);
+        if resumed.is_err()
+            && let Some(run) = before
+        {
+            self.go_back(run)?;
         }
+        resumed
     }
 
     fn resume_checked(&mut self, tab: Tab, config: RunConfig, newest: &Memory, first: &Memory) -> Result<()> {
@@ -225,11 +251,8 @@ impl<P: Port> Engine<P> {
         Ok(())
     }
 
-    /// To the last whole step.
-    fn go_back(&mut self) -> Result<()> {
-        let Some(Run { trainer, last }) = self.run.take() else { return Ok(()) };
-        let (tab, config) = (trainer.store, trainer.config);
-        drop(trainer.lab);
+    /// To a run's last whole step.
+    fn go_back(&mut self, Aside { tab, config, last }: Aside) -> Result<()> {
         let (newest, first) = (tab.folder(&checkpoint(newest_checkpoint(&tab)?)), tab.folder(&checkpoint(0)));
         self.resume_checked(tab, config, &newest, &first)?;
         if let Some(run) = &mut self.run {
@@ -251,7 +274,8 @@ impl<P: Port> Engine<P> {
     }
 
     fn run_answer(&self) -> Result<Answer> {
-        Ok(Answer::Run(Box::new(self.run.as_ref().ok_or_else(no_run)?.info()?)))
+        let Trainer { store, config, .. } = &self.run.as_ref().ok_or_else(no_run)?.trainer;
+        Ok(Answer::Run(Box::new(info(store, config, metrics(store)?)?)))
     }
 }
 
