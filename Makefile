@@ -14,9 +14,10 @@ check: setup ## format, clippy natively and for the browser, docs: a warning is 
 	scripts/wasm-cargo.sh clippy --lib --bin app --bin worker -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --no-deps --lib
 
-test: check ## every check, then every test but those in a browser
+test: check ## every check, then every test, those in a browser last
 	cargo test
 	$(MAKE) test-web
+	$(MAKE) test-page
 
 test-web: setup ## the page's and its worker's tests, natively
 	cargo test --features web --lib --test web_engine
@@ -59,8 +60,9 @@ tiny-models: setup ## retrain the shipped models from ../shared/data, which take
 	cargo build --release
 	scripts/tiny_models.sh "$${CARGO_TARGET_DIR:-target}/release/detox-lab"
 
-bench: setup ## the speeds that the README states
-	cargo bench
+bench: setup ## the speeds that the README states; whole PPO steps of flan-t5-small and -base
+	cargo bench --bench parts
+	cargo bench --bench lab
 
 bench-web: web ## the page's speeds, beside the native ones on one thread
 	scripts/setup.sh browser

@@ -11,6 +11,9 @@ use web_sys::{
     ScrollIntoViewOptions, Url,
 };
 
+/// On the root once every chapter has been laid out.
+const SETTLED: &str = "data-settled";
+
 /// The text of a file beside the page.
 pub async fn fetch(path: &str) -> Result<String, String> {
     let say = |error: JsValue| {
@@ -57,7 +60,9 @@ pub fn copy(text: &str) {
 pub fn show(id: &str, focus: bool) {
     let Some(element) = document().get_element_by_id(id) else { return };
     let options = ScrollIntoViewOptions::new();
-    options.set_behavior(if focus { ScrollBehavior::Auto } else { ScrollBehavior::Instant });
+    // Half-way sizes would lead a slow scroll astray.
+    let settled = root().is_some_and(|root| root.has_attribute(SETTLED));
+    options.set_behavior(if focus && settled { ScrollBehavior::Auto } else { ScrollBehavior::Instant });
     element.scroll_into_view_with_scroll_into_view_options(&options);
     let heading = document().get_element_by_id(&format!("{id}-heading")).and_then(|e| e.dyn_into::<HtmlElement>().ok());
     if focus && let Some(heading) = heading {
@@ -141,12 +146,20 @@ pub async fn read(file: &File) -> Result<Vec<u8>, String> {
 /// Lays out every chapter once, a frame for each: those out of sight then have their true sizes (page.css), and scrolling
 /// to one of them arrives.
 pub fn settle() {
+    if let Some(root) = root() {
+        let _ = root.remove_attribute(SETTLED);
+    }
     lay_out(0);
 }
 
 fn lay_out(nth: u32) {
     let chapter = document().query_selector_all(".chapter").ok().and_then(|all| all.item(nth));
-    let Some(chapter) = chapter.and_then(|node| node.dyn_into::<web_sys::Element>().ok()) else { return };
+    let Some(chapter) = chapter.and_then(|node| node.dyn_into::<web_sys::Element>().ok()) else {
+        if let Some(root) = root() {
+            let _ = root.set_attribute(SETTLED, "");
+        }
+        return;
+    };
     let _ = chapter.class_list().add_1("whole");
     let next = move || {
         let _ = chapter.class_list().remove_1("whole");

@@ -41,7 +41,7 @@ async function reading(page, title) {
 }
 
 test("a link opens elsewhere with the same chapter, settings and row, and one step gives the same numbers", async (t) => {
-  const here = await visit(t, browser, site.url);
+  const here = await visit(t, browser, site.url, { whole: false });
   await here.page.getByRole("listbox", { name: /^Responses of the batch/ }).waitFor();
   await bar(here.page).getByText("More", { exact: true }).click();
   await bar(here.page).getByRole("combobox", { name: /^Preset/ }).selectOption("As published");
@@ -66,7 +66,7 @@ test("a link opens elsewhere with the same chapter, settings and row, and one st
   assert.match(hash, /\brow=\d+\b.*\bshow=kl\b/);
   assert.equal(new URL(copied).hash.split("?")[1], hash.split("?")[1], "what is copied holds the same settings");
 
-  const there = await visit(t, browser, link);
+  const there = await visit(t, browser, link, { whole: false });
   await reading(there.page, /PPO$/);
   assert.deepEqual(await settings(there.page), await settings(here.page));
   const row = there.page.getByRole("listbox", { name: /^Responses of the batch/ }).getByRole("option", { selected: true });
@@ -90,7 +90,7 @@ test("a link opens elsewhere with the same chapter, settings and row, and one st
 });
 
 test("back and forward lead through the chapters that were chosen", async (t) => {
-  const { page, wrong } = await visit(t, browser, site.url, { hash: "#policy" });
+  const { page, wrong } = await visit(t, browser, site.url, { whole: false, hash: "#policy" });
   await reading(page, /Data and policy$/);
   for (const chapter of [/Reward model$/, /PPO$/, /Take it with you$/]) {
     await rail(page).getByRole("link", { name: chapter }).click();
@@ -131,7 +131,7 @@ test("a link that makes no sense opens the page all the same", async (t) => {
 });
 
 test("settings in a link that cannot be are told by name when a run begins, and the defaults lead out of it", async (t) => {
-  const { page, wrong } = await visit(t, browser, site.url);
+  const { page, wrong } = await visit(t, browser, site.url, { whole: false });
   await load(page);
   for (const [setting, value] of [
     ["kl_coef", "much"], ["gamma", "2"], ["mini_batch_size", "7"], ["batch_size", "0"], ["batch_size", "1000000000"],

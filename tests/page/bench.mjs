@@ -64,7 +64,7 @@ async function visit(browser, server, hash) {
       return context;
     },
   };
-  const opened = await open(watched, server.url, { hash });
+  const opened = await open(watched, server.url, { hash, whole: false });
   await opened.page.waitForFunction(() => window.bench.useful !== null);
   return opened;
 }

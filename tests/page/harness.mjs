@@ -46,15 +46,23 @@ export async function launch() {
 
 /**
  * A fresh profile with one page. `wrong` collects what must not happen: console errors and warnings, exceptions, requests
- * to another origin, failed requests. A test that causes one on purpose takes it out again.
+ * to another origin, failed requests. A test that causes one on purpose takes it out again. `whole`: chapters out of sight are
+ * laid out too, as they are once one looks at them; without, innerText and axe find nothing in them.
  */
 export async function open(browser, url, options = {}) {
-  const { hash = "", width = 1440, height = 900, scheme = "light", reduced = false, touch = false } = options;
+  const { hash = "", width = 1440, height = 900, scheme = "light", reduced = false, touch = false, whole = true } = options;
   const context = await browser.newContext({
     viewport: { width, height }, colorScheme: scheme, reducedMotion: reduced ? "reduce" : "no-preference", acceptDownloads: true,
     hasTouch: touch, isMobile: touch,
   });
   context.setDefaultTimeout(120_000); // a busy machine is slow, not wrong
+  if (whole) {
+    await context.addInitScript(() => {
+      const inSight = new CSSStyleSheet();
+      inSight.replaceSync(".chapter { content-visibility: visible !important; }");
+      document.adoptedStyleSheets = [inSight];
+    });
+  }
   const page = await context.newPage();
   const wrong = [];
   const origin = new URL(url).origin;

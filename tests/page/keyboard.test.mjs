@@ -73,7 +73,7 @@ function judgeFocus() {
 
 for (const [width, height] of [[1440, 900], [360, 740]]) {
   test(`at ${width} px Tab reaches every control, one sees where the focus is, and it is never covered`, async (t) => {
-    const { page } = await visit(t, browser, site.url, { width, height, reduced: true });
+    const { page } = await visit(t, browser, site.url, { whole: false, width, height, reduced: true });
     await strip(page).waitFor();
     await page.locator("main details").evaluateAll((all) => all.forEach((details) => { details.open = true; }));
     assert.deepEqual(await page.evaluate(noteControls), [], "what no Tab and no arrow reaches");
@@ -95,7 +95,7 @@ for (const [width, height] of [[1440, 900], [360, 740]]) {
 }
 
 test("the skip link is first, shows itself, and leads past header and chapters", async (t) => {
-  const { page } = await visit(t, browser, site.url);
+  const { page } = await visit(t, browser, site.url, { whole: false });
   await page.keyboard.press("Tab");
   const skip = page.getByRole("link", { name: "Skip to the text", exact: true });
   assert.ok(await skip.evaluate((link) => link === document.activeElement && link.getBoundingClientRect().top >= 0));
@@ -105,7 +105,7 @@ test("the skip link is first, shows itself, and leads past header and chapters",
 });
 
 test("Escape closes menus and sheet, and the focus goes back to what opened them", async (t) => {
-  const { page } = await visit(t, browser, site.url, { width: 360, height: 740 });
+  const { page } = await visit(t, browser, site.url, { whole: false, width: 360, height: 740 });
   await strip(page).waitFor();
   const openers = [
     [page.getByRole("navigation", { name: "Chapters, as a menu" }).getByRole("button"), page.locator("#menu a").nth(3)],
@@ -131,7 +131,7 @@ test("Escape closes menus and sheet, and the focus goes back to what opened them
 });
 
 test("arrow keys lead along the token strip and through the responses, and the sum follows", async (t) => {
-  const { page } = await visit(t, browser, site.url, { hash: "#ppo" });
+  const { page } = await visit(t, browser, site.url, { whole: false, hash: "#ppo" });
   await strip(page).waitFor();
   const chosen = () => strip(page).getByRole("option", { selected: true });
   await chosen().focus();
@@ -164,7 +164,7 @@ test("arrow keys lead along the token strip and through the responses, and the s
 });
 
 test("loading and training are said aloud; who wants no motion gets none meanwhile", async (t) => {
-  const { page } = await visit(t, browser, site.url, { hash: "#ppo", reduced: true });
+  const { page } = await visit(t, browser, site.url, { whole: false, hash: "#ppo", reduced: true });
   await strip(page).waitFor();
   const voice = await listen(page);
   await page.evaluate(() => {
@@ -196,7 +196,7 @@ test("loading and training are said aloud; who wants no motion gets none meanwhi
 });
 
 test("on a phone the machine's sheet opens and closes by touch, and a touched room leads to its numbers", async (t) => {
-  const { page, wrong } = await visit(t, browser, site.url, { width: 360, height: 740, touch: true, hash: "#ppo" });
+  const { page, wrong } = await visit(t, browser, site.url, { whole: false, width: 360, height: 740, touch: true, hash: "#ppo" });
   await strip(page).waitFor();
   const handle = page.getByRole("complementary").getByRole("button", { name: /Twelve rooms|^Room \d/ });
   const room = page.getByRole("navigation", { name: "The rooms of one PPO step" }).getByRole("button", { name: /7\s*rewards/ });

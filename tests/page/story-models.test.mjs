@@ -221,10 +221,10 @@ test("2.2: the lab's two sentences have their scores here, and the published rea
   const { wrong } = here;
   const table = await cells(reward().getByRole("region", { name: "The lab's two sentences" }));
   const fault = table.filter(([, model]) => model === "on this page");
-  for (const [i, [name, expected]] of [["The lab's mild sentence", 2.56], ["The lab's harsh sentence", -2.44]].entries()) {
+  for (const [i, [name, expected]] of [["The lab's mild sentence", 2.543], ["The lab's harsh sentence", -2.423]].entries()) {
     const text = run.judged[i].text;
     const live = await judged(text, () => button(reward(), name).click());
-    assert.ok(Math.abs(value(live.score) - expected) < 0.05, `${name}: ${live.score}, expected about ${expected}`);
+    assert.ok(Math.abs(value(live.score) - expected) < 0.001, `${name}: ${live.score}, expected about ${expected}`);
     const [, , nothate, hate, right, read] = fault[i];
     shows(nothate, value(live.nothate), `${name}: nothate`, 5e-5);
     shows(hate, value(live.hate), `${name}: hate`, 5e-5);
