@@ -73,7 +73,7 @@ fn t5_config(size: &str) -> T5Config {
 }
 
 fn policy(size: &str, files: Option<&Path>) -> Policy {
-    let open = |name: String| Folder::open(&files.unwrap().join(name)).unwrap();
+    let open = |name: String| Folder::open(files.unwrap().join(name)).unwrap();
     if files.is_some() {
         let mut actor = Actor::load(&open(format!("flan-t5-{size}-random")), 0).unwrap();
         let adapter = PeftAdapter::read(&open(format!("adapter-{size}"))).unwrap();
@@ -106,7 +106,7 @@ fn policy(size: &str, files: Option<&Path>) -> Policy {
 
 fn reward_model(files: Option<&Path>) -> RewardModel {
     if let Some(files) = files {
-        return Judge::load(&Folder::open(&files.join("roberta-base-random")).unwrap()).unwrap().model;
+        return Judge::load(&Folder::open(files.join("roberta-base-random")).unwrap()).unwrap().model;
     }
     let config = json!({
         "model_type": "roberta", "vocab_size": 50265, "hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12,
