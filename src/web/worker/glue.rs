@@ -103,6 +103,8 @@ impl Port for Browser {
         // All are asked for at once: one after the other each would wait for the network anew.
         let responses: Vec<Promise> =
             paths.iter().map(|path| self.scope.fetch_with_str_and_init(path, &init)).collect();
+        // Given up in the middle, the rest are refused with nobody waiting: that is no fault to be reported.
+        drop(Promise::all_settled(&responses.iter().collect::<Array>()));
         let found = self.transfer(paths, &responses, got).await;
         if let (Err(_), Some(abort)) = (&found, &abort) {
             abort.abort(); // what still comes would come for nobody
