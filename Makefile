@@ -1,6 +1,6 @@
 # Thin on purpose: each line can also be typed by hand. `make` alone lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: help setup check test test-web test-page demo demo-native web serve screenshots recorded effect effect-web tiny-models bench bench-web fmt clean
+.PHONY: help setup check test test-web test-page demo demo-native web serve screenshots recorded effect effect-web tiny-models bench bench-peers bench-web fmt clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | awk -F'|' '{ printf "  make %-11s %s\n", $$1, $$2 }'
@@ -63,6 +63,9 @@ tiny-models: setup ## retrain the shipped models from ../shared/data, which take
 bench: setup ## the speeds that the README states; whole PPO steps of flan-t5-small and -base
 	cargo bench --bench parts
 	cargo bench --bench lab
+
+bench-peers: setup ## whole PPO steps beside the reference stack's (TRL on torch), by turns
+	python3 scripts/bench_peers.py
 
 bench-web: web ## the page's speeds, beside the native ones on one thread
 	scripts/setup.sh browser

@@ -1,0 +1,131 @@
+"""`make bench-peers`: whole PPO steps of this crate beside the reference stack's (TRL 0.11.4, torch 2.6), same models, same workload,
+taken by turns. python3 scripts/bench_peers.py [small|base] [controlled|lab] [--rounds N] [--json FILE]
+
+The reference's side is ../shared/reference/bench_lab.py: it writes the models (random weights of the real shapes) and the prompts into
+build/peers/bench, and both sides read them. It runs in build/peers/venv, made on the first call with the packages that
+requirements-trl-0.11.4.txt pins, or in the Python that PEERS_PYTHON names. One change to it: `model.eval()` before it generates, since TRL
+leaves the model in train mode, and with dropout it would do more work than the lab's own stack did.
+`single` is the lab's loop, one prompt after the other; `batched` gives generate() all 16 at once.
+Cargo is what must be on PATH; a quiet machine is what the figures want."""
+
+import json
+import os
+import runpy
+import statistics
+import subprocess
+import sys
+import venv
+
+ROOT = os.path.realpath(os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+REFERENCE = os.path.join(ROOT, "..", "shared", "reference")
+HOME = os.path.join(ROOT, "build", "peers")
+FILES = os.path.join(HOME, "bench")
+PARTS = ["generate", "score", "step", "total"]
+
+
+def peer(arguments):
+    """Inside the peers' Python: bench_lab.py with `arguments`, generating in eval mode."""
+    import trl
+
+    generate = trl.PPOTrainer.generate
+
+    def in_eval_mode(self, *args, **more):
+        self.model.eval()
+        return generate(self, *args, **more)
+
+    trl.PPOTrainer.generate = in_eval_mode
+    script = os.path.join(HOME, "bench_lab.py")
+    sys.argv = [script, *arguments]
+    runpy.run_path(script, run_name="__main__")
+
+
+def python():
+    """The peers' Python, made where it is missing."""
+    if os.environ.get("PEERS_PYTHON"):
+        return os.environ["PEERS_PYTHON"]
+    folder = os.path.join(HOME, "venv")
+    ready = os.path.join(folder, "ready")
+    found = os.path.join(folder, "bin", "python")
+    if not os.path.exists(ready):
+        print("installing TRL 0.11.4 and torch 2.6 into build/peers/venv (some gigabytes, minutes)")
+        venv.create(folder, with_pip=True, clear=True)
+        subprocess.run([found, "-m", "pip", "install", "--quiet", "-r", os.path.join(REFERENCE, "requirements-trl-0.11.4.txt")], check=True)
+        open(ready, "w").close()
+    return found
+
+
+def theirs(size, mode, way, steps):
+    """{part: seconds of each step}, and their peak memory in MB."""
+    warm = "1" if mode == "controlled" else "0"
+    arguments = ["loop", "--size", size, "--mode", mode, "--gen", way, "--warmup", warm, "--steps", str(steps), "--retries", "0"]
+    subprocess.run([python(), os.path.abspath(__file__), "--peer", *arguments], check=True, stdout=subprocess.DEVNULL)
+    with open(os.path.join(FILES, "results", f"loop_{size}_{mode}_{way}.json"), encoding="utf-8") as file:
+        told = json.load(file)
+    kept = [step for step in told["steps"] if not step["warmup"]]
+    names = {"score": "reward"}
+    times = {part: [step[names.get(part, part)]["wall"] for step in kept] for part in PARTS}
+    return {**times, "peak_rss_mb": [told["summary"]["peak_rss_mb"]]}
+
+
+def ours(size, mode, steps):
+    out = os.path.join(HOME, "ours.json")
+    subprocess.run(["cargo", "bench", "--quiet", "--bench", "lab", "--", size, mode, "--steps", str(steps), "--files", FILES, "--json", out],
+                   check=True, cwd=ROOT, stdout=subprocess.DEVNULL)
+    with open(out, encoding="utf-8") as file:
+        (told,) = json.load(file)
+    return {**{part: told[part] for part in PARTS}, "peak_rss_mb": [told["peak_rss_mb"]]}
+
+
+def joined(runs):
+    return {key: [x for run in runs for x in run[key]] for key in runs[0]}
+
+
+def show(size, mode, sides):
+    mine = {key: statistics.median(values) for key, values in sides["detox-lab"].items()}
+    print(f"\nflan-t5-{size}, {mode}: " + ("32 new tokens a row" if mode == "controlled" else "100 to 399 new tokens a row"))
+    print(f"{'':<14}" + "".join(f"{name:>22}" for name in ["generate s", "score s", "PPO step s", "total s", "peak MB"]))
+    for side, values in sides.items():
+        cells = []
+        for key in [*PARTS, "peak_rss_mb"]:
+            middle = statistics.median(values[key])
+            ratio = "" if side == "detox-lab" else f" ({middle / mine[key]:.1f} x)"
+            cells.append(f"{middle:.0f}{ratio}" if key == "peak_rss_mb" else f"{middle:.1f}{ratio}")
+        print(f"{side:<14}" + "".join(f"{cell:>22}" for cell in cells), flush=True)
+
+
+def main():
+    words = sys.argv[1:]
+    if words[:1] == ["--peer"]:
+        return peer(words[1:])
+    if not os.path.isdir(REFERENCE):
+        sys.exit(f"skipped: {os.path.join('..', 'shared', 'reference')} is not here, and with it the reference's side")
+    option = {name: words[words.index(name) + 1] for name in ("--rounds", "--json") if name in words}
+    rounds = int(option.get("--rounds", 2))
+    chosen = lambda names: [name for name in names if name in words] or names
+    os.makedirs(HOME, exist_ok=True)
+    link = os.path.join(HOME, "bench_lab.py")  # it writes beside itself
+    if not os.path.exists(link):
+        os.symlink(os.path.join(os.path.realpath(REFERENCE), "bench_lab.py"), link)
+    if not os.path.exists(os.path.join(FILES, "workload.json")):
+        subprocess.run([python(), os.path.abspath(__file__), "--peer", "models"], check=True)
+    subprocess.run(["cargo", "bench", "--bench", "lab", "--no-run"], check=True, cwd=ROOT)
+    found = {}
+    for size in chosen(["small", "base"]):
+        for mode in chosen(["controlled", "lab"]):
+            ways = ["single", "batched"] if mode == "controlled" else ["single"]
+            steps, turns = (2, rounds) if mode == "controlled" else (1, 1)
+            taken = {"detox-lab": []} | {f"TRL, {way}": [] for way in ways}
+            for _ in range(turns):
+                taken["detox-lab"].append(ours(size, mode, steps))
+                for way in ways:
+                    taken[f"TRL, {way}"].append(theirs(size, mode, way, steps))
+            sides = {side: joined(runs) for side, runs in taken.items()}
+            show(size, mode, sides)
+            found[f"{size} {mode}"] = sides
+    if "--json" in option:
+        with open(option["--json"], "w", encoding="utf-8") as file:
+            json.dump(found, file, indent=1)
+
+
+if __name__ == "__main__":
+    main()
