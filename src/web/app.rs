@@ -9,6 +9,7 @@ use super::engine::{Engine, engine};
 use super::notices::{Kept, Notices};
 use super::parts::machine::Machine;
 use super::parts::rooms::ROOMS;
+use super::place;
 use super::rail::{Menu, Rail};
 use super::recorded;
 use super::shown::{Shown, shown};
@@ -17,9 +18,6 @@ use core::time::Duration;
 use leptos::prelude::*;
 use std::sync::Arc;
 use wasm_bindgen::JsCast;
-
-/// How long the page is left alone before chapters out of sight are measured.
-const SETTLED: Duration = Duration::from_millis(300);
 
 /// Starts the page.
 pub fn main() {
@@ -39,7 +37,7 @@ pub fn App() -> impl IntoView {
     provide_context(Shown::new());
     read_recorded(state, address.chapter);
     follow_address(state);
-    follow_size();
+    place::watch();
     Effect::new(move |_| {
         if state.waiting.get() && state.rooms.with(|rooms| !rooms.is_empty()) {
             engine.linger();
@@ -93,7 +91,7 @@ fn Opening() -> impl IntoView {
 /// To the text, past header and rail; the address line keeps its chapter.
 fn skip(event: web_sys::MouseEvent) {
     event.prevent_default();
-    browser::show("text", false);
+    place::show("text", false);
     if let Some(text) = document().get_element_by_id("text").and_then(|e| e.dyn_into::<web_sys::HtmlElement>().ok()) {
         let _ = text.focus();
     }
@@ -136,7 +134,7 @@ fn Aside() -> impl IntoView {
         s.opened.set(Some(room));
         let chapter = ROOMS.get(usize::from(room) - 1).map(|info| info.chapter);
         let chapter = Chapter::ALL.into_iter().find(|c| Some(c.number()) == chapter);
-        browser::show(if room >= 3 { "rooms" } else { chapter.unwrap_or_default().slug() }, true);
+        place::show(if room >= 3 { "rooms" } else { chapter.unwrap_or_default().slug() }, true);
     });
     let escape = move |event: web_sys::KeyboardEvent| {
         if event.key() == "Escape" && open.get_untracked() {
@@ -187,38 +185,25 @@ fn follow_address(state: State) {
         if untrack(|| state.address()) != address {
             state.go_to(&address);
         }
-        browser::show(address.chapter.slug(), false);
+        place::show(address.chapter.slug(), false);
     };
     let handle = window_event_listener(leptos::ev::popstate, move |_| changed());
     on_cleanup(move || handle.remove());
 }
 
-/// Chapters have other sizes in another window.
-fn follow_size() {
-    let settling = StoredValue::new(None::<TimeoutHandle>);
-    let resized = window_event_listener(leptos::ev::resize, move |_| {
-        if let Some(handle) = settling.get_value() {
-            handle.clear();
-        }
-        settling.set_value(set_timeout_with_handle(browser::settle, SETTLED).ok());
-    });
-    on_cleanup(move || resized.remove());
-}
-
 /// Fetches the recorded run and the dialogues. Text above the linked chapter grows by it, so it is scrolled to again.
 fn read_recorded(state: State, chapter: Chapter) {
-    let arrive = move || {
-        if chapter != Chapter::default() {
-            set_timeout(move || browser::show(chapter.slug(), false), Duration::from_millis(50));
-        }
-    };
-    arrive();
+    let drawn = Duration::from_millis(50);
+    if chapter != Chapter::default() {
+        place::show(chapter.slug(), false);
+        set_timeout(place::arrive, drawn);
+    }
     leptos::task::spawn_local(async move {
         match browser::fetch("recorded/page.json").await.and_then(|json| recorded::recorded(&json)) {
             Ok(recorded) => {
                 state.recorded_step.set(recorded.steps.len() / 2);
                 state.recorded.set(Some(Arc::new(recorded)));
-                arrive();
+                set_timeout(place::arrive, drawn);
             }
             Err(what) => {
                 state.tell(true, format!("The recorded run is missing: {what}"), "Load the models and play".into())
@@ -227,6 +212,6 @@ fn read_recorded(state: State, chapter: Chapter) {
         if let Ok(jsonl) = browser::fetch("dialogues.jsonl").await {
             state.dialogues.set(Arc::new(recorded::dialogues(&jsonl)));
         }
-        set_timeout(browser::settle, SETTLED);
+        place::settle();
     });
 }

@@ -1,18 +1,12 @@
-//! Small dealings with the browser that several files of the page need: fetch a text, scroll to a chapter, the address
-//! line, the theme, give a file to the person and take one. What is in the texts and files is others'.
+//! Small dealings with the browser that several files of the page need: fetch a text, the address line, the
+//! theme, give a file to the person and take one. What is in the texts and files is others'.
 
 use core::time::Duration;
 use js_sys::{Array, Uint8Array};
 use leptos::prelude::*;
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
-use web_sys::{
-    Blob, BlobPropertyBag, File, FocusOptions, HtmlAnchorElement, HtmlElement, Response, ScrollBehavior,
-    ScrollIntoViewOptions, Url,
-};
-
-/// On the root once every chapter has been laid out.
-const SETTLED: &str = "data-settled";
+use web_sys::{Blob, BlobPropertyBag, File, HtmlAnchorElement, HtmlElement, Response, Url};
 
 /// The text of a file beside the page.
 pub async fn fetch(path: &str) -> Result<String, String> {
@@ -54,22 +48,6 @@ pub fn link() -> String {
 /// Copies a text; does nothing where the browser has no clipboard for this page.
 pub fn copy(text: &str) {
     let _ = window().navigator().clipboard().write_text(text);
-}
-
-/// Scrolls to an element, at once unless a person asked for it; then its heading also takes the focus.
-pub fn show(id: &str, focus: bool) {
-    let Some(element) = document().get_element_by_id(id) else { return };
-    let options = ScrollIntoViewOptions::new();
-    // Half-way sizes would lead a slow scroll astray.
-    let settled = root().is_some_and(|root| root.has_attribute(SETTLED));
-    options.set_behavior(if focus && settled { ScrollBehavior::Auto } else { ScrollBehavior::Instant });
-    element.scroll_into_view_with_scroll_into_view_options(&options);
-    let heading = document().get_element_by_id(&format!("{id}-heading")).and_then(|e| e.dyn_into::<HtmlElement>().ok());
-    if focus && let Some(heading) = heading {
-        let without_scrolling = FocusOptions::new();
-        without_scrolling.set_prevent_scroll(true);
-        let _ = heading.focus_with_options(&without_scrolling);
-    }
 }
 
 /// The focus has gone to something outside of the element that listens. Nothing is known where it went nowhere.
@@ -141,32 +119,6 @@ pub fn download(name: &str, kind: &str, bytes: &[u8]) -> Result<(), JsValue> {
 pub async fn read(file: &File) -> Result<Vec<u8>, String> {
     let buffer = JsFuture::from(file.array_buffer()).await;
     buffer.map(|b| Uint8Array::new(&b).to_vec()).map_err(|_| format!("{}: could not be read", file.name()))
-}
-
-/// Lays out every chapter once, a frame for each: those out of sight then have their true sizes (page.css), and scrolling
-/// to one of them arrives.
-pub fn settle() {
-    if let Some(root) = root() {
-        let _ = root.remove_attribute(SETTLED);
-    }
-    lay_out(0);
-}
-
-fn lay_out(nth: u32) {
-    let chapter = document().query_selector_all(".chapter").ok().and_then(|all| all.item(nth));
-    let Some(chapter) = chapter.and_then(|node| node.dyn_into::<web_sys::Element>().ok()) else {
-        if let Some(root) = root() {
-            let _ = root.set_attribute(SETTLED, "");
-        }
-        return;
-    };
-    let _ = chapter.class_list().add_1("whole");
-    let next = move || {
-        let _ = chapter.class_list().remove_1("whole");
-        lay_out(nth + 1);
-    };
-    // The first of the two frames is the one with the chapter in it.
-    request_animation_frame(move || request_animation_frame(next));
 }
 
 /// Whether the browser says that there is a network.

@@ -96,7 +96,7 @@ impl Engine {
         if kept {
             let hint = "Go on with it, or remove it, and then begin";
             self.state.tell(false, "This browser kept a run that a new one would replace".into(), hint.into());
-            super::browser::show("kept", true);
+            super::place::show("kept", true);
         }
         kept
     }

@@ -12,6 +12,7 @@ pub mod draft;
 pub mod engine;
 pub mod notices;
 pub mod parts;
+pub mod place;
 pub mod rail;
 pub mod recorded;
 pub mod requests;

@@ -4,6 +4,7 @@
 use super::address::Chapter;
 use super::browser;
 use super::engine::state;
+use super::place;
 use leptos::prelude::*;
 use wasm_bindgen::closure::Closure;
 use wasm_bindgen::{JsCast, JsValue};
@@ -72,7 +73,7 @@ fn links(then: impl Fn() + Copy + 'static) -> impl IntoView {
             address.chapter = chapter;
             browser::set_hash(&address.format(), true);
             s.chapter.set(chapter);
-            browser::show(chapter.slug(), true);
+            place::show(chapter.slug(), true);
         };
         let here = move || (s.chapter.get() == chapter).then_some("location");
         view! {

@@ -5,6 +5,7 @@ use crate::web::address::Chapter;
 use crate::web::browser;
 use crate::web::engine::engine;
 use crate::web::parts::compare_table::CompareTable;
+use crate::web::place;
 use crate::web::shown::shown;
 use leptos::prelude::*;
 use std::sync::Arc;
@@ -42,7 +43,7 @@ pub fn Texts() -> impl IntoView {
                     <button type="button" disabled=move || !any.get() on:click=save>"Save as csv"</button>
                     <a class="link" href="#numbers" on:click=move |event| {
                         event.prevent_default();
-                        browser::show("numbers", true);
+                        place::show("numbers", true);
                     }>"Compare your own run in 3.3"</a>
                 </p>
             </Try>
