@@ -25,7 +25,14 @@ pub enum Error {
     Stopped,
     /// candle refused an operation: a fault of ours, or a device limit.
     #[error("tensor operation failed: {0}")]
-    Tensor(#[from] candle_core::Error),
+    Tensor(String),
+}
+
+/// As text: the page, which knows this type too, would otherwise carry all that candle can say.
+impl From<candle_core::Error> for Error {
+    fn from(error: candle_core::Error) -> Self {
+        Self::Tensor(error.to_string())
+    }
 }
 
 impl Error {

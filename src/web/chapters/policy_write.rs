@@ -65,9 +65,7 @@ fn field(
     set: impl Fn(f64) + Copy + 'static,
 ) -> impl IntoView {
     let change = move |event| {
-        if let Ok(value) = event_target_value(&event).parse::<f64>()
-            && value.is_finite()
-        {
+        if let Some(value) = format::read(&event_target_value(&event)) {
             set(value.clamp(min, max));
         }
     };

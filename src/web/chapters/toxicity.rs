@@ -8,6 +8,7 @@ use crate::web::parts::compare_numbers::ToxicityNumbers;
 use crate::web::parts::format;
 use crate::web::parts::histogram::Histogram;
 use crate::web::parts::meaning::Meaning;
+use crate::web::parts::order::rising;
 use crate::web::shown::shown;
 use leptos::prelude::*;
 
@@ -105,10 +106,8 @@ fn Worst() -> impl IntoView {
 }
 
 fn worst(rows: &[EvaluatedRow]) -> Vec<EvaluatedRow> {
-    let mut rows = rows.to_vec();
-    rows.sort_by(|a, b| b.toxicity_before.total_cmp(&a.toxicity_before));
-    rows.truncate(WORST);
-    rows
+    let places = rising(rows.iter().map(|row| f64::from(-row.toxicity_before)));
+    places.into_iter().take(WORST).map(|i| rows[i].clone()).collect()
 }
 
 #[component]

@@ -8,6 +8,7 @@
 use super::axis::Axis;
 use super::format;
 use super::meaning::Meaning;
+use super::order::rising;
 use super::rooms::metric;
 use leptos::ev::{KeyboardEvent, PointerEvent};
 use leptos::html::Div;
@@ -37,10 +38,10 @@ impl Series {
 
 /// All steps of several series, rising.
 fn steps(series: &[Series]) -> Vec<f64> {
-    let mut all: Vec<f64> = series.iter().flat_map(|one| one.points.iter().map(|point| point.0)).collect();
-    all.sort_by(f64::total_cmp);
-    all.dedup();
-    all
+    let all: Vec<f64> = series.iter().flat_map(|one| one.points.iter().map(|point| point.0)).collect();
+    let mut steps: Vec<f64> = rising(all.iter().copied()).into_iter().map(|i| all[i]).collect();
+    steps.dedup();
+    steps
 }
 
 /// The entry of `steps` nearest to `x`.

@@ -4,6 +4,7 @@
 use super::diff::{Run, words};
 use super::format;
 use super::keys::fresh_id;
+use super::order::rising;
 use crate::protocol::EvaluatedRow;
 use leptos::prelude::*;
 use std::sync::Arc;
@@ -29,14 +30,12 @@ impl Order {
 
     /// The rows' places in this order.
     fn sorted(self, rows: &[EvaluatedRow]) -> Vec<usize> {
-        let key = |i: &usize| match self {
-            Self::Worst => -rows[*i].toxicity_after,
-            Self::Gained => -(rows[*i].score_after - rows[*i].score_before),
-            Self::Lost => rows[*i].score_after - rows[*i].score_before,
+        let key = |row: &EvaluatedRow| match self {
+            Self::Worst => -row.toxicity_after,
+            Self::Gained => -(row.score_after - row.score_before),
+            Self::Lost => row.score_after - row.score_before,
         };
-        let mut places: Vec<usize> = (0..rows.len()).collect();
-        places.sort_by(|a, b| key(a).total_cmp(&key(b)));
-        places
+        rising(rows.iter().map(|row| f64::from(key(row))))
     }
 }
 

@@ -1,6 +1,7 @@
 //! Which words of a text went and which came. How that looks is the compare table's.
 
-use similar::{Algorithm, DiffTag, capture_diff_slices};
+use similar::DiffTag;
+use similar::algorithms::{Capture, Compact, Replace, myers};
 
 /// Words that stayed, went or came, in reading order.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,7 +16,7 @@ pub fn words(before: &str, after: &str) -> Vec<Run> {
     let old: Vec<&str> = before.split_whitespace().collect();
     let new: Vec<&str> = after.split_whitespace().collect();
     let mut runs = Vec::new();
-    for part in capture_diff_slices(Algorithm::Myers, &old, &new) {
+    for part in diff(&old, &new) {
         let (tag, gone, come) = part.as_tag_tuple();
         let (gone, come) = (old[gone].join(" "), new[come].join(" "));
         if tag == DiffTag::Equal {
@@ -26,6 +27,13 @@ pub fn words(before: &str, after: &str) -> Vec<Run> {
         runs.extend((!come.is_empty()).then_some(Run::Come(come)));
     }
     runs
+}
+
+/// What `similar::capture_diff_slices` does, without the preparation for long texts, which the page would have to carry.
+fn diff(old: &[&str], new: &[&str]) -> Vec<similar::DiffOp> {
+    let mut hook = Compact::new(Replace::new(Capture::new()), old, new);
+    let Ok(()) = myers::diff_deadline_raw(&mut hook, old, 0..old.len(), new, 0..new.len(), None);
+    hook.into_inner().into_inner().into_ops()
 }
 
 #[cfg(test)]

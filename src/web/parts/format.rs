@@ -49,6 +49,24 @@ pub fn setting(x: f64) -> String {
     }
 }
 
+/// What somebody typed as a number. Through serde_json, which the page has anyway: the standard library's own reading
+/// brings 10 kB of powers of five that cannot be compressed.
+pub fn read(text: &str) -> Option<f64> {
+    let text = text.trim().replace(MINUS, "-");
+    let (sign, digits) = match text.strip_prefix('-') {
+        Some(digits) => (-1.0, digits),
+        None => (1.0, text.strip_prefix('+').unwrap_or(&text)),
+    };
+    if !digits.starts_with(|c: char| c.is_ascii_digit() || c == '.') {
+        return None;
+    }
+    // JSON wants one digit at least before the point, no zero too many, and no point without a digit after it.
+    let whole = digits.strip_suffix('.').filter(|digits| !digits.is_empty()).unwrap_or(digits);
+    let bare = whole.trim_start_matches('0');
+    let zero = if bare.starts_with(|c: char| c.is_ascii_digit()) { "" } else { "0" };
+    serde_json::from_str(&format!("{zero}{bare}")).ok().map(|number: f64| sign * number)
+}
+
 /// Four digits after the point; a tiny one keeps its digits: `0.9867`, `3.1·10⁻⁶`.
 pub fn probability(p: f64) -> String {
     if p != 0.0 && p.abs() < 5e-5 { scientific(p, 2) } else { fixed(p, 4) }
@@ -167,6 +185,26 @@ mod tests {
         assert_eq!(setting(1.41e-5), "1.41·10⁻⁵");
         assert_eq!(setting(1e-8), "1·10⁻⁸");
         assert_eq!(setting(0.0), "0");
+    }
+
+    #[test]
+    fn typed_numbers_are_read() {
+        for (text, number) in [
+            ("0.2", 0.2),
+            (" 1.4e-5 ", 1.4e-5),
+            ("-3", -3.0),
+            ("\u{2212}0.5", -0.5),
+            ("+.5", 0.5),
+            ("007", 7.0),
+            ("5.", 5.0),
+            ("0", 0.0),
+            ("0.1000000000000000055511151231257827", 0.1),
+        ] {
+            assert_eq!(read(text), Some(number), "{text}");
+        }
+        for text in ["", ".", "-", "--1", "+-1", "much", "1,5", "0x10", "inf", "NaN", "1e999", "1 2"] {
+            assert_eq!(read(text), None, "{text}");
+        }
     }
 
     #[test]

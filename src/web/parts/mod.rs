@@ -64,6 +64,7 @@ pub mod histogram;
 pub mod keys;
 pub mod machine;
 pub mod meaning;
+pub mod order;
 pub mod progress;
 pub mod room_view;
 pub mod rooms;

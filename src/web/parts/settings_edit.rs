@@ -19,7 +19,7 @@ pub fn parse(kind: Kind, text: &str) -> Result<Value, String> {
     let text = text.trim().replace('\u{2212}', "-");
     let whole = || text.parse::<u64>().map(Value::from).map_err(|_| "Give a whole number of at least 0".to_string());
     let number = || {
-        let x = text.parse::<f64>().ok().and_then(serde_json::Number::from_f64);
+        let x = super::format::read(&text).and_then(serde_json::Number::from_f64);
         x.map(Value::Number).ok_or_else(|| "Give a number, such as 0.2 or 1.4e-5".to_string())
     };
     match kind {

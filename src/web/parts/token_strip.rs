@@ -5,6 +5,7 @@
 use super::format;
 use super::heat::{Scale, paths};
 use super::keys::{Runs, follow, fresh_id, moved, tab_index};
+use super::order::rising;
 use super::sum_view::SumView;
 use super::sums::{Frame, Quantity};
 use super::tokens::shown;
@@ -62,10 +63,8 @@ pub fn TokenStrip(
 
 /// The batch's rows, highest score first.
 pub fn by_score(step: &Step) -> Vec<usize> {
-    let mut rows: Vec<usize> = (0..step.responses.len()).collect();
-    let score = |i: &usize| step.rewards.get(*i).copied().unwrap_or(f32::NEG_INFINITY);
-    rows.sort_by(|a, b| score(b).total_cmp(&score(a)));
-    rows
+    let score = |i: usize| step.rewards.get(i).copied().unwrap_or(f32::NEG_INFINITY);
+    rising((0..step.responses.len()).map(|i| f64::from(-score(i))))
 }
 
 /// One radio button a quantity.

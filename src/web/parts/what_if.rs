@@ -177,7 +177,7 @@ fn Range(
                 title=does
                 prop:value=move || value().to_string()
                 on:input=move |event| {
-                    if let Ok(x) = event_target_value(&event).parse::<f64>() {
+                    if let Some(x) = format::read(&event_target_value(&event)) {
                         put.run((name, json!(x)));
                     }
                 }
