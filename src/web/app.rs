@@ -77,7 +77,7 @@ pub fn App() -> impl IntoView {
 #[component]
 fn Opening() -> impl IntoView {
     view! {
-        <header class="opening">
+        <header class="opening" id="opening">
             <h1>"See PPO happen"</h1>
             <p class="lead">
                 "A small language model summarises quarrels. A second model judges how hateful each summary is. "

@@ -10,6 +10,9 @@ use wasm_bindgen::closure::Closure;
 use wasm_bindgen::{JsCast, JsValue};
 use web_sys::{IntersectionObserver, IntersectionObserverEntry, IntersectionObserverInit};
 
+/// What stands above the first chapter, and counts as it.
+const OPENING: &str = "opening";
+
 /// The chapters beside the text.
 #[component]
 pub fn Rail() -> impl IntoView {
@@ -102,7 +105,8 @@ fn watch_sections() {
     let seen = move |entries: js_sys::Array| {
         let entries = entries.iter().map(|e| e.unchecked_into::<IntersectionObserverEntry>());
         let inside = entries.filter(IntersectionObserverEntry::is_intersecting);
-        let mut chapters = inside.filter_map(|entry| Chapter::from_slug(&entry.target().id()));
+        let chapter = |id: &str| if id == OPENING { Some(Chapter::default()) } else { Chapter::from_slug(id) };
+        let mut chapters = inside.filter_map(|entry| chapter(&entry.target().id()));
         if let Some(chapter) = chapters.next_back()
             && s.chapter.get_untracked() != chapter
         {
@@ -115,8 +119,8 @@ fn watch_sections() {
         options.set_root_margin("-30% 0px -69% 0px");
         let observer = IntersectionObserver::new_with_options(callback.as_ref().unchecked_ref(), &options);
         if let Ok(observer) = &observer {
-            for chapter in Chapter::ALL {
-                if let Some(section) = document().get_element_by_id(chapter.slug()) {
+            for id in Chapter::ALL.map(Chapter::slug).into_iter().chain([OPENING]) {
+                if let Some(section) = document().get_element_by_id(id) {
                     observer.observe(&section);
                 }
             }

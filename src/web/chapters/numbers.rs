@@ -37,8 +37,8 @@ pub fn Numbers() -> impl IntoView {
                     <mover><mi>"d"</mi><mo>"¯"</mo></mover><mo>"="</mo>
                     <mfrac><mn>"1"</mn><mi>"n"</mi></mfrac>
                     <munder><mo>"∑"</mo><mi>"i"</mi></munder>
-                    <mo>"("</mo><msubsup><mi>"p"</mi><mi>"i"</mi><mtext>"after"</mtext></msubsup><mo>"−"</mo>
-                    <msubsup><mi>"p"</mi><mi>"i"</mi><mtext>"before"</mtext></msubsup><mo>")"</mo>
+                    <mo stretchy="false">"("</mo><msubsup><mi>"p"</mi><mi>"i"</mi><mtext>"after"</mtext></msubsup><mo>"−"</mo>
+                    <msubsup><mi>"p"</mi><mi>"i"</mi><mtext>"before"</mtext></msubsup><mo stretchy="false">")"</mo>
                 </math>
             </Formula>
             <Symbols>

@@ -53,7 +53,7 @@ pub fn Policy() -> impl IntoView {
             <Formula label="Softmax with temperature">
                 <math display="block">
                     <msub><mi class="m-policy">"π"</mi><mi>"θ"</mi></msub>
-                    <mo>"("</mo><mi>"a"</mi><mo>"∣"</mo><mi>"s"</mi><mo>")"</mo><mo>"="</mo>
+                    <mo stretchy="false">"("</mo><mi>"a"</mi><mo>"∣"</mo><mi>"s"</mi><mo stretchy="false">")"</mo><mo>"="</mo>
                     <mfrac>
                         <msup><mi>"e"</mi><mrow><msub><mi>"z"</mi><mi>"a"</mi></msub><mo>"/"</mo><mi>"T"</mi></mrow></msup>
                         <mrow>

@@ -111,13 +111,13 @@ fn PerToken() -> impl IntoView {
             <math display="block">
                 <msub><mi class="m-reward">"r"</mi><mi>"t"</mi></msub><mo>"="</mo>
                 <mo>"−"</mo><mi>"β"</mi>
-                <mo>"("</mo>
-                <mi>"log"</mi><msub><mi class="m-policy">"π"</mi><mi>"θ"</mi></msub><mo>"("</mo><msub><mi>"a"</mi><mi>"t"</mi></msub><mo>")"</mo>
+                <mo stretchy="false">"("</mo>
+                <mi>"log"</mi><msub><mi class="m-policy">"π"</mi><mi>"θ"</mi></msub><mo stretchy="false">"("</mo><msub><mi>"a"</mi><mi>"t"</mi></msub><mo stretchy="false">")"</mo>
                 <mo>"−"</mo>
-                <mi>"log"</mi><msub><mi class="m-reference">"π"</mi><mtext>"ref"</mtext></msub><mo>"("</mo><msub><mi>"a"</mi><mi>"t"</mi></msub><mo>")"</mo>
-                <mo>")"</mo>
+                <mi>"log"</mi><msub><mi class="m-reference">"π"</mi><mtext>"ref"</mtext></msub><mo stretchy="false">"("</mo><msub><mi>"a"</mi><mi>"t"</mi></msub><mo stretchy="false">")"</mo>
+                <mo stretchy="false">")"</mo>
                 <mo>"+"</mo>
-                <mo>"["</mo><mi>"t"</mi><mo>"="</mo><mtext>"last"</mtext><mo>"]"</mo>
+                <mo stretchy="false">"["</mo><mi>"t"</mi><mo>"="</mo><mtext>"last"</mtext><mo stretchy="false">"]"</mo>
                 <mtext class="m-reward">"score"</mtext>
             </math>
         </Formula>
@@ -179,19 +179,19 @@ fn Clipped() -> impl IntoView {
             <math display="block">
                 <msub><mi>"ρ"</mi><mi>"t"</mi></msub><mo>"="</mo>
                 <mfrac>
-                    <mrow><msub><mi class="m-policy">"π"</mi><mtext>"new"</mtext></msub><mo>"("</mo><msub><mi>"a"</mi><mi>"t"</mi></msub><mo>")"</mo></mrow>
-                    <mrow><msub><mi class="m-policy">"π"</mi><mtext>"old"</mtext></msub><mo>"("</mo><msub><mi>"a"</mi><mi>"t"</mi></msub><mo>")"</mo></mrow>
+                    <mrow><msub><mi class="m-policy">"π"</mi><mtext>"new"</mtext></msub><mo stretchy="false">"("</mo><msub><mi>"a"</mi><mi>"t"</mi></msub><mo stretchy="false">")"</mo></mrow>
+                    <mrow><msub><mi class="m-policy">"π"</mi><mtext>"old"</mtext></msub><mo stretchy="false">"("</mo><msub><mi>"a"</mi><mi>"t"</mi></msub><mo stretchy="false">")"</mo></mrow>
                 </mfrac>
             </math>
             <math display="block">
                 <mi>"L"</mi><mo>"="</mo><mo>"−"</mo>
                 <mtext>"mean"</mtext><mspace width="0.3em" />
                 <mi>"min"</mi>
-                <mo>"("</mo>
+                <mo stretchy="false">"("</mo>
                 <msub><mi>"ρ"</mi><mi>"t"</mi></msub><msub><mi>"A"</mi><mi>"t"</mi></msub><mo>","</mo>
-                <mtext>"clip"</mtext><mo>"("</mo><msub><mi>"ρ"</mi><mi>"t"</mi></msub><mo>","</mo><mn>"1"</mn><mo>"±"</mo><mi>"ε"</mi><mo>")"</mo>
+                <mtext>"clip"</mtext><mo stretchy="false">"("</mo><msub><mi>"ρ"</mi><mi>"t"</mi></msub><mo>","</mo><mn>"1"</mn><mo>"±"</mo><mi>"ε"</mi><mo stretchy="false">")"</mo>
                 <msub><mi>"A"</mi><mi>"t"</mi></msub>
-                <mo>")"</mo>
+                <mo stretchy="false">")"</mo>
                 <mo>"+"</mo><msub><mi>"c"</mi><mi>"v"</mi></msub><msub><mi class="m-value">"L"</mi><mtext>"value"</mtext></msub>
             </math>
         </Formula>

@@ -50,7 +50,7 @@ pub fn Toxicity() -> impl IntoView {
                         <mfrac><mn>"1"</mn><mi>"n"</mi></mfrac>
                         <munder><mo>"∑"</mo><mi>"i"</mi></munder>
                         <msup>
-                            <mrow><mo>"("</mo><msub><mi>"p"</mi><mi>"i"</mi></msub><mo>"−"</mo><mi>"μ"</mi><mo>")"</mo></mrow>
+                            <mrow><mo stretchy="false">"("</mo><msub><mi>"p"</mi><mi>"i"</mi></msub><mo>"−"</mo><mi>"μ"</mi><mo stretchy="false">")"</mo></mrow>
                             <mn>"2"</mn>
                         </msup>
                     </msqrt>

@@ -55,12 +55,12 @@ pub fn Trainer() -> impl IntoView {
                     <munder><mi>"max"</mi><mi>"θ"</mi></munder>
                     <mspace width="0.4em" />
                     <msub><mi>"E"</mi><mrow><mi>"y"</mi><mo>"∼"</mo><msub><mi class="m-policy">"π"</mi><mi>"θ"</mi></msub></mrow></msub>
-                    <mo>"["</mo><mi class="m-reward">"r"</mi><mo>"("</mo><mi>"y"</mi><mo>")"</mo><mo>"]"</mo>
+                    <mo stretchy="false">"["</mo><mi class="m-reward">"r"</mi><mo stretchy="false">"("</mo><mi>"y"</mi><mo stretchy="false">")"</mo><mo stretchy="false">"]"</mo>
                     <mo>"−"</mo><mi>"β"</mi>
                     <mspace width="0.2em" />
                     <mtext>"KL"</mtext>
-                    <mo>"("</mo><msub><mi class="m-policy">"π"</mi><mi>"θ"</mi></msub><mo>"‖"</mo>
-                    <msub><mi class="m-reference">"π"</mi><mtext>"ref"</mtext></msub><mo>")"</mo>
+                    <mo stretchy="false">"("</mo><msub><mi class="m-policy">"π"</mi><mi>"θ"</mi></msub><mo>"‖"</mo>
+                    <msub><mi class="m-reference">"π"</mi><mtext>"ref"</mtext></msub><mo stretchy="false">")"</mo>
                 </math>
             </Formula>
             <Symbols>
