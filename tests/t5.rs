@@ -50,7 +50,7 @@ fn forward(t5: &T5, queries: &[Vec<u32>], responses: &[Vec<u32>], pass: Pass<'_>
     let encoded = t5.encode(&q, pass).unwrap();
     let valid: Vec<usize> = r.iter().map(|x| x.len()).collect();
     let decoded = t5.decode(&r, &valid, &encoded, pass).unwrap();
-    let logits = t5.head_input(&decoded.hidden).unwrap().matmul(&t5.head().t().unwrap()).unwrap();
+    let logits = t5.head_input(&decoded.hidden).unwrap().matmul(&t5.head().to_f32().unwrap().t().unwrap()).unwrap();
     let part = |t: &Tensor, (at, n): (usize, usize)| t.narrow(0, at, n).unwrap();
     (0..q.len())
         .map(|i| {
@@ -267,7 +267,7 @@ fn every_trainable_tensor_gets_a_gradient_that_finite_differences_confirm() {
         let s = policy.evaluate(&batch, 11, false, Some(POLICY), grad, None).unwrap();
         (s.logprobs.mean_all().unwrap() + s.values.sqr().unwrap().mean_all().unwrap()).unwrap()
     };
-    let base: Vec<Vec<f32>> = [policy.t5.head().clone()].iter().map(flat).collect();
+    let base = [flat(&policy.t5.head().to_f32().unwrap())];
     let grads = objective(true).backward().unwrap();
     let vars = policy.trainable();
     assert_eq!(vars.len(), 2 * 12 + 2, "q and v of six attention layers, A and B, and the value head");
@@ -290,7 +290,7 @@ fn every_trainable_tensor_gets_a_gradient_that_finite_differences_confirm() {
         let error = (slope - f64::from(g[i])).abs() / f64::from(largest).max(1e-3);
         assert!(error < 2e-2, "{name}[{i}]: backward {} finite difference {slope}", g[i]);
     }
-    assert_eq!(base[0], flat(policy.t5.head()), "the frozen head moved");
+    assert_eq!(base[0], flat(&policy.t5.head().to_f32().unwrap()), "the frozen head moved");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The command line's words: subcommands, their arguments and help. What they do is in the other files of `cli`.
 
+use super::models::Held;
 use super::shipped::TINY;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde::{Deserialize, Serialize};
@@ -76,6 +77,8 @@ pub struct PolicyArgs {
     /// The LoRA adapter in PEFT layout, or off for the base model alone [default: tiny with the tiny policy, else off]
     #[arg(long, value_name = "SRC|off")]
     pub adapter: Option<String>,
+    #[command(flatten)]
+    pub held: Held,
 }
 
 /// The reward model.
@@ -84,6 +87,8 @@ pub struct RewardArgs {
     /// The reward model: a RoBERTa classifier with the labels nothate and hate
     #[arg(long, value_name = "SRC", default_value = TINY)]
     pub reward: String,
+    #[command(flatten)]
+    pub held: Held,
 }
 
 /// The lab's base model.
@@ -204,7 +209,7 @@ pub struct Logprobs {
 #[derive(Debug, Args)]
 pub struct Train {
     /// Continue the run in this folder; everything but --steps comes from it
-    #[arg(long, value_name = "RUN", conflicts_with_all = ["out", "config", "preset", "seed", "policy", "adapter", "reward", "data"])]
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["out", "config", "preset", "seed", "policy", "adapter", "reward", "data", "weights"])]
     pub resume: Option<PathBuf>,
     /// Folder for the run; it must not hold one already [default: runs/1, or the next number that is free]
     #[arg(long, value_name = "RUN")]
@@ -242,6 +247,8 @@ pub struct Train {
     /// Keep the checkpoint of every N-th step (the newest is always kept)
     #[arg(long, value_name = "N", default_value_t = 10)]
     pub save_every: u64,
+    #[command(flatten)]
+    pub held: Held,
     /// Print each step's statistics as a line of JSON instead of the table
     #[arg(long)]
     pub json: bool,
@@ -283,6 +290,8 @@ pub struct Pair {
     /// The lab as published or corrected [default: the run's settings]
     #[arg(long, value_enum)]
     pub preset: Option<PresetArg>,
+    #[command(flatten)]
+    pub held: Held,
 }
 
 #[derive(Debug, Args)]
@@ -338,6 +347,8 @@ pub struct Replay {
     /// The lab as published or corrected
     #[arg(long, value_enum, default_value = "corrected")]
     pub preset: PresetArg,
+    #[command(flatten)]
+    pub held: Held,
     /// Folder for step-00001/ and so on
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,

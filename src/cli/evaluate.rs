@@ -49,6 +49,7 @@ fn load(args: &Pair, terminal: &mut Terminal) -> Result<Subject> {
         let mut config = RunConfig::read(&store)?;
         config.reward = args.reward.clone().unwrap_or(config.reward);
         config.data = args.data.clone().unwrap_or(config.data);
+        config.weights = args.held.weights.unwrap_or(config.weights);
         let newest = run::newest_checkpoint(&store)?;
         let loaded = load_run(&store, &config, newest, false, terminal)?;
         return Ok(Subject {
@@ -70,7 +71,8 @@ fn load(args: &Pair, terminal: &mut Terminal) -> Result<Subject> {
     }
     let policy = args.policy.as_deref().unwrap_or(TINY);
     let (reward, data) = companions(policy);
-    let mut actor = models::actor(policy, 0, terminal)?;
+    let precision = args.held.weights.unwrap_or_default();
+    let mut actor = models::actor(policy, precision, 0, terminal)?;
     let mut put = |name: &'static str, src: &str| -> Result<Option<&'static str>> {
         if src == "off" {
             return Ok(None);
@@ -83,7 +85,7 @@ fn load(args: &Pair, terminal: &mut Terminal) -> Result<Subject> {
     let config = preset(PpoConfig::default(), policy)?;
     Ok(Subject {
         actor,
-        judge: models::judge(args.reward.as_deref().unwrap_or(reward), terminal)?,
+        judge: models::judge(args.reward.as_deref().unwrap_or(reward), precision, terminal)?,
         test: match &args.data {
             Some(file) if args.every_row => models::every_row(file)?,
             other => models::dialogues(other.as_deref().unwrap_or(data), terminal)?.1,

@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::io::disk::Folder;
 use crate::io::pretrained::tokenizer_files;
 use crate::lab::finetune::{Finetune, FinetuneSettings, Trained};
-use crate::lab::models::Actor;
+use crate::lab::models::{Actor, Precision};
 use crate::lab::supervised::Settings;
 use crate::text::dialogue::Dialogue;
 use clap::Args;
@@ -83,6 +83,11 @@ pub struct What {
     /// Longest summary in tokens
     #[arg(long, value_name = "N", default_value_t = 128)]
     pub max_target: usize,
+    /// Number type of the frozen weights under an adapter: f16 and bf16 take half of f32's memory, q8_0 a quarter
+    /// [default: f32]
+    #[arg(long, value_enum, value_name = "TYPE")]
+    #[serde(default)]
+    pub weights: Option<Precision>,
     /// Numbers of what is saved
     #[arg(long, value_enum, default_value = "f32")]
     pub save_as: StoredArg,
@@ -131,6 +136,14 @@ fn task(what: &What, training: &Settings, terminal: &mut Terminal) -> Result<Fin
 
 /// The model, and which of it is trained.
 fn model(what: &What, seed: u64, terminal: &mut Terminal) -> Result<(Actor, Trained)> {
+    let precision = what.weights.unwrap_or_default();
+    if precision != Precision::F32 && (what.full || what.model_config.is_some()) {
+        let what = format!("--weights {} is for weights that stay frozen; here every one is trained", precision.name());
+        return Err(Error::input(
+            what,
+            "leave --weights out, or train an adapter: leave --full and --model-config out",
+        ));
+    }
     if let (Some(file), Some(tokenizer)) = (&what.model_config, &what.tokenizer) {
         let json: serde_json::Value = inputs::json(Path::new(file), "the config.json of a T5")?;
         let tokenizer = Folder::open(tokenizer)?;
@@ -144,7 +157,7 @@ fn model(what: &What, seed: u64, terminal: &mut Terminal) -> Result<(Actor, Trai
         let (actor, vars) = Actor::trainable(&*source, seed)?;
         return Ok((actor, Trained::Model { vars, config, tokenizer: tokenizer_files(&*source)? }));
     }
-    let mut actor = Actor::load(&*source, seed)?;
+    let mut actor = Actor::load_as(&*source, precision, seed)?;
     let adapter = match &what.adapter {
         Some(src) => models::put_adapter(&mut actor, src, true, terminal)?,
         None => models::fresh_adapter(&mut actor, policy, &what.fresh, what.lora_dropout, seed)?,

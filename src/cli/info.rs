@@ -9,13 +9,13 @@ use crate::error::{Error, Result};
 use crate::io::disk;
 use crate::io::safetensors::to_bytes;
 use crate::io::weights;
-use crate::lab::models::POLICY;
+use crate::lab::models::{POLICY, Precision};
 use std::collections::BTreeMap;
 
 /// Architecture and parameter counts of a policy, all computed from the loaded tensors.
 pub fn info(args: &args::Info) -> Result<()> {
     let mut terminal = Terminal::new(args.json)?;
-    let mut actor = models::actor(&args.policy, 0, &mut terminal)?;
+    let mut actor = models::actor(&args.policy, Precision::F32, 0, &mut terminal)?;
     let given = args.adapter.as_deref().or(shipped::adapter(&args.policy)).filter(|src| *src != "fresh");
     let adapter = match given {
         Some(src) => models::put_adapter(&mut actor, src, true, &mut terminal)?,

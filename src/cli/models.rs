@@ -10,9 +10,29 @@ use crate::io::adapter_config::AdapterConfig;
 use crate::io::disk::Folder;
 use crate::io::hub::{ADAPTER, Hub, Kind, MODEL, Wanted};
 use crate::io::value_head::ValueHead as SavedHead;
-use crate::lab::models::{Actor, Judge, POLICY};
+use crate::lab::models::{Actor, Judge, POLICY, Precision};
 use crate::text::dialogue::{Corpus, Dialogue, keep_lab_lengths, parse, split};
+use clap::builder::PossibleValue;
+use clap::{Args, ValueEnum};
 use std::path::Path;
+
+impl ValueEnum for Precision {
+    fn value_variants<'a>() -> &'a [Self] {
+        &Self::ALL
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(PossibleValue::new(self.name()))
+    }
+}
+
+/// How frozen weights are held in memory.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct Held {
+    /// Number type of frozen weights: f16 and bf16 take half of f32's memory, q8_0 a quarter [default: f32, or the run's]
+    #[arg(long, value_enum, value_name = "TYPE")]
+    pub weights: Option<Precision>,
+}
 
 /// Finds a shipped folder or one here, or fetches it from the hub.
 pub fn find(src: &str, part: Part, terminal: &mut Terminal) -> Result<Box<dyn ByteSource>> {
@@ -25,9 +45,9 @@ pub fn find(src: &str, part: Part, terminal: &mut Terminal) -> Result<Box<dyn By
     Ok(Box::new(folder))
 }
 
-/// The base model of `src`.
-pub fn actor(src: &str, seed: u64, terminal: &mut Terminal) -> Result<Actor> {
-    Actor::load(&*find(src, Part::Policy, terminal)?, seed)
+/// The base model of `src`, its matrices in `precision`.
+pub fn actor(src: &str, precision: Precision, seed: u64, terminal: &mut Terminal) -> Result<Actor> {
+    Actor::load_as(&*find(src, Part::Policy, terminal)?, precision, seed)
 }
 
 /// Reads an adapter and puts it over the policy under the name `policy`; returns its configuration.
@@ -83,9 +103,9 @@ pub fn put_value_head(actor: &mut Actor, file: &Path) -> Result<()> {
 const DATA_FILES: Wanted<'static> = Wanted { one_of: &[&["train.csv", "train.jsonl"]], optional: &VALIDATION_FILES };
 const VALIDATION_FILES: [&str; 2] = ["validation.csv", "dev.jsonl"];
 
-/// The reward model of `src`.
-pub fn judge(src: &str, terminal: &mut Terminal) -> Result<Judge> {
-    Judge::load(&*find(src, Part::Reward, terminal)?)
+/// The reward model of `src`, its matrices in `precision`.
+pub fn judge(src: &str, precision: Precision, terminal: &mut Terminal) -> Result<Judge> {
+    Judge::load_as(&*find(src, Part::Reward, terminal)?, precision)
 }
 
 /// DialogSum in a folder or on the hub: the lab's training and test split, and its validation part where it has one.

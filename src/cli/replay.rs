@@ -32,7 +32,7 @@ pub fn replay(args: &args::Replay) -> Result<()> {
         return Err(Error::file(args.out.display(), "is not empty", "choose a new folder for --out"));
     }
     let mut terminal = Terminal::new(true)?;
-    let mut actor = models::actor(&args.policy, config.seed, &mut terminal)?;
+    let mut actor = models::actor(&args.policy, args.held.weights.unwrap_or_default(), config.seed, &mut terminal)?;
     let adapter = models::put_adapter(&mut actor, &args.adapter, true, &mut terminal)?;
     models::put_value_head(&mut actor, &args.value_head)?;
     let mut replay = Replay::new(actor, adapter, config)?;

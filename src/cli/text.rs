@@ -17,7 +17,7 @@ use serde_json::json;
 
 /// Loads a policy, with an adapter unless it is `off`.
 pub fn policy(args: &args::PolicyArgs, terminal: &mut Terminal) -> Result<(Actor, AdapterName<'static>)> {
-    let mut actor = models::actor(&args.policy, 0, terminal)?;
+    let mut actor = models::actor(&args.policy, args.held.weights.unwrap_or_default(), 0, terminal)?;
     let adapter = args.adapter.as_deref().or(shipped::adapter(&args.policy)).unwrap_or("off");
     if adapter == "off" {
         return Ok((actor, None));
@@ -136,7 +136,7 @@ impl Listener for Streaming<'_> {
 pub fn score(args: &args::Score) -> Result<()> {
     let mut terminal = Terminal::new(args.json)?;
     let queries = read(&args.input)?;
-    let judge = models::judge(&args.model.reward, &mut terminal)?;
+    let judge = models::judge(&args.model.reward, args.model.held.weights.unwrap_or_default(), &mut terminal)?;
     let (texts, ids) = match queries {
         Queries::Ids(ids) => (None, ids),
         Queries::Texts(texts) => {

@@ -80,13 +80,14 @@ fn start(path: &Path, args: &args::Train, terminal: &mut Terminal) -> Result<()>
         data: remembered(args.data.as_deref().unwrap_or(data)),
         steps: args.steps.unwrap_or(if policy == TINY { shipped::STEPS } else { STEPS }),
         save_every: args.save_every,
+        weights: args.held.weights.unwrap_or_default(),
         ppo,
     };
     RunFolder::check_free(path, "train")?;
     if config.steps == 0 {
         return Err(Error::input("--steps is 0", "give at least 1"));
     }
-    let mut actor = models::actor(&config.policy, config.ppo.seed, terminal)?;
+    let mut actor = models::actor(&config.policy, config.weights, config.ppo.seed, terminal)?;
     let adapter = match &config.adapter {
         Some(src) => models::put_adapter(&mut actor, src, true, terminal)?,
         None => models::fresh_adapter(&mut actor, &config.policy, &args.fresh, LORA_DROPOUT, config.ppo.seed)?,
@@ -97,7 +98,7 @@ fn start(path: &Path, args: &args::Train, terminal: &mut Terminal) -> Result<()>
     actor.policy.value_head.dropout = config.ppo.value_head_dropout as f32;
     keep_initial(&mut actor)?;
     actor.tokenizer()?;
-    let judge = models::judge(&config.reward, terminal)?;
+    let judge = models::judge(&config.reward, config.weights, terminal)?;
     let (dialogues, _) = models::dialogues(&config.data, terminal)?;
     let store = RunFolder::create(path, "train")?;
     let now = terminal.unix_seconds();
@@ -170,11 +171,11 @@ pub fn load_run(
     trainable: bool,
     terminal: &mut Terminal,
 ) -> Result<Loaded> {
-    let mut actor = models::actor(&config.policy, config.ppo.seed, terminal)?;
+    let mut actor = models::actor(&config.policy, config.weights, config.ppo.seed, terminal)?;
     let checkpoint = |step| Folder::open(format!("{}/{}/{}", store.name(), run::CHECKPOINTS, run::step_name(step)));
     let (newest, first) = (checkpoint(step)?, checkpoint(0)?);
     let adapter = actor.go_back(&newest, &first, &config.ppo, trainable)?;
-    let judge = models::judge(&config.reward, terminal)?;
+    let judge = models::judge(&config.reward, config.weights, terminal)?;
     let (dialogues, test) = models::dialogues(&config.data, terminal)?;
     Ok(Loaded { lab: Lab { actor, judge, dialogues }, adapter, test })
 }

@@ -5,6 +5,7 @@
 
 use super::ReadSeek;
 use super::dtype::{Dtype, elements};
+use super::weights::Taker;
 use crate::error::Error;
 use ::safetensors::tensor::{Metadata, TensorInfo, View};
 use candle_core::{DType, Tensor};
@@ -26,22 +27,23 @@ struct Entry {
     end: u64,
 }
 
-/// The tensors of the safetensors file `path` whose names `keep` accepts; floats as f32. Errors name file and tensor.
+/// Hands the tensors of the safetensors file `path` whose names `keep` accepts to `take`, in file order; floats as f32.
+/// Errors name file and tensor.
 pub fn read(
     reader: &mut dyn ReadSeek,
     path: &str,
     keep: &dyn Fn(&str) -> bool,
-) -> Result<HashMap<String, Tensor>, Error> {
+    take: &mut Taker<'_>,
+) -> Result<(), Error> {
     let (entries, data_start) = header(reader, path)?;
-    let mut tensors = HashMap::new();
     for entry in entries.into_iter().filter(|e| keep(&e.name)) {
         let place = format!("{path}: tensor {}", entry.name);
         reader.seek(SeekFrom::Start(data_start + entry.start)).map_err(|e| Error::file(&place, e, DAMAGED))?;
         let count = entry.shape.iter().product();
         let tensor = entry.dtype.read(reader, count, &place)?.reshape(entry.shape)?;
-        tensors.insert(entry.name, tensor);
+        take(entry.name, tensor)?;
     }
-    Ok(tensors)
+    Ok(())
 }
 
 /// The checked entries in file order, and where the data starts.

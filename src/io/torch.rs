@@ -4,10 +4,11 @@
 use super::ReadSeek;
 use super::dtype::elements;
 use super::pickle::{self, Layout, Storage};
+use super::weights::Taker;
 use crate::error::{Error, Result};
 use ::zip::{CompressionMethod, ZipArchive};
 use candle_core::{DType, Device, Tensor, WithDType};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::io::{Read, SeekFrom};
 
 const MAX_PICKLE: u64 = 16 << 20;
@@ -17,13 +18,14 @@ const RESAVE: &str = "save it again: torch.save(torch.load(FILE, map_location=\"
 /// The first bytes of torch's format before 1.6: a pickled magic number.
 const LEGACY: [u8; 5] = [0x80, 0x02, 0x8a, 0x0a, 0x6c];
 
-/// The tensors of the torch file `path` whose names `keep` accepts; floats as f32. Tensors that share a storage in the
-/// file share memory here where each is the whole storage.
+/// Hands the tensors of the torch file `path` whose names `keep` accepts to `take`; floats as f32. Tensors that share a
+/// storage in the file come one after another, and share memory where each is the whole storage.
 pub fn read(
     mut reader: Box<dyn ReadSeek + '_>,
     path: &str,
     keep: &dyn Fn(&str) -> bool,
-) -> Result<HashMap<String, Tensor>> {
+    take: &mut Taker<'_>,
+) -> Result<()> {
     let file_len = check_kind(&mut *reader, path)?;
     let archive =
         ZipArchive::new(reader).map_err(|e| Error::file(path, format!("not a torch zip file: {e}"), DAMAGED))?;
@@ -46,15 +48,14 @@ pub fn read(
     if total.is_none_or(|total| total > file_len) {
         return Err(Error::file(path, "its tensors are larger than the file", DAMAGED));
     }
-    let mut tensors = HashMap::new();
     for (storage, uses) in by_storage {
         let flat = file.storage(&storage)?; // (count)
         for (name, layout) in uses {
             let tensor = file.view(&flat, &name, layout)?;
-            tensors.insert(name, tensor);
+            take(name, tensor)?;
         }
     }
-    Ok(tensors)
+    Ok(())
 }
 
 /// Refuses what is no zip, with the reason; the file's length in bytes.

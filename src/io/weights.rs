@@ -4,52 +4,81 @@
 use super::{ByteSource, is_safe_name, safetensors, torch};
 use crate::error::{Error, Result};
 use candle_core::Tensor;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// Where transformers puts weights, in the order it looks for them.
 pub const WEIGHT_FILES: [&str; 4] =
     ["model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json"];
 
+/// Takes a checkpoint's tensors by name, one after another.
+pub type Taker<'a> = dyn FnMut(String, Tensor) -> Result<()> + 'a;
+
 /// Every tensor of the checkpoint in `source`; f16 and bf16 become f32 while loading. Peak memory is the f32 tensors
 /// plus one chunk.
 pub fn load(source: &dyn ByteSource) -> Result<HashMap<String, Tensor>> {
-    let Some(file) = WEIGHT_FILES.into_iter().find(|f| source.has(f)) else {
-        return Err(Error::file(
+    let mut tensors = HashMap::new();
+    each(source, &mut |name, tensor| {
+        tensors.insert(name, tensor);
+        Ok(())
+    })?;
+    Ok(tensors)
+}
+
+/// Hands every tensor of the checkpoint in `source` to `take`, as f32, and keeps none: peak memory is what `take` keeps
+/// plus one tensor (of a torch file: one storage).
+pub fn each(source: &dyn ByteSource, take: &mut Taker<'_>) -> Result<()> {
+    let file = weight_file(source)?;
+    if file.ends_with(".index.json") { each_shard(source, file, take) } else { each_of(source, file, &|_| true, take) }
+}
+
+/// The file that the checkpoint's weights are in, or that lists their shards.
+pub fn weight_file(source: &dyn ByteSource) -> Result<&'static str> {
+    WEIGHT_FILES.into_iter().find(|f| source.has(f)).ok_or_else(|| {
+        Error::file(
             source.name(),
             format!("no weights: none of {}", WEIGHT_FILES.join(", ")),
             "point at a folder saved by save_pretrained",
-        ));
-    };
-    if file.ends_with(".index.json") { load_shards(source, file) } else { load_file(source, file, &|_| true) }
+        )
+    })
 }
 
 /// The tensors of one weight file whose names `keep` accepts. `.safetensors` is read as such, anything else as torch's.
 pub fn load_file(source: &dyn ByteSource, file: &str, keep: &dyn Fn(&str) -> bool) -> Result<HashMap<String, Tensor>> {
+    let mut tensors = HashMap::new();
+    each_of(source, file, keep, &mut |name, tensor| {
+        tensors.insert(name, tensor);
+        Ok(())
+    })?;
+    Ok(tensors)
+}
+
+fn each_of(source: &dyn ByteSource, file: &str, keep: &dyn Fn(&str) -> bool, take: &mut Taker<'_>) -> Result<()> {
     let mut reader = source.open(file)?;
     let path = source.path(file);
     if file.ends_with(".safetensors") {
-        safetensors::read(&mut *reader, &path, keep)
+        safetensors::read(&mut *reader, &path, keep, take)
     } else {
-        torch::read(reader, &path, keep)
+        torch::read(reader, &path, keep, take)
     }
 }
 
-fn load_shards(source: &dyn ByteSource, index: &str) -> Result<HashMap<String, Tensor>> {
+fn each_shard(source: &dyn ByteSource, index: &str, take: &mut Taker<'_>) -> Result<()> {
     let map = weight_map(source, index)?;
-    let mut tensors = HashMap::with_capacity(map.len());
+    let mut taken = HashSet::with_capacity(map.len());
     for shard in shards(&map) {
-        for (name, tensor) in load_file(source, &shard, &|name| map.get(name) == Some(&shard))? {
-            tensors.insert(name, tensor);
-        }
+        each_of(source, &shard, &|name| map.get(name) == Some(&shard), &mut |name, tensor| {
+            taken.insert(name.clone());
+            take(name, tensor)
+        })?;
     }
-    if let Some((name, shard)) = map.iter().find(|(name, _)| !tensors.contains_key(*name)) {
+    if let Some((name, shard)) = map.iter().find(|(name, _)| !taken.contains(*name)) {
         return Err(Error::file(
             source.path(shard),
             format!("has no tensor {name}, which {index} puts there"),
             "fetch index and shards again, from one revision",
         ));
     }
-    Ok(tensors)
+    Ok(())
 }
 
 /// The files that hold the tensors of an index, each once, in order.

@@ -7,21 +7,23 @@ use crate::io::adapter_config::AdapterConfig;
 use crate::io::value_head::ValueHead as SavedHead;
 use crate::io::{ByteSource, weights};
 use crate::model::config::T5Config;
-use crate::model::fresh;
 pub use crate::model::policy::{AdapterName, INITIAL, POLICY};
 use crate::model::policy::{Policy, ValueHead};
 use crate::model::reward::{RewardModel, ScoreOptions, Scored};
 use crate::model::t5::T5;
+use crate::model::{fresh, may_be_compact};
 pub use crate::nn::cpu::set_threads;
 use crate::nn::lora::LoraSpec;
 use crate::nn::params::Params;
+pub use crate::nn::precision::Precision;
 use crate::nn::rng::{Purpose, Rng};
+use crate::nn::weight::Weight;
 use crate::pace::Pace;
 use crate::ppo::config::PpoConfig;
 use crate::text::dialogue::Dialogue;
 use crate::text::tokenizer::Tokenizer;
 use candle_core::{Device, Tensor, Var};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 /// Everything a run works with.
 pub struct Lab {
@@ -42,8 +44,16 @@ pub struct Actor {
 impl Actor {
     /// The base model in a folder with a fresh value head (seeded) and no adapter.
     pub fn load(source: &dyn ByteSource, seed: u64) -> Result<Self> {
+        Self::load_as(source, Precision::F32, seed)
+    }
+
+    /// [`Actor::load`] with the base's matrices in `precision`.
+    ///
+    /// # Errors
+    /// Also a weight that the kind cannot hold.
+    pub fn load_as(source: &dyn ByteSource, precision: Precision, seed: u64) -> Result<Self> {
         let config = T5Config::from_json(&source.path("config.json"), &source.read("config.json")?)?;
-        let params = Params::frozen(weights::load(source)?);
+        let params = Params::held(held(source, precision)?);
         Self::build(config, &params, tokenizer(source)?, seed).map_err(|e| named(e, &source.name()))
     }
 
@@ -204,9 +214,17 @@ pub struct Judge {
 impl Judge {
     /// The classifier in a folder.
     pub fn load(source: &dyn ByteSource) -> Result<Self> {
+        Self::load_as(source, Precision::F32)
+    }
+
+    /// [`Judge::load`] with its matrices in `precision`.
+    ///
+    /// # Errors
+    /// Also a weight that the kind cannot hold.
+    pub fn load_as(source: &dyn ByteSource, precision: Precision) -> Result<Self> {
         let config = String::from_utf8(source.read("config.json")?)
             .map_err(|e| Error::file(source.path("config.json"), e, "give the folder of a RoBERTa classifier"))?;
-        let params = Params::frozen(weights::load(source)?);
+        let params = Params::held(held(source, precision)?);
         let model = RewardModel::load(&params, &config).map_err(|e| named(e, &source.name()))?;
         Ok(Self { model, tokenizer: tokenizer(source)? })
     }
@@ -237,6 +255,23 @@ impl Judge {
     pub async fn score_ids(&self, ids: &[Vec<u32>], truncate: bool, pace: &mut impl Pace) -> Result<Vec<Scored>> {
         self.model.score(ids, ScoreOptions { truncate, ..ScoreOptions::default() }, pace).await
     }
+}
+
+/// A checkpoint's tensors, matrices in `precision`; one tensor at a time is there in f32 as well.
+fn held(source: &dyn ByteSource, precision: Precision) -> Result<HashMap<String, Weight>> {
+    let mut all = HashMap::new();
+    weights::each(source, &mut |name, tensor| {
+        let kind = if may_be_compact(&name, tensor.dims()) { precision } else { Precision::F32 };
+        let weight = Weight::frozen(tensor, kind).map_err(|e| match e {
+            Error::NotFinite { what, hint } => {
+                Error::NotFinite { what: format!("{}: {name}: {what}", source.name()), hint }
+            }
+            other => other,
+        })?;
+        all.insert(name, weight);
+        Ok(())
+    })?;
+    Ok(all)
 }
 
 pub(super) fn tokenizer(source: &dyn ByteSource) -> Result<Option<Tokenizer>> {

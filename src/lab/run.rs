@@ -1,6 +1,7 @@
 //! A run's folder (house.md's layout) as names and bytes: what is written when, and how a run is read back. Where the
 //! bytes go is the [`Store`]'s: a folder on disk, or a browser's storage.
 
+use super::models::Precision;
 use super::rollout::Sample;
 use crate::error::{Error, Result};
 use crate::io::ByteSource;
@@ -52,6 +53,9 @@ pub struct RunConfig {
     pub steps: u64,
     /// Checkpoints of every so many steps are kept.
     pub save_every: u64,
+    /// How the frozen weights of policy and reward model are held; runs from before this was a setting: f32.
+    #[serde(default)]
+    pub weights: Precision,
     pub ppo: PpoConfig,
 }
 

@@ -13,6 +13,7 @@ use crate::nn::norm::layer_norm;
 use crate::nn::ops::gelu;
 use crate::nn::params::Params;
 use crate::nn::rng::Rng;
+use crate::nn::weight::Weight;
 use candle_core::Tensor;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -142,8 +143,8 @@ pub struct Hidden {
 /// RoBERTa with its classification head.
 pub struct Roberta {
     config: RobertaConfig,
-    words: Tensor,
-    positions: Tensor,
+    words: Weight,
+    positions: Weight,
     types: Tensor,
     norm: Norm,
     layers: Vec<Layer>,
@@ -163,8 +164,8 @@ impl Roberta {
         let layers = p.at("roberta").at("encoder").at("layer");
         let head = p.at("classifier");
         Ok(Self {
-            words: e.at("word_embeddings").get("weight", &[config.vocab_size, d])?,
-            positions: e.at("position_embeddings").get("weight", &[config.max_position_embeddings, d])?,
+            words: e.at("word_embeddings").weight("weight", &[config.vocab_size, d])?,
+            positions: e.at("position_embeddings").weight("weight", &[config.max_position_embeddings, d])?,
             types: e.at("token_type_embeddings").get("weight", &[config.type_vocab_size, d])?,
             norm: Norm::load(&e, &config)?,
             layers: (0..config.num_hidden_layers)
@@ -362,13 +363,13 @@ impl Norm {
 }
 
 /// Rows of `table` (V, D) for `ids` (N): (N, D). As torch's `padding_idx`, the pad's row gets no gradient.
-fn lookup(table: &Tensor, ids: &[u32], pad: u32) -> Result<Tensor> {
-    let rows = table.index_select(&Tensor::new(ids, table.device())?, 0)?; // (N, D)
+fn lookup(table: &Weight, ids: &[u32], pad: u32) -> Result<Tensor> {
+    let rows = table.rows(ids)?; // (N, D)
     if !(rows.track_op() && ids.contains(&pad)) {
         return Ok(rows);
     }
     let is_pad: Vec<u8> = ids.iter().map(|&id| u8::from(id == pad)).collect();
-    let is_pad = Tensor::from_vec(is_pad, (ids.len(), 1), table.device())?.broadcast_as(rows.shape())?; // (N, D)
+    let is_pad = Tensor::from_vec(is_pad, (ids.len(), 1), rows.device())?.broadcast_as(rows.shape())?; // (N, D)
     Ok(is_pad.where_cond(&rows.detach(), &rows)?)
 }
 

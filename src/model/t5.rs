@@ -13,6 +13,7 @@ use crate::nn::norm::rms_norm;
 use crate::nn::ops;
 use crate::nn::params::Params;
 use crate::nn::rng::Rng;
+use crate::nn::weight::Weight;
 use candle_core::{CpuStorage, InplaceOp2, Layout, Tensor};
 use std::cell::RefCell;
 
@@ -167,11 +168,11 @@ pub struct Cache {
 /// T5's weights.
 pub struct T5 {
     pub config: T5Config,
-    shared: Tensor,
+    shared: Weight,
     encoder: Stack,
     decoder: Stack,
     /// (V, D): `lm_head`, or the shared table.
-    head: Tensor,
+    head: Weight,
     modules: Vec<(String, usize, usize)>,
 }
 
@@ -181,10 +182,10 @@ impl T5 {
         let mut l = Loader { modules: Vec::new() };
         let size = [config.vocab_size, config.d_model];
         let table = ["shared", "encoder.embed_tokens", "decoder.embed_tokens"].map(|n| p.at(n));
-        let shared = table.iter().find(|t| t.has("weight")).unwrap_or(&table[0]).get("weight", &size)?;
+        let shared = table.iter().find(|t| t.has("weight")).unwrap_or(&table[0]).weight("weight", &size)?;
         let encoder = Stack::load(&p.at("encoder"), &config, false, &mut l)?;
         let decoder = Stack::load(&p.at("decoder"), &config, true, &mut l)?;
-        let head = if config.tie_word_embeddings { shared.clone() } else { p.at("lm_head").get("weight", &size)? };
+        let head = if config.tie_word_embeddings { shared.clone() } else { p.at("lm_head").weight("weight", &size)? };
         Ok(Self { config, shared, encoder, decoder, head, modules: l.modules })
     }
 
@@ -194,7 +195,7 @@ impl T5 {
     }
 
     /// The output matrix (V, D).
-    pub fn head(&self) -> &Tensor {
+    pub fn head(&self) -> &Weight {
         &self.head
     }
 
@@ -219,8 +220,7 @@ impl T5 {
                 "use the tokenizer that belongs to this model",
             ));
         }
-        let ids = Tensor::new(ids, self.shared.device())?;
-        self.dropped(self.shared.index_select(&ids, 0)?, pass) // (N, D)
+        self.dropped(self.shared.rows(ids)?, pass) // (N, D)
     }
 
     fn dropped(&self, x: Tensor, pass: Pass<'_>) -> Result<Tensor> {

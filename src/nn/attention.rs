@@ -95,15 +95,15 @@ struct Attention {
 
 /// A pointer that tasks write disjoint parts through.
 #[derive(Clone, Copy)]
-struct Out(*mut f32);
+pub(super) struct Out(pub *mut f32);
 // SAFETY: every task writes its own segment's rows and its own head's columns; segments do not share query rows, and
-// where gradients of keys are written they do not share key rows.
+// where gradients of keys are written they do not share key rows. (In `weight`: its own columns of a product.)
 unsafe impl Send for Out {}
 unsafe impl Sync for Out {}
 
 impl Out {
     /// The pointer `at` elements on. (A method, so that closures capture the whole wrapper.)
-    fn at(self, at: usize) -> *mut f32 {
+    pub fn at(self, at: usize) -> *mut f32 {
         // SAFETY: callers stay inside the allocation, as the plan was checked against the shapes.
         unsafe { self.0.add(at) }
     }

@@ -5,8 +5,9 @@
 use super::cpu::{Mat, for_row_pairs, matmul, slice, stored, with_slice};
 use super::logprobs::for_logits;
 use super::math::{exp_shifted, sum};
+use super::weight::{Matrix, Weight};
 use crate::error::{Error, Result};
-use candle_core::{CpuStorage, CustomOp2, Layout, Shape, Tensor};
+use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Shape, Tensor};
 use std::sync::{Arc, Mutex};
 
 /// The loss of each token, `(1 − ε)·nll + ε·mean over the vocabulary of −log p`, in nats: (N). This is torch's
@@ -18,7 +19,7 @@ use std::sync::{Arc, Mutex};
 ///
 /// # Errors
 /// A smoothing outside 0..1, another number of targets than rows, a target outside the vocabulary.
-pub fn smoothed_cross_entropy(hidden: &Tensor, weight: &Tensor, targets: &[u32], smoothing: f32) -> Result<Tensor> {
+pub fn smoothed_cross_entropy(hidden: &Tensor, weight: &Weight, targets: &[u32], smoothing: f32) -> Result<Tensor> {
     if !(0.0..1.0).contains(&smoothing) {
         let what = format!("label smoothing is {smoothing}");
         return Err(Error::input(what, "give a number from 0 (none) to below 1; 0.1 is usual"));
@@ -26,15 +27,21 @@ pub fn smoothed_cross_entropy(hidden: &Tensor, weight: &Tensor, targets: &[u32],
     let op = CrossEntropy {
         targets: targets.into(),
         smoothing,
+        weight: weight.clone(),
         wanted: [hidden.track_op(), weight.track_op()],
         ready: Mutex::new(None),
     };
-    Ok(hidden.contiguous()?.apply_op2(&weight.contiguous()?, op)?)
+    let hidden = hidden.contiguous()?;
+    Ok(match weight {
+        Weight::F32(weight) if weight.track_op() => hidden.apply_op2(weight, op)?,
+        _ => hidden.apply_op1(op)?,
+    })
 }
 
 struct CrossEntropy {
     targets: Arc<[u32]>,
     smoothing: f32,
+    weight: Weight,
     /// Are the gradients of h and of W wanted?
     wanted: [bool; 2],
     /// What the forward pass leaves for the backward pass: gradients of the plain sum of all losses.
@@ -51,21 +58,15 @@ struct Gradients {
 
 impl CrossEntropy {
     /// The losses (N), and the gradients of their sum weighted by `g` (N); no `g`: all weights 1.
-    fn pass(
-        &self,
-        h: &[f32],
-        w: &[f32],
-        vocab: usize,
-        g: Option<&[f32]>,
-    ) -> candle_core::Result<(Vec<f32>, Gradients)> {
-        let width = w.len() / vocab;
+    fn pass(&self, h: &[f32], w: Matrix<'_>, g: Option<&[f32]>) -> candle_core::Result<(Vec<f32>, Gradients)> {
+        let (vocab, width) = w.dims();
         let [for_hidden, for_weight] = self.wanted;
         let mut losses = vec![0f32; self.targets.len()];
         let mut gradients = Gradients {
             hidden: vec![0f32; if for_hidden { h.len() } else { 0 }],
-            weight: vec![0f32; if for_weight { w.len() } else { 0 }],
+            weight: vec![0f32; if for_weight { vocab * width } else { 0 }],
         };
-        for_logits(h, w, vocab, &self.targets, |first, logits| {
+        for_logits(h, w, &self.targets, |first, logits| {
             let rows = logits.len() / vocab;
             let losses = &mut losses[first..first + rows];
             for_row_pairs((logits, vocab), (losses, 1), |row, logits, losses| {
@@ -74,13 +75,12 @@ impl CrossEntropy {
                     *loss = self.token(z, self.targets[at] as usize, g.map_or(1.0, |g| g[at]));
                 }
             });
-            let dz = Mat::new(logits, rows, vocab, vocab);
             let span = first * width..(first + rows) * width;
             if for_hidden {
-                let dh = &mut gradients.hidden[span.clone()];
-                matmul(dh, width, dz, Mat::new(w, vocab, width, width), 1.0, false);
+                w.backward(&mut gradients.hidden[span.clone()], logits, rows);
             }
             if for_weight {
+                let dz = Mat::new(logits, rows, vocab, vocab);
                 matmul(&mut gradients.weight, width, dz.t(), Mat::new(&h[span], rows, width, width), 1.0, true);
             }
         })?;
@@ -103,10 +103,10 @@ impl CrossEntropy {
     }
 
     /// Gradients of the losses weighted by `g`, from what the forward pass left where that is possible.
-    fn gradients(&self, h: &[f32], w: &[f32], vocab: usize, g: &[f32]) -> candle_core::Result<Gradients> {
+    fn gradients(&self, h: &[f32], w: Matrix<'_>, g: &[f32]) -> candle_core::Result<Gradients> {
         let ready = self.ready.lock().ok().and_then(|mut ready| ready.take());
         let even = g.windows(2).all(|pair| pair[0] == pair[1]);
-        let Some(mut ready) = ready.filter(|_| even) else { return Ok(self.pass(h, w, vocab, Some(g))?.1) };
+        let Some(mut ready) = ready.filter(|_| even) else { return Ok(self.pass(h, w, Some(g))?.1) };
         let scale = g.first().copied().unwrap_or(1.0);
         if scale != 1.0 {
             for part in [&mut ready.hidden, &mut ready.weight] {
@@ -117,6 +117,42 @@ impl CrossEntropy {
     }
 }
 
+impl CrossEntropy {
+    fn forward(&self, h: &[f32]) -> candle_core::Result<(CpuStorage, Shape)> {
+        let (losses, gradients) = self.weight.with(|w| self.pass(h, w, None))??;
+        if let Ok(mut ready) = self.ready.lock() {
+            *ready = Some(gradients);
+        }
+        Ok(stored(losses, self.targets.len()))
+    }
+
+    /// dH (N, D) and dW (V, D), where wanted.
+    fn backward(&self, hidden: &Tensor, g: &Tensor) -> candle_core::Result<(Option<Tensor>, Option<Tensor>)> {
+        let g: Vec<f32> = g.to_vec1()?;
+        let found = with_slice(hidden, |h| self.weight.with(|w| self.gradients(h, w, &g)))???;
+        let tensor = |wanted: bool, numbers: Vec<f32>, dims: &[usize]| {
+            wanted.then(|| Tensor::from_vec(numbers, dims, hidden.device())).transpose()
+        };
+        let [for_hidden, for_weight] = self.wanted;
+        Ok((tensor(for_hidden, found.hidden, hidden.dims())?, tensor(for_weight, found.weight, &self.weight.dims())?))
+    }
+}
+
+impl CustomOp1 for CrossEntropy {
+    fn name(&self) -> &'static str {
+        "cross-entropy"
+    }
+
+    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> candle_core::Result<(CpuStorage, Shape)> {
+        self.forward(slice(storage, layout)?)
+    }
+
+    fn bwd(&self, hidden: &Tensor, _losses: &Tensor, g: &Tensor) -> candle_core::Result<Option<Tensor>> {
+        Ok(self.backward(hidden, g)?.0)
+    }
+}
+
+/// Where W is trained: the second operand puts it into the graph.
 impl CustomOp2 for CrossEntropy {
     fn name(&self) -> &'static str {
         "cross-entropy"
@@ -124,33 +160,22 @@ impl CustomOp2 for CrossEntropy {
 
     fn cpu_fwd(
         &self,
-        s1: &CpuStorage,
-        l1: &Layout,
-        s2: &CpuStorage,
-        l2: &Layout,
+        hidden: &CpuStorage,
+        layout: &Layout,
+        _w: &CpuStorage,
+        _w_layout: &Layout,
     ) -> candle_core::Result<(CpuStorage, Shape)> {
-        let (losses, gradients) = self.pass(slice(s1, l1)?, slice(s2, l2)?, l2.dims()[0], None)?;
-        if let Ok(mut ready) = self.ready.lock() {
-            *ready = Some(gradients);
-        }
-        Ok(stored(losses, self.targets.len()))
+        self.forward(slice(hidden, layout)?)
     }
 
     fn bwd(
         &self,
         hidden: &Tensor,
-        weight: &Tensor,
+        _w: &Tensor,
         _losses: &Tensor,
         g: &Tensor,
     ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>)> {
-        let g: Vec<f32> = g.to_vec1()?;
-        let vocab = weight.dims()[0];
-        let found = with_slice(hidden, |h| with_slice(weight, |w| self.gradients(h, w, vocab, &g)))???;
-        let tensor = |wanted: bool, numbers: Vec<f32>, like: &Tensor| {
-            wanted.then(|| Tensor::from_vec(numbers, like.shape(), like.device())).transpose()
-        };
-        let [for_hidden, for_weight] = self.wanted;
-        Ok((tensor(for_hidden, found.hidden, hidden)?, tensor(for_weight, found.weight, weight)?))
+        self.backward(hidden, g)
     }
 }
 
@@ -164,6 +189,10 @@ mod tests {
     fn numbers(rng: &mut Rng, dims: (usize, usize), scale: f32) -> Tensor {
         let data = (0..dims.0 * dims.1).map(|_| rng.normal() * scale).collect::<Vec<f32>>();
         Tensor::from_vec(data, dims, &Device::Cpu).unwrap()
+    }
+
+    fn weight(w: &Var) -> Weight {
+        w.as_tensor().clone().into()
     }
 
     /// Hidden states and weights as variables, and targets.
@@ -198,7 +227,7 @@ mod tests {
             let (h, w, targets) = case(rows, vocab, 8);
             let weights: Vec<f32> = (0..rows).map(|i| if even { 0.5 } else { (i % 3) as f32 }).collect();
             let weights = Tensor::new(weights, &Device::Cpu).unwrap();
-            let ours = smoothed_cross_entropy(h.as_tensor(), w.as_tensor(), &targets, smoothing).unwrap();
+            let ours = smoothed_cross_entropy(h.as_tensor(), &weight(&w), &targets, smoothing).unwrap();
             let theirs = plain(h.as_tensor(), w.as_tensor(), &targets, f64::from(smoothing));
             assert!(largest(&ours, &theirs) < 2e-6, "loss: {}", largest(&ours, &theirs));
             let [ours, theirs] = [ours, theirs].map(|l| (l * &weights).unwrap().sum_all().unwrap().backward().unwrap());
@@ -213,10 +242,10 @@ mod tests {
     fn gradients_are_finite_differences() {
         let (h, w, targets) = case(3, 9, 5);
         let total = |h: &Tensor, w: &Tensor| {
-            let losses = smoothed_cross_entropy(h, w, &targets, 0.2).unwrap().to_vec1::<f32>().unwrap();
+            let losses = smoothed_cross_entropy(h, &w.clone().into(), &targets, 0.2).unwrap().to_vec1::<f32>().unwrap();
             losses.into_iter().map(f64::from).sum::<f64>()
         };
-        let loss = smoothed_cross_entropy(h.as_tensor(), w.as_tensor(), &targets, 0.2).unwrap();
+        let loss = smoothed_cross_entropy(h.as_tensor(), &weight(&w), &targets, 0.2).unwrap();
         let gradients = loss.sum_all().unwrap().backward().unwrap();
         for (which, var) in [&h, &w].into_iter().enumerate() {
             let gradient = gradients.get(var.as_tensor()).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
@@ -236,7 +265,7 @@ mod tests {
     #[test]
     fn a_second_backward_gives_the_same_and_frozen_weights_get_none() {
         let (h, w, targets) = case(4, 6, 3);
-        let loss = smoothed_cross_entropy(h.as_tensor(), &w.as_detached_tensor(), &targets, 0.1).unwrap();
+        let loss = smoothed_cross_entropy(h.as_tensor(), &w.as_detached_tensor().into(), &targets, 0.1).unwrap();
         let loss = loss.mean_all().unwrap();
         let (first, second) = (loss.backward().unwrap(), loss.backward().unwrap());
         assert!(largest(first.get(h.as_tensor()).unwrap(), second.get(h.as_tensor()).unwrap()) < 1e-7);
@@ -247,7 +276,7 @@ mod tests {
     fn huge_logits_stay_finite_and_bad_input_is_named() {
         let h = Tensor::new(&[[3e4f32]], &Device::Cpu).unwrap();
         let w = Tensor::new(&[[1f32], [-1.0]], &Device::Cpu).unwrap();
-        let loss = |target, smoothing| smoothed_cross_entropy(&h, &w, &[target], smoothing);
+        let loss = |target, smoothing| smoothed_cross_entropy(&h, &w.clone().into(), &[target], smoothing);
         assert_eq!(loss(0, 0.0).unwrap().to_vec1::<f32>().unwrap(), [0.0]);
         assert_eq!(loss(1, 0.0).unwrap().to_vec1::<f32>().unwrap(), [6e4]);
         assert!(loss(2, 0.0).unwrap_err().to_string().contains("outside the vocabulary"));

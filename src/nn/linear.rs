@@ -3,26 +3,27 @@
 
 use super::cpu::{Mat, matmul, slice, stored, with_slice};
 use super::params::Params;
+use super::weight::{Matrix, Weight};
 use crate::error::Result;
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, CustomOp3, Layout, Shape, Tensor};
 
 /// `y = x Wᵀ (+ b)`, W (out, in).
 #[derive(Clone, Debug)]
 pub struct Linear {
-    weight: Tensor,
+    weight: Weight,
     bias: Option<Tensor>,
 }
 
 impl Linear {
     /// Takes `weight` (out_dim, in_dim) and, if asked, `bias` (out_dim) under `p`.
     pub fn load(p: &Params, in_dim: usize, out_dim: usize, bias: bool) -> Result<Self> {
-        let weight = p.get("weight", &[out_dim, in_dim])?;
+        let weight = p.weight("weight", &[out_dim, in_dim])?;
         let bias = if bias { Some(p.get("bias", &[out_dim])?) } else { None };
         Ok(Self { weight, bias })
     }
 
     /// A layer around a weight (out, in) that exists already.
-    pub fn from_weight(weight: Tensor) -> Self {
+    pub fn from_weight(weight: Weight) -> Self {
         Self { weight, bias: None }
     }
 
@@ -32,36 +33,41 @@ impl Linear {
     }
 
     /// The weight (out, in).
-    pub fn weight(&self) -> &Tensor {
+    pub fn weight(&self) -> &Weight {
         &self.weight
     }
 
     /// (..., in) → (..., out).
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        linear(x, &self.weight, self.bias.as_ref())
+        apply(x, &self.weight, self.bias.as_ref())
     }
 }
 
 /// `x Wᵀ (+ b)`: x (..., in), W (out, in), b (out) → (..., out). Where W is trained it must be contiguous.
 pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
+    apply(x, &weight.clone().into(), bias)
+}
+
+fn apply(x: &Tensor, weight: &Weight, bias: Option<&Tensor>) -> Result<Tensor> {
     let x = x.contiguous()?;
+    if let Weight::F32(weight) = weight
+        && weight.track_op()
+    {
+        return Ok(match bias {
+            None => x.apply_op2(weight, Trained)?,
+            Some(bias) => x.apply_op3(weight, bias, Trained)?,
+        });
+    }
+    let y = x.apply_op1(Frozen { weight: weight.clone(), backward: false })?;
     Ok(match bias {
-        None if weight.track_op() => x.apply_op2(weight, Trained)?,
-        Some(bias) if weight.track_op() => x.apply_op3(weight, bias, Trained)?,
-        None => x.apply_op1(Frozen { weight: weight.clone(), backward: false })?,
-        Some(bias) => x.apply_op1(Frozen { weight: weight.clone(), backward: false })?.broadcast_add(bias)?,
+        None => y,
+        Some(bias) => y.broadcast_add(bias)?,
     })
 }
 
 /// x (..., in) times Wᵀ, W (out, in); with `backward`, x (..., out) times W.
-fn product(
-    x: &[f32],
-    shape: &Shape,
-    w: &[f32],
-    w_dims: (usize, usize),
-    backward: bool,
-) -> candle_core::Result<(Vec<f32>, Shape)> {
-    let (out_dim, in_dim) = w_dims;
+fn product(x: &[f32], shape: &Shape, w: Matrix<'_>, backward: bool) -> candle_core::Result<(Vec<f32>, Shape)> {
+    let (out_dim, in_dim) = w.dims();
     let (from, to) = if backward { (out_dim, in_dim) } else { (in_dim, out_dim) };
     let mut dims = shape.dims().to_vec();
     match dims.last_mut() {
@@ -70,14 +76,17 @@ fn product(
     }
     let rows = x.len() / from;
     let mut y = vec![0f32; rows * to];
-    let w = Mat::new(w, out_dim, in_dim, in_dim);
-    matmul(&mut y, to, Mat::new(x, rows, from, from), if backward { w } else { w.t() }, 1.0, false);
+    if backward {
+        w.backward(&mut y, x, rows)
+    } else {
+        w.forward(&mut y, x, rows)
+    }
     Ok((y, dims.into()))
 }
 
 /// `x Wᵀ` for a frozen W (out, in); with `backward`, `g W`.
 struct Frozen {
-    weight: Tensor,
+    weight: Weight,
     backward: bool,
 }
 
@@ -87,8 +96,8 @@ impl CustomOp1 for Frozen {
     }
 
     fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> candle_core::Result<(CpuStorage, Shape)> {
-        let (x, dims) = (slice(storage, layout)?, self.weight.dims2()?);
-        let (y, shape) = with_slice(&self.weight, |w| product(x, layout.shape(), w, dims, self.backward))??;
+        let x = slice(storage, layout)?;
+        let (y, shape) = self.weight.with(|w| product(x, layout.shape(), w, self.backward))??;
         Ok(stored(y, shape))
     }
 
@@ -115,7 +124,8 @@ impl Trained {
         let bias = bias.filter(|b| b.track_op());
         with_slice(&g, |gs| {
             let rows = gs.len() / out_dim;
-            let dx = x.track_op().then(|| with_slice(weight, |w| product(gs, g.shape(), w, (out_dim, in_dim), true)));
+            let dx = |w: &[f32]| product(gs, g.shape(), Matrix::new(w, out_dim, in_dim), true);
+            let dx = x.track_op().then(|| with_slice(weight, dx));
             let dw = with_slice(x, |x| {
                 let mut dw = vec![0f32; out_dim * in_dim];
                 let (g, x) = (Mat::new(gs, rows, out_dim, out_dim), Mat::new(x, rows, in_dim, in_dim));
@@ -130,6 +140,12 @@ impl Trained {
             ])
         })?
     }
+}
+
+/// A weight (out, in) inside an operation.
+fn matrix<'a>(w: &'a CpuStorage, layout: &Layout) -> candle_core::Result<Matrix<'a>> {
+    let (out_dim, in_dim) = layout.shape().dims2()?;
+    Ok(Matrix::new(slice(w, layout)?, out_dim, in_dim))
 }
 
 /// Σ over rows, in f64 since there may be thousands.
@@ -153,8 +169,8 @@ impl CustomOp2 for Trained {
         w: &CpuStorage,
         w_layout: &Layout,
     ) -> candle_core::Result<(CpuStorage, Shape)> {
-        let dims = w_layout.shape().dims2()?;
-        let (y, shape) = product(slice(x, x_layout)?, x_layout.shape(), slice(w, w_layout)?, dims, false)?;
+        let w = matrix(w, w_layout)?;
+        let (y, shape) = product(slice(x, x_layout)?, x_layout.shape(), w, false)?;
         Ok(stored(y, shape))
     }
 
@@ -184,8 +200,8 @@ impl CustomOp3 for Trained {
         b: &CpuStorage,
         b_layout: &Layout,
     ) -> candle_core::Result<(CpuStorage, Shape)> {
-        let (dims, b) = (w_layout.shape().dims2()?, slice(b, b_layout)?);
-        let (mut y, shape) = product(slice(x, x_layout)?, x_layout.shape(), slice(w, w_layout)?, dims, false)?;
+        let (w, b) = (matrix(w, w_layout)?, slice(b, b_layout)?);
+        let (mut y, shape) = product(slice(x, x_layout)?, x_layout.shape(), w, false)?;
         for row in y.chunks_exact_mut(b.len()) {
             row.iter_mut().zip(b).for_each(|(y, b)| *y += b);
         }

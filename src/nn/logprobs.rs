@@ -1,10 +1,11 @@
 //! Log-probabilities of chosen tokens straight from hidden states: the (N, V) logits exist a few rows at a time only,
 //! forward and backward (flan-t5's logits for a 4 × 400 batch are 206 MB a copy, and a plain log-softmax makes five).
 
-use super::cpu::{Mat, matmul, slice, stored, with_slice};
+use super::cpu::{Mat, for_rows, matmul, slice, stored, with_slice};
 use super::math::{dot, exp_shifted};
+use super::weight::{Matrix, Weight};
 use crate::error::Result;
-use candle_core::{CpuStorage, CustomOp2, Layout, Shape, Tensor};
+use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Shape, Tensor};
 use std::sync::Arc;
 
 /// Logits that exist at one time: 4 MB, 32 rows of FLAN-T5's vocabulary.
@@ -13,25 +14,28 @@ const CHUNK: usize = 1 << 20;
 /// For hidden states h (N, D), an output matrix W (V, D) and one chosen token id a row, with z = h Wᵀ:
 /// column 0 `log softmax(z)[id]`, column 1 the entropy `lse(z) − Σ softmax(z) z`. Result (N, 2).
 /// Differentiable in h, and in W where W is trained.
-pub fn chosen_logprobs(hidden: &Tensor, weight: &Tensor, chosen: &[u32]) -> Result<Tensor> {
-    let op = Chosen { ids: chosen.into() };
-    Ok(hidden.contiguous()?.apply_op2(weight, op)?)
+pub fn chosen_logprobs(hidden: &Tensor, weight: &Weight, chosen: &[u32]) -> Result<Tensor> {
+    let (op, hidden) = (Chosen { ids: chosen.into(), weight: weight.clone() }, hidden.contiguous()?);
+    Ok(match weight {
+        Weight::F32(weight) if weight.track_op() => hidden.apply_op2(weight, op)?,
+        _ => hidden.apply_op1(op)?,
+    })
 }
 
 struct Chosen {
     ids: Arc<[u32]>,
+    weight: Weight,
 }
 
 /// Calls `work(first_row, logits)` for each chunk of logits (rows, V) = h Wᵀ: h (N, D) for N ids of rows, which must lie in
 /// the vocabulary, W (V, D).
 pub(super) fn for_logits(
     h: &[f32],
-    w: &[f32],
-    vocab: usize,
+    w: Matrix<'_>,
     ids: &[u32],
     mut work: impl FnMut(usize, &mut [f32]),
 ) -> candle_core::Result<()> {
-    let (rows, width) = (ids.len(), w.len() / vocab);
+    let (rows, (vocab, width)) = (ids.len(), w.dims());
     if h.len() != rows * width {
         candle_core::bail!("{rows} token ids for hidden states of {} numbers, width {width}", h.len());
     }
@@ -43,57 +47,45 @@ pub(super) fn for_logits(
     for first in (0..rows).step_by(chunk) {
         let n = chunk.min(rows - first);
         let z = &mut logits[..n * vocab];
-        let h = Mat::new(&h[first * width..(first + n) * width], n, width, width);
-        matmul(z, vocab, h, Mat::new(w, vocab, width, width).t(), 1.0, false);
+        w.forward(z, &h[first * width..(first + n) * width], n);
         work(first, z);
     }
     Ok(())
 }
 
-impl CustomOp2 for Chosen {
-    fn name(&self) -> &'static str {
-        "chosen-logprobs"
-    }
-
-    fn cpu_fwd(
-        &self,
-        s1: &CpuStorage,
-        l1: &Layout,
-        s2: &CpuStorage,
-        l2: &Layout,
-    ) -> candle_core::Result<(CpuStorage, Shape)> {
-        let vocab = l2.dims()[0];
+impl Chosen {
+    /// Log-probs and entropies (N, 2) of h (N, D).
+    fn forward(&self, h: &[f32]) -> candle_core::Result<(CpuStorage, Shape)> {
         let mut out = vec![0f32; self.ids.len() * 2];
-        for_logits(slice(s1, l1)?, slice(s2, l2)?, vocab, &self.ids, |first, logits| {
-            super::cpu::for_rows(&mut out[first * 2..(first * 2 + logits.len() / vocab * 2)], 2, |row, out| {
-                for (i, out) in out.chunks_exact_mut(2).enumerate() {
-                    let z = &logits[(row + i) * vocab..][..vocab];
-                    let stats = LogSoftmax::of(&mut z.to_vec(), z);
-                    out[0] = z[self.ids[first + row + i] as usize] - stats.log_sum;
-                    out[1] = stats.entropy();
-                }
-            });
-        })?;
+        self.weight.with(|w| {
+            let vocab = w.dims().0;
+            for_logits(h, w, &self.ids, |first, logits| {
+                for_rows(&mut out[first * 2..(first * 2 + logits.len() / vocab * 2)], 2, |row, out| {
+                    for (i, out) in out.chunks_exact_mut(2).enumerate() {
+                        let z = &logits[(row + i) * vocab..][..vocab];
+                        let stats = LogSoftmax::of(&mut z.to_vec(), z);
+                        out[0] = z[self.ids[first + row + i] as usize] - stats.log_sum;
+                        out[1] = stats.entropy();
+                    }
+                });
+            })
+        })??;
         Ok(stored(out, (self.ids.len(), 2)))
     }
 
-    fn bwd(
-        &self,
-        hidden: &Tensor,
-        weight: &Tensor,
-        _out: &Tensor,
-        g: &Tensor,
-    ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>)> {
-        let (vocab, width) = weight.dims2()?;
+    /// dH (N, D), and dW (V, D) where W is trained.
+    fn backward(&self, hidden: &Tensor, g: &Tensor) -> candle_core::Result<(Option<Tensor>, Option<Tensor>)> {
+        let trained = self.weight.track_op();
         let g: Vec<f32> = g.flatten_all()?.to_vec1()?;
         let mut dh = vec![0f32; hidden.elem_count()];
-        let mut dw = if weight.track_op() { Some(vec![0f32; vocab * width]) } else { None };
+        let mut dw = vec![0f32; if trained { self.weight.elem_count() } else { 0 }];
         with_slice(hidden, |h| {
-            with_slice(weight, |w| {
-                for_logits(h, w, vocab, &self.ids, |first, logits| {
+            self.weight.with(|w| {
+                let (vocab, width) = w.dims();
+                for_logits(h, w, &self.ids, |first, logits| {
                     // dz = g₀ (onehot − p) + g₁ ∂H/∂z, with ∂H/∂z = p (Σ p z − z)
                     let rows = logits.len() / vocab;
-                    super::cpu::for_rows(logits, vocab, |row, logits| {
+                    for_rows(logits, vocab, |row, logits| {
                         for (i, z) in logits.chunks_exact_mut(vocab).enumerate() {
                             let at = first + row + i;
                             let mut p = z.to_vec();
@@ -106,17 +98,58 @@ impl CustomOp2 for Chosen {
                             z[self.ids[at] as usize] += g_logprob;
                         }
                     });
-                    let dz = Mat::new(logits, rows, vocab, vocab);
                     let span = first * width..(first + rows) * width;
-                    matmul(&mut dh[span.clone()], width, dz, Mat::new(w, vocab, width, width), 1.0, false);
-                    if let Some(dw) = &mut dw {
-                        matmul(dw, width, dz.t(), Mat::new(&h[span], rows, width, width), 1.0, true);
+                    w.backward(&mut dh[span.clone()], logits, rows);
+                    if trained {
+                        let dz = Mat::new(logits, rows, vocab, vocab);
+                        matmul(&mut dw, width, dz.t(), Mat::new(&h[span], rows, width, width), 1.0, true);
                     }
                 })
             })
         })???;
-        let dw = dw.map(|dw| Tensor::from_vec(dw, (vocab, width), weight.device())).transpose()?;
+        let dw = trained.then(|| Tensor::from_vec(dw, self.weight.dims(), hidden.device())).transpose()?;
         Ok((Some(Tensor::from_vec(dh, hidden.shape(), hidden.device())?), dw))
+    }
+}
+
+impl CustomOp1 for Chosen {
+    fn name(&self) -> &'static str {
+        "chosen-logprobs"
+    }
+
+    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> candle_core::Result<(CpuStorage, Shape)> {
+        self.forward(slice(storage, layout)?)
+    }
+
+    fn bwd(&self, hidden: &Tensor, _out: &Tensor, g: &Tensor) -> candle_core::Result<Option<Tensor>> {
+        Ok(self.backward(hidden, g)?.0)
+    }
+}
+
+/// Where W is trained: the second operand puts it into the graph.
+impl CustomOp2 for Chosen {
+    fn name(&self) -> &'static str {
+        "chosen-logprobs"
+    }
+
+    fn cpu_fwd(
+        &self,
+        hidden: &CpuStorage,
+        layout: &Layout,
+        _w: &CpuStorage,
+        _w_layout: &Layout,
+    ) -> candle_core::Result<(CpuStorage, Shape)> {
+        self.forward(slice(hidden, layout)?)
+    }
+
+    fn bwd(
+        &self,
+        hidden: &Tensor,
+        _w: &Tensor,
+        _out: &Tensor,
+        g: &Tensor,
+    ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>)> {
+        self.backward(hidden, g)
     }
 }
 

@@ -12,4 +12,6 @@ pub mod math;
 pub mod norm;
 pub mod ops;
 pub mod params;
+pub mod precision;
 pub mod rng;
+pub mod weight;

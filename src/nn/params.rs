@@ -1,5 +1,6 @@
 //! Named tensors that a model is built from, by checkpoint name, with shape checks. Knows no files.
 
+use super::weight::Weight;
 use crate::error::{Error, Result};
 use candle_core::{DType, Tensor, Var};
 use std::cell::RefCell;
@@ -9,10 +10,10 @@ use std::rc::Rc;
 /// Variables by checkpoint name, shared by all paths into one checkpoint.
 type Vars = Rc<RefCell<Vec<(String, Var)>>>;
 
-/// A checkpoint's tensors with a path prefix; tensors are handed out as frozen f32 or as trainable variables.
+/// A checkpoint's tensors with a path prefix; they are handed out frozen, or as trainable f32 variables.
 #[derive(Clone)]
 pub struct Params {
-    tensors: Rc<HashMap<String, Tensor>>,
+    tensors: Rc<HashMap<String, Weight>>,
     prefix: String,
     /// `Some` when the tensors are to be trained: every variable made, by full name.
     vars: Option<Vars>,
@@ -21,7 +22,12 @@ pub struct Params {
 impl Params {
     /// Tensors that stay as they are.
     pub fn frozen(tensors: HashMap<String, Tensor>) -> Self {
-        Self { tensors: Rc::new(tensors), prefix: String::new(), vars: None }
+        Self::held(tensors.into_iter().map(|(name, tensor)| (name, tensor.into())).collect())
+    }
+
+    /// Weights that stay as they are, matrices in whatever kind they are held.
+    pub fn held(weights: HashMap<String, Weight>) -> Self {
+        Self { tensors: Rc::new(weights), prefix: String::new(), vars: None }
     }
 
     /// Tensors that become variables as they are taken.
@@ -51,6 +57,11 @@ impl Params {
 
     /// The tensor `name` as f32, its shape checked.
     pub fn get(&self, name: &str, shape: &[usize]) -> Result<Tensor> {
+        self.weight(name, shape)?.to_f32()
+    }
+
+    /// The tensor `name` in the kind it is held in (f32 where it is trained), its shape checked.
+    pub fn weight(&self, name: &str, shape: &[usize]) -> Result<Weight> {
         let full = self.full(name);
         let Some(tensor) = self.tensors.get(&full) else {
             return Err(Error::input(
@@ -59,17 +70,21 @@ impl Params {
             ));
         };
         if tensor.dims() != shape {
-            return Err(Error::shape(full, tensor.dims(), shape, "check that config.json belongs to these weights"));
+            return Err(Error::shape(full, &tensor.dims(), shape, "check that config.json belongs to these weights"));
         }
-        let tensor = tensor.to_dtype(DType::F32)?;
-        let Some(vars) = &self.vars else { return Ok(tensor) };
+        let tensor = match tensor {
+            Weight::F32(tensor) => tensor.to_dtype(DType::F32)?,
+            held if self.vars.is_none() => return Ok(held.clone()),
+            held => held.to_f32()?,
+        };
+        let Some(vars) = &self.vars else { return Ok(tensor.into()) };
         if let Some((_, var)) = vars.borrow().iter().find(|(n, _)| *n == full) {
-            return Ok(var.as_tensor().clone()); // a shared table taken twice is one variable
+            return Ok(var.as_tensor().clone().into()); // a shared table taken twice is one variable
         }
         let var = Var::from_tensor(&tensor)?;
         let out = var.as_tensor().clone();
         vars.borrow_mut().push((full, var));
-        Ok(out)
+        Ok(out.into())
     }
 
     /// Every variable taken so far, by checkpoint name.

@@ -98,6 +98,7 @@ impl<P: Port> Engine<P> {
             data: TINY.into(),
             steps,
             save_every: SAVE_EVERY,
+            weights: Default::default(),
             ppo,
         };
         let now = self.port.unix_seconds();

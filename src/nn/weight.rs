@@ -1,0 +1,255 @@
+//! A linear layer's matrix, trained or frozen, in f32 or fewer bits, and the products `x Wᵀ` and `g W` with it. Formats are
+//! `precision`'s. A compact matrix is never whole in f32: panels of it are widened into a thread's cache as they are used.
+
+use super::attention::Out;
+use super::cpu::{Mat, for_tasks, matmul, matmul_raw, threads, with_slice};
+use super::precision::{BLOCK, Compact, Precision};
+use crate::error::{Error, Result};
+use candle_core::{Device, Tensor};
+use std::cell::RefCell;
+use std::sync::Arc;
+
+/// f32s of a widened panel: 256 KB, half of what the smaller second-level caches hold.
+const PANEL: usize = 1 << 16;
+
+/// A matrix (rows, cols) = (out, in).
+#[derive(Debug, Clone)]
+pub enum Weight {
+    /// f32; the only kind that can be trained.
+    F32(Tensor),
+    /// Frozen, in fewer bits.
+    Compact(Arc<Compact>),
+}
+
+impl From<Tensor> for Weight {
+    fn from(tensor: Tensor) -> Self {
+        Self::F32(tensor)
+    }
+}
+
+impl Weight {
+    /// A frozen f32 matrix (rows, cols) in another kind.
+    ///
+    /// # Errors
+    /// A tensor that is no f32 matrix, or numbers that the kind cannot hold.
+    pub fn frozen(tensor: Tensor, precision: Precision) -> Result<Self> {
+        if precision == Precision::F32 {
+            return Ok(Self::F32(tensor));
+        }
+        let (rows, cols) = tensor.dims2()?;
+        let held = with_slice(&tensor.contiguous()?, |x| Compact::of(x, rows, cols, precision))??;
+        Ok(Self::Compact(Arc::new(held)))
+    }
+
+    /// [rows, cols].
+    pub fn dims(&self) -> Vec<usize> {
+        match self {
+            Self::F32(tensor) => tensor.dims().to_vec(),
+            Self::Compact(held) => vec![held.dims().0, held.dims().1],
+        }
+    }
+
+    /// How many numbers it holds.
+    pub fn elem_count(&self) -> usize {
+        self.dims().iter().product()
+    }
+
+    /// Its kind.
+    pub fn precision(&self) -> Precision {
+        match self {
+            Self::F32(_) => Precision::F32,
+            Self::Compact(held) => held.precision(),
+        }
+    }
+
+    /// Is it trained?
+    pub fn track_op(&self) -> bool {
+        matches!(self, Self::F32(tensor) if tensor.track_op())
+    }
+
+    /// All of it in f32 (rows, cols); a copy where it is compact.
+    pub fn to_f32(&self) -> Result<Tensor> {
+        match self {
+            Self::F32(tensor) => Ok(tensor.clone()),
+            Self::Compact(held) => {
+                let (rows, cols) = held.dims();
+                let mut out = vec![0f32; rows * cols];
+                held.widen(0..rows, 0..cols, &mut out);
+                Ok(Tensor::from_vec(out, (rows, cols), &Device::Cpu)?)
+            }
+        }
+    }
+
+    /// The rows of these numbers, as an embedding: (N, cols). Differentiable where the matrix is trained.
+    ///
+    /// # Errors
+    /// A number outside the rows.
+    pub fn rows(&self, ids: &[u32]) -> Result<Tensor> {
+        let held = match self {
+            Self::F32(table) => return Ok(table.index_select(&Tensor::new(ids, table.device())?, 0)?),
+            Self::Compact(held) => held,
+        };
+        let (rows, cols) = held.dims();
+        if let Some(id) = ids.iter().find(|id| **id as usize >= rows) {
+            return Err(Error::input(format!("id {id} in a table of {rows} rows"), "use the model's own tokenizer"));
+        }
+        let mut out = vec![0f32; ids.len() * cols];
+        for (id, out) in ids.iter().zip(out.chunks_exact_mut(cols.max(1))) {
+            held.widen(*id as usize..*id as usize + 1, 0..cols, out);
+        }
+        Ok(Tensor::from_vec(out, (ids.len(), cols), &Device::Cpu)?)
+    }
+
+    /// Runs `work` on its numbers.
+    pub(super) fn with<T>(&self, work: impl FnOnce(Matrix<'_>) -> T) -> candle_core::Result<T> {
+        match self {
+            Self::F32(tensor) => {
+                let (rows, cols) = tensor.dims2()?;
+                with_slice(tensor, |x| work(Matrix::new(x, rows, cols)))
+            }
+            Self::Compact(held) => Ok(work(Matrix::Compact(held))),
+        }
+    }
+}
+
+/// A weight's numbers inside an operation.
+#[derive(Clone, Copy)]
+pub(super) enum Matrix<'a> {
+    F32(Mat<'a>, (usize, usize)),
+    Compact(&'a Compact),
+}
+
+impl<'a> Matrix<'a> {
+    /// A row-major f32 matrix (rows, cols).
+    pub fn new(numbers: &'a [f32], rows: usize, cols: usize) -> Self {
+        Self::F32(Mat::new(numbers, rows, cols, cols), (rows, cols))
+    }
+
+    /// (rows, cols) = (out, in).
+    pub fn dims(&self) -> (usize, usize) {
+        match self {
+            Self::F32(_, dims) => *dims,
+            Self::Compact(held) => held.dims(),
+        }
+    }
+
+    /// `dst = x Wᵀ`: x (m, in), dst (m, out).
+    pub fn forward(&self, dst: &mut [f32], x: &[f32], m: usize) {
+        let (out, width) = self.dims();
+        assert!(x.len() == m * width && dst.len() == m * out, "product of other sizes");
+        let x = Mat::new(x, m, width, width);
+        let held = match self {
+            Self::F32(w, _) => return matmul(dst, out, x, w.t(), 1.0, false),
+            Self::Compact(held) => held,
+        };
+        let panel = (PANEL / width.max(1)).clamp(1, out.div_ceil(threads()).max(1));
+        let dst = Out(dst.as_mut_ptr());
+        for_tasks(out.div_ceil(panel), |i| {
+            let rows = i * panel..(i * panel + panel).min(out);
+            with_panel(rows.len() * width, |w| {
+                held.widen(rows.clone(), 0..width, w);
+                let w = Mat::new(w, rows.len(), width, width);
+                // SAFETY: the task's own columns of dst, whose size was checked.
+                unsafe { matmul_raw(dst.at(rows.start), out, x, w.t(), 1.0, false, 1) };
+            });
+        });
+    }
+
+    /// `dst = g W`: g (m, out), dst (m, in).
+    pub fn backward(&self, dst: &mut [f32], g: &[f32], m: usize) {
+        let (out, width) = self.dims();
+        assert!(g.len() == m * out && dst.len() == m * width, "product of other sizes");
+        let held = match self {
+            Self::F32(w, _) => return matmul(dst, width, Mat::new(g, m, out, out), *w, 1.0, false),
+            Self::Compact(held) => held,
+        };
+        let share = width.div_ceil(threads()).next_multiple_of(BLOCK); // a thread's columns
+        let panel = (PANEL / share).max(1);
+        if out == 0 || m == 0 {
+            return dst.fill(0.0);
+        }
+        let dst = Out(dst.as_mut_ptr());
+        for_tasks(width.div_ceil(share), |i| {
+            let cols = i * share..(i * share + share).min(width);
+            for first in (0..out).step_by(panel) {
+                let rows = first..(first + panel).min(out);
+                with_panel(rows.len() * cols.len(), |w| {
+                    held.widen(rows.clone(), cols.clone(), w);
+                    let w = Mat::new(w, rows.len(), cols.len(), cols.len());
+                    let g = Mat::new(&g[first..], m, rows.len(), out);
+                    // SAFETY: the task's own columns of dst, whose size was checked.
+                    unsafe { matmul_raw(dst.at(cols.start), width, g, w, 1.0, first > 0, 1) };
+                });
+            }
+        });
+    }
+}
+
+thread_local! {
+    /// Each thread's panel, kept so that no product asks the system for memory.
+    static WIDENED: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Runs `work` on `n` f32s of this thread's own, whatever they hold.
+fn with_panel<T>(n: usize, work: impl FnOnce(&mut [f32]) -> T) -> T {
+    WIDENED.with_borrow_mut(|panel| {
+        if panel.len() < n {
+            panel.resize(n, 0.0);
+        }
+        work(&mut panel[..n])
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::nn::rng::{Purpose, Rng};
+
+    fn numbers(rng: &mut Rng, n: usize) -> Vec<f32> {
+        (0..n).map(|_| rng.normal()).collect()
+    }
+
+    #[test]
+    fn products_are_those_of_the_widened_matrix_in_every_shape() {
+        let mut rng = Rng::new(3, Purpose::Init, 0, 0);
+        // one panel, several panels, a last block that is not full, one column, no rows
+        for (m, out, width) in [(1, 8, 32), (5, 7, 45), (3, 700, 300), (4, 3000, 96), (2, 9, 1), (0, 4, 64)] {
+            let w = Tensor::from_vec(numbers(&mut rng, out * width), (out, width), &Device::Cpu).unwrap();
+            let (x, g) = (numbers(&mut rng, m * width), numbers(&mut rng, m * out));
+            for precision in Precision::ALL {
+                let weight = Weight::frozen(w.clone(), precision).unwrap();
+                assert_eq!((weight.dims(), weight.precision()), (vec![out, width], precision));
+                let wide = weight.to_f32().unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
+                let (mut y, mut dx) = (vec![f32::NAN; m * out], vec![f32::NAN; m * width]);
+                weight.with(|w| w.forward(&mut y, &x, m)).unwrap();
+                weight.with(|w| w.backward(&mut dx, &g, m)).unwrap();
+                for row in 0..m {
+                    for o in 0..out {
+                        let terms = (0..width).map(|k| f64::from(x[row * width + k]) * f64::from(wide[o * width + k]));
+                        let error = (terms.sum::<f64>() - f64::from(y[row * out + o])).abs();
+                        assert!(error < 1e-4, "{precision:?} {m} x {out} x {width}: y off by {error}");
+                    }
+                    for k in 0..width {
+                        let terms = (0..out).map(|o| f64::from(g[row * out + o]) * f64::from(wide[o * width + k]));
+                        let error = (terms.sum::<f64>() - f64::from(dx[row * width + k])).abs();
+                        assert!(error < 3e-4, "{precision:?} {m} x {out} x {width}: dx off by {error}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn rows_of_a_table_are_its_widened_rows() {
+        let mut rng = Rng::new(4, Purpose::Init, 0, 0);
+        let table = Tensor::from_vec(numbers(&mut rng, 6 * 40), (6, 40), &Device::Cpu).unwrap();
+        for precision in Precision::ALL {
+            let weight = Weight::frozen(table.clone(), precision).unwrap();
+            let wide = weight.to_f32().unwrap().to_vec2::<f32>().unwrap();
+            let rows = weight.rows(&[5, 0, 5]).unwrap().to_vec2::<f32>().unwrap();
+            assert_eq!(rows, [wide[5].clone(), wide[0].clone(), wide[5].clone()]);
+            assert!(weight.rows(&[6]).is_err());
+        }
+    }
+}
