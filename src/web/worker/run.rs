@@ -98,6 +98,8 @@ impl<P: Port> Engine<P> {
             data: TINY.into(),
             steps,
             save_every: SAVE_EVERY,
+            keep: None,
+            keep_rollouts: None,
             ppo,
         };
         let now = self.port.unix_seconds();
