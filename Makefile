@@ -1,6 +1,6 @@
 # Thin on purpose: each line can also be typed by hand. `make` alone lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: help setup check test test-web test-page demo demo-native web serve screenshots recorded effect effect-web tiny-models bench bench-peers bench-web fmt clean
+.PHONY: help setup check test test-web test-page demo demo-native web serve screenshots recorded effect effect-web tiny-models bench bench-peers bench-web long-run fmt clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | awk -F'|' '{ printf "  make %-11s %s\n", $$1, $$2 }'
@@ -71,6 +71,10 @@ bench-web: web ## the page's speeds, beside the native ones on one thread
 	scripts/setup.sh browser
 	cargo build --release
 	DETOX_LAB="$${CARGO_TARGET_DIR:-target}/release/detox-lab" node tests/page/bench.mjs
+
+long-run: setup ## 2,000 PPO steps of the tiny models: does memory grow, do the files agree?
+	cargo build --release
+	python3 scripts/long_run.py "$${CARGO_TARGET_DIR:-target}/release/detox-lab"
 
 fmt: ## format the code
 	cargo fmt

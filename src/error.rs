@@ -19,7 +19,12 @@ pub enum Error {
     Shape { tensor: String, got: String, expected: String, hint: String },
     /// A number that must be finite is NaN or infinite.
     #[error("{what} is not finite\n  try: {hint}")]
-    NotFinite { what: String, hint: String },
+    NotFinite {
+        what: String,
+        /// The batch row it was found in, from 0.
+        row: Option<usize>,
+        hint: String,
+    },
     /// The door asked to stop at a pause point; nothing is wrong.
     #[error("stopped on request")]
     Stopped,
@@ -58,6 +63,15 @@ impl Error {
 
     /// A NaN or an infinity where a number must be.
     pub fn not_finite(what: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self::NotFinite { what: what.into(), hint: hint.into() }
+        Self::NotFinite { what: what.into(), row: None, hint: hint.into() }
+    }
+
+    /// The same about one row of a batch, counted from 0: who made the batch can then say which dialogue it is.
+    #[must_use]
+    pub fn in_row(self, index: usize) -> Self {
+        match self {
+            Self::NotFinite { what, hint, .. } => Self::NotFinite { what, row: Some(index), hint },
+            other => other,
+        }
     }
 }

@@ -1,4 +1,5 @@
-//! A run from the command line: its folder, interruption and resumption, evaluation and table.
+//! A run from the command line: its folder, going on with it, evaluation and table. What interrupts runs is in `killed.rs`,
+//! `signals.rs` and the `faults_*.rs`.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
 mod common;
@@ -98,43 +99,6 @@ fn a_run_extended_equals_one_that_was_long_from_the_start() {
 }
 
 #[test]
-fn a_run_killed_anywhere_and_resumed_equals_its_twin() {
-    let dir = tempfile::tempdir().unwrap();
-    let (killed, twin, config) =
-        (dir.path().join("killed"), dir.path().join("twin"), file(dir.path(), "c.json", QUICK));
-    let models = models();
-    ok(&train_args(&models, text(&config), "6", text(&twin)));
-    let mut args = train_args(&models, text(&config), "6", text(&killed));
-    let steps = || std::fs::read_to_string(killed.join("metrics.jsonl")).map_or(0, |m| m.lines().count());
-    let mut kills = 0;
-    for attempt in 0..20u64 {
-        let mut child = program(&args).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-        // Once while it starts, then at ever other moments of and after a step: no clock decides how far it has come.
-        let before = steps();
-        while attempt > 0 && steps() == before && child.try_wait().unwrap().is_none() {
-            std::thread::sleep(Duration::from_millis(1));
-        }
-        std::thread::sleep(Duration::from_millis(10 + attempt * 37 % 90));
-        let ended = child.try_wait().unwrap().is_some();
-        child.kill().unwrap(); // SIGKILL; no harm if it has ended
-        let out = child.wait_with_output().unwrap();
-        if killed.join("checkpoints/step-00000").is_dir() {
-            args = vec!["train", "--resume", text(&killed)]; // before that, the same command starts anew
-        }
-        if ended {
-            break;
-        }
-        kills += 1;
-        let error = String::from_utf8_lossy(&out.stderr).into_owned();
-        assert!(!error.contains("error:"), "{error}");
-    }
-    assert!(kills > 0, "nothing was interrupted");
-    let last = run(&["train", "--resume", text(&killed)]);
-    assert!(last.status.success() || String::from_utf8_lossy(&last.stderr).contains("6 of 6 steps are done"));
-    assert_same(&killed, &twin);
-}
-
-#[test]
 fn a_run_that_ended_before_its_first_save_can_be_started_anew() {
     let dir = tempfile::tempdir().unwrap();
     let (out, config) = (dir.path().join("run"), file(dir.path(), "c.json", QUICK));
@@ -147,33 +111,6 @@ fn a_run_that_ended_before_its_first_save_can_be_started_anew() {
     assert!(resumed.contains("no checkpoint"), "{resumed}");
     ok(&train_args(&models, text(&config), "2", text(&out)));
     assert_eq!(std::fs::read_to_string(out.join("metrics.jsonl")).unwrap().lines().count(), 2);
-}
-
-#[cfg(unix)]
-#[test]
-fn ctrl_c_saves_and_says_how_to_go_on() {
-    let dir = tempfile::tempdir().unwrap();
-    let (out, config) = (dir.path().join("run"), file(dir.path(), "c.json", QUICK));
-    let models = models();
-    let child =
-        program(&train_args(&models, text(&config), "5000", text(&out))).stderr(Stdio::piped()).spawn().unwrap();
-    let metrics = out.join("metrics.jsonl");
-    for _ in 0..600 {
-        if metrics.is_file() {
-            break;
-        }
-        std::thread::sleep(Duration::from_millis(100));
-    }
-    let pid = child.id().to_string();
-    std::process::Command::new("kill").args(["-INT", &pid]).status().unwrap();
-    let ended = child.wait_with_output().unwrap();
-    let said = String::from_utf8(ended.stderr).unwrap();
-    assert_eq!(ended.status.code(), Some(130), "{said}");
-    assert!(said.contains("--resume"), "{said}");
-    let lines = std::fs::read_to_string(&metrics).unwrap().lines().count();
-    let resumed = (lines + 2).to_string();
-    ok(&["train", "--resume", text(&out), "--steps", &resumed]);
-    assert_eq!(std::fs::read_to_string(&metrics).unwrap().lines().count(), lines + 2);
 }
 
 #[test]
@@ -219,10 +156,11 @@ fn two_processes_do_not_share_a_run() {
         }
         std::thread::sleep(Duration::from_millis(100));
     }
-    let refused = fails(&["train", "--resume", text(&out)]);
+    let refused = [fails(&["train", "--resume", text(&out)]), fails(&["evaluate", "--run", text(&out)])];
+    let holder = format!("in use by another detox-lab (process {})", first.id());
     first.kill().unwrap();
     first.wait().unwrap();
-    assert!(refused.contains("in use by another detox-lab"), "{refused}");
+    assert!(refused.iter().all(|said| said.contains(&holder) && said.contains(text(&out))), "{refused:?}");
 }
 
 /// What the page saves: the run's folder as a zip, with or without the folder's own name in front.

@@ -3,12 +3,14 @@
 
 use detox_lab::io::ByteSource;
 use detox_lab::io::disk::{
-    Folder, FolderLock, Lines, keep_lines, recover, write_atomic, write_atomic_with, write_folder,
+    Folder, FolderLock, append, create_folder, keep_lines, recover, remove, write_atomic, write_atomic_with,
+    write_folder,
 };
 use detox_lab::{Error, Result};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 fn names(folder: &Path) -> Vec<String> {
     let mut names: Vec<_> =
@@ -70,53 +72,54 @@ fn a_crash_while_replacing_is_mended() {
 }
 
 #[test]
+fn a_folder_is_removed_whole() {
+    let parent = tempfile::tempdir().unwrap();
+    let at = |name: &str| parent.path().join(name);
+    create_folder(&at("a/b/c")).unwrap();
+    fs::write(at("a/x"), "x").unwrap();
+    remove(&at("a")).unwrap();
+    remove(&at("a")).unwrap(); // nothing to do
+    fs::write(at("file"), "x").unwrap();
+    remove(&at("file")).unwrap();
+    assert!(names(parent.path()).is_empty());
+    // killed while its files were going: what is left of it is no folder that anyone would read
+    create_folder(&at(".tmp-step-3")).unwrap();
+    fs::write(at(".tmp-step-3").join("half"), "x").unwrap();
+    recover(parent.path()).unwrap();
+    assert!(names(parent.path()).is_empty());
+}
+
+#[test]
 fn lines_are_appended_and_cut_back() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("metrics.jsonl");
     assert_eq!(keep_lines(&path, |_, _| true).unwrap(), 0, "a missing file has no lines");
-    let mut lines = Lines::append(&path).unwrap();
     for step in 1..=4 {
-        lines.push(&format!("{{\"step\":{step}}}")).unwrap();
+        append(&path, format!("{{\"step\":{step}}}\n").as_bytes()).unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap().lines().count(), step, "each line is there at once");
     }
-    lines.sync().unwrap();
-    drop(lines);
-    // a crash in the middle of a line
-    fs::write(&path, fs::read_to_string(&path).unwrap() + "{\"step\":5,\"x").unwrap();
-    let mut lines = Lines::append(&path).unwrap();
-    lines.push("{\"step\":5}").unwrap();
-    drop(lines);
-    assert_eq!(fs::read_to_string(&path).unwrap().lines().count(), 5);
-
-    fs::write(&path, fs::read_to_string(&path).unwrap() + "torn").unwrap();
-    assert_eq!(keep_lines(&path, |_, _| true).unwrap(), 5);
+    append(&path, b"{\"step\":5,\"x").unwrap(); // a crash in the middle of a line
+    assert_eq!(keep_lines(&path, |_, _| true).unwrap(), 4);
+    append(&path, b"{\"step\":5}\n").unwrap();
     assert_eq!(keep_lines(&path, |i, _| i < 4).unwrap(), 4);
     assert_eq!(keep_lines(&path, |_, line| !line.contains(":2")).unwrap(), 3);
     assert_eq!(fs::read_to_string(&path).unwrap(), "{\"step\":1}\n{\"step\":3}\n{\"step\":4}\n");
-    assert_eq!(names(folder.path()), ["metrics.jsonl"]);
-}
-
-#[test]
-fn a_torn_line_longer_than_a_block_is_cut() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("samples.jsonl");
-    fs::write(&path, format!("first\n{}", "x".repeat(10_000))).unwrap();
-    Lines::append(&path).unwrap().push("second").unwrap();
-    assert_eq!(fs::read_to_string(&path).unwrap(), "first\nsecond\n");
-    fs::write(&path, "x".repeat(10_000)).unwrap();
-    Lines::append(&path).unwrap();
+    fs::write(&path, "x".repeat(10_000)).unwrap(); // nothing but a torn line
+    assert_eq!(keep_lines(&path, |_, _| true).unwrap(), 0);
     assert_eq!(fs::read_to_string(&path).unwrap(), "");
+    assert_eq!(names(folder.path()), ["metrics.jsonl"]);
+    assert!(append(&folder.path().join("gone/metrics.jsonl"), b"x").unwrap_err().to_string().contains("gone"));
 }
 
 #[test]
 fn one_run_folder_has_one_writer() {
     let folder = tempfile::tempdir().unwrap();
-    let lock = FolderLock::take(folder.path()).unwrap();
-    let message = FolderLock::take(folder.path()).unwrap_err().to_string();
+    let lock = FolderLock::take(folder.path(), Duration::ZERO).unwrap();
+    let message = FolderLock::take(folder.path(), Duration::ZERO).unwrap_err().to_string();
     assert!(message.contains(&format!("in use by another detox-lab (process {})", std::process::id())), "{message}");
     assert!(message.contains(&folder.path().display().to_string()), "{message}");
     drop(lock);
-    FolderLock::take(folder.path()).unwrap();
+    FolderLock::take(folder.path(), Duration::ZERO).unwrap();
 }
 
 #[test]

@@ -1,31 +1,39 @@
 //! Model arguments: local folders, the hub's cache, and a hub that runs inside the test; no network.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
+mod common;
+
+use common::hub::*;
 use detox_lab::io::ByteSource;
 use detox_lab::io::disk::Folder;
 use detox_lab::io::hub::{ADAPTER, Hub, Kind, MODEL, Progress, Wanted};
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
-use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-
-const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
+use std::time::Duration;
 
 /// A cache that never touches the network, and a progress that must not be told of anything.
 struct NoNetwork;
 
 impl Progress for NoNetwork {
-    fn start(&mut self, file: &str, _: u64) {
+    fn start(&mut self, file: &str, _: u64, _: u64) -> detox_lab::Result<()> {
         panic!("{file} is fetched");
     }
-    fn advance(&mut self, _: u64) {}
+    fn advance(&mut self, _: u64) -> detox_lab::Result<()> {
+        Ok(())
+    }
     fn finish(&mut self) {}
 }
 
 fn hub(cache: &Path) -> Hub {
     // were it asked, this endpoint would refuse the connection
-    Hub { cache: cache.to_path_buf(), endpoint: Some("http://127.0.0.1:9".to_string()), token: None, offline: true }
+    Hub {
+        cache: cache.to_path_buf(),
+        endpoint: Some("http://127.0.0.1:9".to_string()),
+        token: None,
+        offline: true,
+        timeout: Duration::from_secs(5),
+    }
 }
 
 /// A snapshot as huggingface_hub lays it out: refs, blobs, links.
@@ -120,7 +128,7 @@ fn an_unreachable_hub_is_a_message() {
     let mut hub = hub(cache.path());
     hub.offline = false;
     let message = resolve(&hub, "owner/name", MODEL).unwrap_err();
-    assert!(message.starts_with("owner/name: cannot be fetched from the hub"), "{message}");
+    assert!(message.starts_with("owner/name: cannot be fetched from the hub: "), "{message}");
     assert!(message.contains("no folder of this name") && message.contains("check the network"), "{message}");
 }
 
@@ -135,64 +143,23 @@ fn what_is_neither_folder_nor_id_lists_both() {
     }
 }
 
-/// A hub on this machine with one model, `owner/name`, for those who show the token `secret`; its address.
-fn local_hub(files: BTreeMap<&'static str, Vec<u8>>) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = format!("http://{}", listener.local_addr().unwrap());
-    std::thread::spawn(move || listener.incoming().for_each(|stream| answer(stream.unwrap(), &files)));
-    address
-}
-
-fn answer(mut stream: TcpStream, files: &BTreeMap<&'static str, Vec<u8>>) {
-    let mut lines = BufReader::new(stream.try_clone().unwrap()).lines().map(Result::unwrap);
-    let request = lines.next().unwrap_or_default();
-    let path = request.split(' ').nth(1).unwrap_or_default().to_string();
-    let headers: Vec<String> = lines.take_while(|line| !line.is_empty()).map(|line| line.to_lowercase()).collect();
-    let listing = || {
-        let siblings: Vec<_> = files.keys().map(|name| serde_json::json!({"rfilename": name})).collect();
-        serde_json::json!({"siblings": siblings, "sha": COMMIT}).to_string().into_bytes()
-    };
-    let file = path.strip_prefix(&format!("/owner/name/resolve/{COMMIT}/")).and_then(|name| files.get(name));
-    let (status, extra, body) = if !headers.contains(&"authorization: bearer secret".to_string()) {
-        ("401 Unauthorized", String::new(), vec![])
-    } else if path == "/api/models/owner/name/revision/main" {
-        ("200 OK", String::new(), listing())
-    } else if let Some(content) = file {
-        let range = headers.iter().find_map(|h| h.strip_prefix("range: bytes=")).unwrap();
-        let (from, to) = range.split_once('-').unwrap();
-        let (from, to) = (from.parse().unwrap(), to.parse().unwrap_or(content.len() - 1));
-        let extra = format!(
-            "ETag: \"{}\"\r\nX-Repo-Commit: {COMMIT}\r\nContent-Range: bytes {from}-{to}/{}\r\n",
-            path.replace('/', "-"),
-            content.len()
-        );
-        ("206 Partial Content", extra, content[from..=to].to_vec())
-    } else {
-        ("404 Not Found", String::new(), vec![])
-    };
-    let head = format!("HTTP/1.1 {status}\r\n{extra}Content-Length: {}\r\nConnection: close\r\n\r\n", body.len());
-    stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&body)).unwrap();
-}
-
-/// Bytes by file, as told.
-#[derive(Default)]
-struct Told {
-    now: String,
-    bytes: BTreeMap<String, u64>,
-    finished: usize,
-}
-
-impl Progress for Told {
-    fn start(&mut self, file: &str, _: u64) {
-        self.now = file.to_string();
-        self.bytes.insert(file.to_string(), 0);
-    }
-    fn advance(&mut self, bytes: u64) {
-        *self.bytes.get_mut(&self.now).unwrap() += bytes;
-    }
-    fn finish(&mut self) {
-        self.finished += 1;
-    }
+/// A hub on this machine with one model, `owner/name`, for those who show the token `secret`.
+fn local_hub(files: BTreeMap<&'static str, Vec<u8>>) -> Server {
+    Server::start(move |request, stream| {
+        let names: Vec<&str> = files.keys().copied().collect();
+        let file =
+            request.path.strip_prefix(&format!("/owner/name/resolve/{COMMIT}/")).and_then(|name| files.get(name));
+        if request.token.as_deref() != Some("Bearer secret") {
+            send(stream, "401 Unauthorized", &[], 0, b"");
+        } else if is_listing(request) {
+            let listing = listing(&names);
+            send(stream, "200 OK", &[], listing.len(), listing.as_bytes());
+        } else if let Some(content) = file {
+            send_file(request, stream, content, usize::MAX);
+        } else {
+            send(stream, "404 Not Found", &[], 0, b"");
+        }
+    })
 }
 
 #[test]
@@ -208,7 +175,8 @@ fn a_model_is_fetched_once_with_its_shards() {
         ("README.md", b"not wanted".to_vec()),
     ]);
     let mut hub = hub(cache.path());
-    (hub.endpoint, hub.token, hub.offline) = (Some(local_hub(files.clone())), Some("secret".to_string()), false);
+    let server = local_hub(files.clone());
+    (hub.endpoint, hub.token, hub.offline) = (Some(server.address.clone()), Some("secret".to_string()), false);
 
     let mut told = Told::default();
     let folder = hub.resolve("owner/name", Kind::Model, MODEL, &mut told).unwrap();
@@ -224,6 +192,7 @@ fn a_model_is_fetched_once_with_its_shards() {
     // from now on the cache is enough, and a lost file alone is fetched again
     resolve(&hub, "owner/name", MODEL).unwrap();
     fs::remove_file(folder.root().join("b.safetensors")).unwrap();
+    fs::remove_dir_all(cache.path().join("models--owner--name/blobs")).unwrap();
     let mut told = Told::default();
     hub.resolve("owner/name", Kind::Model, MODEL, &mut told).unwrap();
     assert_eq!(told.bytes.keys().collect::<Vec<_>>(), ["b.safetensors"]);

@@ -249,6 +249,12 @@ pub struct Train {
     pub save_every: u64,
     #[command(flatten)]
     pub held: Held,
+    /// Keep at most so many of these checkpoints, the newest (and always step 0's)
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    pub keep: u64,
+    /// Keep the rollouts of so many steps, the newest
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub keep_rollouts: u64,
     /// Print each step's statistics as a line of JSON instead of the table
     #[arg(long)]
     pub json: bool,

@@ -1,10 +1,6 @@
 //! The native door: arguments in, files and a report out. Work is the lab's; here are the terminal, the disk and the hub.
 
-#![allow(
-    clippy::disallowed_methods,
-    clippy::print_stderr,
-    reason = "a native door: files, clock and terminal are its business"
-)]
+#![allow(clippy::disallowed_methods, reason = "a native door: files, clock and terminal are its business")]
 
 pub mod args;
 mod evaluate;
@@ -16,6 +12,7 @@ mod replay;
 mod report;
 mod run_folder;
 mod shipped;
+mod signals;
 mod supervised;
 mod terminal;
 mod text;
@@ -27,16 +24,14 @@ use crate::error::Error;
 use clap::Parser;
 use std::process::ExitCode;
 
-/// Exit code of a command that was asked to stop, as shells have it for SIGINT.
-const STOPPED: u8 = 130;
-
 /// Runs the command line; an error is printed here, once.
 pub fn main() -> ExitCode {
     let args = args::Cli::parse();
     let threads = args.threads.or_else(|| std::thread::available_parallelism().ok().map(usize::from)).unwrap_or(1);
     use_threads(threads.max(1));
     let log = tracing_subscriber::EnvFilter::from_default_env();
-    let _ = tracing_subscriber::fmt().with_env_filter(log).with_writer(std::io::stderr).try_init();
+    let log = tracing_subscriber::fmt().with_env_filter(log).with_writer(std::io::stderr);
+    let _ = log.log_internal_errors(false).try_init(); // where nobody reads standard error, work goes on
     let done = match args.command {
         args::Command::Info(a) => info::info(&a),
         args::Command::Merge(a) => info::merge(&a),
@@ -53,9 +48,13 @@ pub fn main() -> ExitCode {
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
-        Err(Error::Stopped) => ExitCode::from(STOPPED),
+        Err(Error::Stopped) => {
+            let (status, signal) = signals::stopped();
+            signal.iter().for_each(|name| terminal::say(&format!("stopped by {name}")));
+            ExitCode::from(status)
+        }
         Err(error) => {
-            eprintln!("error: {error}");
+            terminal::say(&format!("error: {error}"));
             ExitCode::FAILURE
         }
     }

@@ -7,9 +7,11 @@ use crate::io::{ByteSource, ReadSeek, zip};
 use crate::lab::run::{CHECKPOINTS, CONFIG, ROLLOUTS, Store, newest_checkpoint};
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+/// How long a process that was just killed may hold its lock.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// A locked run folder.
 pub struct RunFolder {
@@ -29,7 +31,7 @@ impl RunFolder {
         Self::open(path)
     }
 
-    /// Whether a new run can go there; asked before the minutes that models and data may take.
+    /// Whether a new run can go there and be written; asked before the minutes that models and data may take.
     pub fn check_free(path: &Path, command: &str) -> Result<()> {
         if path.join(CONFIG).exists() {
             if newest_checkpoint(&Self::open(path)?).is_err() {
@@ -44,13 +46,13 @@ impl RunFolder {
         if path.read_dir().is_ok_and(|entries| entries.flatten().any(|e| !hidden(e))) {
             return Err(Error::file(path.display(), "is not empty and holds no run", "choose a new folder for --out"));
         }
-        Ok(())
+        disk::check_writable(path)
     }
 
     /// The folder of a run, mended after a crash.
     pub fn open(path: &Path) -> Result<Self> {
         let folder = Folder::open(path)?;
-        let lock = lock(path)?;
+        let lock = FolderLock::take(path, PATIENCE)?;
         for part in [path.to_path_buf(), path.join(CHECKPOINTS), path.join(ROLLOUTS)] {
             if part.is_dir() {
                 disk::recover(&part)?;
@@ -59,8 +61,21 @@ impl RunFolder {
         Ok(Self { folder, root: path.to_path_buf(), _lock: lock })
     }
 
-    fn failed(&self, name: &str, error: std::io::Error) -> Error {
-        Error::file(self.root.join(name).display(), error, "check free space and permissions")
+    /// Where a file or folder of this name goes. A run whose folder was taken away is not begun anew somewhere in it.
+    fn place(&self, name: &str) -> Result<PathBuf> {
+        if !self.root.is_dir() {
+            let what = "the run's folder is gone; something removed or moved it";
+            return Err(Error::file(
+                self.root.display(),
+                what,
+                "put it back and go on with --resume, or start a new run",
+            ));
+        }
+        let path = self.root.join(name);
+        if let Some(parent) = path.parent() {
+            disk::create_folder(parent)?;
+        }
+        Ok(path)
     }
 }
 
@@ -89,17 +104,6 @@ pub fn unzipped(path: &Path, terminal: &mut Terminal) -> Result<PathBuf> {
     Ok(folder)
 }
 
-/// Takes the folder's lock. A process that was just killed holds it for a moment more, so a few tries are made.
-fn lock(path: &Path) -> Result<FolderLock> {
-    for _ in 0..20 {
-        if let Ok(lock) = FolderLock::take(path) {
-            return Ok(lock);
-        }
-        std::thread::sleep(Duration::from_millis(100));
-    }
-    FolderLock::take(path)
-}
-
 impl ByteSource for RunFolder {
     fn name(&self) -> String {
         self.folder.name()
@@ -116,17 +120,11 @@ impl ByteSource for RunFolder {
 
 impl Store for RunFolder {
     fn put(&mut self, name: &str, bytes: &[u8]) -> Result<()> {
-        let path = self.root.join(name);
-        if let Some(parent) = path.parent() {
-            disk::create_folder(parent)?;
-        }
-        disk::write_atomic(&path, bytes)
+        disk::write_atomic(&self.place(name)?, bytes)
     }
 
     fn append(&mut self, name: &str, bytes: &[u8]) -> Result<()> {
-        let open = fs::OpenOptions::new().append(true).create(true).open(self.root.join(name));
-        let written = open.and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_data()));
-        written.map_err(|e| self.failed(name, e))
+        disk::append(&self.place(name)?, bytes)
     }
 
     fn keep_lines(&mut self, name: &str, keep: &dyn Fn(&str) -> bool) -> Result<()> {
@@ -134,20 +132,11 @@ impl Store for RunFolder {
     }
 
     fn put_folder(&mut self, name: &str, files: &BTreeMap<String, Vec<u8>>) -> Result<()> {
-        let path = self.root.join(name);
-        if let Some(parent) = path.parent() {
-            disk::create_folder(parent)?;
-        }
-        disk::write_folder(&path, files)
+        disk::write_folder(&self.place(name)?, files)
     }
 
     fn remove(&mut self, name: &str) -> Result<()> {
-        let path = self.root.join(name);
-        let removed = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
-        match removed {
-            Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(self.failed(name, e)),
-            _ => Ok(()),
-        }
+        disk::remove(&self.root.join(name))
     }
 
     fn list(&self, folder: &str) -> Result<Vec<String>> {
@@ -155,7 +144,8 @@ impl Store for RunFolder {
         if !path.is_dir() {
             return Ok(Vec::new());
         }
-        let entries = fs::read_dir(&path).map_err(|e| self.failed(folder, e))?;
+        let failed = |e: std::io::Error| Error::file(path.display(), e, "check the disk and the folder's permissions");
+        let entries = fs::read_dir(&path).map_err(failed)?;
         let names = entries.filter_map(|e| e.ok()?.file_name().into_string().ok()).filter(|n| !n.starts_with('.'));
         let mut names: Vec<String> = names.collect();
         names.sort();

@@ -202,7 +202,8 @@ fn to_end<T: Task>(
             trainer.updates()
         )),
         Err(_) => terminal.line(&format!(
-            "the run ended at update {}; its newest checkpoint (update {}) is the last good state",
+            "the run ended at update {}; the last good state is the checkpoint of update {}. Continue with: detox-lab \
+             {command} --resume {shown}",
             step + 1,
             trainer.saved()
         )),

@@ -1,16 +1,13 @@
-//! The native observer: progress bars on a terminal, plain lines elsewhere, one readable line a PPO step; Ctrl-C asks the
-//! work to end at its next pause point, a second one ends the process at once.
+//! The native observer: progress bars on a terminal, plain lines elsewhere, one readable line a PPO step. Whether to stop
+//! is asked of `signals`.
 
-use super::report;
+use super::{report, signals};
 use crate::error::{Error, Result};
 use crate::io::hub;
 use crate::lab::events::{Event, Observer, Pass, Phase, Room, Rooms, Seconds, StepStats};
 use crate::pace::Pace;
 use indicatif::{ProgressBar, ProgressStyle};
-use signal_hook::consts::{SIGINT, SIGTERM};
-use std::io::IsTerminal;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Pause between progress lines where there is no terminal.
@@ -18,7 +15,6 @@ const PLAIN_EVERY: Duration = Duration::from_secs(15);
 
 /// What listens while a command works.
 pub struct Terminal {
-    stop: Arc<AtomicBool>,
     started: Instant,
     /// A bar on a terminal; none elsewhere.
     bar: Option<ProgressBar>,
@@ -39,16 +35,9 @@ pub struct Terminal {
 impl Terminal {
     /// `quiet`: no step lines (a command that prints JSON).
     pub fn new(quiet: bool) -> Result<Self> {
-        let stop = Arc::new(AtomicBool::new(false));
-        for signal in [SIGINT, SIGTERM] {
-            let failed = |e: std::io::Error| Error::input(format!("signals cannot be caught: {e}"), "report this");
-            // The order matters: the second signal finds the flag set and ends the process.
-            signal_hook::flag::register_conditional_shutdown(signal, 130, stop.clone()).map_err(failed)?;
-            signal_hook::flag::register(signal, stop.clone()).map_err(failed)?;
-        }
+        signals::catch()?;
         let bar = std::io::stderr().is_terminal().then(ProgressBar::hidden);
         Ok(Self {
-            stop,
             started: Instant::now(),
             bar,
             phase: None,
@@ -78,7 +67,7 @@ impl Terminal {
     pub fn line(&self, text: &str) {
         match &self.bar {
             Some(bar) if !bar.is_hidden() => bar.println(text),
-            _ => eprintln!("{text}"),
+            _ => say(text),
         }
     }
 
@@ -177,16 +166,25 @@ impl Terminal {
 
 /// Downloads.
 impl hub::Progress for Terminal {
-    fn start(&mut self, file: &str, bytes: u64) {
-        self.download = (file.to_string(), 0, bytes);
-        self.line(&format!("fetching {file}, {:.1} MB", bytes as f64 / 1e6));
+    fn start(&mut self, file: &str, done: u64, bytes: u64) -> Result<()> {
+        let (size, again) = (bytes as f64 / 1e6, self.download.0 == file);
+        match done {
+            _ if again && done > 0 => {
+                self.line(&format!("going on with {file} at {:.1} of {size:.1} MB", done as f64 / 1e6))
+            }
+            0 => self.line(&format!("fetching {file}, {size:.1} MB")),
+            _ => self.line(&format!("fetching {file}, {size:.1} MB, of which {:.1} are there", done as f64 / 1e6)),
+        }
+        self.download = (file.to_string(), done, bytes);
+        if signals::stop() { Err(Error::Stopped) } else { Ok(()) }
     }
 
-    fn advance(&mut self, bytes: u64) {
+    fn advance(&mut self, bytes: u64) -> Result<()> {
         self.download.1 += bytes;
         let (file, done, of) = self.download.clone();
         let style = "{msg}  {wide_bar} {bytes}/{total_bytes}  {bytes_per_sec}  {eta} left";
         self.show(None, &file, style, done, of);
+        if signals::stop() { Err(Error::Stopped) } else { Ok(()) }
     }
 
     fn finish(&mut self) {
@@ -196,6 +194,11 @@ impl hub::Progress for Terminal {
     }
 }
 
+/// A line on standard error. Where nobody reads it any more, work goes on.
+pub fn say(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
 /// Four decimals of rounding noise are 0.0000, not -0.0000.
 fn unsigned_zero(x: f64) -> f64 {
     if x.abs() < 5e-5 { 0.0 } else { x }
@@ -203,7 +206,7 @@ fn unsigned_zero(x: f64) -> f64 {
 
 impl Pace for Terminal {
     async fn pause(&mut self) -> Result<()> {
-        if self.stop.load(Ordering::Relaxed) { Err(Error::Stopped) } else { Ok(()) }
+        if signals::stop() { Err(Error::Stopped) } else { Ok(()) }
     }
 }
 

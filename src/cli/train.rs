@@ -13,7 +13,7 @@ use crate::io::disk::Folder;
 use crate::lab::events::Observer;
 use crate::lab::models::{Lab, keep_initial};
 use crate::lab::run::{self, RunConfig, Store};
-use crate::lab::train::Trainer;
+use crate::lab::train::{Trainer, mend};
 use crate::pace::block_on;
 use crate::ppo::config::{PpoConfig, Preset};
 use crate::text::dialogue::Dialogue;
@@ -81,6 +81,8 @@ fn start(path: &Path, args: &args::Train, terminal: &mut Terminal) -> Result<()>
         steps: args.steps.unwrap_or(if policy == TINY { shipped::STEPS } else { STEPS }),
         save_every: args.save_every,
         weights: args.held.weights.unwrap_or_default(),
+        keep: Some(args.keep),
+        keep_rollouts: Some(args.keep_rollouts),
         ppo,
     };
     RunFolder::check_free(path, "train")?;
@@ -109,11 +111,12 @@ fn start(path: &Path, args: &args::Train, terminal: &mut Terminal) -> Result<()>
 
 fn resume(path: &Path, args: &args::Train, terminal: &mut Terminal) -> Result<()> {
     let path = &unzipped(path, terminal)?;
-    let store = RunFolder::open(path)?;
+    let mut store = RunFolder::open(path)?;
     let mut config = RunConfig::read(&store)?;
     let newest = run::newest_checkpoint(&store)?;
     config.steps = args.steps.unwrap_or(config.steps);
     if config.steps <= newest {
+        mend(&mut store, &config, newest)?.iter().for_each(|warning| terminal.line(&format!("warning: {warning}")));
         let what = format!("{} of {} steps are done", newest, config.steps);
         let hint =
             format!("go on with --steps {}, or look at it: detox-lab evaluate --run {}", newest + 10, path.display());
@@ -124,6 +127,7 @@ fn resume(path: &Path, args: &args::Train, terminal: &mut Terminal) -> Result<()
     terminal.line(&format!("going on after step {newest} of {}", config.steps));
     let now = terminal.unix_seconds();
     let trainer = Trainer::resume(&lab, config, adapter, store, now)?;
+    trainer.warnings.iter().for_each(|warning| terminal.line(&format!("warning: {warning}")));
     run_to_end(trainer, path, terminal)
 }
 
@@ -146,9 +150,12 @@ fn run_to_end<S: Store>(mut trainer: Trainer<&Lab, S>, path: &Path, terminal: &m
             Err(Error::Stopped)
         }
         Err(error) => {
+            // A failed step may have counted itself before its checkpoint could be written.
+            let saved = run::newest_checkpoint(&trainer.store).map_or(0, |newest| newest);
             terminal.line(&format!(
-                "the run ended at step {}; its newest checkpoint is the last good state",
-                trainer.step_number() + 1
+                "the run ended in step {}; the last good state is the checkpoint of step {saved}. Continue with: detox-lab \
+                 train --resume {shown}",
+                saved + 1
             ));
             Err(error)
         }

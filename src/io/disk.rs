@@ -6,8 +6,9 @@ use super::{ByteSource, ReadSeek, is_safe_name};
 use crate::error::{Error, Result};
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
+use std::io::{self, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 const LOCK_FILE: &str = ".lock";
 const TEMPORARY: &str = ".tmp-";
@@ -67,15 +68,27 @@ fn failed(path: &Path, error: io::Error) -> Error {
         io::ErrorKind::PermissionDenied => "check the permissions of the file and its folder",
         io::ErrorKind::ReadOnlyFilesystem => "choose a folder on a writable disk",
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "free some space, or choose another disk",
+        io::ErrorKind::FileTooLarge => "raise the limit on file sizes (ulimit -f), or choose another disk",
         io::ErrorKind::IsADirectory | io::ErrorKind::NotADirectory => "check which part of the path is a folder",
         _ => "check the disk and the permissions",
     };
     Error::file(path.display(), error, hint)
 }
 
-/// Creates a folder and those above it.
+/// Creates a folder and those above it, to last through a power cut.
 pub fn create_folder(path: &Path) -> Result<()> {
-    fs::create_dir_all(path).map_err(|e| failed(path, e))
+    let above = path.ancestors().take_while(|p| !p.as_os_str().is_empty() && !p.exists());
+    let missing: Vec<&Path> = above.collect();
+    fs::create_dir_all(path).map_err(|e| failed(path, e))?;
+    missing.into_iter().try_for_each(|made| sync_folder(made.parent().unwrap_or(made)))
+}
+
+/// Whether something can be written at `path`, which need not exist yet: tried where it would begin, and undone.
+pub fn check_writable(path: &Path) -> Result<()> {
+    let existing = path.ancestors().find(|p| p.is_dir()).unwrap_or(Path::new("."));
+    let probe = existing.join(format!("{TEMPORARY}probe-{}", std::process::id()));
+    File::create(&probe).map_err(|e| failed(existing, e))?;
+    fs::remove_file(&probe).map_err(|e| failed(&probe, e))
 }
 
 /// A file's text.
@@ -91,18 +104,19 @@ pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
 /// Replaces `path` in one step by what `fill` writes: a temporary file beside it, synced, renamed, folder synced.
 pub fn write_atomic_with(path: &Path, fill: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
     let temporary = beside(path, TEMPORARY)?;
-    let result = write_synced(&temporary, fill).and_then(|()| rename(&temporary, path));
+    let result = write_synced(&temporary, path, fill).and_then(|()| rename(&temporary, path));
     if result.is_err() {
         let _ = fs::remove_file(&temporary); // the first error is the one to report
     }
     result
 }
 
-fn write_synced(path: &Path, fill: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
-    let mut out = BufWriter::new(File::create(path).map_err(|e| failed(path, e))?);
+/// Messages name the file as it will be called.
+fn write_synced(path: &Path, shown: &Path, fill: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
+    let mut out = BufWriter::new(File::create(path).map_err(|e| failed(shown, e))?);
     fill(&mut out)?;
-    let file = out.into_inner().map_err(|e| failed(path, e.into_error()))?;
-    file.sync_all().map_err(|e| failed(path, e))
+    let file = out.into_inner().map_err(|e| failed(shown, e.into_error()))?;
+    file.sync_all().map_err(|e| failed(shown, e))
 }
 
 /// `PREFIXname` in the folder of `path`.
@@ -115,7 +129,8 @@ fn beside(path: &Path, prefix: &str) -> Result<PathBuf> {
     Ok(path.with_file_name(temporary))
 }
 
-fn rename(from: &Path, to: &Path) -> Result<()> {
+/// Renames, to last through a power cut.
+pub fn rename(from: &Path, to: &Path) -> Result<()> {
     fs::rename(from, to).map_err(|e| failed(to, e))?;
     sync_folder(to.parent().unwrap_or(to))
 }
@@ -130,32 +145,54 @@ fn sync_folder(path: &Path) -> Result<()> {
 }
 
 /// Writes a whole folder in one step: its files go to a temporary folder beside it, are synced, and the folder is
-/// renamed. An existing folder of the name is replaced; a crash between the two renames is mended by [`recover`].
+/// renamed. An existing folder of the name is replaced; a crash between the two renames is mended by [`recover`]. Where it
+/// fails, nothing unfinished stays behind to take up room.
 pub fn write_folder(path: &Path, files: &BTreeMap<String, Vec<u8>>) -> Result<()> {
     if let Some(name) = files.keys().find(|name| !is_safe_name(name)) {
         return Err(Error::file(path.display(), format!("{name:?} is no file name"), "use relative names with /"));
     }
     let (temporary, old) = (beside(path, TEMPORARY)?, beside(path, REPLACED)?);
-    remove_folder(&temporary)?;
-    create_folder(&temporary)?;
-    for (name, bytes) in files {
-        let file = temporary.join(name);
-        let parent = file.parent().unwrap_or(&temporary).to_path_buf();
-        create_folder(&parent)?;
-        write_synced(&file, |out| out.write_all(bytes).map_err(|e| failed(&file, e)))?;
-        sync_folder(&parent)?;
+    delete(&temporary)?;
+    if let Err(error) = fill_folder(&temporary, path, files) {
+        let _ = delete(&temporary); // the first error is the one to report
+        return Err(error);
     }
-    sync_folder(&temporary)?;
-    remove_folder(&old)?;
+    delete(&old)?;
     if path.exists() {
         rename(path, &old)?;
     }
     rename(&temporary, path)?;
-    remove_folder(&old)
+    delete(&old)
 }
 
-fn remove_folder(path: &Path) -> Result<()> {
-    match fs::remove_dir_all(path) {
+/// Writes and syncs the files of what will be `path` into `temporary`.
+fn fill_folder(temporary: &Path, path: &Path, files: &BTreeMap<String, Vec<u8>>) -> Result<()> {
+    create_folder(temporary)?;
+    for (name, bytes) in files {
+        let (file, shown) = (temporary.join(name), path.join(name));
+        let parent = file.parent().unwrap_or(temporary).to_path_buf();
+        create_folder(&parent)?;
+        write_synced(&file, &shown, |out| out.write_all(bytes).map_err(|e| failed(&shown, e)))?;
+        sync_folder(&parent)?;
+    }
+    sync_folder(temporary)
+}
+
+/// Removes a file or a folder, if it is there; a folder is gone at once or still whole, whenever the process is killed.
+pub fn remove(path: &Path) -> Result<()> {
+    if !path.is_dir() {
+        return delete(path);
+    }
+    let aside = beside(path, TEMPORARY)?;
+    delete(&aside)?;
+    rename(path, &aside)?;
+    delete(&aside)
+}
+
+/// Removes file by file.
+fn delete(path: &Path) -> Result<()> {
+    let removed = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+    match removed {
         Err(e) if e.kind() != io::ErrorKind::NotFound => Err(failed(path, e)),
         _ => Ok(()),
     }
@@ -169,65 +206,26 @@ pub fn recover(folder: &Path) -> Result<()> {
         let path = entry.map_err(|e| failed(folder, e))?.path();
         let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
         if let Some(original) = name.strip_prefix(REPLACED).map(|n| folder.join(n)) {
-            if original.exists() { remove_folder(&path)? } else { rename(&path, &original)? }
+            if original.exists() { delete(&path)? } else { rename(&path, &original)? }
         } else if name.starts_with(TEMPORARY) {
-            let removed = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
-            removed.map_err(|e| failed(&path, e))?;
+            delete(&path)?;
         }
     }
     Ok(())
 }
 
-/// A jsonl file that grows line by line; each line reaches the operating system before [`Lines::push`] returns, so that
-/// a killed process loses at most the line it was writing.
-#[derive(Debug)]
-pub struct Lines {
-    file: File,
-    path: PathBuf,
-}
-
-impl Lines {
-    /// Opens `path` for appending, or creates it. A torn last line, left by a crash, is cut off first.
-    pub fn append(path: &Path) -> Result<Self> {
-        let mut file =
-            OpenOptions::new().read(true).append(true).create(true).open(path).map_err(|e| failed(path, e))?;
-        cut_torn_line(&mut file).map_err(|e| failed(path, e))?;
-        Ok(Self { file, path: path.to_path_buf() })
-    }
-
-    /// Appends one line; `line` has no newline.
-    pub fn push(&mut self, line: &str) -> Result<()> {
-        let line = format!("{line}\n"); // one write, so that lines never interleave
-        self.file.write_all(line.as_bytes()).and_then(|()| self.file.flush()).map_err(|e| failed(&self.path, e))
-    }
-
-    /// Makes all lines last through a power cut.
-    pub fn sync(&self) -> Result<()> {
-        self.file.sync_data().map_err(|e| failed(&self.path, e))
-    }
-}
-
-/// Cuts the file after its last newline.
-fn cut_torn_line(file: &mut File) -> io::Result<()> {
-    const BLOCK: u64 = 4096;
-    let length = file.seek(SeekFrom::End(0))?;
-    let mut end = length;
-    while end > 0 {
-        let start = end.saturating_sub(BLOCK);
-        let mut block = vec![0; (end - start) as usize];
-        file.seek(SeekFrom::Start(start))?;
-        file.read_exact(&mut block)?;
-        if let Some(at) = block.iter().rposition(|b| *b == b'\n') {
-            end = start + at as u64 + 1;
-            break;
-        }
-        end = start;
-    }
-    if end < length { file.set_len(end) } else { Ok(()) }
+/// Adds `bytes` to the end of a file, or creates it; when this returns, they last through a power cut. A process that is
+/// killed meanwhile leaves a torn end, which [`keep_lines`] cuts off.
+pub fn append(path: &Path, bytes: &[u8]) -> Result<()> {
+    let new = !path.exists();
+    let open = OpenOptions::new().append(true).create(true).open(path);
+    let written = open.and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_data()));
+    written.map_err(|e| failed(path, e))?;
+    if new { sync_folder(path.parent().unwrap_or(path)) } else { Ok(()) }
 }
 
 /// Keeps the whole lines of a jsonl file that `keep` accepts (by number from 0, and text), in one step; a torn last line
-/// is dropped. Returns how many are kept. A missing file has no lines. Not while a [`Lines`] has it open.
+/// is dropped. Returns how many are kept. A missing file has no lines.
 pub fn keep_lines(path: &Path, mut keep: impl FnMut(usize, &str) -> bool) -> Result<usize> {
     if !path.exists() {
         return Ok(0);
@@ -252,26 +250,36 @@ pub struct FolderLock {
 }
 
 impl FolderLock {
-    /// Takes the lock, or says who has it.
-    pub fn take(folder: &Path) -> Result<Self> {
+    /// Takes the lock, or says who has it. A process that was just killed holds it for a moment more: `patience` is how
+    /// long to wait.
+    pub fn take(folder: &Path, patience: Duration) -> Result<Self> {
         let path = folder.join(LOCK_FILE);
         let open = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
         let mut file = open.map_err(|e| failed(&path, e))?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                let mut owner = String::new();
-                let _ = file.take(20).read_to_string(&mut owner); // only for the message
-                return Err(Error::file(
-                    folder.display(),
-                    format!("in use by another detox-lab (process {})", owner.trim()),
-                    "wait until it ends, stop it, or choose another folder",
-                ));
+        let began = Instant::now();
+        loop {
+            match file.try_lock() {
+                Ok(()) => break,
+                Err(TryLockError::WouldBlock) if began.elapsed() < patience => {
+                    std::thread::sleep(Duration::from_millis(50));
+                }
+                Err(TryLockError::WouldBlock) => return Err(in_use(folder, file)),
+                Err(TryLockError::Error(e)) => return Err(failed(&path, e)),
             }
-            Err(TryLockError::Error(e)) => return Err(failed(&path, e)),
         }
         let owner = std::process::id().to_string();
         file.set_len(0).and_then(|()| file.write_all(owner.as_bytes())).map_err(|e| failed(&path, e))?;
         Ok(Self { _file: file })
     }
+}
+
+/// `file` is the other's lock, with its process number.
+fn in_use(folder: &Path, file: File) -> Error {
+    let mut owner = String::new();
+    let _ = file.take(20).read_to_string(&mut owner); // only for the message
+    Error::file(
+        folder.display(),
+        format!("in use by another detox-lab (process {})", owner.trim()),
+        "wait until it ends, stop it, or choose another folder",
+    )
 }

@@ -1,15 +1,22 @@
-//! Models and datasets by name (native only): a local folder, or a Hugging Face hub id with its cache. Only fetches;
-//! what the files hold is for `weights`, `adapter` and the callers.
+//! Models and datasets by name (native only): a local folder, or a Hugging Face hub id with its cache. Knows which files
+//! are wanted and where they lie; how one is fetched is `transfer`'s, what it holds is for `weights`, `adapter` and the callers.
 //!
 //! Source of the cache's layout: huggingface_hub, "Understand caching".
 #![allow(clippy::disallowed_methods)]
 
-use super::disk::Folder;
+use super::disk::{self, Folder};
+use super::transfer::{Fault, Transfer, Watch};
 use super::{ByteSource, weights};
 use crate::error::{Error, Result};
-use hf_hub::api::sync::{ApiBuilder, ApiError};
-use hf_hub::{Cache, Repo, RepoType};
+use serde::Deserialize;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Where the hub is unless HF_ENDPOINT says otherwise.
+const ENDPOINT: &str = "https://huggingface.co";
+/// How long a connection may say nothing, unless HF_HUB_DOWNLOAD_TIMEOUT says otherwise (in seconds, as huggingface_hub
+/// has it).
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Which files are needed.
 #[derive(Debug, Clone, Copy)]
@@ -46,12 +53,12 @@ pub enum Kind {
     Dataset,
 }
 
-/// Told of every file that is fetched over the network.
+/// Told of every file that is fetched over the network. An error ends the transfer; the next one goes on from there.
 pub trait Progress {
-    /// A file of `bytes` begins; told again with the same file when a transfer starts anew.
-    fn start(&mut self, file: &str, bytes: u64);
+    /// A file of `bytes` begins, of which `done` are there; told again when the transfer goes on after a fault.
+    fn start(&mut self, file: &str, done: u64, bytes: u64) -> Result<()>;
     /// So many bytes more are there.
-    fn advance(&mut self, bytes: u64);
+    fn advance(&mut self, bytes: u64) -> Result<()>;
     /// The file is complete.
     fn finish(&mut self);
 }
@@ -65,10 +72,24 @@ pub struct Hub {
     pub token: Option<String>,
     /// Use the cache only.
     pub offline: bool,
+    /// How long a connection may say nothing.
+    pub timeout: Duration,
+}
+
+/// What the hub says of a revision.
+#[derive(Deserialize)]
+struct Revision {
+    sha: String,
+    siblings: Vec<Sibling>,
+}
+
+#[derive(Deserialize)]
+struct Sibling {
+    rfilename: String,
 }
 
 impl Hub {
-    /// From HF_HUB_CACHE or HF_HOME, HF_ENDPOINT, HF_TOKEN (or the saved token), HF_HUB_OFFLINE.
+    /// From HF_HUB_CACHE or HF_HOME, HF_ENDPOINT, HF_TOKEN (or the saved token), HF_HUB_OFFLINE, HF_HUB_DOWNLOAD_TIMEOUT.
     pub fn from_env() -> Result<Self> {
         let var = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
         let home = || {
@@ -86,7 +107,17 @@ impl Hub {
         let offline =
             var("HF_HUB_OFFLINE").is_some_and(|v| ["1", "true", "yes", "on"].contains(&v.to_lowercase().as_str()));
         let endpoint = var("HF_ENDPOINT").map(|e| e.trim_end_matches('/').to_string());
-        Ok(Self { cache, endpoint, token, offline })
+        let timeout = match var("HF_HUB_DOWNLOAD_TIMEOUT") {
+            None => TIMEOUT,
+            Some(text) => match text.parse().ok().and_then(|secs| Duration::try_from_secs_f64(secs).ok()) {
+                Some(timeout) if !timeout.is_zero() => timeout,
+                _ => {
+                    let what = format!("HF_HUB_DOWNLOAD_TIMEOUT is {text:?}");
+                    return Err(Error::input(what, "give seconds, or unset it"));
+                }
+            },
+        };
+        Ok(Self { cache, endpoint, token, offline, timeout })
     }
 
     /// The folder with the `wanted` files of `source`: a local folder, or `owner/name[@revision]` on the hub. What the
@@ -131,32 +162,100 @@ impl Hub {
     }
 
     fn fetch(&self, id: &Id, wanted: Wanted<'_>, progress: &mut dyn Progress) -> Result<Folder> {
-        let failed = |e: ApiError| network_error(id, &e);
-        let cache = Cache::new(self.cache.clone());
-        let mut builder = ApiBuilder::from_cache(cache.clone()).with_token(self.token.clone()).with_retries(3);
-        if let Some(endpoint) = &self.endpoint {
-            builder = builder.with_endpoint(endpoint.clone());
-        }
-        let api = builder.build().map_err(failed)?;
-        let info = api.repo(id.repo(&id.revision)).info().map_err(failed)?;
-        let there: Vec<&str> = info.siblings.iter().map(|s| s.rfilename.as_str()).collect();
-        let snapshot = cache.repo(id.repo(&info.sha)).pointer_path(&info.sha);
-        // all files from one commit, whatever is pushed meanwhile
-        let repo = api.repo(id.repo(&info.sha));
-        let mut get = |file: &str| match snapshot.join(file).exists() {
-            true => Ok(()),
-            false => repo.download_with_progress(file, Bar(progress)).map(|_| ()).map_err(failed),
+        let repo = Remote {
+            id,
+            endpoint: self.endpoint.as_deref().unwrap_or(ENDPOINT),
+            transfer: Transfer::new(self.token.clone(), self.timeout),
+            cached: self.cache.join(id.folder()),
         };
+        let revision = repo.revision()?;
+        let there: Vec<&str> = revision.siblings.iter().map(|s| s.rfilename.as_str()).collect();
+        let snapshot = repo.cached.join("snapshots").join(&revision.sha);
         for file in chosen(&there, wanted, &id.source)? {
-            get(file)?;
+            repo.get(&revision.sha, file, progress)?;
             if file.ends_with(".index.json") {
                 let map = weights::weight_map(&Folder::open(&snapshot)?, file)?;
-                weights::shards(&map).iter().try_for_each(|shard| get(shard))?;
+                weights::shards(&map).iter().try_for_each(|shard| repo.get(&revision.sha, shard, progress))?;
             }
         }
-        let noted = cache.repo(id.repo(&id.revision)).create_ref(&info.sha);
-        noted.map_err(|e| Error::file(self.cache.display(), e, "check that the cache folder is writable"))?;
+        let noted = repo.cached.join("refs").join(&id.revision);
+        disk::create_folder(noted.parent().unwrap_or(&noted))?;
+        disk::write_atomic(&noted, revision.sha.as_bytes())?;
         Folder::open(snapshot)
+    }
+}
+
+/// A repository on the hub and its place in the cache.
+struct Remote<'a> {
+    id: &'a Id,
+    endpoint: &'a str,
+    transfer: Transfer,
+    cached: PathBuf,
+}
+
+impl Remote<'_> {
+    fn revision(&self) -> Result<Revision> {
+        let Id { kind, name, revision, .. } = self.id;
+        let revision = revision.replace('/', "%2F");
+        let url = format!("{}/api/{}/{name}/revision/{revision}", self.endpoint, kind.folder());
+        let text = self.transfer.text(&url).map_err(|fault| self.failed(None, fault))?;
+        let wrong = |what: String| self.failed(None, Fault::Answer(what));
+        let revision: Revision =
+            serde_json::from_str(&text).map_err(|e| wrong(format!("the server's answer is no listing: {e}")))?;
+        if revision.sha.is_empty() || !revision.sha.bytes().all(|b| b.is_ascii_alphanumeric()) {
+            return Err(wrong(format!("the server names the revision {:?}, which is no commit", revision.sha)));
+        }
+        Ok(revision)
+    }
+
+    /// Brings a file into the snapshot of a commit: all files are from one, whatever is pushed meanwhile.
+    fn get(&self, sha: &str, file: &str, progress: &mut dyn Progress) -> Result<()> {
+        let place = self.cached.join("snapshots").join(sha).join(file);
+        if place.exists() {
+            return Ok(());
+        }
+        let failed = |fault| self.failed(Some(file), fault);
+        let url = format!("{}/{}/resolve/{sha}/{file}", self.endpoint, self.id.path());
+        let described = self.transfer.describe(&url).map_err(failed)?;
+        let blob = self.cached.join("blobs").join(&described.etag);
+        disk::create_folder(&self.cached.join("blobs"))?;
+        if !blob.exists() || !described.is(&blob)? {
+            disk::remove(&blob)?;
+            let mut told = Told { progress: &mut *progress, file, bytes: described.bytes };
+            self.transfer.fetch(&url, &described, &blob, &mut told).map_err(failed)?;
+            progress.finish();
+        }
+        disk::create_folder(place.parent().unwrap_or(&place))?;
+        disk::remove(&place)?; // a link that leads nowhere
+        // one file by two names, as where there are no symbolic links; a copy on a disk that knows neither
+        let linked = std::fs::hard_link(&blob, &place).or_else(|_| std::fs::copy(&blob, &place).map(drop));
+        linked.map_err(|e| Error::file(place.display(), e, "check that the cache folder is writable"))
+    }
+
+    /// A fault for the person who must act.
+    fn failed(&self, file: Option<&str>, fault: Fault) -> Error {
+        let hint = match &fault {
+            Fault::Status(401 | 403 | 404) => {
+                "check name and revision; if the repository is private or gated, set HF_TOKEN"
+            }
+            Fault::Status(429 | 500..) => "the hub has trouble of its own: try again later, or give a local folder",
+            Fault::Status(_) | Fault::Answer(_) => {
+                "try again; if it stays so, the server (HF_ENDPOINT) or a proxy in between is at fault: give a local folder"
+            }
+            Fault::Network(_) => {
+                "check the network (HF_ENDPOINT, proxy) and try again: what is there already is kept; or give a local folder"
+            }
+            Fault::Ours(_) => "",
+        };
+        let of = file.map_or(String::new(), |file| format!("{file} "));
+        match fault {
+            Fault::Ours(error) => error,
+            fault => Error::file(
+                &self.id.source,
+                format!("{of}cannot be fetched from the hub: {fault} (no folder of this name here either)"),
+                hint,
+            ),
+        }
     }
 }
 
@@ -199,6 +298,16 @@ struct Id {
     kind: Kind,
 }
 
+impl Kind {
+    /// As the hub's addresses and the cache's folders begin.
+    fn folder(self) -> &'static str {
+        match self {
+            Self::Model => "models",
+            Self::Dataset => "datasets",
+        }
+    }
+}
+
 impl Id {
     /// `owner/name` or `owner/name@revision`.
     fn parse(source: &str, kind: Kind) -> Option<Self> {
@@ -217,47 +326,33 @@ impl Id {
         })
     }
 
-    fn repo(&self, revision: &str) -> Repo {
-        let kind = if self.kind == Kind::Model { RepoType::Model } else { RepoType::Dataset };
-        Repo::with_revision(self.name.clone(), kind, revision.to_string())
+    /// As the addresses of its files begin.
+    fn path(&self) -> String {
+        match self.kind {
+            Kind::Model => self.name.clone(),
+            Kind::Dataset => format!("datasets/{}", self.name),
+        }
     }
 
     /// Its folder in the cache.
     fn folder(&self) -> String {
-        self.repo(&self.revision).folder_name()
+        format!("{}--{}", self.kind.folder(), self.name.replace('/', "--"))
     }
 }
 
-fn network_error(id: &Id, error: &ApiError) -> Error {
-    let text = error.to_string();
-    let status = |code: &str| text.contains(&format!("status: {code}"));
-    let hint = if status("401") || status("403") || status("404") {
-        "check name and revision; if the repository is private or gated, set HF_TOKEN"
-    } else if matches!(error, ApiError::LockAcquisition(_)) {
-        "another process is fetching the same file: wait for it"
-    } else {
-        "check the network (HF_ENDPOINT, proxy), try again, or give a local folder"
-    };
-    Error::file(
-        &id.source,
-        format!("cannot be fetched from the hub: {text} (no folder of this name here either)"),
-        hint,
-    )
+/// Our progress in `transfer`'s form.
+struct Told<'a> {
+    progress: &'a mut dyn Progress,
+    file: &'a str,
+    bytes: u64,
 }
 
-/// Our progress in hf-hub's form.
-struct Bar<'a>(&'a mut dyn Progress);
-
-impl hf_hub::api::Progress for Bar<'_> {
-    fn init(&mut self, size: usize, file: &str) {
-        self.0.start(file, size as u64);
+impl Watch for Told<'_> {
+    fn start(&mut self, done: u64) -> Result<()> {
+        self.progress.start(self.file, done, self.bytes)
     }
 
-    fn update(&mut self, size: usize) {
-        self.0.advance(size as u64);
-    }
-
-    fn finish(&mut self) {
-        self.0.finish();
+    fn advance(&mut self, bytes: u64) -> Result<()> {
+        self.progress.advance(bytes)
     }
 }

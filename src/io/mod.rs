@@ -16,6 +16,8 @@ pub mod zip;
 pub mod disk;
 #[cfg(feature = "cli")]
 pub mod hub;
+#[cfg(feature = "cli")]
+pub mod transfer;
 
 use crate::error::{Error, Result};
 use std::collections::BTreeMap;

@@ -8,6 +8,42 @@ pub fn file_name(secs: u64, host: &str) -> String {
     format!("events.out.tfevents.{secs:010}.{}", host.replace(['/', '\\'], "_"))
 }
 
+/// The seconds since 1970 in an event file's name; none: it is no event file.
+pub fn secs_of(name: &str) -> Option<u64> {
+    name.strip_prefix("events.out.tfevents.")?.split('.').next()?.parse().ok()
+}
+
+/// How many bytes of an event file are whole events of steps up to `step`, from its start: what a run that goes on after
+/// that step leaves of it.
+pub fn up_to(file: &[u8], step: u64) -> usize {
+    let mut end = 0;
+    while let Some((length, at)) = first_record(&file[end..])
+        && at <= step
+    {
+        end += length;
+    }
+    end
+}
+
+/// Length of the first frame and the step of its event; none: it is torn or no event of ours.
+fn first_record(bytes: &[u8]) -> Option<(usize, u64)> {
+    let length = u64::from_le_bytes(bytes.first_chunk().copied()?);
+    let data = bytes.get(12..)?.get(..usize::try_from(length).ok()?)?;
+    let sum = bytes.get(12 + data.len()..)?.first_chunk::<4>()?;
+    if *sum != masked(crc32c(data)) || data.first() != Some(&key(1, FIXED64)) || data.get(9) != Some(&key(2, VARINT)) {
+        return None;
+    }
+    let (mut step, mut shift) = (0, 0);
+    for byte in data.get(10..)? {
+        step |= u64::from(byte & 0x7f).checked_shl(shift)?;
+        if byte & 0x80 == 0 {
+            return Some((12 + data.len() + 4, step));
+        }
+        shift += 7;
+    }
+    None
+}
+
 /// What every event file starts with. `wall_time` in seconds since 1970.
 pub fn header(wall_time: f64) -> Vec<u8> {
     let mut event = time_and_step(wall_time, 0);
@@ -109,7 +145,26 @@ mod tests {
     }
 
     #[test]
+    fn a_file_is_cut_after_a_step_and_before_a_torn_event() {
+        let events: Vec<Vec<u8>> = [0, 1, 300, 301].map(|step| scalars(2.0, step, &[("kl", 0.5)])).into();
+        let file = [header(1.0), events.concat()].concat();
+        let length = |n: usize| header(1.0).len() + events[..n].iter().map(Vec::len).sum::<usize>();
+        assert_eq!(up_to(&file, 301), file.len());
+        assert_eq!(up_to(&file, 300), length(3));
+        assert_eq!(up_to(&file, 0), length(1));
+        for torn in 1..events[3].len() {
+            assert_eq!(up_to(&file[..file.len() - torn], 301), length(3), "{torn} bytes are missing");
+        }
+        let mut damaged = file.clone();
+        damaged[length(1) + 20] ^= 1;
+        assert_eq!(up_to(&damaged, 301), length(1));
+        assert_eq!((up_to(&[], 9), up_to(&[255; 64], 9)), (0, 0));
+    }
+
+    #[test]
     fn names_stay_in_their_folder() {
+        assert_eq!(secs_of(&file_name(1_700_000_000, "host")), Some(1_700_000_000));
+        assert_eq!((secs_of("metrics.jsonl"), secs_of("events.out.tfevents.x")), (None, None));
         assert_eq!(file_name(1_700_000_000, "host"), "events.out.tfevents.1700000000.host");
         assert_eq!(file_name(1, "a/b"), "events.out.tfevents.0000000001.a_b");
     }

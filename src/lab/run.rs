@@ -6,12 +6,14 @@ use super::rollout::Sample;
 use crate::error::{Error, Result};
 use crate::io::ByteSource;
 use crate::io::safetensors::to_bytes;
+use crate::io::tensorboard;
 use crate::ppo::batch::Grid;
 use crate::ppo::config::PpoConfig;
 use crate::ppo::step::StepOutcome;
 use candle_core::{Device, Tensor};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Where a run's files live. Every write is whole or not there.
 pub trait Store: ByteSource {
@@ -25,7 +27,7 @@ pub trait Store: ByteSource {
     fn put_folder(&mut self, name: &str, files: &BTreeMap<String, Vec<u8>>) -> Result<()>;
     /// Removes a file or folder if it is there.
     fn remove(&mut self, name: &str) -> Result<()>;
-    /// The names directly inside a folder, sorted; none if it is not there.
+    /// The names directly inside a folder, or in the run's own for an empty name; sorted; none if it is not there.
     fn list(&self, folder: &str) -> Result<Vec<String>>;
 }
 
@@ -51,11 +53,17 @@ pub struct RunConfig {
     pub data: String,
     /// PPO steps in all.
     pub steps: u64,
-    /// Checkpoints of every so many steps are kept.
+    /// Checkpoints of every so many steps are kept, beside step 0's and the newest.
     pub save_every: u64,
     /// How the frozen weights of policy and reward model are held; runs from before this was a setting: f32.
     #[serde(default)]
     pub weights: Precision,
+    /// So many of them, the newest; none: all.
+    #[serde(default)]
+    pub keep: Option<u64>,
+    /// Rollouts of so many steps are kept, the newest; none: all.
+    #[serde(default)]
+    pub keep_rollouts: Option<u64>,
     pub ppo: PpoConfig,
 }
 
@@ -77,6 +85,23 @@ impl RunConfig {
             ));
         }
         serde_json::from_value(json).map_err(|e| Error::file(store.path(CONFIG), e, hint))
+    }
+
+    /// Is the checkpoint of step `old` kept when `newest` is the newest?
+    fn keeps_checkpoint(&self, old: u64, newest: u64) -> bool {
+        let every = self.save_every.max(1);
+        let recent = self.keep.is_none_or(|keep| old.saturating_add(keep.saturating_mul(every)) > newest);
+        old == 0 || old == newest || old.is_multiple_of(every) && recent
+    }
+
+    fn keeps_rollout(&self, old: u64, newest: u64) -> bool {
+        self.keep_rollouts.is_none_or(|keep| old.saturating_add(keep) > newest)
+    }
+
+    /// Removes the checkpoints and rollouts that are not kept when `newest` is the newest.
+    pub fn prune(&self, store: &mut dyn Store, newest: u64) -> Result<()> {
+        remove_steps(store, CHECKPOINTS, |old| self.keeps_checkpoint(old, newest))?;
+        remove_steps(store, ROLLOUTS, |old| self.keeps_rollout(old, newest))
     }
 
     /// As the bytes of `config.json`.
@@ -124,6 +149,54 @@ pub fn newest_checkpoint(store: &dyn Store) -> Result<u64> {
             "start a new run; this one ended before its first save",
         )
     })
+}
+
+/// Removes what a folder holds of steps for which `keep` is false.
+pub fn remove_steps(store: &mut dyn Store, folder: &str, keep: impl Fn(u64) -> bool) -> Result<()> {
+    for name in store.list(folder)? {
+        if step_of(&name).is_some_and(|step| !keep(step)) {
+            store.remove(&format!("{folder}/{name}"))?;
+        }
+    }
+    Ok(())
+}
+
+/// Drops every line, rollout and TensorBoard event of steps after `step`, for they are computed again. Returns of how many
+/// steps each file of lines then tells.
+pub fn cut_back(store: &mut dyn Store, step: u64) -> Result<BTreeMap<&'static str, u64>> {
+    let mut told = BTreeMap::new();
+    for file in [METRICS, TIMINGS, SAMPLES] {
+        let steps = RefCell::new(BTreeSet::new());
+        if store.has(file) {
+            store.keep_lines(file, &|line| {
+                let of = step_of_line(line).filter(|of| *of <= step);
+                steps.borrow_mut().extend(of);
+                of.is_some()
+            })?;
+        }
+        told.insert(file, steps.into_inner().len() as u64);
+    }
+    remove_steps(store, ROLLOUTS, |of| of <= step)?;
+    for name in store.list("")?.into_iter().filter(|name| tensorboard::secs_of(name).is_some()) {
+        let events = store.read(&name)?;
+        let whole = tensorboard::up_to(&events, step);
+        if whole <= tensorboard::header(0.0).len() {
+            store.remove(&name)?; // the run was killed before it told anything here
+        } else if whole < events.len() {
+            store.put(&name, &events[..whole])?;
+        }
+    }
+    Ok(told)
+}
+
+/// Begins a TensorBoard file and returns its name. TensorBoard reads a folder's files in the order of their names and never
+/// goes back, so the name comes after all others even where the clock went backwards.
+pub fn begin_events(store: &mut dyn Store, unix_seconds: f64, host: &str) -> Result<String> {
+    let last = store.list("")?.iter().filter_map(|name| tensorboard::secs_of(name)).max();
+    let secs = last.map_or(0, |last| last.saturating_add(1)).max(unix_seconds as u64);
+    let name = tensorboard::file_name(secs, host);
+    store.append(&name, &tensorboard::header(unix_seconds))?;
+    Ok(name)
 }
 
 /// The per-token numbers of a step by name, (B, R) each: `advantages` as GAE gives them (returns = advantages + values),

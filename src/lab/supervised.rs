@@ -192,9 +192,9 @@ impl<'a, T: Task, S: Store> Supervised<'a, T, S> {
         if task.lengths().is_empty() {
             return Err(Error::input("there is no training row", "give data with at least one usable row"));
         }
+        run::cut_back(&mut store, 0)?; // what a run leaves that was killed before its first checkpoint
         store.put(run::CONFIG, &run::json_bytes(config)?)?;
-        let events = tensorboard::file_name(unix_seconds as u64, "detox-lab");
-        store.append(&events, &tensorboard::header(unix_seconds))?;
+        let events = run::begin_events(&mut store, unix_seconds, "detox-lab")?;
         let adam = Adam::new(0.9, 0.999, 1e-8).relative(settings.relative);
         let state = State { data: task.fingerprint(), ..State::default() };
         let mut supervised = Self { task, settings, store, adam, state, saved: 0, events };
@@ -229,11 +229,9 @@ impl<'a, T: Task, S: Store> Supervised<'a, T, S> {
             weights::load_file(&store, &format!("{folder}/{}", run::ADAM), &|_| true)?;
         let mut adam = Adam::new(0.9, 0.999, 1e-8).relative(settings.relative);
         adam.import(&vars, state.step, &moments)?;
-        if store.has(run::METRICS) {
-            store.keep_lines(run::METRICS, &|line| run::step_of_line(line).is_some_and(|s| s <= step))?;
-        }
-        let events = tensorboard::file_name(unix_seconds as u64, &format!("detox-lab.from-{step}"));
-        store.append(&events, &tensorboard::header(unix_seconds))?;
+        run::cut_back(&mut store, step)?;
+        run::remove_steps(&mut store, run::CHECKPOINTS, |old| old >= step)?;
+        let events = run::begin_events(&mut store, unix_seconds, &format!("detox-lab.from-{step}"))?;
         Ok(Self { task, settings, store, adam, saved: step, state, events })
     }
 
@@ -375,15 +373,10 @@ impl<'a, T: Task, S: Store> Supervised<'a, T, S> {
             (run::ADAM.to_string(), to_bytes(&moments)?),
             (run::TRAINER_STATE.to_string(), run::json_bytes(&self.state)?),
         ]);
-        let folder = |step| format!("{}/{}", run::CHECKPOINTS, run::step_name(step));
-        self.store.put_folder(&folder(self.state.step), &files)?;
+        let folder = format!("{}/{}", run::CHECKPOINTS, run::step_name(self.state.step));
+        self.store.put_folder(&folder, &files)?;
         self.saved = self.state.step;
-        for name in self.store.list(run::CHECKPOINTS)? {
-            if let Some(old) = run::step_of(&name).filter(|old| *old < self.state.step) {
-                self.store.remove(&folder(old))?;
-            }
-        }
-        Ok(())
+        run::remove_steps(&mut self.store, run::CHECKPOINTS, |old| old >= self.saved)
     }
 }
 

@@ -40,7 +40,10 @@ pub struct Trainer<L, S> {
     pub adapter_config: AdapterConfig,
     pub store: S,
     state: PpoState,
+    /// TensorBoard's file.
     events: String,
+    /// What resuming found amiss, for the person to know.
+    pub warnings: Vec<String>,
 }
 
 impl<L: Deref<Target = Lab>, S: Store> Trainer<L, S> {
@@ -53,12 +56,11 @@ impl<L: Deref<Target = Lab>, S: Store> Trainer<L, S> {
         unix_seconds: f64,
     ) -> Result<Self> {
         check_data(&lab.dialogues, &config.ppo)?;
+        run::cut_back(&mut store, 0)?; // what a run leaves that was killed before its first checkpoint
         store.put(run::CONFIG, &config.bytes()?)?;
         let state = PpoState::new(&config.ppo);
-        let events = tensorboard::file_name(unix_seconds as u64, "detox-lab");
-        let mut trainer = Self { lab, config, adapter_config, store, state, events };
-        let header = tensorboard::header(unix_seconds);
-        trainer.store.append(&trainer.events.clone(), &header)?;
+        let events = run::begin_events(&mut store, unix_seconds, "detox-lab")?;
+        let mut trainer = Self { lab, config, adapter_config, store, state, events, warnings: Vec::new() };
         trainer.save()?;
         Ok(trainer)
     }
@@ -87,19 +89,9 @@ impl<L: Deref<Target = Lab>, S: Store> Trainer<L, S> {
             ));
         }
         store.put(run::CONFIG, &config.bytes()?)?;
-        for file in [run::METRICS, run::TIMINGS, run::SAMPLES] {
-            if store.has(file) {
-                store.keep_lines(file, &|line| run::step_of_line(line).is_some_and(|s| s <= step))?;
-            }
-        }
-        for name in store.list(run::ROLLOUTS)? {
-            if run::step_of(&name).is_none_or(|s| s > step) {
-                store.remove(&format!("{}/{name}", run::ROLLOUTS))?;
-            }
-        }
-        let events = tensorboard::file_name(unix_seconds as u64, &format!("detox-lab.from-{step}"));
-        store.append(&events, &tensorboard::header(unix_seconds))?;
-        Ok(Self { lab, config, adapter_config, store, state, events })
+        let warnings = mend(&mut store, &config, step)?;
+        let events = run::begin_events(&mut store, unix_seconds, &format!("detox-lab.from-{step}"))?;
+        Ok(Self { lab, config, adapter_config, store, state, events, warnings })
     }
 
     /// PPO steps done.
@@ -121,10 +113,19 @@ impl<L: Deref<Target = Lab>, S: Store> Trainer<L, S> {
 
     /// One PPO step: rollout, PPO, files, checkpoint.
     pub async fn step(&mut self, observer: &mut impl Observer) -> Result<Stepped> {
+        let step = self.state.step;
+        let order = batch_rows(self.lab.dialogues.len(), &self.config.ppo, step);
+        let done = self.computed(&order, observer).await;
+        let Err(Error::NotFinite { what, row, hint }) = done else { return done };
+        let id = |row: usize| Some(format!(", dialogue {}", self.lab.dialogues[*order.get(row)?].id));
+        let dialogue = row.and_then(id).unwrap_or_default();
+        Err(Error::NotFinite { what: format!("step {}{dialogue}: {what}", step + 1), row, hint })
+    }
+
+    async fn computed(&mut self, order: &[usize], observer: &mut impl Observer) -> Result<Stepped> {
         let Lab { actor, judge, dialogues } = &*self.lab;
         let (config, step) = (&self.config.ppo, self.state.step);
         let started = observer.seconds();
-        let order = batch_rows(dialogues.len(), config, step);
         let dialogues: Vec<&Dialogue> = order.iter().map(|i| &dialogues[*i]).collect();
         let draws = (0..order.len()).map(|row| training_draw(config, step, row as u64)).collect();
         let out = rollout(
@@ -142,6 +143,7 @@ impl<L: Deref<Target = Lab>, S: Store> Trainer<L, S> {
         let rows: Vec<Row> = out.samples.iter().map(|sample| row(sample, config)).collect();
         let ppo_started = observer.seconds();
         let outcome = ppo_step(&actor.policy, &mut self.state, config, &rows, None, observer).await?;
+        check_weights(actor)?;
         let done = observer.seconds();
         let seconds = Seconds { ppo: done - ppo_started, total: done - started, ..out.seconds };
         let metrics = self.write(&out.samples, &outcome, seconds, observer)?;
@@ -188,18 +190,11 @@ impl<L: Deref<Target = Lab>, S: Store> Trainer<L, S> {
         Ok(metrics)
     }
 
-    /// The checkpoint of the present step; older ones go, but for step 0 and every `save_every`-th.
+    /// The checkpoint of the present step; then those go that are not kept.
     fn save(&mut self) -> Result<()> {
         let step = self.state.step;
-        let folder = |step| format!("{}/{}", run::CHECKPOINTS, run::step_name(step));
-        self.store.put_folder(&folder(step), &self.checkpoint()?)?;
-        for name in self.store.list(run::CHECKPOINTS)? {
-            let Some(old) = run::step_of(&name) else { continue };
-            if old < step && !old.is_multiple_of(self.config.save_every.max(1)) {
-                self.store.remove(&folder(old))?;
-            }
-        }
-        Ok(())
+        self.store.put_folder(&format!("{}/{}", run::CHECKPOINTS, run::step_name(step)), &self.checkpoint()?)?;
+        self.config.prune(&mut self.store, step)
     }
 
     /// A checkpoint's files: what PEFT and TRL read, and what resuming needs.
@@ -212,6 +207,29 @@ impl<L: Deref<Target = Lab>, S: Store> Trainer<L, S> {
         files.insert(run::ADAM.into(), to_bytes(&moments)?);
         Ok(files)
     }
+}
+
+/// Puts a run's folder back to its checkpoint of `step`: what is of later steps goes, for it is computed again, and so do
+/// older checkpoints and rollouts that are not kept. Returns what is amiss.
+pub fn mend(store: &mut impl Store, config: &RunConfig, step: u64) -> Result<Vec<String>> {
+    let told = run::cut_back(store, step)?;
+    config.prune(store, step)?;
+    let lacks = told.into_iter().filter(|(_, steps)| *steps < step);
+    let what = |(file, steps)| {
+        format!("{} tells of {steps} of {step} steps: it was changed or removed; the others are lost", store.path(file))
+    };
+    Ok(lacks.map(what).collect())
+}
+
+/// Refuses trained numbers that are NaN or infinite: a checkpoint of them would be no state to go on from.
+fn check_weights(actor: &Actor) -> Result<()> {
+    for (name, var) in actor.policy.trainable() {
+        if !var.as_tensor().flatten_all()?.to_vec1::<f32>()?.iter().all(|x| x.is_finite()) {
+            let hint = "lower the learning rate and go on from the newest checkpoint, the last good state";
+            return Err(Error::not_finite(format!("a number of {name} after the last update"), hint));
+        }
+    }
+    Ok(())
 }
 
 /// The trained adapter and value head as files by name: `adapter_config.json`, `adapter_model.safetensors`,

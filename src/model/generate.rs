@@ -272,7 +272,8 @@ impl<'a> Decoding<'a> {
                 return Err(Error::not_finite(
                     format!("a logit of row {}, token {}", row + 1, state.out.ids.len()),
                     "check the model's weights for NaN; a smaller learning rate if they were trained here",
-                ));
+                )
+                .in_row(*row));
             }
             let id = sampling.choose(logits, state.out.ids.len(), eos, &mut state.rng);
             listener.token(Choice { row: *row, id, logits });

@@ -187,7 +187,8 @@ impl RewardModel {
             return Err(Error::not_finite(
                 format!("a logit of the reward model for row {} ({logits:?})", row + 1),
                 "check the reward model's weights for NaN, infinite or huge numbers",
-            ));
+            )
+            .in_row(row));
         }
         Ok(Scored::new(ByLabel { nothate: logits[self.nothate], hate: logits[1 - self.nothate] }))
     }

@@ -177,7 +177,8 @@ fn check_row(i: usize, row: &Row, n: usize, train_first_token: bool) -> Result<(
         return Err(Error::not_finite(
             format!("row {}: the score", i + 1),
             "check the reward model's output for this text",
-        ));
+        )
+        .in_row(i));
     }
     if let Some(kept) = &row.generated
         && (kept.logprobs.len() != n - 1 || kept.values.len() != n - 1)

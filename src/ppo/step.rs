@@ -238,6 +238,8 @@ fn mini_batch<A: Actor>(
     passes: &Passes<'_, A>,
 ) -> Result<MiniBatch> {
     let (logprobs, values) = (grid(&fresh.logprobs)?, grid(&fresh.values)?); // (M, R) each
+    check_columns("log-prob", &logprobs, indices, passes.batch)?;
+    check_columns("value", &values, indices, passes.batch)?;
     let whitened = whitened.select(indices); // (M, R)
     let x = LossInput {
         logprobs: &logprobs,
@@ -299,21 +301,26 @@ fn epoch_orders(given: Option<&[Vec<usize>]>, state: &PpoState, config: &PpoConf
     Ok(given[..epochs].to_vec())
 }
 
-/// Refuses NaN and infinities in trained columns, naming the row and token.
+/// Refuses NaN and infinities in what a batch was evaluated to, naming the row and token.
 fn check_finite(forward: &Forward, batch: &Batch) -> Result<()> {
     let named = [
         ("old log-prob", &forward.old_logprobs),
         ("reference log-prob", &forward.ref_logprobs),
         ("value", &forward.old_values),
     ];
-    for (name, grid) in named {
-        for (i, columns) in batch.columns.iter().enumerate() {
-            if let Some(k) = columns.clone().find(|&k| !grid.row(i)[k].is_finite()) {
-                return Err(Error::not_finite(
-                    format!("row {}: the {name} of response token {}", i + 1, k + 1),
-                    "the weights have diverged or are broken: go back to an earlier checkpoint, lower the learning rate",
-                ));
-            }
+    let all: Vec<usize> = (0..batch.len()).collect();
+    named.into_iter().try_for_each(|(name, grid)| check_columns(name, grid, &all, batch))
+}
+
+/// Refuses NaN and infinities in trained columns; `grid` holds the batch's rows `indices`.
+fn check_columns(name: &str, grid: &Grid, indices: &[usize], batch: &Batch) -> Result<()> {
+    for (row, &i) in indices.iter().enumerate() {
+        if let Some(k) = batch.columns[i].clone().find(|&k| !grid.row(row)[k].is_finite()) {
+            return Err(Error::not_finite(
+                format!("row {}: the {name} of response token {}", i + 1, k + 1),
+                "the weights have diverged or are broken: go back to an earlier checkpoint, lower the learning rate",
+            )
+            .in_row(i));
         }
     }
     Ok(())

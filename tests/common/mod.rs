@@ -30,6 +30,7 @@ pub fn max_abs_diff(a: &[f32], b: &[f32]) -> f32 {
 pub fn flat(t: &candle_core::Tensor) -> Vec<f32> {
     t.to_dtype(candle_core::DType::F32).unwrap().flatten_all().unwrap().to_vec1().unwrap()
 }
+pub mod hub;
 pub mod models;
 pub mod run;
 pub mod store;

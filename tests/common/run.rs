@@ -113,3 +113,47 @@ pub fn assert_same(a: &Path, b: &Path) {
         assert!(bytes == &b[name], "{name} differs");
     }
 }
+
+/// Lines, events, rollouts and checkpoints tell of the same steps: each of 1 to `steps` once, where all are kept.
+pub fn assert_steps(run: &Path, steps: u64) {
+    let all: Vec<u64> = (1..=steps).collect();
+    for name in ["metrics.jsonl", "timings.jsonl", "samples.jsonl"] {
+        let text = std::fs::read_to_string(run.join(name)).unwrap();
+        let line = |line: &str| serde_json::from_str::<serde_json::Value>(line).unwrap();
+        let mut told: Vec<u64> = text.lines().map(|l| line(l)["step"].as_u64().unwrap()).collect();
+        if name == "samples.jsonl" {
+            told.dedup();
+        }
+        assert_eq!(told, all, "{name}");
+    }
+    assert_eq!(event_steps(run), all, "TensorBoard's files");
+    let newest = |folder: &str| {
+        let names = run.join(folder).read_dir().unwrap().map(|e| e.unwrap().file_name().into_string().unwrap());
+        names.map(|name| name["step-".len()..][..5].parse::<u64>().unwrap()).max()
+    };
+    assert_eq!((newest("checkpoints"), newest("rollouts")), (Some(steps), Some(steps)));
+}
+
+/// The steps of TensorBoard's events, in the order in which it reads them.
+fn event_steps(run: &Path) -> Vec<u64> {
+    let names = run.read_dir().unwrap().map(|e| e.unwrap().file_name().into_string().unwrap());
+    let mut names: Vec<String> = names.filter(|name| name.starts_with("events.")).collect();
+    names.sort();
+    let mut steps = Vec::new();
+    for name in names {
+        let bytes = std::fs::read(run.join(&name)).unwrap();
+        let mut rest = bytes.as_slice();
+        while !rest.is_empty() {
+            let length = u64::from_le_bytes(rest[..8].try_into().unwrap()) as usize;
+            let event = &rest[12..12 + length];
+            let step =
+                event[10..].iter().scan(true, |more, b| std::mem::replace(more, b & 0x80 != 0).then_some(b & 0x7f));
+            let step = step.enumerate().fold(0, |sum, (i, b)| sum | u64::from(b) << (7 * i));
+            rest = &rest[12 + length + 4..];
+            if step > 0 {
+                steps.push(step); // the header's is 0
+            }
+        }
+    }
+    steps
+}

@@ -59,7 +59,7 @@ impl Store for &mut InMemory {
     }
 
     fn list(&self, folder: &str) -> Result<Vec<String>> {
-        let below = format!("{folder}/");
+        let below = if folder.is_empty() { String::new() } else { format!("{folder}/") };
         let names = self.0.keys().filter_map(|p| p.strip_prefix(&below)?.split('/').next().map(str::to_string));
         let mut names: Vec<String> = names.collect();
         names.dedup();

@@ -99,6 +99,8 @@ impl<P: Port> Engine<P> {
             steps,
             save_every: SAVE_EVERY,
             weights: Default::default(),
+            keep: None,
+            keep_rollouts: None,
             ppo,
         };
         let now = self.port.unix_seconds();

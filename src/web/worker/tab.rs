@@ -151,7 +151,7 @@ impl Store for Tab {
     }
 
     fn list(&self, folder: &str) -> Result<Vec<String>> {
-        let below = format!("{folder}/");
+        let below = if folder.is_empty() { String::new() } else { format!("{folder}/") };
         let first = |path: &str| path.strip_prefix(&below)?.split('/').next().map(str::to_string);
         let names: BTreeSet<String> = self.files.keys().filter_map(|path| first(path)).collect();
         Ok(names.into_iter().collect())

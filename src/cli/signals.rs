@@ -1,0 +1,53 @@
+//! SIGINT (Ctrl-C) and SIGTERM: the first asks the work to end at its next pause point, a second one ends the process at
+//! once. What is saved then is the work's business.
+
+use crate::error::{Error, Result};
+use signal_hook::consts::{SIGINT, SIGPIPE, SIGTERM};
+use signal_hook::flag;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+
+/// What the handlers write to; there is one of each signal a process.
+#[derive(Default)]
+struct Signals {
+    stop: Arc<AtomicBool>,
+    /// The last signal's number; 0: none came.
+    number: Arc<AtomicUsize>,
+}
+
+static SIGNALS: OnceLock<Signals> = OnceLock::new();
+
+/// Catches both signals from now on; a second call does nothing.
+pub fn catch() -> Result<()> {
+    if SIGNALS.get().is_some() {
+        return Ok(());
+    }
+    let signals = SIGNALS.get_or_init(Signals::default);
+    for signal in [SIGINT, SIGTERM] {
+        let failed = |e: std::io::Error| Error::input(format!("signals cannot be caught: {e}"), "report this");
+        // The order matters: the second signal finds the flag set and ends the process.
+        flag::register_conditional_shutdown(signal, status(signal), signals.stop.clone()).map_err(failed)?;
+        flag::register(signal, signals.stop.clone()).map_err(failed)?;
+        flag::register_usize(signal, signals.number.clone(), signal as usize).map_err(failed)?;
+    }
+    Ok(())
+}
+
+/// Has one come?
+pub fn stop() -> bool {
+    SIGNALS.get().is_some_and(|signals| signals.stop.load(Ordering::Relaxed))
+}
+
+/// The exit status of a command that was stopped, and the signal's name. Without one it was a reader that closed the pipe.
+pub fn stopped() -> (u8, Option<&'static str>) {
+    match SIGNALS.get().map(|signals| signals.number.load(Ordering::Relaxed) as i32) {
+        Some(SIGINT) => (status(SIGINT) as u8, Some("SIGINT")),
+        Some(SIGTERM) => (status(SIGTERM) as u8, Some("SIGTERM")),
+        _ => (status(SIGPIPE) as u8, None),
+    }
+}
+
+/// As shells have it.
+const fn status(signal: i32) -> i32 {
+    128 + signal
+}
