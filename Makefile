@@ -1,6 +1,6 @@
 # Thin on purpose: each line can also be typed by hand. `make` alone lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: help setup check test test-web test-page demo demo-native web serve screenshots recorded effect effect-web tiny-models bench bench-peers bench-web fmt clean
+.PHONY: help setup check test test-web test-page demo demo-native web serve screenshots recorded effect effect-web tiny-models bench bench-peers bench-web fuzz fmt clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | awk -F'|' '{ printf "  make %-11s %s\n", $$1, $$2 }'
@@ -71,6 +71,9 @@ bench-web: web ## the page's speeds, beside the native ones on one thread
 	scripts/setup.sh browser
 	cargo build --release
 	DETOX_LAB="$${CARGO_TARGET_DIR:-target}/release/detox-lab" node tests/page/bench.mjs
+
+fuzz: setup ## every fuzz target of fuzz/ for SECONDS (60) each: inputs, findings
+	scripts/fuzz.sh $(or $(SECONDS),60)
 
 fmt: ## format the code
 	cargo fmt
