@@ -1,6 +1,6 @@
 # Thin on purpose: each line can also be typed by hand. `make` alone lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: help setup check test test-web test-page demo demo-native web serve screenshots recorded effect effect-web tiny-models bench bench-peers bench-web long-run fmt clean
+.PHONY: help setup check test test-web test-page demo demo-native web serve screenshots recorded effect effect-web tiny-models bench bench-peers bench-web long-run fuzz fmt clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | awk -F'|' '{ printf "  make %-11s %s\n", $$1, $$2 }'
@@ -75,6 +75,9 @@ bench-web: web ## the page's speeds, beside the native ones on one thread
 long-run: setup ## 2,000 PPO steps of the tiny models: does memory grow, do the files agree?
 	cargo build --release
 	python3 scripts/long_run.py "$${CARGO_TARGET_DIR:-target}/release/detox-lab"
+
+fuzz: setup ## every fuzz target of fuzz/ for SECONDS (60) each: inputs, findings
+	scripts/fuzz.sh $(or $(SECONDS),60)
 
 fmt: ## format the code
 	cargo fmt

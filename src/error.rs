@@ -40,21 +40,33 @@ impl From<candle_core::Error> for Error {
     }
 }
 
+/// A message quotes files, and a damaged one may hold a name of a million letters: more than this is not read by anyone.
+const LONGEST_PART: usize = 1000;
+
+/// The start of a text, cut where it is too long for a message.
+fn readable(mut text: String) -> String {
+    if text.len() > LONGEST_PART {
+        text.truncate(text.floor_char_boundary(LONGEST_PART));
+        text.push('…');
+    }
+    text
+}
+
 impl Error {
     /// An unusable file: which, what is wrong with it, what to try.
     pub fn file(path: impl ToString, what: impl ToString, hint: impl Into<String>) -> Self {
-        Self::File { path: path.to_string(), what: what.to_string(), hint: hint.into() }
+        Self::File { path: readable(path.to_string()), what: readable(what.to_string()), hint: hint.into() }
     }
 
     /// An unusable argument, setting or text.
     pub fn input(what: impl ToString, hint: impl Into<String>) -> Self {
-        Self::Input { what: what.to_string(), hint: hint.into() }
+        Self::Input { what: readable(what.to_string()), hint: hint.into() }
     }
 
     /// A tensor of the wrong shape.
     pub fn shape(tensor: impl Into<String>, got: &[usize], expected: &[usize], hint: impl Into<String>) -> Self {
         Self::Shape {
-            tensor: tensor.into(),
+            tensor: readable(tensor.into()),
             got: format!("{got:?}"),
             expected: format!("{expected:?}"),
             hint: hint.into(),

@@ -62,14 +62,6 @@ pub enum PairRow {
     Text { query: String, response: String },
 }
 
-/// A row to replay.
-#[derive(Deserialize)]
-pub struct ReplayRow {
-    pub query_ids: Vec<u32>,
-    pub response_ids: Vec<u32>,
-    pub score: f32,
-}
-
 /// `file, line n`.
 pub fn place(path: &Path, index: usize) -> String {
     format!("{}, line {}", path.display(), index + 1)

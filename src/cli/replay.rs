@@ -1,22 +1,22 @@
 //! `replay`: exactly given PPO steps on given rows, every number written. How anyone checks us against TRL.
 
 use super::args;
-use super::inputs::{self, ReplayRow};
+use super::inputs;
 use super::models;
 use super::report;
 use super::terminal::Terminal;
 use super::train::settings;
 use crate::error::{Error, Result};
 use crate::io::disk;
-use crate::lab::replay::{Replay, Row};
+use crate::lab::replay::{Replay, Row, parse_rows};
 use crate::lab::run::step_name;
 use crate::pace::block_on;
 
 /// Runs a PPO step for each rows file.
 pub fn replay(args: &args::Replay) -> Result<()> {
     let config = settings(args.preset, "", args.config.as_deref())?;
-    let form = r#"{"query_ids":[…],"response_ids":[…],"score":x}"#;
-    let steps = args.rows.iter().map(|f| inputs::json_lines(f, form)).collect::<Result<Vec<Vec<ReplayRow>>>>()?;
+    let read = |f: &std::path::PathBuf| parse_rows(&f.display().to_string(), inputs::read_text(f)?.as_bytes());
+    let steps = args.rows.iter().map(read).collect::<Result<Vec<Vec<Row>>>>()?;
     let orders: Option<Vec<Vec<Vec<usize>>>> = args
         .orders
         .as_ref()
@@ -39,9 +39,6 @@ pub fn replay(args: &args::Replay) -> Result<()> {
     disk::create_folder(&args.out)?;
     let mut all = Vec::new();
     for (i, rows) in steps.into_iter().enumerate() {
-        let row =
-            |r: ReplayRow| Row { query_ids: r.query_ids, decoder_ids: r.response_ids, score: r.score, generated: None };
-        let rows: Vec<Row> = rows.into_iter().map(row).collect();
         let order = orders.as_ref().map(|o| o[i].as_slice());
         let outcome = block_on(replay.step(&rows, order, &mut terminal)).map_err(|e| in_rows(e, &args.rows[i]))?;
         disk::write_folder(&args.out.join(step_name(i as u64 + 1)), &replay.files(&outcome)?)?;

@@ -5,7 +5,7 @@
 //! `utils/other.py` (`get_pattern_key`).
 
 use crate::error::{Error, Result};
-use fancy_regex::Regex;
+use fancy_regex::{Regex, RegexBuilder};
 use serde_json::{Map, Value, json};
 
 /// The file's name in a PEFT folder.
@@ -26,6 +26,14 @@ const UNSUPPORTED: [&str; 9] = [
 
 /// Start values that also change the base weights, which the folder does not hold.
 const UNSUPPORTED_INITS: [&str; 5] = ["pissa", "olora", "loftq", "corda", "lora_ga"];
+
+/// Patterns of one file: a model's linear modules are hundreds.
+const MAX_PATTERNS: usize = 1000;
+/// Bytes that all compiled patterns of a file may take, and one may in any case.
+const PATTERNS_SIZE: usize = 16 << 20;
+const PATTERN_SIZE: usize = 32 << 10;
+/// Steps that one match of a module's name may take; a pattern that needs more is no list of names.
+const MAX_STEPS: usize = 20_000;
 
 /// A LoRA configuration. The fields are a view of the file; to change one, use [`AdapterConfig::with`].
 #[derive(Debug, Clone)]
@@ -287,8 +295,15 @@ impl Fields<'_> {
         names.flatten().ok_or_else(|| self.wrong(key, value))
     }
 
-    fn regex(&self, key: &str, pattern: &str) -> Result<Regex> {
-        Regex::new(pattern).map_err(|e| Error::file(self.path, format!("{key}: {e}"), "correct the pattern"))
+    /// `pattern`, one of `count` of its key. Its size is bounded: `(\w{99}){99}` is short, and large once compiled.
+    fn regex(&self, key: &str, pattern: &str, count: usize) -> Result<Regex> {
+        if count > MAX_PATTERNS {
+            let what = format!("{key} has {count} patterns, more than a model has linear modules");
+            return Err(Error::file(self.path, what, "name modules by the end of their names"));
+        }
+        let size = (PATTERNS_SIZE / count.max(16)).max(PATTERN_SIZE);
+        let regex = RegexBuilder::new(pattern).delegate_size_limit(size).backtrack_limit(MAX_STEPS).build();
+        regex.map_err(|e| Error::file(self.path, format!("{key}: {e}"), "correct the pattern"))
     }
 
     fn selection(&self, key: &str, default: &[&str]) -> Result<Selection> {
@@ -296,7 +311,7 @@ impl Fields<'_> {
             None | Some(Value::Null) => Ok(Selection::Names(default.iter().map(|n| n.to_string()).collect())),
             Some(Value::String(text)) if text.eq_ignore_ascii_case("all-linear") => Ok(Selection::AllLinear),
             // Python's re.fullmatch
-            Some(Value::String(text)) => Ok(Selection::Pattern(self.regex(key, &format!(r"\A(?:{text})\z"))?)),
+            Some(Value::String(text)) => Ok(Selection::Pattern(self.regex(key, &format!(r"\A(?:{text})\z"), 1)?)),
             Some(value) => Ok(Selection::Names(self.names(key, value)?)),
         }
     }
@@ -314,16 +329,17 @@ impl Fields<'_> {
             Some(Value::String(name)) => vec![name.clone()],
             Some(value) => self.names("layers_pattern", value)?,
         };
-        let names = names.iter().filter(|name| !name.is_empty());
-        let pattern = |name: &String| self.regex("layers_pattern", &format!(r"\A.*\.{name}\.(\d+)\."));
-        Ok(Some(Layers { numbers, patterns: names.map(pattern).collect::<Result<_>>()? }))
+        let filled = names.iter().filter(|name| !name.is_empty());
+        let pattern = |name: &String| self.regex("layers_pattern", &format!(r"\A.*\.{name}\.(\d+)\."), names.len());
+        Ok(Some(Layers { numbers, patterns: filled.map(pattern).collect::<Result<_>>()? }))
     }
 
     fn patterns<T>(&self, key: &str, value: impl Fn(&Value) -> Result<T>) -> Result<Vec<(Regex, String, T)>> {
         let Some(given) = self.given(key) else { return Ok(vec![]) };
         let map = given.as_object().ok_or_else(|| self.wrong(key, given))?;
         let pattern = |(name, v): (&String, &Value)| {
-            Ok((self.regex(key, &format!(r"\A(?:.*\.)?(?:{name})\z"))?, name.clone(), value(v)?))
+            let regex = self.regex(key, &format!(r"\A(?:.*\.)?(?:{name})\z"), map.len())?;
+            Ok((regex, name.clone(), value(v)?))
         };
         map.iter().map(pattern).collect()
     }

@@ -6,10 +6,13 @@
 
 use super::dtype::Dtype;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 /// Values made while reading; a checkpoint needs about twenty a tensor.
 const MAX_VALUES: usize = 2_000_000;
 const MAX_DIMS: usize = 8;
+/// torch numbers its storages; a long key, named again and again, would be copied as often.
+const MAX_KEY: usize = 64;
 
 /// One tensor's place in its storage. Offset and strides count numbers, not bytes.
 #[derive(Debug, Clone, PartialEq)]
@@ -44,19 +47,20 @@ pub fn tensors(pickle: &[u8]) -> Result<Vec<(String, Layout)>, String> {
 }
 
 /// An index into the machine's values. Containers hold indices, so a pickle that contains itself costs nothing.
-type Id = usize;
+type Id = u32;
 
-enum Value {
+/// One byte of pickle can make one, so it is kept small.
+enum Value<'a> {
     /// None, floats, and attributes that no tensor needs.
     Other,
     Int(i64),
-    Text(String),
+    Text(&'a str),
     Tuple(Vec<Id>),
     List(Vec<Id>),
     Dict(Vec<(Id, Id)>),
     Global(Global),
-    Storage(Storage),
-    Tensor(Layout),
+    Storage(Box<Storage>),
+    Tensor(Box<Layout>),
 }
 
 #[derive(Clone, Copy)]
@@ -84,7 +88,7 @@ impl Global {
 struct Machine<'a> {
     input: &'a [u8],
     at: usize,
-    values: Vec<Value>,
+    values: Vec<Value<'a>>,
     stack: Vec<Id>,
     /// Stack heights at open marks.
     marks: Vec<usize>,
@@ -181,11 +185,11 @@ impl<'a> Machine<'a> {
 
     // -- stack and memo
 
-    fn push(&mut self, value: Value) -> Result<(), String> {
+    fn push(&mut self, value: Value<'a>) -> Result<(), String> {
         if self.values.len() >= MAX_VALUES {
             return Err(format!("more than {MAX_VALUES} values, too many for a checkpoint"));
         }
-        self.stack.push(self.values.len());
+        self.stack.push(self.values.len() as Id);
         self.values.push(value);
         Ok(())
     }
@@ -252,7 +256,7 @@ impl<'a> Machine<'a> {
         let n = u32::from_le_bytes(self.bytes()?);
         let bytes = self.take(n as usize)?;
         let text = std::str::from_utf8(bytes).map_err(|_| "a text is not UTF-8")?;
-        self.push(Value::Text(text.to_string()))
+        self.push(Value::Text(text))
     }
 
     fn tuple(&mut self, n: usize) -> Result<(), String> {
@@ -262,7 +266,7 @@ impl<'a> Machine<'a> {
 
     fn append(&mut self, items: Vec<Id>) -> Result<(), String> {
         let top = self.top()?;
-        match &mut self.values[top] {
+        match &mut self.values[top as usize] {
             Value::List(list) => {
                 list.extend(items);
                 Ok(())
@@ -274,7 +278,7 @@ impl<'a> Machine<'a> {
     fn set_items(&mut self, items: &[Id]) -> Result<(), String> {
         let top = self.top()?;
         let (pairs, []) = items.as_chunks::<2>() else { return Err("a dict key without a value".to_string()) };
-        match &mut self.values[top] {
+        match &mut self.values[top as usize] {
             Value::Dict(dict) => {
                 dict.extend(pairs.iter().map(|[key, value]| (*key, *value)));
                 Ok(())
@@ -294,8 +298,8 @@ impl<'a> Machine<'a> {
         let id = self.pop()?;
         let storage = match self.items(id) {
             [kind, class, key, _device, count] if self.text(*kind) == Some("storage") => {
-                match (&self.values[*class], self.text(*key), self.size(*count)) {
-                    (Value::Global(Global::Storage(dtype)), Some(key), Some(count)) => {
+                match (self.value(*class), self.text(*key), self.size(*count)) {
+                    (Value::Global(Global::Storage(dtype)), Some(key), Some(count)) if key.len() <= MAX_KEY => {
                         Storage { key: key.to_string(), dtype: *dtype, count }
                     }
                     _ => return Err("a storage is not described as torch does".to_string()),
@@ -303,13 +307,13 @@ impl<'a> Machine<'a> {
             }
             _ => return Err("a persistent id that is no storage".to_string()),
         };
-        self.push(Value::Storage(storage))
+        self.push(Value::Storage(Box::new(storage)))
     }
 
     fn reduce(&mut self) -> Result<(), String> {
         let arguments = self.pop()?;
         let function = self.pop()?;
-        let Value::Global(function) = self.values[function] else {
+        let Value::Global(function) = *self.value(function) else {
             return Err("what is called is no function".to_string());
         };
         match (function, self.items(arguments)) {
@@ -317,7 +321,7 @@ impl<'a> Machine<'a> {
             // (storage, offset, shape, strides, requires_grad, hooks); newer torch adds metadata
             (Global::RebuildTensor, [storage, offset, shape, strides, ..]) => {
                 let layout = self.layout(*storage, *offset, *shape, *strides)?;
-                self.push(Value::Tensor(layout))
+                self.push(Value::Tensor(Box::new(layout)))
             }
             // (tensor, requires_grad, hooks)
             (Global::RebuildParameter, [tensor, ..]) => {
@@ -332,11 +336,12 @@ impl<'a> Machine<'a> {
 
     fn layout(&self, storage: Id, offset: Id, shape: Id, strides: Id) -> Result<Layout, String> {
         let sizes = |id: Id| self.items(id).iter().map(|i| self.size(*i)).collect::<Option<Vec<_>>>();
-        match (&self.values[storage], self.size(offset), sizes(shape), sizes(strides)) {
-            (Value::Storage(storage), Some(offset), Some(shape), Some(strides))
-                if shape.len() == strides.len() && shape.len() <= MAX_DIMS =>
-            {
-                Ok(Layout { storage: storage.clone(), offset, shape, strides })
+        if self.items(shape).len().max(self.items(strides).len()) > MAX_DIMS {
+            return Err("a tensor is not described as torch does".to_string());
+        }
+        match (self.value(storage), self.size(offset), sizes(shape), sizes(strides)) {
+            (Value::Storage(storage), Some(offset), Some(shape), Some(strides)) if shape.len() == strides.len() => {
+                Ok(Layout { storage: (**storage).clone(), offset, shape, strides })
             }
             _ => Err("a tensor is not described as torch does".to_string()),
         }
@@ -344,29 +349,42 @@ impl<'a> Machine<'a> {
 
     // -- looking at values
 
-    fn text(&self, id: Id) -> Option<&str> {
-        if let Value::Text(text) = &self.values[id] { Some(text) } else { None }
+    fn value(&self, id: Id) -> &Value<'a> {
+        &self.values[id as usize]
+    }
+
+    fn text(&self, id: Id) -> Option<&'a str> {
+        if let Value::Text(text) = *self.value(id) { Some(text) } else { None }
     }
 
     fn size(&self, id: Id) -> Option<usize> {
-        if let Value::Int(n) = self.values[id] { usize::try_from(n).ok() } else { None }
+        if let Value::Int(n) = *self.value(id) { usize::try_from(n).ok() } else { None }
     }
 
     /// A tuple's or a list's items; empty for anything else.
     fn items(&self, id: Id) -> &[Id] {
-        if let Value::Tuple(items) | Value::List(items) = &self.values[id] { items } else { &[] }
+        if let Value::Tuple(items) | Value::List(items) = self.value(id) { items } else { &[] }
     }
 
     /// A dict's pairs; empty for anything else.
     fn pairs(&self, id: Id) -> &[(Id, Id)] {
-        if let Value::Dict(pairs) = &self.values[id] { pairs } else { &[] }
+        if let Value::Dict(pairs) = self.value(id) { pairs } else { &[] }
     }
 
+    /// A dict's tensors, each name once: as in Python, a later value takes the place of an earlier one.
     fn named_tensors(&self, dict: Id) -> Vec<(String, Layout)> {
-        let named = |(key, value): &(Id, Id)| match (self.text(*key), &self.values[*value]) {
-            (Some(name), Value::Tensor(layout)) => Some((name.to_string(), layout.clone())),
-            _ => None,
-        };
-        self.pairs(dict).iter().filter_map(named).collect()
+        let mut place: HashMap<&str, usize> = HashMap::new();
+        let mut named: Vec<(&str, &Layout)> = Vec::new();
+        for (key, value) in self.pairs(dict) {
+            let (Some(name), Value::Tensor(layout)) = (self.text(*key), self.value(*value)) else { continue };
+            match place.entry(name) {
+                Entry::Occupied(place) => named[*place.get()].1 = layout,
+                Entry::Vacant(free) => {
+                    free.insert(named.len());
+                    named.push((name, layout));
+                }
+            }
+        }
+        named.into_iter().map(|(name, layout)| (name.to_string(), layout.clone())).collect()
     }
 }

@@ -12,6 +12,10 @@ use std::io::{Cursor, Read, Write};
 /// No run folder is larger; what says it is, is a mistake or an attack.
 const MAX_FILES: usize = 100_000;
 const MAX_BYTES: u64 = 2 << 30;
+/// Runs deflate to a half or a third; zeros alone, as in a fresh adapter, to a thousandth. A zip may unpack to so many
+/// times its size, and a small one to so many bytes.
+const MAX_RATIO: u64 = 100;
+const SMALL: u64 = 16 << 20;
 
 /// `files` as a zip, the same bytes for the same files.
 pub fn pack(files: &BTreeMap<String, Vec<u8>>) -> Result<Vec<u8>> {
@@ -58,7 +62,8 @@ pub fn unpack(bytes: &[u8], path: &str) -> Result<BTreeMap<String, Vec<u8>>> {
         return Err(wrong("a name is there twice".to_string()));
     }
     let mut files = BTreeMap::new();
-    let mut left = MAX_BYTES;
+    let most = MAX_BYTES.min(SMALL + MAX_RATIO * bytes.len() as u64);
+    let mut left = most;
     for index in 0..zip.len() {
         let mut file = zip.by_index(index).map_err(failed)?;
         if file.is_dir() {
@@ -72,7 +77,9 @@ pub fn unpack(bytes: &[u8], path: &str) -> Result<BTreeMap<String, Vec<u8>>> {
         let mut content = Vec::new();
         let read = file.by_ref().take(left + 1).read_to_end(&mut content);
         read.map_err(|e| wrong(format!("{name}: {e}")))?;
-        left = left.checked_sub(content.len() as u64).ok_or_else(|| wrong("larger than 2 GiB unpacked".to_string()))?;
+        left = left.checked_sub(content.len() as u64).ok_or_else(|| {
+            wrong(format!("{} bytes that unpack to more than {most}, which no run's do", bytes.len()))
+        })?;
         files.insert(name, content);
     }
     Ok(files)

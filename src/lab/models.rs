@@ -133,7 +133,8 @@ impl Actor {
         let adapter = PeftAdapter::read(checkpoint)?;
         self.add_adapter(POLICY, &adapter, trainable)?;
         self.add_adapter(INITIAL, &PeftAdapter::read(first)?, false)?;
-        self.set_value_head(&SavedHead::read(checkpoint, VALUE_HEAD)?, config.value_head_dropout)?;
+        self.set_value_head(&SavedHead::read(checkpoint, VALUE_HEAD)?, config.value_head_dropout)
+            .map_err(|e| named(e, &checkpoint.path(VALUE_HEAD)))?;
         Ok(adapter.config)
     }
 

@@ -1,10 +1,11 @@
 //! Exactly given PPO steps on given rows: how anyone checks the step against TRL, and studies one batch under other settings.
+//! The rows' file is read here; where its bytes come from is the door's.
 
 use super::events::Rooms;
 use super::models::{Actor, keep_initial};
 use super::run::{grids, json_bytes};
 use super::train::adapter_files;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::io::adapter_config::AdapterConfig;
 use crate::io::safetensors::to_bytes;
 pub use crate::ppo::batch::Row;
@@ -12,7 +13,38 @@ use crate::ppo::config::PpoConfig;
 use crate::ppo::state::PpoState;
 pub use crate::ppo::step::StepOutcome;
 use crate::ppo::step::ppo_step;
+use crate::text::texts::utf8;
+use serde::Deserialize;
 use std::collections::BTreeMap;
+
+/// What a line of a rows file looks like, for messages.
+const FORM: &str = r#"write {"query_ids":[…],"response_ids":[…],"score":x} on each line"#;
+
+/// A line of `rollouts/step-00001.jsonl`.
+#[derive(Deserialize)]
+struct Line {
+    query_ids: Vec<u32>,
+    response_ids: Vec<u32>,
+    score: f32,
+}
+
+/// The rows of a jsonl file, as a run writes them into `rollouts/`; blank lines are passed over. `path` is for messages.
+///
+/// # Errors
+/// Not UTF-8, a line of another form, no row at all; each with its line.
+pub fn parse_rows(path: &str, bytes: &[u8]) -> Result<Vec<Row>> {
+    let mut rows = Vec::new();
+    for (index, line) in utf8(path, bytes)?.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+        let line: Line =
+            serde_json::from_str(line).map_err(|e| Error::file(format!("{path}, line {}", index + 1), e, FORM))?;
+        let Line { query_ids, response_ids: decoder_ids, score } = line;
+        rows.push(Row { query_ids, decoder_ids, score, generated: None });
+    }
+    if rows.is_empty() {
+        return Err(Error::file(path, "no rows in it", FORM));
+    }
+    Ok(rows)
+}
 
 /// A sequence of steps on one policy.
 pub struct Replay {

@@ -1,7 +1,7 @@
 //! A run's folder (house.md's layout) as names and bytes: what is written when, and how a run is read back. Where the
 //! bytes go is the [`Store`]'s: a folder on disk, or a browser's storage.
 
-use super::models::Precision;
+use super::models::{Precision, named};
 use super::rollout::Sample;
 use crate::error::{Error, Result};
 use crate::io::ByteSource;
@@ -69,6 +69,9 @@ pub struct RunConfig {
 
 impl RunConfig {
     /// Reads the `config.json` of a run.
+    ///
+    /// # Errors
+    /// No such file, another form, a run of another command, PPO settings that make no sense; each names the file.
     pub fn read(store: &dyn ByteSource) -> Result<Self> {
         if !store.has(CONFIG) {
             let what = "no config.json here, so this is not a run folder";
@@ -84,7 +87,9 @@ impl RunConfig {
                 hint,
             ));
         }
-        serde_json::from_value(json).map_err(|e| Error::file(store.path(CONFIG), e, hint))
+        let config: Self = serde_json::from_value(json).map_err(|e| Error::file(store.path(CONFIG), e, hint))?;
+        config.ppo.validate().map_err(|e| named(e, &store.path(CONFIG)))?;
+        Ok(config)
     }
 
     /// Is the checkpoint of step `old` kept when `newest` is the newest?

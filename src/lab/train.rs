@@ -3,7 +3,7 @@
 //! random stream depends on (seed, step, row) alone.
 
 use super::events::{Event, Observer, Seconds};
-use super::models::{Actor, Lab};
+use super::models::{Actor, Lab, named};
 use super::rollout::{Sample, Stage, rollout, sampling, training_draw};
 use super::run::{self, RunConfig, Store};
 use crate::error::{Error, Result};
@@ -79,7 +79,8 @@ impl<L: Deref<Target = Lab>, S: Store> Trainer<L, S> {
         let folder = format!("{}/{}", run::CHECKPOINTS, run::step_name(step));
         let state = store.read_json(&format!("{folder}/{}", run::TRAINER_STATE))?;
         let moments = crate::io::weights::load_file(&store, &format!("{folder}/{}", run::ADAM), &|_| true)?;
-        let state = PpoState::load(&config.ppo, &lab.actor.policy.trainable(), &state, &moments)?;
+        let state = PpoState::load(&config.ppo, &lab.actor.policy.trainable(), &state, &moments)
+            .map_err(|e| named(e, &store.path(&folder)))?;
         if state.step != step {
             let what = format!("says step {}, its folder says {step}", state.step);
             return Err(Error::file(

@@ -85,13 +85,38 @@ impl T5Config {
         }
         let config: Self = serde_json::from_value(value).map_err(|e| Error::file(file, e, hint))?;
         config.feed_forward().map_err(|e| Error::file(file, e, hint))?;
-        let sizes = [config.vocab_size, config.d_model, config.d_kv, config.d_ff, config.num_layers, config.num_heads];
-        let most = 1 << 24;
-        let bad = |n: usize| n == 0 || n > most;
-        if sizes.into_iter().any(bad) || bad(config.decoder_layers()) || config.relative_attention_num_buckets < 4 {
-            return Err(Error::file(file, "a size is zero or absurd", hint));
+        match config.fault() {
+            Some(what) => Err(Error::file(file, what, hint)),
+            None => Ok(config),
         }
-        Ok(config)
+    }
+
+    /// The first number that no model can have.
+    fn fault(&self) -> Option<String> {
+        let buckets = self.relative_attention_num_buckets;
+        let sizes = [
+            ("vocab_size", self.vocab_size, 1, 1 << 24),
+            ("d_model", self.d_model, 1, 1 << 18),
+            ("d_kv", self.d_kv, 1, 1 << 12),
+            ("d_ff", self.d_ff, 1, 1 << 20),
+            ("num_layers", self.num_layers, 1, 1 << 10),
+            ("num_decoder_layers", self.decoder_layers(), 1, 1 << 10),
+            ("num_heads", self.num_heads, 1, 1 << 12),
+            ("relative_attention_num_buckets", buckets, 4, 1 << 16),
+            // the buckets beyond the exact ones are logarithms up to this distance
+            ("relative_attention_max_distance", self.relative_attention_max_distance, buckets / 2 + 1, 1 << 24),
+        ];
+        let wrong = sizes.into_iter().find(|(_, size, least, most)| !(least..=most).contains(&size));
+        if let Some((name, size, least, most)) = wrong {
+            return Some(format!("{name} is {size}, and a T5 has from {least} to {most}"));
+        }
+        if !(0.0..1.0).contains(&self.dropout_rate) {
+            return Some(format!("dropout_rate is {}, not from 0 to below 1", self.dropout_rate));
+        }
+        if !(self.layer_norm_epsilon.is_finite() && self.layer_norm_epsilon >= 0.0) {
+            return Some(format!("layer_norm_epsilon is {}", self.layer_norm_epsilon));
+        }
+        None
     }
 
     /// Decoder blocks.

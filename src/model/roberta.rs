@@ -95,11 +95,26 @@ impl RobertaConfig {
             Some("num_hidden_layers, hidden_size and type_vocab_size must be at least 1".into())
         } else if self.max_position_embeddings <= self.pad_token_id as usize + 1 {
             Some(format!("max_position_embeddings {} leaves no position", self.max_position_embeddings))
+        } else if let Some((name, size)) = self.too_large() {
+            Some(format!("{name} is {size}, which no RoBERTa has"))
         } else if self.id2label.is_empty() || self.id2label.keys().copied().ne(0..self.id2label.len()) {
             Some(format!("id2label must number its labels from 0, got {:?}", self.id2label))
         } else {
             None
         }
+    }
+
+    /// The first size beyond any model's; within these, sums and products of sizes fit 64 bits.
+    fn too_large(&self) -> Option<(&'static str, usize)> {
+        let sizes = [
+            ("vocab_size", self.vocab_size, 1 << 24),
+            ("hidden_size", self.hidden_size, 1 << 16),
+            ("num_hidden_layers", self.num_hidden_layers, 1 << 10),
+            ("intermediate_size", self.intermediate_size, 1 << 18),
+            ("max_position_embeddings", self.max_position_embeddings, 1 << 20),
+            ("type_vocab_size", self.type_vocab_size, 1 << 10),
+        ];
+        sizes.into_iter().find(|(_, size, most)| size > most).map(|(name, size, _)| (name, size))
     }
 
     /// The longest row in tokens, special tokens included: positions start after the pad id's (512 for roberta-base).

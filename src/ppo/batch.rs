@@ -9,6 +9,9 @@ use std::ops::Range;
 /// What T5's decoder is fed first: the pad id (trl-ppo.md section 2.2).
 pub const START_TOKEN: u32 = 0;
 
+/// The most numbers that a grid of a batch may have; one response among many that is far too long would ask for more.
+const MAX_GRID: usize = 1 << 26;
+
 /// Plain numbers (rows, cols), row-major. A response's grids are (B, R): column k is about token k + 1 of the decoder ids.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Grid {
@@ -112,7 +115,8 @@ impl<'a> Batch<'a> {
     /// (`train_first_token`). Source: trl-ppo.md sections 2.3 and 3.2.
     ///
     /// Errors name the row: an empty query, a score that is not finite, a response too short (TRL 25fa1bd: fewer than 4
-    /// ids; with the first token trained: fewer than 2), kept numbers of another length than the response.
+    /// ids; with the first token trained: fewer than 2), kept numbers of another length than the response. So does one
+    /// about rows whose longest response makes a grid of absurd size.
     pub fn new(rows: &'a [Row], config: &PpoConfig) -> Result<Self> {
         if rows.len() != config.batch_size {
             return Err(Error::input(
@@ -127,6 +131,12 @@ impl<'a> Batch<'a> {
         let first = usize::from(!config.train_first_token);
         let columns: Vec<Range<usize>> = decoder_ids.iter().map(|ids| first..ids.len() - 1).collect();
         let longest = decoder_ids.iter().map(Vec::len).max().unwrap_or(1);
+        if longest.saturating_mul(rows.len()) > MAX_GRID {
+            return Err(Error::input(
+                format!("{} rows with a response of {longest} ids: a grid of them does not fit memory", rows.len()),
+                "split the rows into several steps, or drop the long response",
+            ));
+        }
         let mut mask = Grid::zeros(rows.len(), longest - 1); // (B, R)
         for (i, range) in columns.iter().enumerate() {
             mask.row_mut(i)[range.clone()].fill(1.0);

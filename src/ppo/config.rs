@@ -201,7 +201,7 @@ impl PpoConfig {
 
     /// Mini-batches that go into one update, in rows.
     pub fn rows_per_update(&self) -> usize {
-        self.mini_batch_size * self.gradient_accumulation_steps
+        self.mini_batch_size.saturating_mul(self.gradient_accumulation_steps)
     }
 
     /// Refuses settings that make no sense, naming the setting.
@@ -212,10 +212,10 @@ impl PpoConfig {
             ("adam_beta2", self.adam_beta2, 0.0, BELOW_ONE),
             ("adam_eps", self.adam_eps, 0.0, f64::MAX),
             ("max_grad_norm", self.max_grad_norm.unwrap_or(1.0), f64::MIN_POSITIVE, f64::MAX),
-            ("batch_size", self.batch_size as f64, 1.0, f64::MAX),
-            ("mini_batch_size", self.mini_batch_size as f64, 1.0, f64::MAX),
-            ("gradient_accumulation_steps", self.gradient_accumulation_steps as f64, 1.0, f64::MAX),
-            ("ppo_epochs", self.ppo_epochs as f64, 1.0, f64::MAX),
+            ("batch_size", self.batch_size as f64, 1.0, MOST),
+            ("mini_batch_size", self.mini_batch_size as f64, 1.0, MOST),
+            ("gradient_accumulation_steps", self.gradient_accumulation_steps as f64, 1.0, MOST),
+            ("ppo_epochs", self.ppo_epochs as f64, 1.0, MOST),
             ("kl_coef", self.kl_coef, 0.0, f64::MAX),
             ("kl_target", self.kl_target, f64::MIN_POSITIVE, f64::MAX),
             ("kl_horizon", self.kl_horizon, f64::MIN_POSITIVE, f64::MAX),
@@ -230,7 +230,9 @@ impl PpoConfig {
             ("value_head_dropout", self.value_head_dropout, 0.0, BELOW_ONE),
             ("temperature", self.rollout.temperature, f64::MIN_POSITIVE, f64::MAX),
             ("top_p", self.rollout.top_p, f64::MIN_POSITIVE, 1.0),
-            ("output_min_length", self.rollout.output_min_length as f64, 1.0, f64::MAX),
+            ("min_length", self.min_length as f64, 0.0, MOST),
+            ("output_min_length", self.rollout.output_min_length as f64, 1.0, MOST),
+            ("output_max_length", self.rollout.output_max_length as f64, 1.0, MOST),
         ];
         for (name, value, low, high) in checks {
             if !(low..=high).contains(&value) {
@@ -275,6 +277,9 @@ impl PpoConfig {
         Ok(())
     }
 }
+
+/// More rows, passes or tokens than this are a slip of the hand.
+const MOST: f64 = 65536.0;
 
 /// The largest f64 below one.
 const BELOW_ONE: f64 = 1.0 - f64::EPSILON / 2.0;

@@ -22,6 +22,9 @@ pub struct PpoState {
     pub seed: u64,
 }
 
+/// No run makes more; a count near its type's end could not be counted on.
+const MOST_UPDATES: u64 = 1 << 48;
+
 /// The part of the state that is not tensors.
 #[derive(Serialize, Deserialize)]
 struct Saved {
@@ -60,7 +63,7 @@ impl PpoState {
 
     /// The state that [`save`](PpoState::save) wrote, for the same trainable variables.
     ///
-    /// Errors: JSON of another form; moments missing or of another shape.
+    /// Errors: JSON of another form; an absurd number of updates; moments missing or of another shape.
     pub fn load(
         config: &PpoConfig,
         vars: &Named,
@@ -73,6 +76,10 @@ impl PpoState {
                 "resume from an earlier checkpoint of the run",
             )
         })?;
+        if saved.adam_updates > MOST_UPDATES {
+            let what = format!("the trainer state says {} updates of Adam", saved.adam_updates);
+            return Err(Error::input(what, "resume from an earlier checkpoint of the run"));
+        }
         let mut state = Self {
             kl: saved.kl,
             score_moments: saved.score_moments,

@@ -1,5 +1,6 @@
 //! Text knows strings and ids; it knows no model.
 
+mod charsmap;
 pub mod dialogue;
 pub mod labelled;
 pub mod prompt;
@@ -7,4 +8,5 @@ pub mod rouge;
 pub mod stream;
 pub mod texts;
 pub mod tokenizer;
+mod tokenizer_check;
 pub mod train_tokenizer;

@@ -3,6 +3,7 @@
 
 use crate::error::{Error, Result};
 use crate::text::stream::{TextStream, clean_up};
+use crate::text::tokenizer_check;
 use tokenizers::models::bpe::{BPE, Merges, Vocab};
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::processors::roberta::RobertaProcessing;
@@ -46,23 +47,23 @@ impl Tokenizer {
     /// From the bytes of a `tokenizer.json`; `path` is for messages. Truncation and padding stored in the file are
     /// switched off, as transformers does.
     pub fn from_json(path: &str, json: &[u8]) -> Result<Self> {
-        let mut inner = tokenizers::Tokenizer::from_bytes(json).map_err(|e| {
-            let what = if json.starts_with(b"version https://git-lfs") {
-                "a Git LFS pointer, not the file itself".to_string()
-            } else {
-                format!("not a tokenizer ({} bytes): {e}", json.len())
-            };
-            Error::file(path, what, format!("the file may be cut off; {GET_FILES}"))
-        })?;
-        inner.with_padding(None);
-        inner.with_truncation(None).map_err(|e| Error::file(path, e, GET_FILES))?;
-        Self::new(path, inner)
+        let wrong = |what: String| Error::file(path, what, format!("the file may be cut off; {GET_FILES}"));
+        if json.starts_with(b"version https://git-lfs") {
+            return Err(wrong("a Git LFS pointer, not the file itself".into()));
+        }
+        let not_usable = |what: String| wrong(format!("not a usable tokenizer ({} bytes): {what}", json.len()));
+        let checked = tokenizer_check::checked(json).map_err(not_usable)?;
+        Self::new(path, tokenizers::Tokenizer::from_bytes(checked).map_err(|e| not_usable(e.to_string()))?)
     }
 
     /// RoBERTa's byte-level BPE from `vocab.json` and `merges.txt`; `folder` is for messages.
     pub fn from_vocab_and_merges(folder: &str, vocab: &[u8], merges: &[u8]) -> Result<Self> {
         let vocab: Vocab =
             serde_json::from_slice(vocab).map_err(|e| Error::file(format!("{folder}/vocab.json"), e, GET_FILES))?;
+        for token in vocab.keys() {
+            let wrong = |what| Error::file(format!("{folder}/vocab.json"), what, GET_FILES);
+            tokenizer_check::token(token).map_err(wrong)?;
+        }
         let id = |token: &str| {
             let missing = || Error::file(format!("{folder}/vocab.json"), format!("no token {token}"), GET_FILES);
             vocab.get(token).copied().ok_or_else(missing)

@@ -23,7 +23,8 @@ impl ByteSource for &mut InMemory {
     }
 
     fn open(&self, file: &str) -> Result<Box<dyn ReadSeek + '_>> {
-        let bytes = self.0.get(file).ok_or_else(|| Error::input(format!("no {file}"), "write it first"))?;
+        let missing = || Error::file(self.path(file), "no such file", "write it first");
+        let bytes = self.0.get(file).ok_or_else(missing)?;
         Ok(Box::new(Cursor::new(bytes.as_slice())))
     }
 }
@@ -40,7 +41,8 @@ impl Store for &mut InMemory {
     }
 
     fn keep_lines(&mut self, name: &str, keep: &dyn Fn(&str) -> bool) -> Result<()> {
-        let text = String::from_utf8(self.0[name].clone()).unwrap();
+        let text = String::from_utf8(self.0[name].clone());
+        let text = text.map_err(|e| Error::file(self.path(name), e, "move the damaged file away"))?;
         let kept: String = text.lines().filter(|l| keep(l)).flat_map(|l| [l, "\n"]).collect();
         self.0.insert(name.into(), kept.into_bytes());
         Ok(())
