@@ -123,6 +123,7 @@ fn go(files: &mut InMemory, left: usize, torn: bool) -> Result<usize> {
         save_every: 2,
         keep: Some(1),
         keep_rollouts: Some(2),
+        weights: Default::default(),
         ppo: ppo.clone(),
     };
     let newest = run::newest_checkpoint(&&mut *files).ok();

@@ -85,7 +85,6 @@ fn log_probs_and_scores_stay_near_those_of_f32() {
         let score = max_abs_diff(&scored, &exact_scores);
         let said =
             format!("{precision:?}: log-probs off by {mean:.2e} on average, at most {largest:.2e}; scores {score:.2e}");
-        println!("{said}");
         assert!(mean <= mean_most && largest <= most && score <= score_most, "{said}");
         if precision != Precision::F16 {
             assert!(mean > 1e-5, "{said}: was anything rounded?");

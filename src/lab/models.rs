@@ -264,8 +264,8 @@ fn held(source: &dyn ByteSource, precision: Precision) -> Result<HashMap<String,
     weights::each(source, &mut |name, tensor| {
         let kind = if may_be_compact(&name, tensor.dims()) { precision } else { Precision::F32 };
         let weight = Weight::frozen(tensor, kind).map_err(|e| match e {
-            Error::NotFinite { what, hint } => {
-                Error::NotFinite { what: format!("{}: {name}: {what}", source.name()), hint }
+            Error::NotFinite { what, hint, row } => {
+                Error::NotFinite { what: format!("{}: {name}: {what}", source.name()), hint, row }
             }
             other => other,
         })?;

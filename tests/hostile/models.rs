@@ -166,7 +166,7 @@ pub fn configs(input: &[u8]) {
 fn in_file(error: Error, name: &str) -> Error {
     match error {
         Error::Input { what, hint } => Error::file(name, what, hint),
-        Error::NotFinite { what, hint } => Error::file(name, format!("{what} is not finite"), hint),
+        Error::NotFinite { what, hint, .. } => Error::file(name, format!("{what} is not finite"), hint),
         Error::Shape { tensor, hint, .. } => Error::file(name, tensor, hint),
         other => other,
     }

@@ -57,6 +57,9 @@ fn bench() -> Result<Bench> {
         data: "data".into(),
         steps: 10,
         save_every: 1,
+        keep: Some(3),
+        keep_rollouts: Some(5),
+        weights: Default::default(),
         ppo,
     };
     let mut files = InMemory::default();
