@@ -1,5 +1,7 @@
 //! The command line's words: subcommands, their arguments and help. What they do is in the other files of `cli`.
 
+use super::device::Device;
+use super::memory::Limit;
 use super::models::Held;
 use super::shipped::TINY;
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -31,10 +33,18 @@ pub struct Cli {
     /// Threads to compute with; by default every core the process may use
     #[arg(long, global = true, value_name = "N")]
     pub threads: Option<usize>,
+    /// Memory to plan with, such as 8GB; or unlimited, to load without a forecast [default: what is free]
+    #[arg(long, global = true, value_name = "SIZE")]
+    pub memory: Option<Limit>,
+    /// What to compute on; cuda and metal are refused so far
+    #[arg(long, global = true, value_enum, default_value = "cpu", hide_possible_values = true)]
+    pub device: Device,
 }
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Look at the machine, the hub's cache, models and a run's folder, and say what is wrong and what to do
+    Doctor(super::doctor::Arguments),
     /// Show a policy's architecture and how many of its parameters would be trained
     Info(Info),
     /// Summarize dialogues, streaming the text as it is generated

@@ -1,12 +1,13 @@
 //! `evaluate` and `compare`: a run's step 0 against its newest checkpoint, or two adapters of one base.
 
 use super::args::{self, Pair};
+use super::memory;
 use super::models;
 use super::report;
 use super::run_folder::{RunFolder, unzipped};
 use super::shipped::{TINY, companions};
 use super::terminal::Terminal;
-use super::train::{load_run, settings};
+use super::train::{load_run, settings, will_fit};
 use crate::error::Result;
 use crate::io::disk;
 use crate::lab::evaluate::{EvaluateOptions, Paired, evaluation, pairs};
@@ -51,6 +52,8 @@ fn load(args: &Pair, terminal: &mut Terminal) -> Result<Subject> {
         config.data = args.data.clone().unwrap_or(config.data);
         config.weights = args.held.weights.unwrap_or(config.weights);
         let newest = run::newest_checkpoint(&store)?;
+        let lower = "lower --max-new-tokens";
+        will_fit(&config).ask_generation(BATCH, args.max_new_tokens, lower, terminal)?;
         let loaded = load_run(&store, &config, newest, false, terminal)?;
         return Ok(Subject {
             actor: loaded.lab.actor,
@@ -72,6 +75,9 @@ fn load(args: &Pair, terminal: &mut Terminal) -> Result<Subject> {
     let policy = args.policy.as_deref().unwrap_or(TINY);
     let (reward, data) = companions(policy);
     let precision = args.held.weights.unwrap_or_default();
+    let reward = args.reward.as_deref().unwrap_or(reward);
+    let models = memory::Models { policy: Some(policy), reward: Some(reward), precision };
+    models.ask_generation(BATCH, args.max_new_tokens, "lower --max-new-tokens", terminal)?;
     let mut actor = models::actor(policy, precision, 0, terminal)?;
     let mut put = |name: &'static str, src: &str| -> Result<Option<&'static str>> {
         if src == "off" {
@@ -85,7 +91,7 @@ fn load(args: &Pair, terminal: &mut Terminal) -> Result<Subject> {
     let config = preset(PpoConfig::default(), policy)?;
     Ok(Subject {
         actor,
-        judge: models::judge(args.reward.as_deref().unwrap_or(reward), precision, terminal)?,
+        judge: models::judge(reward, precision, terminal)?,
         test: match &args.data {
             Some(file) if args.every_row => models::every_row(file)?,
             other => models::dialogues(other.as_deref().unwrap_or(data), terminal)?.1,

@@ -2,6 +2,7 @@
 
 use super::args::{self, FreshAdapter};
 use super::inputs;
+use super::memory::Models;
 use super::models;
 use super::shipped::Part;
 use super::supervised::{LoopArgs, Place, StoredArg, run};
@@ -114,6 +115,7 @@ fn whole(what: &What) -> What {
 }
 
 fn task(what: &What, training: &Settings, terminal: &mut Terminal) -> Result<Finetune> {
+    will_fit(what, training, terminal)?;
     let (actor, trained) = model(what, training.seed, terminal)?;
     let settings = FinetuneSettings {
         label_smoothing: what.label_smoothing,
@@ -134,8 +136,8 @@ fn task(what: &What, training: &Settings, terminal: &mut Terminal) -> Result<Fin
     Ok(task)
 }
 
-/// The model, and which of it is trained.
-fn model(what: &What, seed: u64, terminal: &mut Terminal) -> Result<(Actor, Trained)> {
+/// Refuses, before anything is loaded, a number type for weights that are trained, and what needs too much memory.
+fn will_fit(what: &What, training: &Settings, terminal: &mut Terminal) -> Result<()> {
     let precision = what.weights.unwrap_or_default();
     if precision != Precision::F32 && (what.full || what.model_config.is_some()) {
         let what = format!("--weights {} is for weights that stay frozen; here every one is trained", precision.name());
@@ -144,6 +146,22 @@ fn model(what: &What, seed: u64, terminal: &mut Terminal) -> Result<(Actor, Trai
             "leave --weights out, or train an adapter: leave --full and --model-config out",
         ));
     }
+    if what.model_config.is_some() {
+        return Ok(()); // nothing to load: fresh weights are for models made here, which are small
+    }
+    let policy = what.policy.as_deref().unwrap_or(args::LAB_POLICY);
+    let adapter = match &what.adapter {
+        _ if what.full => None,
+        Some(src) => Some(models::adapter_config(src, terminal)?),
+        None => Some(models::fresh_config(policy, &what.fresh, what.lora_dropout)?),
+    };
+    let wanted = Models { policy: Some(policy), reward: None, precision };
+    wanted.ask_finetune(adapter.as_ref(), training.batch_size, (what.max_source, what.max_target), terminal)
+}
+
+/// The model, and which of it is trained.
+fn model(what: &What, seed: u64, terminal: &mut Terminal) -> Result<(Actor, Trained)> {
+    let precision = what.weights.unwrap_or_default();
     if let (Some(file), Some(tokenizer)) = (&what.model_config, &what.tokenizer) {
         let json: serde_json::Value = inputs::json(Path::new(file), "the config.json of a T5")?;
         let tokenizer = Folder::open(tokenizer)?;

@@ -1,6 +1,7 @@
 //! `info` and `merge`: what a model is, and an adapter folded into it.
 
 use super::args;
+use super::memory::size;
 use super::models;
 use super::report;
 use super::shipped::{self, Part};
@@ -9,12 +10,15 @@ use crate::error::{Error, Result};
 use crate::io::disk;
 use crate::io::safetensors::to_bytes;
 use crate::io::weights;
+use crate::lab::memory::held;
 use crate::lab::models::{POLICY, Precision};
 use std::collections::BTreeMap;
 
 /// Architecture and parameter counts of a policy, all computed from the loaded tensors.
 pub fn info(args: &args::Info) -> Result<()> {
     let mut terminal = Terminal::new(args.json)?;
+    let tensors = weights::describe(&*models::find(&args.policy, Part::Policy, &mut terminal)?)?;
+    let held = |precision| held(&tensors, precision);
     let mut actor = models::actor(&args.policy, Precision::F32, 0, &mut terminal)?;
     let given = args.adapter.as_deref().or(shipped::adapter(&args.policy)).filter(|src| *src != "fresh");
     let adapter = match given {
@@ -31,6 +35,7 @@ pub fn info(args: &args::Info) -> Result<()> {
             "policy": args.policy, "adapter": given, "config": c,
             "parameters": total, "base_parameters": policy.t5.parameters(), "adapter_parameters": lora,
             "value_head_parameters": trainable - lora, "trainable_parameters": trainable, "trainable_percent": percent,
+            "weight_bytes": Precision::ALL.map(|p| (p.name(), held(p))).into_iter().collect::<BTreeMap<_, _>>(),
             "lora": {"r": adapter.r, "alpha": adapter.lora_alpha, "modules": policy.trainable().len() / 2 - 1},
         }));
     }
@@ -59,6 +64,8 @@ pub fn info(args: &args::Info) -> Result<()> {
         report::thousands(lora),
         report::thousands(trainable - lora)
     ))?;
+    let sizes = Precision::ALL.map(|p| format!("{} as {}", size(held(p)), p.name()));
+    report::line(format!("memory      base weights {}", sizes.join(", ")))?;
     report::line(format!(
         "trainable   {} of {}, {percent:.2} %",
         report::thousands(trainable),

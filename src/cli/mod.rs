@@ -3,10 +3,14 @@
 #![allow(clippy::disallowed_methods, reason = "a native door: files, clock and terminal are its business")]
 
 pub mod args;
+mod device;
+mod doctor;
 mod evaluate;
 mod finetune;
 mod info;
 mod inputs;
+mod machine;
+mod memory;
 mod models;
 mod replay;
 mod report;
@@ -20,7 +24,7 @@ mod train;
 mod train_reward;
 mod train_tokenizer;
 
-use crate::error::Error;
+use crate::error::{Error, Result};
 use clap::Parser;
 use std::process::ExitCode;
 
@@ -29,10 +33,28 @@ pub fn main() -> ExitCode {
     let args = args::Cli::parse();
     let threads = args.threads.or_else(|| std::thread::available_parallelism().ok().map(usize::from)).unwrap_or(1);
     use_threads(threads.max(1));
+    memory::plan_with(args.memory);
     let log = tracing_subscriber::EnvFilter::from_default_env();
     let log = tracing_subscriber::fmt().with_env_filter(log).with_writer(std::io::stderr);
     let _ = log.log_internal_errors(false).try_init(); // where nobody reads standard error, work goes on
-    let done = match args.command {
+    let done = device::check(args.device).and_then(|()| command(args.command));
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Error::Stopped) => {
+            let (status, signal) = signals::stopped();
+            signal.iter().for_each(|name| terminal::say(&format!("stopped by {name}")));
+            ExitCode::from(status)
+        }
+        Err(error) => {
+            terminal::say(&format!("error: {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn command(command: args::Command) -> Result<()> {
+    match command {
+        args::Command::Doctor(a) => doctor::doctor(&a),
         args::Command::Info(a) => info::info(&a),
         args::Command::Merge(a) => info::merge(&a),
         args::Command::TrainReward(a) => train_reward::train_reward(&a),
@@ -45,18 +67,6 @@ pub fn main() -> ExitCode {
         args::Command::Evaluate(a) => evaluate::evaluate(&a),
         args::Command::Compare(a) => evaluate::compare(&a),
         args::Command::Replay(a) => replay::replay(&a),
-    };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(Error::Stopped) => {
-            let (status, signal) = signals::stopped();
-            signal.iter().for_each(|name| terminal::say(&format!("stopped by {name}")));
-            ExitCode::from(status)
-        }
-        Err(error) => {
-            terminal::say(&format!("error: {error}"));
-            ExitCode::FAILURE
-        }
     }
 }
 

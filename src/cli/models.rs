@@ -1,6 +1,7 @@
 //! From a model argument to a loaded model: folders or the hub, with progress.
 
 use super::args::FreshAdapter;
+use super::memory;
 use super::shipped::{self, Part, TINY};
 use super::terminal::Terminal;
 use crate::error::{Error, Result};
@@ -72,14 +73,23 @@ pub fn fresh_adapter(
     dropout: f64,
     seed: u64,
 ) -> Result<AdapterConfig> {
+    let adapter = actor.fresh_adapter(fresh_config(base, args, dropout)?, seed)?;
+    actor.add_adapter(POLICY, &adapter, true)?;
+    Ok(adapter.config)
+}
+
+/// A fresh adapter's configuration.
+pub fn fresh_config(base: &str, args: &FreshAdapter, dropout: f64) -> Result<AdapterConfig> {
     if args.lora_r == 0 {
         return Err(Error::input("--lora-r is 0", "give a rank of at least 1"));
     }
     let targets: Vec<&str> = args.lora_targets.iter().map(String::as_str).collect();
-    let config = AdapterConfig::new(args.lora_r, args.lora_alpha, dropout, &targets, base)?;
-    let adapter = actor.fresh_adapter(config, seed)?;
-    actor.add_adapter(POLICY, &adapter, true)?;
-    Ok(adapter.config)
+    AdapterConfig::new(args.lora_r, args.lora_alpha, dropout, &targets, base)
+}
+
+/// The configuration of `src`'s adapter, without its weights.
+pub fn adapter_config(src: &str, terminal: &mut Terminal) -> Result<AdapterConfig> {
+    memory::adapter_config(&*find(src, Part::Adapter, terminal)?)
 }
 
 /// Puts a value head from a file or a folder that TRL saved into the policy.

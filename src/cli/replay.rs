@@ -2,6 +2,7 @@
 
 use super::args;
 use super::inputs;
+use super::memory::Models;
 use super::models;
 use super::report;
 use super::terminal::Terminal;
@@ -32,7 +33,11 @@ pub fn replay(args: &args::Replay) -> Result<()> {
         return Err(Error::file(args.out.display(), "is not empty", "choose a new folder for --out"));
     }
     let mut terminal = Terminal::new(true)?;
-    let mut actor = models::actor(&args.policy, args.held.weights.unwrap_or_default(), config.seed, &mut terminal)?;
+    let precision = args.held.weights.unwrap_or_default();
+    let adapter = models::adapter_config(&args.adapter, &mut terminal)?;
+    let wanted = Models { policy: Some(&args.policy), reward: None, precision };
+    wanted.ask_ppo(&adapter, &config, &mut terminal)?;
+    let mut actor = models::actor(&args.policy, precision, config.seed, &mut terminal)?;
     let adapter = models::put_adapter(&mut actor, &args.adapter, true, &mut terminal)?;
     models::put_value_head(&mut actor, &args.value_head)?;
     let mut replay = Replay::new(actor, adapter, config)?;

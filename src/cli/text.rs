@@ -2,6 +2,7 @@
 
 use super::args;
 use super::inputs::{self, Ids, PairRow};
+use super::memory::Models;
 use super::models;
 use super::report;
 use super::shipped;
@@ -26,10 +27,23 @@ pub fn policy(args: &args::PolicyArgs, terminal: &mut Terminal) -> Result<(Actor
     Ok((actor, Some(POLICY)))
 }
 
+/// Tokens of a row that is given, for a forecast: what the reward model reads at most.
+const TOKENS: usize = 512;
+
+fn will_fit(args: &args::PolicyArgs) -> Models<'_> {
+    Models { policy: Some(&args.policy), reward: None, precision: args.held.weights.unwrap_or_default() }
+}
+
 /// Generates a summary for each line.
 pub fn summarize(args: &args::Summarize) -> Result<()> {
     let queries = read(&args.input)?;
     let mut terminal = Terminal::new(args.json)?;
+    let rows = match &queries {
+        Queries::Texts(texts) => texts.len(),
+        Queries::Ids(rows) => rows.len(),
+    };
+    let lower = "lower --batch-size or --max-new-tokens";
+    will_fit(&args.model).ask_generation(rows.min(args.batch_size), args.max_new_tokens, lower, &mut terminal)?;
     let (actor, adapter) = policy(&args.model, &mut terminal)?;
     let ids = match queries {
         Queries::Ids(rows) => rows,
@@ -136,7 +150,10 @@ impl Listener for Streaming<'_> {
 pub fn score(args: &args::Score) -> Result<()> {
     let mut terminal = Terminal::new(args.json)?;
     let queries = read(&args.input)?;
-    let judge = models::judge(&args.model.reward, args.model.held.weights.unwrap_or_default(), &mut terminal)?;
+    let precision = args.model.held.weights.unwrap_or_default();
+    let wanted = Models { policy: None, reward: Some(&args.model.reward), precision };
+    wanted.ask_generation(16, TOKENS, "use a smaller model", &mut terminal)?;
+    let judge = models::judge(&args.model.reward, precision, &mut terminal)?;
     let (texts, ids) = match queries {
         Queries::Ids(ids) => (None, ids),
         Queries::Texts(texts) => {
@@ -165,6 +182,7 @@ pub fn logprobs(args: &args::Logprobs) -> Result<()> {
     let form = r#"{"query_ids":[…],"response_ids":[…]} or {"query":"…","response":"…"}"#;
     let rows: Vec<PairRow> = inputs::json_lines(&args.rows, form)?;
     let mut terminal = Terminal::new(args.json)?;
+    will_fit(&args.model).ask_generation(1, TOKENS, "use a smaller model", &mut terminal)?;
     let (mut actor, adapter) = policy(&args.model, &mut terminal)?;
     if let Some(file) = &args.value_head {
         models::put_value_head(&mut actor, file)?;

@@ -2,6 +2,7 @@
 
 use super::args::{self, PresetArg};
 use super::inputs;
+use super::memory;
 use super::models;
 use super::run_folder::{RunFolder, unzipped};
 use super::shipped::{self, TINY};
@@ -89,6 +90,11 @@ fn start(path: &Path, args: &args::Train, terminal: &mut Terminal) -> Result<()>
     if config.steps == 0 {
         return Err(Error::input("--steps is 0", "give at least 1"));
     }
+    let wanted = match &config.adapter {
+        Some(src) => models::adapter_config(src, terminal)?,
+        None => models::fresh_config(&config.policy, &args.fresh, LORA_DROPOUT)?,
+    };
+    will_fit(&config).ask_ppo(&wanted, &config.ppo, terminal)?;
     let mut actor = models::actor(&config.policy, config.weights, config.ppo.seed, terminal)?;
     let adapter = match &config.adapter {
         Some(src) => models::put_adapter(&mut actor, src, true, terminal)?,
@@ -123,6 +129,8 @@ fn resume(path: &Path, args: &args::Train, terminal: &mut Terminal) -> Result<()
         return Err(Error::file(path.display(), what, hint));
     }
     config.ppo.validate()?;
+    let adapter = memory::adapter_config(&checkpoint(&store, newest)?)?;
+    will_fit(&config).ask_ppo(&adapter, &config.ppo, terminal)?;
     let Loaded { lab, adapter, .. } = load_run(&store, &config, newest, true, terminal)?;
     terminal.line(&format!("going on after step {newest} of {}", config.steps));
     let now = terminal.unix_seconds();
@@ -162,6 +170,15 @@ fn run_to_end<S: Store>(mut trainer: Trainer<&Lab, S>, path: &Path, terminal: &m
     }
 }
 
+/// A run's models, to be asked whether they fit.
+pub fn will_fit(config: &RunConfig) -> memory::Models<'_> {
+    memory::Models { policy: Some(&config.policy), reward: Some(&config.reward), precision: config.weights }
+}
+
+fn checkpoint(store: &dyn ByteSource, step: u64) -> Result<Folder> {
+    Folder::open(format!("{}/{}/{}", store.name(), run::CHECKPOINTS, run::step_name(step)))
+}
+
 /// A run's models and data.
 pub struct Loaded {
     /// Holds the adapter of a checkpoint under `policy` and step 0's under `initial`.
@@ -179,8 +196,7 @@ pub fn load_run(
     terminal: &mut Terminal,
 ) -> Result<Loaded> {
     let mut actor = models::actor(&config.policy, config.weights, config.ppo.seed, terminal)?;
-    let checkpoint = |step| Folder::open(format!("{}/{}/{}", store.name(), run::CHECKPOINTS, run::step_name(step)));
-    let (newest, first) = (checkpoint(step)?, checkpoint(0)?);
+    let (newest, first) = (checkpoint(store, step)?, checkpoint(store, 0)?);
     let adapter = actor.go_back(&newest, &first, &config.ppo, trainable)?;
     let judge = models::judge(&config.reward, config.weights, terminal)?;
     let (dialogues, test) = models::dialogues(&config.data, terminal)?;

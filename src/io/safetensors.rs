@@ -5,7 +5,7 @@
 
 use super::ReadSeek;
 use super::dtype::{Dtype, elements};
-use super::weights::Taker;
+use super::weights::{Described, Taker};
 use crate::error::Error;
 use ::safetensors::tensor::{Metadata, TensorInfo, View};
 use candle_core::{DType, Tensor};
@@ -44,6 +44,12 @@ pub fn read(
         take(entry.name, tensor)?;
     }
     Ok(())
+}
+
+/// What the file holds, from its header, which is checked against the file's length.
+pub fn describe(reader: &mut dyn ReadSeek, path: &str) -> Result<Vec<Described>, Error> {
+    let described = |e: Entry| Described { name: e.name, shape: e.shape, dtype: e.dtype };
+    Ok(header(reader, path)?.0.into_iter().map(described).collect())
 }
 
 /// The checked entries in file order, and where the data starts.

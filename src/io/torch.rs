@@ -4,11 +4,11 @@
 use super::ReadSeek;
 use super::dtype::elements;
 use super::pickle::{self, Layout, Storage};
-use super::weights::Taker;
+use super::weights::{Described, Taker};
 use crate::error::{Error, Result};
 use ::zip::{CompressionMethod, ZipArchive};
 use candle_core::{DType, Device, Tensor, WithDType};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, SeekFrom};
 
 const MAX_PICKLE: u64 = 16 << 20;
@@ -21,11 +21,42 @@ const LEGACY: [u8; 5] = [0x80, 0x02, 0x8a, 0x0a, 0x6c];
 /// Hands the tensors of the torch file `path` whose names `keep` accepts to `take`; floats as f32. Tensors that share a
 /// storage in the file come one after another, and share memory where each is the whole storage.
 pub fn read(
-    mut reader: Box<dyn ReadSeek + '_>,
+    reader: Box<dyn ReadSeek + '_>,
     path: &str,
     keep: &dyn Fn(&str) -> bool,
     take: &mut Taker<'_>,
 ) -> Result<()> {
+    let (mut file, described) = open(reader, path)?;
+    let mut by_storage: BTreeMap<Storage, Vec<(String, Layout)>> = BTreeMap::new();
+    for (name, layout) in described.into_iter().filter(|(name, _)| keep(name)) {
+        by_storage.entry(layout.storage.clone()).or_default().push((name, layout));
+    }
+    let total =
+        by_storage.keys().try_fold(0u64, |n, s| n.checked_add((s.count as u64).checked_mul(s.dtype.size() as u64)?));
+    if total.is_none_or(|total| total > file.file_len) {
+        return Err(Error::file(path, "its tensors are larger than the file", DAMAGED));
+    }
+    for (storage, uses) in by_storage {
+        let flat = file.storage(&storage)?; // (count)
+        for (name, layout) in uses {
+            let tensor = file.view(&flat, &name, layout)?;
+            take(name, tensor)?;
+        }
+    }
+    Ok(())
+}
+
+/// What the file holds, from its pickle; a storage that is not there, or not of its size, is an error.
+pub fn describe(reader: Box<dyn ReadSeek + '_>, path: &str) -> Result<Vec<Described>> {
+    let (mut file, described) = open(reader, path)?;
+    let storages: BTreeSet<&Storage> = described.iter().map(|(_, layout)| &layout.storage).collect();
+    storages.into_iter().try_for_each(|storage| file.check_size(storage))?;
+    let described = described.into_iter();
+    Ok(described.map(|(name, l)| Described { name, dtype: l.storage.dtype, shape: l.shape }).collect())
+}
+
+/// The archive, and the tensors that its pickle names.
+fn open<'a>(mut reader: Box<dyn ReadSeek + 'a>, path: &'a str) -> Result<(Archive<'a>, Vec<(String, Layout)>)> {
     let file_len = check_kind(&mut *reader, path)?;
     let archive =
         ZipArchive::new(reader).map_err(|e| Error::file(path, format!("not a torch zip file: {e}"), DAMAGED))?;
@@ -38,24 +69,7 @@ pub fn read(
     file.check_byte_order()?;
     let described = pickle::tensors(&file.bytes("data.pkl")?)
         .map_err(|what| Error::file(path, what, "save only the weights: torch.save(model.state_dict(), FILE)"))?;
-
-    let mut by_storage: BTreeMap<Storage, Vec<(String, Layout)>> = BTreeMap::new();
-    for (name, layout) in described.into_iter().filter(|(name, _)| keep(name)) {
-        by_storage.entry(layout.storage.clone()).or_default().push((name, layout));
-    }
-    let total =
-        by_storage.keys().try_fold(0u64, |n, s| n.checked_add((s.count as u64).checked_mul(s.dtype.size() as u64)?));
-    if total.is_none_or(|total| total > file_len) {
-        return Err(Error::file(path, "its tensors are larger than the file", DAMAGED));
-    }
-    for (storage, uses) in by_storage {
-        let flat = file.storage(&storage)?; // (count)
-        for (name, layout) in uses {
-            let tensor = file.view(&flat, &name, layout)?;
-            take(name, tensor)?;
-        }
-    }
-    Ok(())
+    Ok((file, described))
 }
 
 /// Refuses what is no zip, with the reason; the file's length in bytes.
@@ -129,12 +143,16 @@ impl Archive<'_> {
     /// All numbers of a storage, flat (count).
     fn storage(&mut self, storage: &Storage) -> Result<Tensor> {
         self.with(&format!("data/{}", storage.key), |entry, size, place| {
-            if size != storage.count as u64 * storage.dtype.size() as u64 {
-                let what = format!("{size} bytes for {} numbers of type {:?}", storage.count, storage.dtype);
-                return Err(Error::file(place, what, DAMAGED));
-            }
+            fits(storage, size, place)?;
             storage.dtype.read(entry, storage.count, place)
         })
+    }
+
+    /// Is the storage there, in its size? Its numbers are not read.
+    fn check_size(&mut self, storage: &Storage) -> Result<()> {
+        let place = format!("{}: data/{}", self.path, storage.key);
+        let entry = self.archive.by_name(&format!("{}data/{}", self.prefix, storage.key));
+        fits(storage, entry.map_err(|e| Error::file(&place, e, DAMAGED))?.size(), &place)
     }
 
     /// The tensor that `layout` describes, in row-major order.
@@ -166,6 +184,15 @@ impl Archive<'_> {
             _ => gather::<u8>(flat, offset, count, shape, &strides),
         }
     }
+}
+
+/// Do so many bytes hold a storage's numbers?
+fn fits(storage: &Storage, size: u64, place: &str) -> Result<()> {
+    if Some(size) == (storage.count as u64).checked_mul(storage.dtype.size() as u64) {
+        return Ok(());
+    }
+    let what = format!("{size} bytes for {} numbers of type {:?}", storage.count, storage.dtype);
+    Err(Error::file(place, what, DAMAGED))
 }
 
 fn is_row_major(shape: &[usize], strides: &[usize]) -> bool {

@@ -1,6 +1,7 @@
 //! A checkpoint's tensors by name, from a folder in Hugging Face layout: `model.safetensors`, `pytorch_model.bin`, or
 //! shards of either listed in an index. The formats themselves: `safetensors` and `torch`.
 
+use super::dtype::Dtype;
 use super::{ByteSource, is_safe_name, safetensors, torch};
 use crate::error::{Error, Result};
 use candle_core::Tensor;
@@ -29,6 +30,53 @@ pub fn load(source: &dyn ByteSource) -> Result<HashMap<String, Tensor>> {
 pub fn each(source: &dyn ByteSource, take: &mut Taker<'_>) -> Result<()> {
     let file = weight_file(source)?;
     if file.ends_with(".index.json") { each_shard(source, file, take) } else { each_of(source, file, &|_| true, take) }
+}
+
+/// What a checkpoint says of one of its tensors.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Described {
+    pub name: String,
+    pub shape: Vec<usize>,
+    /// As it is stored.
+    pub dtype: Dtype,
+}
+
+/// What the checkpoint in `source` holds, from its headers alone. Files that are cut short or too long are errors, as in
+/// loading; numbers are not looked at.
+pub fn describe(source: &dyn ByteSource) -> Result<Vec<Described>> {
+    let file = weight_file(source)?;
+    if !file.ends_with(".index.json") {
+        return describe_file(source, file);
+    }
+    let map = weight_map(source, file)?;
+    let mut all = Vec::with_capacity(map.len());
+    for shard in shards(&map) {
+        all.extend(describe_file(source, &shard)?.into_iter().filter(|d| map.get(&d.name) == Some(&shard)));
+    }
+    let names: HashSet<&str> = all.iter().map(|d| d.name.as_str()).collect();
+    match map.iter().find(|(name, _)| !names.contains(name.as_str())) {
+        Some((name, shard)) => Err(not_in_shard(source, shard, name, file)),
+        None => Ok(all),
+    }
+}
+
+/// What one weight file holds.
+pub fn describe_file(source: &dyn ByteSource, file: &str) -> Result<Vec<Described>> {
+    let mut reader = source.open(file)?;
+    let path = source.path(file);
+    if file.ends_with(".safetensors") {
+        safetensors::describe(&mut *reader, &path)
+    } else {
+        torch::describe(reader, &path)
+    }
+}
+
+fn not_in_shard(source: &dyn ByteSource, shard: &str, name: &str, index: &str) -> Error {
+    Error::file(
+        source.path(shard),
+        format!("has no tensor {name}, which {index} puts there"),
+        "fetch index and shards again, from one revision",
+    )
 }
 
 /// The file that the checkpoint's weights are in, or that lists their shards.
@@ -72,11 +120,7 @@ fn each_shard(source: &dyn ByteSource, index: &str, take: &mut Taker<'_>) -> Res
         })?;
     }
     if let Some((name, shard)) = map.iter().find(|(name, _)| !taken.contains(*name)) {
-        return Err(Error::file(
-            source.path(shard),
-            format!("has no tensor {name}, which {index} puts there"),
-            "fetch index and shards again, from one revision",
-        ));
+        return Err(not_in_shard(source, shard, name, index));
     }
     Ok(())
 }

@@ -6,6 +6,7 @@ pub mod evaluate;
 pub mod events;
 pub mod finetune;
 pub mod inspect;
+pub mod memory;
 pub mod models;
 pub mod replay;
 pub mod rollout;

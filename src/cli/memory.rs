@@ -1,0 +1,200 @@
+//! Will it fit? The forecasts of `lab::memory` for this door's commands, asked before anything large is loaded, against what
+//! the machine has or what `--memory` says.
+
+use super::machine;
+use super::models::find;
+use super::shipped::Part;
+use super::terminal::Terminal;
+use crate::error::{Error, Result};
+use crate::io::ByteSource;
+use crate::io::adapter_config::{AdapterConfig, CONFIG_FILE};
+use crate::io::weights::{Described, describe};
+use crate::lab::memory::{Forecast, adapted, finetune, generation, ppo, scoring};
+use crate::lab::models::{Precision, RobertaConfig, T5Config};
+use crate::ppo::config::PpoConfig;
+use std::sync::OnceLock;
+
+/// `--memory`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Limit {
+    Bytes(u64),
+    Unlimited,
+}
+
+impl std::str::FromStr for Limit {
+    type Err = String;
+
+    /// `8GB`, `500MB`, `unlimited`.
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        if text == "unlimited" {
+            return Ok(Self::Unlimited);
+        }
+        let number = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+        let unit = match text[number.len()..].to_uppercase().as_str() {
+            "GB" | "G" => 1e9,
+            "MB" | "M" => 1e6,
+            _ => return Err("give a size such as 8GB or 500MB, or unlimited".into()),
+        };
+        match number.parse::<f64>() {
+            Ok(n) if n > 0.0 && n.is_finite() => Ok(Self::Bytes((n * unit) as u64)),
+            _ => Err("give a size such as 8GB or 500MB, or unlimited".into()),
+        }
+    }
+}
+
+static GIVEN: OnceLock<Limit> = OnceLock::new();
+
+/// Plans with this much instead of what the machine says; set once, from the command line.
+pub fn plan_with(limit: Option<Limit>) {
+    if let Some(limit) = limit {
+        let _ = GIVEN.set(limit);
+    }
+}
+
+/// What may be used; none where nothing is known or nothing shall be asked.
+fn free() -> Option<u64> {
+    match GIVEN.get() {
+        Some(Limit::Bytes(bytes)) => Some(*bytes),
+        Some(Limit::Unlimited) => None,
+        None => machine::memory().map(|memory| memory.free),
+    }
+}
+
+/// 1234567890 → 1.23 GB.
+pub fn size(bytes: u64) -> String {
+    if bytes >= 1_000_000_000 {
+        format!("{:.2} GB", bytes as f64 / 1e9)
+    } else {
+        format!("{} MB", bytes.div_ceil(1_000_000))
+    }
+}
+
+/// A policy's shape, and what its files hold.
+type Base = (T5Config, Vec<Described>);
+
+/// What a policy's folder says before it is loaded.
+fn policy(source: &dyn ByteSource) -> Result<Base> {
+    let config = T5Config::from_json(&source.path("config.json"), &source.read("config.json")?)?;
+    Ok((config, describe(source)?))
+}
+
+fn reward(source: &dyn ByteSource) -> Result<(RobertaConfig, Vec<Described>)> {
+    let text = source.read("config.json")?;
+    let config = RobertaConfig::from_json(&String::from_utf8_lossy(&text)).map_err(|e| named(e, &source.name()))?;
+    Ok((config, describe(source)?))
+}
+
+/// What an adapter's folder says of it.
+pub fn adapter_config(source: &dyn ByteSource) -> Result<AdapterConfig> {
+    AdapterConfig::parse(&source.read(CONFIG_FILE)?, &source.path(CONFIG_FILE))
+}
+
+/// The models of a command by their arguments, before they are loaded. What the hub has to send comes now.
+pub struct Models<'a> {
+    pub policy: Option<&'a str>,
+    pub reward: Option<&'a str>,
+    pub precision: Precision,
+}
+
+impl Models<'_> {
+    /// The models' weights, and what scoring texts of `tokens` tokens takes; the policy's shape and tensors.
+    fn loaded(&self, tokens: u64, terminal: &mut Terminal) -> Result<(Forecast, Option<Base>)> {
+        let mut forecast = Forecast::new();
+        let base = match self.policy {
+            Some(src) => Some(policy(&*find(src, Part::Policy, terminal)?)?),
+            None => None,
+        };
+        if let Some((_, tensors)) = &base {
+            forecast.weights("the policy", tensors, self.precision);
+        }
+        if let Some(src) = self.reward {
+            let (config, tensors) = reward(&*find(src, Part::Reward, terminal)?)?;
+            forecast.weights("the reward model", &tensors, self.precision);
+            forecast.phase("scoring 16 texts", scoring(&config, 16, tokens));
+        }
+        Ok((forecast, base))
+    }
+
+    /// PPO steps with an adapter of this configuration.
+    ///
+    /// # Errors
+    /// More memory than there is, with the sum; files that cannot be read.
+    pub fn ask_ppo(&self, adapter: &AdapterConfig, config: &PpoConfig, terminal: &mut Terminal) -> Result<()> {
+        let (mut forecast, base) = self.loaded(config.rollout.output_max_length as u64, terminal)?;
+        if let Some((c, tensors)) = base {
+            ppo(&mut forecast, &c, &adapted(adapter, &tensors), config);
+        }
+        self.ask(&forecast, "lower mini_batch_size, batch_size or output_max_length in --config")
+    }
+
+    /// Generation of `rows` rows at once, up to `new` tokens each.
+    ///
+    /// # Errors
+    /// As [`Models::ask_ppo`].
+    pub fn ask_generation(&self, rows: usize, new: usize, lower: &str, terminal: &mut Terminal) -> Result<()> {
+        let (mut forecast, base) = self.loaded(new as u64, terminal)?;
+        if let Some((c, _)) = base {
+            generation(&mut forecast, &c, rows as u64, new as u64);
+        }
+        self.ask(&forecast, lower)
+    }
+
+    /// Fine-tuning: of an adapter, or (none) of every parameter, in batches of `rows` pairs of up to so many tokens.
+    ///
+    /// # Errors
+    /// As [`Models::ask_ppo`].
+    pub fn ask_finetune(
+        &self,
+        adapter: Option<&AdapterConfig>,
+        rows: usize,
+        (source, target): (usize, usize),
+        terminal: &mut Terminal,
+    ) -> Result<()> {
+        let (mut forecast, base) = self.loaded(0, terminal)?;
+        if let Some((c, tensors)) = base {
+            finetune(&mut forecast, &c, &tensors, adapter, (rows as u64, source as u64, target as u64));
+        }
+        self.ask(&forecast, "lower --batch-size (and raise --accumulation), --max-source or --max-target")
+    }
+
+    /// Refuses what cannot fit, with the sum written out.
+    fn ask(&self, forecast: &Forecast, lower: &str) -> Result<()> {
+        let Some(free) = free() else { return Ok(()) };
+        tracing::debug!("memory: about {} of {} needed", size(forecast.peak()), size(free));
+        if forecast.peak() <= free {
+            return Ok(());
+        }
+        let mut what = format!("this needs about {} of memory, and {} are free:", size(forecast.peak()), size(free));
+        for part in forecast.held.iter().chain(forecast.largest()) {
+            what += &format!("\n  {:>9}  {}", size(part.bytes), part.what);
+        }
+        let bits = if self.precision == Precision::F32 { "--weights q8_0 (where weights are frozen), or " } else { "" };
+        Err(Error::input(what, format!("{bits}{lower}; or go on regardless with --memory unlimited")))
+    }
+}
+
+/// The same error with the folder in front.
+fn named(error: Error, path: &str) -> Error {
+    match error {
+        Error::Input { what, hint } => Error::file(path, what, hint),
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn sizes_are_read_and_written() {
+        assert_eq!("8GB".parse(), Ok(Limit::Bytes(8_000_000_000)));
+        assert_eq!("0.5g".parse(), Ok(Limit::Bytes(500_000_000)));
+        assert_eq!("300MB".parse(), Ok(Limit::Bytes(300_000_000)));
+        assert_eq!("unlimited".parse(), Ok(Limit::Unlimited));
+        for wrong in ["", "8", "GB", "-1GB", "8 apples", "infGB"] {
+            assert!(wrong.parse::<Limit>().is_err(), "{wrong}");
+        }
+        assert_eq!((size(2_345_678_901), size(999_999)), ("2.35 GB".into(), "1 MB".into()));
+    }
+}
