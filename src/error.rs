@@ -55,27 +55,27 @@ fn readable(mut text: String) -> String {
 impl Error {
     /// An unusable file: which, what is wrong with it, what to try.
     pub fn file(path: impl ToString, what: impl ToString, hint: impl Into<String>) -> Self {
-        Self::File { path: readable(path.to_string()), what: readable(what.to_string()), hint: hint.into() }
+        Self::File { path: readable(path.to_string()), what: readable(what.to_string()), hint: readable(hint.into()) }
     }
 
     /// An unusable argument, setting or text.
     pub fn input(what: impl ToString, hint: impl Into<String>) -> Self {
-        Self::Input { what: readable(what.to_string()), hint: hint.into() }
+        Self::Input { what: readable(what.to_string()), hint: readable(hint.into()) }
     }
 
     /// A tensor of the wrong shape.
     pub fn shape(tensor: impl Into<String>, got: &[usize], expected: &[usize], hint: impl Into<String>) -> Self {
         Self::Shape {
             tensor: readable(tensor.into()),
-            got: format!("{got:?}"),
-            expected: format!("{expected:?}"),
-            hint: hint.into(),
+            got: readable(format!("{got:?}")),
+            expected: readable(format!("{expected:?}")),
+            hint: readable(hint.into()),
         }
     }
 
     /// A NaN or an infinity where a number must be.
     pub fn not_finite(what: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self::NotFinite { what: what.into(), row: None, hint: hint.into() }
+        Self::NotFinite { what: readable(what.into()), row: None, hint: readable(hint.into()) }
     }
 
     /// The same about one row of a batch, counted from 0: who made the batch can then say which dialogue it is.
