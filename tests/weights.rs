@@ -1,6 +1,6 @@
 //! Models whose frozen matrices are held as f32, f16, bf16 or q8_0: what each kind changes, that gradients still arrive at
 //! everything trained, and that a run keeps to its kind. The formats themselves are tested in `nn::precision`.
-#![allow(clippy::unwrap_used, clippy::disallowed_methods)]
+#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::disallowed_methods)]
 
 mod common;
 
@@ -78,7 +78,7 @@ fn log_probs_and_scores_stay_near_those_of_f32() {
     let mean = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| (a - b).abs()).sum::<f32>() / a.len() as f32;
     // (mean and largest error of a token's log-prob in nats, largest error of a score); the files are f16, which loses nothing
     for (precision, mean_most, most, score_most) in
-        [(Precision::F16, 1e-6, 1e-4, 1e-5), (Precision::Bf16, 0.02, 0.3, 0.1), (Precision::Q8_0, 0.02, 0.3, 0.1)]
+        [(Precision::F16, 1e-6, 1e-4, 1e-5), (Precision::Bf16, 0.006, 0.15, 0.01), (Precision::Q8_0, 0.016, 0.2, 0.015)]
     {
         let (found, scored) = (logprobs(precision), scores(precision));
         let (mean, largest) = (mean(&found, &exact_logprobs), max_abs_diff(&found, &exact_logprobs));
