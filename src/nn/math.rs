@@ -82,7 +82,7 @@ pub fn max(row: &[f32]) -> f32 {
     lanes.iter().chain(rest).fold(f32::NEG_INFINITY, |max, x| if *x > max { *x } else { max })
 }
 
-/// Σx over [`LANES`] running sums: SIMD, and a smaller rounding error than one.
+/// Σx over sixteen running sums: SIMD, and a smaller rounding error than one.
 #[inline(always)]
 pub fn sum(row: &[f32]) -> f32 {
     let mut lanes = [0f32; LANES];
@@ -96,7 +96,7 @@ pub fn sum(row: &[f32]) -> f32 {
     together(lanes) + rest
 }
 
-/// Σxy over [`LANES`] running sums.
+/// Σxy over sixteen running sums.
 #[inline(always)]
 pub fn dot(a: &[f32], b: &[f32]) -> f32 {
     let mut lanes = [0f32; LANES];

@@ -6,7 +6,7 @@
 
 /// A matrix side: `len` rows (of the left matrix) or columns (of the right one) with `k` numbers each.
 #[derive(Clone, Copy)]
-#[cfg_attr(not(all(target_arch = "x86_64", target_os = "linux")), allow(dead_code, reason = "nothing multiplies there"))]
+#[cfg_attr(not(all(target_arch = "x86_64", target_os = "linux")), allow(dead_code))]
 pub struct Side {
     pub data: *const f32,
     pub len: usize,
@@ -19,7 +19,7 @@ pub struct Side {
 
 /// Where a product goes: row-major, rows `stride` apart, `scale · product`, added to what is there with `accumulate`.
 #[derive(Clone, Copy)]
-#[cfg_attr(not(all(target_arch = "x86_64", target_os = "linux")), allow(dead_code, reason = "nothing multiplies there"))]
+#[cfg_attr(not(all(target_arch = "x86_64", target_os = "linux")), allow(dead_code))]
 pub struct Target {
     pub data: *mut f32,
     pub stride: usize,
