@@ -55,8 +55,8 @@ pub fn normal(x: f32) -> (f32, f32) {
     (if x < 0.0 { below } else { 1.0 - below }, bell)
 }
 
-/// Running sums of a reduction: two registers of AVX2, one of AVX-512. Fixed, so that every machine adds in one order.
-const LANES: usize = 16;
+/// Running sums of a reduction: one register of AVX2. Fixed, so that every machine adds in one order.
+const LANES: usize = 8;
 
 /// In place eˣ⁻ᵐ with m the largest entry; returns (m, Σ eˣ⁻ᵐ).
 #[inline(always)]
@@ -82,7 +82,7 @@ pub fn max(row: &[f32]) -> f32 {
     lanes.iter().chain(rest).fold(f32::NEG_INFINITY, |max, x| if *x > max { *x } else { max })
 }
 
-/// Σx over sixteen running sums: SIMD, and a smaller rounding error than one.
+/// Σx over eight running sums: SIMD, and a smaller rounding error than one.
 #[inline(always)]
 pub fn sum(row: &[f32]) -> f32 {
     let mut lanes = [0f32; LANES];
@@ -96,7 +96,7 @@ pub fn sum(row: &[f32]) -> f32 {
     together(lanes) + rest
 }
 
-/// Σxy over sixteen running sums.
+/// Σxy over eight running sums.
 #[inline(always)]
 pub fn dot(a: &[f32], b: &[f32]) -> f32 {
     let mut lanes = [0f32; LANES];
