@@ -201,7 +201,7 @@ fn what_was_removed_is_named() {
     let said = String::from_utf8(out.stderr).unwrap();
     assert!(out.status.success() && said.contains("samples.jsonl tells of 0 of 2 steps"), "{said}");
 
-    // The whole folder, while it is in use: nothing grows in its place.
+    // The whole folder, while it is in use: nothing grows in its place, wherever the run was just then.
     let mut child = program(&["train", "--resume", text(&run), "--steps", "5000"])
         .stderr(std::process::Stdio::piped())
         .spawn()

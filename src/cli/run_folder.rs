@@ -71,11 +71,11 @@ impl RunFolder {
                 "put it back and go on with --resume, or start a new run",
             ));
         }
-        let path = self.root.join(name);
-        if let Some(parent) = path.parent() {
-            disk::create_folder(parent)?;
+        let name = Path::new(name);
+        if let Some(folder) = name.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+            disk::create_folder_in(&self.root, folder)?;
         }
-        Ok(path)
+        Ok(self.root.join(name))
     }
 }
 
@@ -132,7 +132,7 @@ impl Store for RunFolder {
     }
 
     fn put_folder(&mut self, name: &str, files: &BTreeMap<String, Vec<u8>>) -> Result<()> {
-        disk::write_folder(&self.place(name)?, files)
+        disk::write_folder_in(&self.place(name)?, files)
     }
 
     fn remove(&mut self, name: &str) -> Result<()> {

@@ -83,6 +83,15 @@ pub fn create_folder(path: &Path) -> Result<()> {
     missing.into_iter().try_for_each(|made| sync_folder(made.parent().unwrap_or(made)))
 }
 
+/// Makes a folder in one that is there; where that one is gone, it is not made anew.
+pub fn create_folder_in(parent: &Path, name: &Path) -> Result<()> {
+    let path = parent.join(name);
+    match fs::create_dir(&path) {
+        Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+        made => made.map_err(|e| failed(&path, e)).and_then(|()| sync_folder(parent)),
+    }
+}
+
 /// Whether something can be written at `path`, which need not exist yet: tried where it would begin, and undone.
 pub fn check_writable(path: &Path) -> Result<()> {
     let existing = path.ancestors().find(|p| p.is_dir()).unwrap_or(Path::new("."));
@@ -144,10 +153,19 @@ fn sync_folder(path: &Path) -> Result<()> {
     }
 }
 
-/// Writes a whole folder in one step: its files go to a temporary folder beside it, are synced, and the folder is
-/// renamed. An existing folder of the name is replaced; a crash between the two renames is mended by [`recover`]. Where it
-/// fails, nothing unfinished stays behind to take up room.
+/// [`write_folder_in`], and the folders above it where they are missing.
 pub fn write_folder(path: &Path, files: &BTreeMap<String, Vec<u8>>) -> Result<()> {
+    if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        create_folder(parent)?;
+    }
+    write_folder_in(path, files)
+}
+
+/// Writes a whole folder in one step, into one that is there (and is not made anew where somebody moves it meanwhile): its
+/// files go to a temporary folder beside it, are synced, and the folder is renamed. An existing folder of the name is
+/// replaced; a crash between the two renames is mended by [`recover`]. Where it fails, nothing unfinished stays behind to
+/// take up room.
+pub fn write_folder_in(path: &Path, files: &BTreeMap<String, Vec<u8>>) -> Result<()> {
     if let Some(name) = files.keys().find(|name| !is_safe_name(name)) {
         return Err(Error::file(path.display(), format!("{name:?} is no file name"), "use relative names with /"));
     }
@@ -167,11 +185,14 @@ pub fn write_folder(path: &Path, files: &BTreeMap<String, Vec<u8>>) -> Result<()
 
 /// Writes and syncs the files of what will be `path` into `temporary`.
 fn fill_folder(temporary: &Path, path: &Path, files: &BTreeMap<String, Vec<u8>>) -> Result<()> {
-    create_folder(temporary)?;
+    fs::create_dir(temporary).map_err(|e| failed(path, e))?;
     for (name, bytes) in files {
         let (file, shown) = (temporary.join(name), path.join(name));
-        let parent = file.parent().unwrap_or(temporary).to_path_buf();
-        create_folder(&parent)?;
+        let mut parent = temporary.to_path_buf();
+        for folder in Path::new(name).parent().into_iter().flat_map(Path::components) {
+            create_folder_in(&parent, Path::new(&folder))?;
+            parent.push(folder);
+        }
         write_synced(&file, &shown, |out| out.write_all(bytes).map_err(|e| failed(&shown, e)))?;
         sync_folder(&parent)?;
     }
