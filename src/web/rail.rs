@@ -6,6 +6,7 @@ use super::browser;
 use super::engine::state;
 use super::place;
 use leptos::prelude::*;
+use std::collections::BTreeSet;
 use wasm_bindgen::closure::Closure;
 use wasm_bindgen::{JsCast, JsValue};
 use web_sys::{IntersectionObserver, IntersectionObserverEntry, IntersectionObserverInit};
@@ -99,15 +100,20 @@ fn links(then: impl Fn() + Copy + 'static) -> impl IntoView {
     Chapter::ALL.into_iter().map(link).collect_view()
 }
 
-/// The chapter whose section lies across the upper third of the window is the one being read.
+/// The chapter whose section lies across the upper third of the window is the one being read; at a border, the lower one.
 fn watch_sections() {
     let s = state();
+    // Changes are told section by section: their order does not say which of them was the last.
+    let across = StoredValue::new_local(BTreeSet::new());
     let seen = move |entries: js_sys::Array| {
-        let entries = entries.iter().map(|e| e.unchecked_into::<IntersectionObserverEntry>());
-        let inside = entries.filter(IntersectionObserverEntry::is_intersecting);
-        let chapter = |id: &str| if id == OPENING { Some(Chapter::default()) } else { Chapter::from_slug(id) };
-        let mut chapters = inside.filter_map(|entry| chapter(&entry.target().id()));
-        if let Some(chapter) = chapters.next_back()
+        let mut across = across.write_value();
+        for entry in entries.iter().map(|e| e.unchecked_into::<IntersectionObserverEntry>()) {
+            let id = entry.target().id();
+            let chapter = if id == OPENING { Some(Chapter::default()) } else { Chapter::from_slug(&id) };
+            let Some(section) = chapter.map(|chapter| (chapter, id != OPENING)) else { continue };
+            let _ = if entry.is_intersecting() { across.insert(section) } else { across.remove(&section) };
+        }
+        if let Some(&(chapter, _)) = across.last()
             && s.chapter.get_untracked() != chapter
         {
             s.chapter.set(chapter);

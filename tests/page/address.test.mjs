@@ -89,6 +89,22 @@ test("a link opens elsewhere with the same chapter, settings and row, and one st
   assert.deepEqual([...here.wrong, ...there.wrong], []);
 });
 
+test("the rail names the chapter that a link opened, however slowly the page got there", async (t) => {
+  const context = await browser.newContext();
+  t.after(() => context.close());
+  context.setDefaultTimeout(PATIENCE);
+  for (const [rate, hash, title] of [[1, "#ppo?seed=7", /PPO$/], [3, "#reward", /Reward model$/]]) {
+    const page = await context.newPage();
+    const devtools = await context.newCDPSession(page);
+    await devtools.send("Emulation.setCPUThrottlingRate", { rate });
+    await page.goto(site.url + hash);
+    await page.locator("html[data-settled]").waitFor({ state: "attached" });
+    await reading(page, title);
+    assert.equal(new URL(page.url()).hash, hash);
+    await page.close();
+  }
+});
+
 test("back and forward lead through the chapters that were chosen", async (t) => {
   const { page, wrong } = await visit(t, browser, site.url, { whole: false, hash: "#policy" });
   await reading(page, /Data and policy$/);
