@@ -71,8 +71,10 @@ fn products_are_right_in_every_layout_and_alike_on_every_number_of_threads() {
     let sizes = [
         (1, 5, 7),
         (16, 40, 64),
+        (13, 403, 331),
         (17, 17, 240),
         (33, 70, 45),
+        (40, 100, 90),
         (64, 32, 32),
         (95, 300, 97),
         (200, 64, 200),
@@ -103,7 +105,7 @@ fn a_number_that_is_not_finite_is_seen_in_the_product() {
     let mut rng = Rng::new(9, Purpose::Init, 0, 0);
     set_threads(1);
     for bad in [f32::NAN, -f32::NAN, f32::from_bits(0x7fff_ffff), f32::INFINITY, f32::NEG_INFINITY] {
-        let (m, n, k) = (40, 50, 60);
+        let (m, n, k) = (40, 100, 90);
         let (mut a, b) = (numbers(&mut rng, m * k), numbers(&mut rng, k * n));
         a[7 * k + 33] = bad;
         let mut c = vec![0f32; m * n];
@@ -118,7 +120,7 @@ fn a_number_that_is_not_finite_is_seen_in_the_product() {
 fn products_keep_small_and_large_numbers() {
     // One term per sum, at every magnitude: the partial sums of the tiles' six products round a few times (6e-8 each), a part
     // lost in the split would be 8e-6 off or more.
-    let (m, k) = (64, 64);
+    let (m, k) = (128, 128);
     let mut rng = Rng::new(10, Purpose::Init, 0, 0);
     set_threads(1);
     for power in [-90, -30, 0, 30, 60] {
