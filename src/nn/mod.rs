@@ -12,6 +12,7 @@ pub mod lora;
 pub mod math;
 pub mod norm;
 pub mod ops;
+mod pages;
 pub mod params;
 pub mod precision;
 pub mod rng;

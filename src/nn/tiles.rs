@@ -64,6 +64,10 @@ mod unit {
     const COLS: usize = 256;
     const DEPTH: usize = 768;
 
+    /// Numbers of a cache line, and lines that are asked for while a block's chunk is packed: as many as it has.
+    const LINE: usize = 16;
+    const ASKED: usize = BLOCK * BLOCK / LINE;
+
     /// 16 rows of 64 bytes.
     #[derive(Clone, Copy)]
     #[repr(C, align(64))]
@@ -179,8 +183,42 @@ mod unit {
         let mut kept = tiles(LEFT.take(), blocks * chunks * PARTS);
         let out = Tiles(kept.as_mut_ptr());
         // SAFETY: the unit is there, and with it AVX-512; each block has its own tiles.
-        each(blocks, threads, |i| unsafe { pack::<true>(rest(a, i * BLOCK, BLOCK), out.block(i, chunks)) });
+        each(blocks, threads, |i| unsafe {
+            let (rows, out) = (rest(a, i * BLOCK, BLOCK), out.block(i, chunks));
+            (0..chunks).for_each(|chunk| pack::<true>(rows, chunk * BLOCK, out.add(chunk * PARTS)));
+        });
         kept
+    }
+
+    /// Packs `b`'s columns in the order in which they lie in memory, and asks for what comes next while it does: a weight is read
+    /// once a product, from far away, and lines here and there in many pages are not what the processor foresees.
+    #[target_feature(enable = "avx512f,avx512bw")]
+    unsafe fn pack_right(b: Side, out: Tiles) {
+        let (blocks, chunks) = (b.len.div_ceil(BLOCK), b.k.div_ceil(BLOCK));
+        // SAFETY: `chunks` times six tiles for each block.
+        unsafe {
+            if b.k_stride == 1 {
+                for (j, i) in (0..blocks).flat_map(|j| (0..chunks).map(move |i| (j, i))) {
+                    ask(b.data.wrapping_add((j + 1) * BLOCK * b.stride), b.stride, b.k.div_ceil(LINE), i);
+                    pack::<false>(rest(b, j * BLOCK, BLOCK), i * BLOCK, out.block(j, chunks).add(i * PARTS));
+                }
+            } else {
+                for (i, j) in (0..chunks).flat_map(|i| (0..blocks).map(move |j| (i, j))) {
+                    ask(b.data.wrapping_add((i + 1) * BLOCK * b.k_stride), b.k_stride, b.len.div_ceil(LINE), j);
+                    pack::<false>(rest(b, j * BLOCK, BLOCK), i * BLOCK, out.block(j, chunks).add(i * PARTS));
+                }
+            }
+        }
+    }
+
+    /// Asks memory for the `nth` piece of a block of rows, `stride` apart and `lines` long. They need not be there.
+    fn ask(rows: *const f32, stride: usize, lines: usize, nth: usize) {
+        for line in nth * ASKED..(nth + 1) * ASKED {
+            // SAFETY: nothing is read.
+            unsafe {
+                _mm_prefetch::<_MM_HINT_T1>(rows.wrapping_add(line / lines * stride + line % lines * LINE).cast())
+            };
+        }
     }
 
     /// Packs `b`'s columns and multiplies all rows with them.
@@ -191,9 +229,7 @@ mod unit {
         let mut sums = [Tile([0; 512]); 4];
         // SAFETY: as `multiply`'s.
         unsafe {
-            for j in 0..b.len.div_ceil(BLOCK) {
-                pack::<false>(rest(b, j * BLOCK, BLOCK), right.block(j, chunks));
-            }
+            pack_right(b, right);
             configure();
             for i in 0..a.len.div_ceil(BLOCK) {
                 for j in 0..b.len.div_ceil(BLOCK) {
@@ -294,43 +330,45 @@ mod unit {
         [h, m, _mm512_castps_si512(l)]
     }
 
-    /// Packs at most 32 rows (columns) of a side, all chunks. A left tile has a row in each of its rows, 32 numbers; a right tile
-    /// has the columns side by side, two numbers of each in a row.
+    /// Packs at most 32 rows (columns) of a side, the chunk of 32 numbers from `k`: six tiles. A left tile has a row in each of
+    /// its rows, 32 numbers; a right tile has the columns side by side, two numbers of each in a row.
     #[target_feature(enable = "avx512f,avx512bw")]
-    unsafe fn pack<const LEFT: bool>(side: Side, mut out: *mut Tile) {
+    unsafe fn pack<const LEFT: bool>(side: Side, k: usize, out: *mut Tile) {
         // upper halves of 16 + 16 numbers, in order
-        let mut order = [0i16; 32];
-        order.iter_mut().enumerate().for_each(|(i, at)| *at = (2 * i + 1) as i16);
-        // SAFETY: 64 bytes; below, six tiles a chunk.
-        let order = unsafe { _mm512_loadu_si512(order.as_ptr().cast()) };
+        const ORDER: [i16; 32] = {
+            let mut order = [0; 32];
+            let mut i = 0;
+            while i < 32 {
+                order[i] = (2 * i + 1) as i16;
+                i += 1;
+            }
+            order
+        };
         let mut copied = [0f32; 512];
-        for k in (0..side.k).step_by(BLOCK) {
-            for half in 0..2 {
-                // SAFETY: 16 rows of 32 numbers (left) or 32 rows of 16 numbers (right) lie there, `stride` apart.
-                unsafe {
-                    let (from, stride) = view::<LEFT>(side, 16 * half, k, &mut copied);
-                    for row in 0..16 {
-                        let (x, y) = if LEFT {
-                            (from.add(row * stride), from.add(row * stride + 16))
+        for half in 0..2 {
+            // SAFETY: 16 rows of 32 numbers (left) or 32 rows of 16 numbers (right) lie there, `stride` apart; `out` has six tiles.
+            unsafe {
+                let order = _mm512_loadu_si512(ORDER.as_ptr().cast());
+                let (from, stride) = view::<LEFT>(side, 16 * half, k, &mut copied);
+                for row in 0..16 {
+                    let (x, y) = if LEFT {
+                        (from.add(row * stride), from.add(row * stride + 16))
+                    } else {
+                        (from.add(2 * row * stride), from.add((2 * row + 1) * stride))
+                    };
+                    let (x, y) = (split(_mm512_loadu_ps(x)), split(_mm512_loadu_ps(y)));
+                    for part in 0..3 {
+                        let to = out.add(part * 2 + half).cast::<u16>().add(row * 32).cast();
+                        let halves = if LEFT {
+                            _mm512_permutex2var_epi16(x[part], order, y[part])
                         } else {
-                            (from.add(2 * row * stride), from.add((2 * row + 1) * stride))
+                            let upper = _mm512_and_si512(y[part], _mm512_set1_epi32(0xffff_0000_u32 as i32));
+                            _mm512_or_si512(_mm512_srli_epi32::<16>(x[part]), upper)
                         };
-                        let (x, y) = (split(_mm512_loadu_ps(x)), split(_mm512_loadu_ps(y)));
-                        for part in 0..3 {
-                            let to = out.add(part * 2 + half).cast::<u16>().add(row * 32).cast();
-                            let halves = if LEFT {
-                                _mm512_permutex2var_epi16(x[part], order, y[part])
-                            } else {
-                                let upper = _mm512_and_si512(y[part], _mm512_set1_epi32(0xffff_0000_u32 as i32));
-                                _mm512_or_si512(_mm512_srli_epi32::<16>(x[part]), upper)
-                            };
-                            _mm512_store_si512(to, halves);
-                        }
+                        _mm512_store_si512(to, halves);
                     }
                 }
             }
-            // SAFETY: the next chunk's tiles.
-            out = unsafe { out.add(PARTS) };
         }
     }
 
