@@ -1,9 +1,10 @@
 //! Whole PPO steps of the lab at FLAN-T5's real shapes: 16 prompts of about 200 tokens, mini-batches of 4, LoRA of rank 32,
-//! roberta-base as reward model, f32. `cargo bench --bench lab -- [small] [base] [controlled] [lab] [OPTIONS]`
+//! roberta-base as reward model. `cargo bench --bench lab -- [small] [base] [controlled] [lab] [OPTIONS]`
 //! prints seconds of every part and the peak memory. `controlled`: 32 new tokens each; `lab`: 100 to 399, as the lab drew
 //! them.
 //!   --steps N        measured steps after one to warm up (3; `lab`: 1, and none to warm up)
 //!   --files FOLDER   models and workload.json as the reference's bench_lab.py writes them; else fresh weights of those shapes
+//!   --weights KIND   the frozen matrices of both models as f32 (the default), f16, bf16 or q8_0
 //!   --json FILE      the measured seconds, for scripts/bench_peers.py
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::disallowed_methods)]
 
@@ -20,12 +21,15 @@ use detox_lab::model::roberta::RobertaConfig;
 use detox_lab::model::t5::T5;
 use detox_lab::nn::lora::LoraSpec;
 use detox_lab::nn::params::Params;
+use detox_lab::nn::precision::Precision;
 use detox_lab::nn::rng::{Purpose, Rng};
+use detox_lab::nn::weight::Weight;
 use detox_lab::pace::{NonStop, block_on};
 use detox_lab::ppo::batch::{Generated, Row};
 use detox_lab::ppo::config::{PpoConfig, Preset};
 use detox_lab::ppo::step::{PpoState, ppo_step};
 use serde_json::{Value, json};
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -35,17 +39,22 @@ const RANK: usize = 32;
 struct Options {
     words: Vec<String>,
     steps: Option<usize>,
+    weights: Precision,
     files: Option<PathBuf>,
     json: Option<PathBuf>,
 }
 
 impl Options {
     fn read() -> Self {
-        let mut options = Self { words: Vec::new(), steps: None, files: None, json: None };
+        let mut options = Self { words: Vec::new(), steps: None, weights: Precision::F32, files: None, json: None };
         let mut args = std::env::args().skip(1);
         while let Some(arg) = args.next() {
             match arg.as_str() {
                 "--steps" => options.steps = Some(args.next().unwrap().parse().unwrap()),
+                "--weights" => {
+                    let kind = args.next().unwrap();
+                    options.weights = Precision::ALL.into_iter().find(|p| p.name() == kind).unwrap();
+                }
                 "--files" => options.files = args.next().map(PathBuf::from),
                 "--json" => options.json = args.next().map(PathBuf::from),
                 "--bench" => {} // cargo says so
@@ -72,10 +81,10 @@ fn t5_config(size: &str) -> T5Config {
     T5Config::from_json("config.json", config.to_string().as_bytes()).unwrap()
 }
 
-fn policy(size: &str, files: Option<&Path>) -> Policy {
+fn policy(size: &str, files: Option<&Path>, weights: Precision) -> Policy {
     let open = |name: String| Folder::open(files.unwrap().join(name)).unwrap();
     if files.is_some() {
-        let mut actor = Actor::load(&open(format!("flan-t5-{size}-random")), 0).unwrap();
+        let mut actor = Actor::load_as(&open(format!("flan-t5-{size}-random")), weights, 0).unwrap();
         let adapter = PeftAdapter::read(&open(format!("adapter-{size}"))).unwrap();
         actor.add_adapter(POLICY, &adapter, true).unwrap();
         keep_initial(&mut actor).unwrap();
@@ -83,8 +92,8 @@ fn policy(size: &str, files: Option<&Path>) -> Policy {
     }
     let config = t5_config(size);
     let head = ValueHead::fresh(config.d_model, &mut Rng::new(0, Purpose::Init, 0, 0)).unwrap();
-    let weights = fresh::t5(&config, 1).unwrap();
-    let t5 = T5::load(config, &Params::frozen(weights)).unwrap();
+    let fresh = fresh::t5(&config, 1).unwrap();
+    let t5 = T5::load(config, &held(fresh, weights)).unwrap();
     let mut rng = Rng::new(1, Purpose::Init, 0, 0);
     let mut draw = |dims: [usize; 2], std: f32| {
         let numbers = (0..dims[0] * dims[1]).map(|_| rng.normal() * std).collect::<Vec<f32>>();
@@ -104,9 +113,18 @@ fn policy(size: &str, files: Option<&Path>) -> Policy {
     policy
 }
 
-fn reward_model(files: Option<&Path>) -> RewardModel {
+/// Fresh matrices in a kind; norms, biases and T5's table of position biases stay f32.
+fn held(tensors: HashMap<String, Tensor>, kind: Precision) -> Params {
+    let hold = |(name, tensor): (String, Tensor)| {
+        let matrix = tensor.dims().len() == 2 && tensor.dims()[1] >= 64;
+        (name, Weight::frozen(tensor, if matrix { kind } else { Precision::F32 }).unwrap())
+    };
+    Params::held(tensors.into_iter().map(hold).collect())
+}
+
+fn reward_model(files: Option<&Path>, weights: Precision) -> RewardModel {
     if let Some(files) = files {
-        return Judge::load(&Folder::open(files.join("roberta-base-random")).unwrap()).unwrap().model;
+        return Judge::load_as(&Folder::open(files.join("roberta-base-random")).unwrap(), weights).unwrap().model;
     }
     let config = json!({
         "model_type": "roberta", "vocab_size": 50265, "hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12,
@@ -115,8 +133,8 @@ fn reward_model(files: Option<&Path>) -> RewardModel {
         "id2label": {"0": "nothate", "1": "hate"}, "label2id": {"nothate": 0, "hate": 1},
     })
     .to_string();
-    let weights = fresh::roberta(&RobertaConfig::from_json(&config).unwrap(), 1).unwrap();
-    RewardModel::load(&Params::frozen(weights), &config).unwrap()
+    let fresh = fresh::roberta(&RobertaConfig::from_json(&config).unwrap(), 1).unwrap();
+    RewardModel::load(&held(fresh, weights), &config).unwrap()
 }
 
 /// One step's prompts, and how many tokens the lab may write after each.
@@ -167,7 +185,8 @@ fn median(mut times: Vec<f64>) -> (f64, f64, f64) {
 
 fn run(size: &str, mode: &str, options: &Options) -> Value {
     let files = options.files.as_deref();
-    let (policy, reward, works) = (policy(size, files), reward_model(files), workload(files));
+    let (policy, reward, works) =
+        (policy(size, files, options.weights), reward_model(files, options.weights), workload(files));
     let preset = PpoConfig::preset(Preset::Corrected);
     let config = PpoConfig { batch_size: BATCH, mini_batch_size: 4, ppo_epochs: 1, learning_rate: 1.41e-5, ..preset };
     let mut state = PpoState::new(&config);
@@ -221,7 +240,7 @@ fn run(size: &str, mode: &str, options: &Options) -> Value {
         told(&total)
     );
     json!({
-        "size": size, "mode": mode, "generate": generate, "score": score, "step": ppo, "total": total,
+        "size": size, "mode": mode, "weights": options.weights.name(), "generate": generate, "score": score, "step": ppo, "total": total,
         "decode_tok_per_s": rate, "peak_rss_mb": memory,
     })
 }
@@ -230,7 +249,7 @@ fn main() {
     let options = Options::read();
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     detox_lab::nn::cpu::set_threads(threads);
-    println!("{threads} threads, f32, 16 rows a step; seconds, medians (least–most)");
+    println!("{threads} threads, {}, 16 rows a step; seconds, medians (least–most)", options.weights.name());
     println!(
         "size   mode        generate             tokens/s  score               PPO step            total             peak MB"
     );

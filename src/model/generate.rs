@@ -4,6 +4,7 @@
 use super::policy::{AdapterName, Policy};
 use super::t5::{Cache, Packed, Pass};
 use crate::error::{Error, Result};
+use crate::nn::cpu::{for_tasks, vectorized, with_slice};
 use crate::nn::linear::Linear;
 use crate::nn::logprobs::LogSoftmax;
 use crate::nn::lora::LoraSet;
@@ -104,7 +105,7 @@ impl Sampling {
             return (1..z.len()).fold(0, best) as u32;
         }
         self.filter(&mut z, length, eos);
-        exp_shifted(&mut z);
+        vectorized(|| exp_shifted(&mut z));
         // A race of exponential clocks: the token that rings first, at E/p, is a draw from p (torch.multinomial does the
         // same). A walk along the cumulative sum is one too, but its thousands of edges lie within rounding of some draws,
         // and two machines then write different texts; here the two first clocks would have to ring at once.
@@ -264,10 +265,19 @@ impl<'a> Decoding<'a> {
         let ids: Vec<u32> = self.active.iter().map(last).collect();
         let hidden = t5.decode_next(&ids, &self.active, &mut self.cache, pass)?; // (active, D)
         let values = self.policy.values(&hidden)?;
-        let logits = self.head.forward(&t5.head_input(&hidden)?)?.to_vec2::<f32>()?; // (active, V)
-        for ((row, logits), value) in self.active.iter().zip(&logits).zip(values) {
+        let logits = self.head.forward(&t5.head_input(&hidden)?)?; // (active, V)
+        let (rows, active, vocab) = (&self.rows, &self.active, t5.config.vocab_size);
+        let chosen = with_slice(&logits, |logits| {
+            for_tasks(active.len(), |i| {
+                let (logits, state) = (&logits[i * vocab..(i + 1) * vocab], &rows[active[i]]);
+                let stats = vectorized(|| LogSoftmax::of(logits));
+                let mut rng = state.rng.clone();
+                let id = sampling.choose(logits, state.out.ids.len(), eos, &mut rng);
+                (id, rng, logits[id as usize] - stats.log_sum, stats)
+            })
+        })?;
+        for ((row, value), (id, rng, logprob, stats)) in self.active.iter().zip(values).zip(chosen) {
             let state = &mut self.rows[*row];
-            let stats = LogSoftmax::of(&mut logits.clone(), logits);
             if !stats.log_sum.is_finite() {
                 return Err(Error::not_finite(
                     format!("a logit of row {}, token {}", row + 1, state.out.ids.len()),
@@ -275,14 +285,19 @@ impl<'a> Decoding<'a> {
                 )
                 .in_row(*row));
             }
-            let id = sampling.choose(logits, state.out.ids.len(), eos, &mut state.rng);
-            listener.token(Choice { row: *row, id, logits });
+            state.rng = rng;
             state.out.ids.push(id);
-            state.out.logprobs.push(logits[id as usize] - stats.log_sum);
+            state.out.logprobs.push(logprob);
             state.out.entropy.push(stats.entropy());
             state.out.values.push(value);
             state.out.ended = id == eos;
         }
+        with_slice(&logits, |logits| {
+            for (row, logits) in self.active.iter().zip(logits.chunks_exact(vocab)) {
+                let id = self.rows[*row].out.ids.last().copied().unwrap_or_default();
+                listener.token(Choice { row: *row, id, logits });
+            }
+        })?;
         let rows = &self.rows;
         self.active.retain(|row| !rows[*row].out.ended && rows[*row].out.ids.len() <= rows[*row].max_new_tokens);
         Ok(())

@@ -10,7 +10,7 @@ use crate::nn::attention::{Plan, Segment, attention};
 use crate::nn::dropout::{Drop, dropout};
 use crate::nn::linear::Linear;
 use crate::nn::norm::layer_norm;
-use crate::nn::ops::gelu;
+use crate::nn::ops::{gelu, plus};
 use crate::nn::params::Params;
 use crate::nn::rng::Rng;
 use crate::nn::weight::Weight;
@@ -334,10 +334,10 @@ impl Layer {
         };
         let x = attention(&self.query.forward(keep)?, &kv, None, plan)?; // (M, D)
         let x = drop(self.attention_out.forward(&x)?, hidden_drop, rng)?;
-        let x = self.attention_norm.forward(&(x + keep)?)?; // (M, D)
+        let x = self.attention_norm.forward(&plus(keep, x)?)?; // (M, D)
         let y = gelu(&self.up.forward(&x)?)?; // (M, I)
         let y = drop(self.down.forward(&y)?, hidden_drop, rng)?; // (M, D)
-        Ok(Hidden { states: self.out_norm.forward(&(y + x)?)?, lengths: kept })
+        Ok(Hidden { states: self.out_norm.forward(&plus(&x, y)?)?, lengths: kept })
     }
 }
 

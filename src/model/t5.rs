@@ -48,7 +48,7 @@ impl Proj {
         let Some((lora, set)) = pass.lora.and_then(|set| set.of(self.layer).map(|lora| (lora, set))) else {
             return Ok(y);
         };
-        Ok((y + lora.forward(x, pass.dropout.map(|rng| (set.dropout, rng)))?)?)
+        ops::plus(&lora.forward(x, pass.dropout.map(|rng| (set.dropout, rng)))?, y)
     }
 }
 
@@ -274,13 +274,11 @@ impl T5 {
         for block in &self.encoder.blocks {
             let y = self.normed(&x, &block.own.norm)?;
             let kv = block.own.keys_values(&y, pass)?;
-            x = (x + self.attend(
-                &block.own,
-                &y,
-                Keys { kv: &kv, segments: &segments, own: Some(&self.encoder) },
-                pass,
-            )?)?;
-            x = (&x + self.feed_forward(&block.feed_forward, &x, pass)?)?;
+            x = ops::plus(
+                &x,
+                self.attend(&block.own, &y, Keys { kv: &kv, segments: &segments, own: Some(&self.encoder) }, pass)?,
+            )?;
+            x = ops::plus(&x, self.feed_forward(&block.feed_forward, &x, pass)?)?;
         }
         let hidden = self.dropped(self.normed(&x, &self.encoder.norm)?, pass)?;
         Ok(Packed { hidden, spans })
@@ -300,13 +298,16 @@ impl T5 {
         for block in &self.decoder.blocks {
             let y = self.normed(&x, &block.own.norm)?;
             let kv = block.own.keys_values(&y, pass)?;
-            x = (x + self.attend(&block.own, &y, Keys { kv: &kv, segments: &own, own: Some(&self.decoder) }, pass)?)?;
+            x = ops::plus(
+                &x,
+                self.attend(&block.own, &y, Keys { kv: &kv, segments: &own, own: Some(&self.decoder) }, pass)?,
+            )?;
             if let Some(layer) = &block.cross {
                 let kv = layer.keys_values(&encoded.hidden, pass)?;
                 let y = self.normed(&x, &layer.norm)?;
-                x = (x + self.attend(layer, &y, Keys { kv: &kv, segments: &cross, own: None }, pass)?)?;
+                x = ops::plus(&x, self.attend(layer, &y, Keys { kv: &kv, segments: &cross, own: None }, pass)?)?;
             }
-            x = (&x + self.feed_forward(&block.feed_forward, &x, pass)?)?;
+            x = ops::plus(&x, self.feed_forward(&block.feed_forward, &x, pass)?)?;
         }
         Ok(Packed { hidden: self.dropped(self.normed(&x, &self.decoder.norm)?, pass)?, spans })
     }
@@ -354,17 +355,23 @@ impl T5 {
         for (i, block) in self.decoder.blocks.iter().enumerate() {
             let y = self.normed(&x, &block.own.norm)?;
             cache.own[i].inplace_op2(&block.own.keys_values(&y, pass)?.contiguous()?.detach(), &write)?;
-            x = (x + self.attend(
-                &block.own,
-                &y,
-                Keys { kv: &cache.own[i], segments: &own, own: Some(&self.decoder) },
-                pass,
-            )?)?;
+            x = ops::plus(
+                &x,
+                self.attend(
+                    &block.own,
+                    &y,
+                    Keys { kv: &cache.own[i], segments: &own, own: Some(&self.decoder) },
+                    pass,
+                )?,
+            )?;
             if let Some(layer) = &block.cross {
                 let y = self.normed(&x, &layer.norm)?;
-                x = (x + self.attend(layer, &y, Keys { kv: &cache.cross[i], segments: &cross, own: None }, pass)?)?;
+                x = ops::plus(
+                    &x,
+                    self.attend(layer, &y, Keys { kv: &cache.cross[i], segments: &cross, own: None }, pass)?,
+                )?;
             }
-            x = (&x + self.feed_forward(&block.feed_forward, &x, pass)?)?;
+            x = ops::plus(&x, self.feed_forward(&block.feed_forward, &x, pass)?)?;
         }
         cache.len += 1;
         self.normed(&x, &self.decoder.norm)

@@ -2,7 +2,7 @@
 //! which rows attend to which. T5's relative position biases and the causal mask are part of the operation, and so is
 //! the backward pass, which recomputes the probabilities instead of keeping them.
 
-use super::cpu::{Mat, for_tasks, matmul_raw, slice, stored, with_slice};
+use super::cpu::{Mat, for_tasks, matmul_raw, slice, stored, vectorized, with_slice};
 use super::dropout::Drop;
 use super::math::{dot, exp_shifted};
 use crate::error::{Error, Result};
@@ -117,11 +117,18 @@ struct Call<'a> {
     table: Option<&'a [f32]>,
     width: usize,
     d: usize,
+    /// The bucket of relative position x − `before`, once for all segments and heads.
+    by_position: Vec<usize>,
+    before: usize,
 }
 
 impl<'a> Call<'a> {
     fn new(plan: &'a Plan, q: &'a [f32], kv: &'a [f32], table: Option<&'a [f32]>, width: usize) -> Self {
-        Self { plan, q, kv, table, width, d: width / plan.heads }
+        let before = plan.segments.iter().map(|s| s.offset + s.queries).max().unwrap_or(0);
+        let keys = plan.segments.iter().map(|s| s.keys).max().unwrap_or(0);
+        let bucket = |x: usize, buckets: Buckets| buckets.of(x as i64 - before as i64);
+        let by_position = plan.buckets.map(|b| (0..=before + keys).map(|x| bucket(x, b)).collect()).unwrap_or_default();
+        Self { plan, q, kv, table, width, d: width / plan.heads, by_position, before }
     }
 
     /// Segment and head of task i.
@@ -152,11 +159,10 @@ impl<'a> Call<'a> {
 
     /// bias[x] for relative position x − (offset + queries − 1), for one head; empty without a table.
     fn biases(&self, s: &Segment, head: usize) -> Vec<f32> {
-        let (Some(table), Some(buckets)) = (self.table, self.plan.buckets) else { return Vec::new() };
-        let last = (s.offset + s.queries) as i64 - 1;
-        (0..(s.keys + s.offset + s.queries) as i64)
-            .map(|x| table[buckets.of(x - last) * self.plan.heads + head])
-            .collect()
+        let (Some(table), Some(_)) = (self.table, self.plan.buckets) else { return Vec::new() };
+        let first = self.before + 1 - (s.offset + s.queries);
+        let buckets = &self.by_position[first..first + s.keys + s.offset + s.queries];
+        buckets.iter().map(|bucket| table[bucket * self.plan.heads + head]).collect()
     }
 
     /// Softmax probabilities (queries, keys) of one segment and head, before dropout.
@@ -166,19 +172,24 @@ impl<'a> Call<'a> {
         // SAFETY: p is this task's own.
         unsafe { matmul_raw(p.as_mut_ptr(), s.keys, q, k, self.plan.scale, false, 1) };
         let biases = self.biases(s, head);
-        for (i, row) in p.chunks_exact_mut(s.keys).enumerate() {
-            let visible = self.visible(s, i);
-            if !biases.is_empty() {
-                let from = s.queries - 1 - i; // relative position of key 0 to query i
-                for (x, b) in row[..visible].iter_mut().zip(&biases[from..]) {
-                    *x += b;
+        vectorized(
+            #[inline(always)]
+            || {
+                for (i, row) in p.chunks_exact_mut(s.keys).enumerate() {
+                    let visible = self.visible(s, i);
+                    if !biases.is_empty() {
+                        let from = s.queries - 1 - i; // relative position of key 0 to query i
+                        for (x, b) in row[..visible].iter_mut().zip(&biases[from..]) {
+                            *x += b;
+                        }
+                    }
+                    let (_, sum) = exp_shifted(&mut row[..visible]);
+                    let scale = 1.0 / sum;
+                    row[..visible].iter_mut().for_each(|x| *x *= scale);
+                    row[visible..].fill(0.0);
                 }
-            }
-            let (_, sum) = exp_shifted(&mut row[..visible]);
-            let scale = 1.0 / sum;
-            row[..visible].iter_mut().for_each(|x| *x *= scale);
-            row[visible..].fill(0.0);
-        }
+            },
+        );
         p
     }
 
@@ -230,10 +241,15 @@ impl<'a> Call<'a> {
                 let dv = dkv_out.at(s.key * 2 * width + width + head * d);
                 matmul_raw(dv, 2 * width, used.t(), g, 1.0, false, 1);
             }
-            for (ds, p) in ds.chunks_exact_mut(s.keys).zip(p.chunks_exact(s.keys)) {
-                let mean = dot(ds, p);
-                ds.iter_mut().zip(p).for_each(|(ds, p)| *ds = p * (*ds - mean));
-            }
+            vectorized(
+                #[inline(always)]
+                || {
+                    for (ds, p) in ds.chunks_exact_mut(s.keys).zip(p.chunks_exact(s.keys)) {
+                        let mean = dot(ds, p);
+                        ds.iter_mut().zip(p).for_each(|(ds, p)| *ds = p * (*ds - mean));
+                    }
+                },
+            );
             let m = Mat::new(&ds, s.queries, s.keys, s.keys);
             unsafe {
                 let dq = dq_out.at(s.query * width + head * d);

@@ -1,8 +1,13 @@
-//! The ground under our own operations: f32 slices out of tensors, strided matrix products (crate `gemm`), work split
-//! over rows. Doors say how many threads there are; the default is one, and a browser keeps it.
+//! The ground under our own operations: f32 slices out of tensors, strided matrix products (crate `gemm`, or `tiles` where
+//! the processor has them), work split over rows, loops compiled for every SIMD width (crate `pulp`). Doors say how many
+//! threads there are; the default is one, and a browser keeps it.
 
+use super::few_rows::{self, FewRows};
+use super::tiles::{self, Side, Target};
 use candle_core::{CpuStorage, Layout, Shape, Storage, Tensor};
+use pulp::Arch;
 use rayon::prelude::*;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 static THREADS: AtomicUsize = AtomicUsize::new(1);
@@ -49,6 +54,14 @@ pub fn matmul(dst: &mut [f32], dst_stride: usize, a: Mat<'_>, b: Mat<'_>, scale:
     unsafe { matmul_raw(dst.as_mut_ptr(), dst_stride, a, b, scale, accumulate, threads()) }
 }
 
+/// Products this small in any dimension do not pay for packing tiles.
+const TILED: usize = 16;
+
+/// Entries of `b` from which tiles, and from which a few rows unpacked, pay. The products of a small model stay below, and a
+/// row's bits there do not depend on how many rows its batch has.
+const TILED_B: usize = 1 << 13;
+const FEW_ROWS_B: usize = 1 << 17;
+
 /// As [`matmul`], into memory that the caller shares out among threads.
 ///
 /// # Safety
@@ -63,6 +76,32 @@ pub unsafe fn matmul_raw(
     threads: usize,
 ) {
     assert_eq!(a.cols, b.rows, "inner dimensions differ");
+    let (m, n, k) = (a.rows, b.cols, a.cols);
+    if m > TILED && n > 2 * TILED && k > 2 * TILED && n * k >= TILED_B && tiles::available() {
+        let rows = Side { data: a.data.as_ptr(), len: m, k, stride: a.row_stride, k_stride: a.col_stride };
+        let cols = Side { data: b.data.as_ptr(), len: n, k, stride: b.col_stride, k_stride: b.row_stride };
+        let target = Target { data: dst, stride: dst_stride, scale, accumulate };
+        // SAFETY: as below.
+        return unsafe { tiles::multiply(rows, cols, target, threads) };
+    }
+    if m <= few_rows::MOST && n * k >= FEW_ROWS_B && a.col_stride == 1 && b.row_stride == 1 {
+        let few = FewRows {
+            x: a.data.as_ptr(),
+            x_stride: a.row_stride,
+            m,
+            k,
+            w: b.data.as_ptr(),
+            w_stride: b.col_stride,
+            n,
+            y: dst,
+            y_stride: dst_stride,
+            scale,
+            accumulate,
+        };
+        if multiply_few(few, threads) {
+            return;
+        }
+    }
     let parallelism = if threads > 1 { gemm::Parallelism::Rayon(threads) } else { gemm::Parallelism::None };
     // SAFETY: `Mat` checked its bounds when made, the caller vouches for dst.
     unsafe {
@@ -90,10 +129,39 @@ pub unsafe fn matmul_raw(
     }
 }
 
-/// Calls `work(first_row, rows)` on pieces of `dst` of whole rows, over all threads.
+/// Runs `work` as compiled for the widest SIMD of this processor: `work` itself and what is inlined into it. The bits are the
+/// same at every width, since Rust never reorders or fuses what is written.
+#[inline(always)]
+pub fn vectorized<T>(work: impl FnOnce() -> T) -> T {
+    arch().dispatch(work)
+}
+
+/// Does a product of few rows, its columns shared out among `threads`; false where this processor had better not.
+fn multiply_few(few: FewRows, threads: usize) -> bool {
+    // a multiple of the columns that a block has, eight pieces a thread, so that a thread that is held up is helped out
+    let piece = few.n.div_ceil(8 * threads).next_multiple_of(6);
+    if threads == 1 || few.m * few.n * few.k < 1 << 17 {
+        return arch().dispatch(few);
+    }
+    for_tasks(few.n.div_ceil(piece), |i| arch().dispatch(few.columns(i * piece, piece))).into_iter().all(|done| done)
+}
+
+fn arch() -> Arch {
+    static ARCH: OnceLock<Arch> = OnceLock::new();
+    *ARCH.get_or_init(Arch::new)
+}
+
+/// Calls `work(first_row, rows)` on pieces of `dst` of whole rows, over all threads, [`vectorized`]: mark closures
+/// `#[inline(always)]`.
 pub fn for_rows(dst: &mut [f32], row_len: usize, work: impl Fn(usize, &mut [f32]) + Sync) {
     let rows = dst.len() / row_len.max(1);
     let piece = rows.div_ceil(threads()).max(1);
+    let work = |first, rows: &mut [f32]| {
+        vectorized(
+            #[inline(always)]
+            || work(first, rows),
+        )
+    };
     if threads() == 1 || dst.len() < 1 << 14 {
         work(0, dst);
     } else {
@@ -108,6 +176,12 @@ pub fn for_row_pairs(
     work: impl Fn(usize, &mut [f32], &mut [f32]) + Sync,
 ) {
     let piece = (a.len() / a_len.max(1)).div_ceil(threads()).max(1);
+    let work = |first, a: &mut [f32], b: &mut [f32]| {
+        vectorized(
+            #[inline(always)]
+            || work(first, a, b),
+        )
+    };
     if threads() == 1 || a.len() < 1 << 14 {
         work(0, a, b);
     } else {

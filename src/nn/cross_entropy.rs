@@ -69,12 +69,17 @@ impl CrossEntropy {
         for_logits(h, w, &self.targets, |first, logits| {
             let rows = logits.len() / vocab;
             let losses = &mut losses[first..first + rows];
-            for_row_pairs((logits, vocab), (losses, 1), |row, logits, losses| {
-                for (i, (z, loss)) in logits.chunks_exact_mut(vocab).zip(losses).enumerate() {
-                    let at = first + row + i;
-                    *loss = self.token(z, self.targets[at] as usize, g.map_or(1.0, |g| g[at]));
-                }
-            });
+            for_row_pairs(
+                (logits, vocab),
+                (losses, 1),
+                #[inline(always)]
+                |row, logits, losses| {
+                    for (i, (z, loss)) in logits.chunks_exact_mut(vocab).zip(losses).enumerate() {
+                        let at = first + row + i;
+                        *loss = self.token(z, self.targets[at] as usize, g.map_or(1.0, |g| g[at]));
+                    }
+                },
+            );
             let span = first * width..(first + rows) * width;
             if for_hidden {
                 w.backward(&mut gradients.hidden[span.clone()], logits, rows);

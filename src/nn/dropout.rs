@@ -67,10 +67,15 @@ struct Dropout(Drop);
 impl Dropout {
     fn dropped(&self, x: &[f32]) -> Vec<f32> {
         let mut y = vec![0f32; x.len()];
-        for_rows(&mut y, 1, |first, y| {
-            y.copy_from_slice(&x[first..first + y.len()]);
-            self.0.apply(first, y);
-        });
+        for_rows(
+            &mut y,
+            1,
+            #[inline(always)]
+            |first, y| {
+                y.copy_from_slice(&x[first..first + y.len()]);
+                self.0.apply(first, y);
+            },
+        );
         y
     }
 }

@@ -2,6 +2,7 @@
 //! would also compute and keep dW for weights that never change); where it is trained, nothing is copied on the way.
 
 use super::cpu::{Mat, matmul, slice, stored, with_slice};
+use super::ops::plus_row;
 use super::params::Params;
 use super::weight::{Matrix, Weight};
 use crate::error::Result;
@@ -61,7 +62,7 @@ fn apply(x: &Tensor, weight: &Weight, bias: Option<&Tensor>) -> Result<Tensor> {
     let y = x.apply_op1(Frozen { weight: weight.clone(), backward: false })?;
     Ok(match bias {
         None => y,
-        Some(bias) => y.broadcast_add(bias)?,
+        Some(bias) => plus_row(y, bias)?,
     })
 }
 

@@ -23,7 +23,8 @@ impl Lora {
             _ => None,
         };
         let x = dropped.as_ref().unwrap_or(x);
-        let low = (linear(x, &self.a, None)? * self.scale)?; // (N, r)
+        let low = linear(x, &self.a, None)?; // (N, r)
+        let low = if self.scale == 1.0 { low } else { (low * self.scale)? };
         linear(&low, &self.b, None)
     }
 }

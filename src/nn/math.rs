@@ -55,44 +55,93 @@ pub fn normal(x: f32) -> (f32, f32) {
     (if x < 0.0 { below } else { 1.0 - below }, bell)
 }
 
+/// Running sums of a reduction: one register of AVX2. Fixed, so that every machine adds in one order.
+const LANES: usize = 8;
+
 /// In place eˣ⁻ᵐ with m the largest entry; returns (m, Σ eˣ⁻ᵐ).
-#[inline]
+#[inline(always)]
 pub fn exp_shifted(row: &mut [f32]) -> (f32, f32) {
-    let max = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let max = max(row);
     for x in row.iter_mut() {
         *x = exp(*x - max);
     }
     (max, sum(row))
 }
 
+/// The largest number; NaN is passed over.
+#[inline(always)]
+pub fn max(row: &[f32]) -> f32 {
+    let mut lanes = [f32::NEG_INFINITY; LANES];
+    let chunks = row.chunks_exact(LANES);
+    let rest = chunks.remainder();
+    for chunk in chunks {
+        for (lane, x) in lanes.iter_mut().zip(chunk) {
+            *lane = if *x > *lane { *x } else { *lane };
+        }
+    }
+    lanes.iter().chain(rest).fold(f32::NEG_INFINITY, |max, x| if *x > max { *x } else { max })
+}
+
 /// Σx over eight running sums: SIMD, and a smaller rounding error than one.
-#[inline]
+#[inline(always)]
 pub fn sum(row: &[f32]) -> f32 {
-    let mut lanes = [0f32; 8];
-    let chunks = row.chunks_exact(8);
+    let mut lanes = [0f32; LANES];
+    let chunks = row.chunks_exact(LANES);
     let rest: f32 = chunks.remainder().iter().sum();
     for chunk in chunks {
         for (lane, x) in lanes.iter_mut().zip(chunk) {
             *lane += x;
         }
     }
-    lanes.iter().sum::<f32>() + rest
+    together(lanes) + rest
 }
 
 /// Σxy over eight running sums.
-#[inline]
+#[inline(always)]
 pub fn dot(a: &[f32], b: &[f32]) -> f32 {
-    let mut lanes = [0f32; 8];
+    let mut lanes = [0f32; LANES];
     let n = a.len().min(b.len());
     let (a, b) = (&a[..n], &b[..n]);
-    let (ca, cb) = (a.chunks_exact(8), b.chunks_exact(8));
+    let (ca, cb) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
     let rest: f32 = ca.remainder().iter().zip(cb.remainder()).map(|(x, y)| x * y).sum();
     for (x, y) in ca.zip(cb) {
-        for i in 0..8 {
+        for i in 0..LANES {
             lanes[i] += x[i] * y[i];
         }
     }
-    lanes.iter().sum::<f32>() + rest
+    together(lanes) + rest
+}
+
+/// (Σ eˣ⁻ᵐ, Σ eˣ⁻ᵐ x): what [`exp_shifted`], [`sum`] and [`dot`] give together, in the same order.
+#[inline(always)]
+pub fn exp_sums(row: &[f32], max: f32) -> (f32, f32) {
+    let (mut lanes, mut weighted) = ([0f32; LANES], [0f32; LANES]);
+    let chunks = row.chunks_exact(LANES);
+    let rest = chunks.remainder().iter().fold((0.0, 0.0), |(sum, dot), x| {
+        let e = exp(*x - max);
+        (sum + e, dot + e * x)
+    });
+    for chunk in chunks {
+        for i in 0..LANES {
+            let e = exp(chunk[i] - max);
+            lanes[i] += e;
+            weighted[i] += e * chunk[i];
+        }
+    }
+    (together(lanes) + rest.0, together(weighted) + rest.1)
+}
+
+/// Half of the lanes onto the other, until one is left.
+#[inline(always)]
+fn together(mut lanes: [f32; LANES]) -> f32 {
+    let mut n = LANES;
+    while n > 1 {
+        n /= 2;
+        for i in 0..n {
+            lanes[i] += lanes[n + i];
+        }
+    }
+    lanes[0]
 }
 
 #[cfg(test)]

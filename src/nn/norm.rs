@@ -67,6 +67,7 @@ struct Norm {
 
 impl Norm {
     /// Writes x̂ = (x - mean) * scale of one row to `out`; returns the scale, 1 / sqrt(mean square + eps).
+    #[inline(always)]
     fn normalise(&self, x: &[f32], out: &mut [f32]) -> f32 {
         let n = x.len() as f32;
         let mean = if self.centred { sum(x) / n } else { 0.0 };
@@ -84,13 +85,18 @@ impl Norm {
     fn forward(&self, x: &[f32], w: &[f32], b: Option<&[f32]>) -> Vec<f32> {
         let width = w.len();
         let mut y = vec![0.0; x.len()];
-        for_rows(&mut y, width, |first, rows| {
-            for (y, x) in rows.chunks_exact_mut(width).zip(x[first * width..].chunks_exact(width)) {
-                self.normalise(x, y);
-                y.iter_mut().zip(w).for_each(|(y, w)| *y *= w);
-                y.iter_mut().zip(b.unwrap_or_default()).for_each(|(y, b)| *y += b);
-            }
-        });
+        for_rows(
+            &mut y,
+            width,
+            #[inline(always)]
+            |first, rows| {
+                for (y, x) in rows.chunks_exact_mut(width).zip(x[first * width..].chunks_exact(width)) {
+                    self.normalise(x, y);
+                    y.iter_mut().zip(w).for_each(|(y, w)| *y *= w);
+                    y.iter_mut().zip(b.unwrap_or_default()).for_each(|(y, b)| *y += b);
+                }
+            },
+        );
         y
     }
 
@@ -99,19 +105,24 @@ impl Norm {
         let width = w.len();
         let n = width as f32;
         let mut dx = vec![0.0; x.len()];
-        for_rows(&mut dx, width, |first, rows| {
-            let mut hat = vec![0.0; width];
-            let (x, g) = (x[first * width..].chunks_exact(width), g[first * width..].chunks_exact(width));
-            for ((d, x), g) in rows.chunks_exact_mut(width).zip(x).zip(g) {
-                let scale = self.normalise(x, &mut hat);
-                for ((d, g), w) in d.iter_mut().zip(g).zip(w) {
-                    *d = g * w;
+        for_rows(
+            &mut dx,
+            width,
+            #[inline(always)]
+            |first, rows| {
+                let mut hat = vec![0.0; width];
+                let (x, g) = (x[first * width..].chunks_exact(width), g[first * width..].chunks_exact(width));
+                for ((d, x), g) in rows.chunks_exact_mut(width).zip(x).zip(g) {
+                    let scale = self.normalise(x, &mut hat);
+                    for ((d, g), w) in d.iter_mut().zip(g).zip(w) {
+                        *d = g * w;
+                    }
+                    let mean = if self.centred { sum(d) / n } else { 0.0 };
+                    let along = dot(d, &hat) / n;
+                    d.iter_mut().zip(&hat).for_each(|(d, hat)| *d = scale * (*d - mean - hat * along));
                 }
-                let mean = if self.centred { sum(d) / n } else { 0.0 };
-                let along = dot(d, &hat) / n;
-                d.iter_mut().zip(&hat).for_each(|(d, hat)| *d = scale * (*d - mean - hat * along));
-            }
-        });
+            },
+        );
         dx
     }
 

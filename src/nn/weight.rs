@@ -3,6 +3,7 @@
 
 use super::attention::Out;
 use super::cpu::{Mat, for_tasks, matmul, matmul_raw, threads, with_slice};
+use super::pages;
 use super::precision::{BLOCK, Compact, Precision};
 use crate::error::{Error, Result};
 use candle_core::{Device, Tensor};
@@ -34,6 +35,7 @@ impl Weight {
     /// A tensor that is no f32 matrix, or numbers that the kind cannot hold.
     pub fn frozen(tensor: Tensor, precision: Precision) -> Result<Self> {
         if precision == Precision::F32 {
+            with_slice(&tensor, pages::enlarge)?;
             return Ok(Self::F32(tensor));
         }
         let (rows, cols) = tensor.dims2()?;

@@ -1,0 +1,156 @@
+//! Matrix products and row loops under every SIMD width this processor has: against f64, in every layout, alike on one
+//! thread and on two. Which unit multiplies (`nn::tiles`, or gemm) depends on the machine; what holds for one holds for both.
+#![allow(clippy::unwrap_used)]
+
+use detox_lab::nn::cpu::{Mat, matmul, set_threads, vectorized};
+use detox_lab::nn::math::{dot, exp_shifted, normal, tanh};
+use detox_lab::nn::rng::{Purpose, Rng};
+
+fn numbers(rng: &mut Rng, n: usize) -> Vec<f32> {
+    (0..n).map(|_| rng.normal()).collect()
+}
+
+/// `scale · a b` (+ what stood there) in a matrix with rows `n + 3` apart, a (m, k) and b (k, n) row-major or transposed.
+struct Case {
+    a: Vec<f32>,
+    b: Vec<f32>,
+    before: Vec<f32>,
+    dims: (usize, usize, usize),
+    transposed: (bool, bool),
+    scale: f32,
+    accumulate: bool,
+}
+
+impl Case {
+    fn product(&self, threads: usize) -> Vec<f32> {
+        let (m, n, k) = self.dims;
+        let side = |data, rows, cols, transposed| {
+            if transposed { Mat::new(data, cols, rows, rows).t() } else { Mat::new(data, rows, cols, cols) }
+        };
+        let (a, b) = (side(&self.a, m, k, self.transposed.0), side(&self.b, k, n, self.transposed.1));
+        let mut c = self.before.clone();
+        set_threads(threads);
+        matmul(&mut c, n + 3, a, b, self.scale, self.accumulate);
+        c
+    }
+
+    /// (largest error, largest sum of magnitudes), in f64; what is between the rows must not have changed.
+    fn check(&self, c: &[f32]) -> (f64, f64) {
+        let (m, n, k) = self.dims;
+        let at = |x: &[f32], i: usize, j: usize, (rows, cols): (usize, usize), transposed| {
+            f64::from(if transposed { x[j * rows + i] } else { x[i * cols + j] })
+        };
+        let (mut worst, mut size) = (0f64, 0f64);
+        for i in 0..m {
+            for j in 0..n + 3 {
+                let Some(&found) = c.get(i * (n + 3) + j) else { continue };
+                let stood = self.before[i * (n + 3) + j];
+                if j >= n {
+                    assert_eq!(found, stood, "between the rows");
+                    continue;
+                }
+                let (mut want, mut sum) = if self.accumulate { (f64::from(stood), 1.0) } else { (0.0, 1.0) };
+                for x in 0..k {
+                    let term =
+                        at(&self.a, i, x, (m, k), self.transposed.0) * at(&self.b, x, j, (k, n), self.transposed.1);
+                    want += f64::from(self.scale) * term;
+                    sum += term.abs();
+                }
+                worst = worst.max((f64::from(found) - want).abs());
+                size = size.max(sum);
+            }
+        }
+        (worst, size)
+    }
+}
+
+#[test]
+fn products_are_right_in_every_layout_and_alike_on_every_number_of_threads() {
+    let mut rng = Rng::new(8, Purpose::Init, 0, 0);
+    // below and above every block: of the result, of what a thread packs, of the sum
+    let sizes = [
+        (1, 5, 7),
+        (16, 40, 64),
+        (13, 403, 331),
+        (17, 17, 240),
+        (33, 70, 45),
+        (40, 100, 90),
+        (64, 32, 32),
+        (95, 300, 97),
+        (200, 64, 200),
+        (1100, 33, 31),
+        (70, 600, 800),
+    ];
+    for (i, (m, n, k)) in sizes.into_iter().enumerate() {
+        for layout in 0..4 {
+            let case = Case {
+                a: numbers(&mut rng, m * k),
+                b: numbers(&mut rng, k * n),
+                before: numbers(&mut rng, (m - 1) * (n + 3) + n),
+                dims: (m, n, k),
+                transposed: (layout & 1 == 1, layout & 2 == 2),
+                scale: if i % 2 == 0 { 1.0 } else { 0.37 },
+                accumulate: layout % 3 == 0,
+            };
+            let one = case.product(1);
+            let (error, size) = case.check(&one);
+            assert!(error <= 4e-7 * size, "{m} x {n} x {k}, layout {layout}: off by {error:e} of {size:.0}");
+            assert_eq!(one, case.product(2), "{m} x {n} x {k}, layout {layout}: two threads");
+        }
+    }
+}
+
+#[test]
+fn a_number_that_is_not_finite_is_seen_in_the_product() {
+    let mut rng = Rng::new(9, Purpose::Init, 0, 0);
+    set_threads(1);
+    for bad in [f32::NAN, -f32::NAN, f32::from_bits(0x7fff_ffff), f32::INFINITY, f32::NEG_INFINITY] {
+        let (m, n, k) = (40, 100, 90);
+        let (mut a, b) = (numbers(&mut rng, m * k), numbers(&mut rng, k * n));
+        a[7 * k + 33] = bad;
+        let mut c = vec![0f32; m * n];
+        matmul(&mut c, n, Mat::new(&a, m, k, k), Mat::new(&b, k, n, n), 1.0, false);
+        for (i, row) in c.chunks_exact(n).enumerate() {
+            assert!(row.iter().all(|x| x.is_finite() != (i == 7)), "{bad}: row {i}");
+        }
+    }
+}
+
+#[test]
+fn products_keep_small_and_large_numbers() {
+    // One term per sum, at every magnitude: the partial sums of the tiles' six products round a few times (6e-8 each), a part
+    // lost in the split would be 8e-6 off or more.
+    let (m, k) = (128, 128);
+    let mut rng = Rng::new(10, Purpose::Init, 0, 0);
+    set_threads(1);
+    for power in [-90, -30, 0, 30, 60] {
+        let mut a = vec![0f32; m * k];
+        (0..m).for_each(|i| a[i * k + i] = rng.normal() * 2f32.powi(power));
+        let b = numbers(&mut rng, k * m);
+        let mut c = vec![0f32; m * m];
+        matmul(&mut c, m, Mat::new(&a, m, k, k), Mat::new(&b, k, m, m), 1.0, false);
+        for i in 0..m {
+            for j in 0..m {
+                let want = f64::from(a[i * k + i]) * f64::from(b[i * m + j]);
+                let error = ((f64::from(c[i * m + j]) - want) / want).abs();
+                assert!(error < 2.4e-7, "2^{power}: relative error {error:e}");
+            }
+        }
+    }
+}
+
+#[test]
+fn row_loops_give_the_same_bits_at_every_width() {
+    let mut rng = Rng::new(11, Purpose::Init, 0, 0);
+    for n in [1, 15, 16, 17, 200, 1001] {
+        let (x, y) = (numbers(&mut rng, n), numbers(&mut rng, n));
+        let work = || {
+            let mut e = x.clone();
+            let (max, sum) = exp_shifted(&mut e);
+            let more = x.iter().flat_map(|x| [normal(*x).0, tanh(*x)]);
+            let bits = e.into_iter().chain([max, sum, dot(&x, &y)]).chain(more);
+            bits.map(f32::to_bits).collect::<Vec<_>>()
+        };
+        assert_eq!(work(), vectorized(work), "{n} numbers");
+    }
+}
