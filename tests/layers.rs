@@ -25,8 +25,9 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("web/worker", &["protocol", "lab", "io", "text", "ppo::config"]),
 ];
 
-/// Where platform gates may stand. `nn/tiles.rs` has instructions that no crate offers, and that one processor family has.
-const GATES: &[&str] = &["lib.rs", "io/mod.rs", "nn/tiles.rs"];
+/// Where platform gates may stand. `nn/tiles.rs` has instructions that no crate offers, and that one processor family has;
+/// `nn/pages.rs` asks one system for large pages.
+const GATES: &[&str] = &["lib.rs", "io/mod.rs", "nn/pages.rs", "nn/tiles.rs"];
 
 /// What std offers that a browser does not (or that only a door may touch).
 const NATIVE: &[&str] =
