@@ -1,0 +1,179 @@
+//! The products themselves, on tiles that `pack` makes.
+
+use super::super::cpu::for_tasks;
+use super::pack::{BLOCK, LEFT, PARTS, RIGHT, Tile, Tiles, pack_left, pack_right, rest, tiles};
+use super::{Side, Target};
+use std::arch::asm;
+use std::arch::x86_64::*;
+use std::sync::OnceLock;
+
+/// What is packed at a time: left rows, right columns, numbers of the sum. A thread's columns fill half its L2 cache.
+const ROWS: usize = 1024;
+const COLS: usize = 256;
+const DEPTH: usize = 768;
+
+/// May this process use the unit? Asks the system once.
+pub fn available() -> bool {
+    static ANSWER: OnceLock<bool> = OnceLock::new();
+    *ANSWER.get_or_init(|| {
+        let vectors = is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw");
+        // bits 22 and 24 of edx: AMX-BF16 and AMX-TILE (Intel SDM, CPUID leaf 7)
+        let (most, features) = (__cpuid(0).eax, __cpuid_count(7, 0).edx);
+        vectors && most >= 7 && features >> 22 & 1 == 1 && features >> 24 & 1 == 1 && permitted()
+    })
+}
+
+/// Linux gives a process the unit's 8 KB of registers when asked: arch_prctl(ARCH_REQ_XCOMP_PERM, XTILEDATA).
+fn permitted() -> bool {
+    let result: i64;
+    // SAFETY: the call changes nothing but this permission.
+    unsafe {
+        asm!("syscall", inlateout("rax") 158i64 => result, in("rdi") 0x1023, in("rsi") 18,
+             lateout("rcx") _, lateout("r11") _, options(nostack));
+    }
+    result == 0
+}
+
+/// The product of `a`'s rows with `b`'s columns, on `threads` threads (1, or all).
+///
+/// # Safety
+/// [`available`] must have said yes; the sides and the target must be valid memory, and no one else may use the target.
+pub unsafe fn multiply(a: Side, b: Side, c: Target, threads: usize) {
+    for k in (0..a.k).step_by(DEPTH) {
+        let (a, b) = (part(a, k), part(b, k));
+        let c = Target { accumulate: c.accumulate || k > 0, ..c };
+        if b.len < 2 * BLOCK * threads {
+            // few columns: every thread has rows of its own
+            let rows = a.len.div_ceil(threads).next_multiple_of(BLOCK).min(ROWS);
+            each(a.len.div_ceil(rows), threads, |i| {
+                let left = pack_left(rest(a, i * rows, rows), 1);
+                // SAFETY: rows of its own.
+                unsafe { columns(&left, rest(a, i * rows, rows), b, shifted(c, i * rows, 0)) };
+                LEFT.set(left);
+            });
+            continue;
+        }
+        let cols = b.len.div_ceil(b.len.div_ceil(COLS * threads) * threads).next_multiple_of(BLOCK);
+        for row in (0..a.len).step_by(ROWS) {
+            let a = rest(a, row, ROWS);
+            let left = pack_left(a, threads);
+            each(b.len.div_ceil(cols), threads, |j| {
+                // SAFETY: columns of its own.
+                unsafe { columns(&left, a, rest(b, j * cols, cols), shifted(c, row, j * cols)) };
+            });
+            LEFT.set(left);
+        }
+    }
+}
+
+pub(super) fn each(n: usize, threads: usize, work: impl Fn(usize) + Sync) {
+    if threads > 1 {
+        for_tasks(n, work);
+    } else {
+        (0..n).for_each(work);
+    }
+}
+
+/// From number `k` on, at most `DEPTH` of them.
+fn part(side: Side, k: usize) -> Side {
+    Side { data: side.data.wrapping_add(k * side.k_stride), k: (side.k - k).min(DEPTH), ..side }
+}
+
+fn shifted(c: Target, row: usize, col: usize) -> Target {
+    Target { data: c.data.wrapping_add(row * c.stride + col), ..c }
+}
+
+/// Packs `b`'s columns and multiplies all rows with them.
+unsafe fn columns(left: &[Tile], a: Side, b: Side, c: Target) {
+    let chunks = a.k.div_ceil(BLOCK);
+    let mut kept = tiles(RIGHT.take(), b.len.div_ceil(BLOCK) * chunks * PARTS);
+    let right = Tiles(kept.as_mut_ptr());
+    let mut sums = [Tile([0; 512]); 4];
+    // SAFETY: as `multiply`'s.
+    unsafe {
+        pack_right(b, right);
+        configure();
+        for i in 0..a.len.div_ceil(BLOCK) {
+            for j in 0..b.len.div_ceil(BLOCK) {
+                block(left[i * chunks * PARTS..].as_ptr(), right.block(j, chunks), chunks, &mut sums);
+                let (rows, cols) = ((a.len - i * BLOCK).min(BLOCK), (b.len - j * BLOCK).min(BLOCK));
+                store(&sums, shifted(c, i * BLOCK, j * BLOCK), rows, cols);
+            }
+        }
+        asm!("tilerelease", options(nostack, nomem));
+    }
+    RIGHT.set(kept);
+}
+
+/// All eight tiles 16 rows of 64 bytes.
+unsafe fn configure() {
+    let mut config = Tile([0; 512]);
+    config.0[0] = 1; // palette
+    config.0[8..16].fill(64); // bytes a row
+    config.0[24..28].fill(16 << 8 | 16); // rows, a byte each
+    // SAFETY: 64 bytes in the format of the instruction.
+    unsafe { asm!("ldtilecfg [{}]", in(reg) config.0.as_ptr(), options(nostack, readonly)) };
+}
+
+/// The sums of one block of the result, 32 × 32 as four tiles.
+///
+/// Of a chunk's tiles, `left` and `right` hold h, m, l, twice 16 rows each. The order of the six products lets most of them
+/// keep a loaded pair: lh, mh, hh, hl, hm, mm.
+unsafe fn block(left: *const Tile, right: *const Tile, chunks: usize, sums: &mut [Tile; 4]) {
+    // SAFETY: `chunks` times six tiles on each side; tiles are configured.
+    unsafe {
+        asm!(
+            "tilezero tmm0", "tilezero tmm1", "tilezero tmm2", "tilezero tmm3",
+            "2:",
+            "tileloadd tmm4, [{a} + {row}*1 + 4096]", "tileloadd tmm6, [{b} + {row}*1]",
+            "tileloadd tmm7, [{b} + {row}*1 + 1024]", "tileloadd tmm5, [{a} + {row}*1 + 5120]",
+            "tdpbf16ps tmm0, tmm4, tmm6", "tdpbf16ps tmm1, tmm4, tmm7",
+            "tdpbf16ps tmm2, tmm5, tmm6", "tdpbf16ps tmm3, tmm5, tmm7",
+            "tileloadd tmm4, [{a} + {row}*1 + 2048]", "tileloadd tmm5, [{a} + {row}*1 + 3072]",
+            "tdpbf16ps tmm0, tmm4, tmm6", "tdpbf16ps tmm1, tmm4, tmm7",
+            "tdpbf16ps tmm2, tmm5, tmm6", "tdpbf16ps tmm3, tmm5, tmm7",
+            "tileloadd tmm4, [{a} + {row}*1]", "tileloadd tmm5, [{a} + {row}*1 + 1024]",
+            "tdpbf16ps tmm0, tmm4, tmm6", "tdpbf16ps tmm1, tmm4, tmm7",
+            "tdpbf16ps tmm2, tmm5, tmm6", "tdpbf16ps tmm3, tmm5, tmm7",
+            "tileloadd tmm6, [{b} + {row}*1 + 4096]", "tileloadd tmm7, [{b} + {row}*1 + 5120]",
+            "tdpbf16ps tmm0, tmm4, tmm6", "tdpbf16ps tmm1, tmm4, tmm7",
+            "tdpbf16ps tmm2, tmm5, tmm6", "tdpbf16ps tmm3, tmm5, tmm7",
+            "tileloadd tmm6, [{b} + {row}*1 + 2048]", "tileloadd tmm7, [{b} + {row}*1 + 3072]",
+            "tdpbf16ps tmm0, tmm4, tmm6", "tdpbf16ps tmm1, tmm4, tmm7",
+            "tdpbf16ps tmm2, tmm5, tmm6", "tdpbf16ps tmm3, tmm5, tmm7",
+            "tileloadd tmm4, [{a} + {row}*1 + 2048]", "tileloadd tmm5, [{a} + {row}*1 + 3072]",
+            "tdpbf16ps tmm0, tmm4, tmm6", "tdpbf16ps tmm1, tmm4, tmm7",
+            "tdpbf16ps tmm2, tmm5, tmm6", "tdpbf16ps tmm3, tmm5, tmm7",
+            "add {a}, 6144", "add {b}, 6144",
+            "dec {n}", "jnz 2b",
+            "tilestored [{c} + {row}*1], tmm0", "tilestored [{c} + {row}*1 + 1024], tmm1",
+            "tilestored [{c} + {row}*1 + 2048], tmm2", "tilestored [{c} + {row}*1 + 3072], tmm3",
+            a = inout(reg) left => _, b = inout(reg) right => _, n = inout(reg) chunks => _,
+            c = in(reg) sums.as_mut_ptr(), row = in(reg) 64usize,
+            out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
+            out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
+            options(nostack),
+        );
+    }
+}
+
+/// Writes a block's sums where they belong: rows × cols of it.
+#[target_feature(enable = "avx512f")]
+unsafe fn store(sums: &[Tile; 4], c: Target, rows: usize, cols: usize) {
+    let scale = _mm512_set1_ps(c.scale);
+    for i in 0..rows {
+        for half in 0..cols.div_ceil(16) {
+            let mask = if cols - 16 * half >= 16 { !0 } else { (1u16 << (cols - 16 * half)) - 1 };
+            // SAFETY: inside the sums; inside the target where the mask is set.
+            unsafe {
+                let from = sums[i / 16 * 2 + half].0.as_ptr().cast::<f32>().add(i % 16 * 16);
+                let to = c.data.add(i * c.stride + 16 * half);
+                let mut x = _mm512_mul_ps(_mm512_load_ps(from), scale);
+                if c.accumulate {
+                    x = _mm512_add_ps(x, _mm512_maskz_loadu_ps(mask, to));
+                }
+                _mm512_mask_storeu_ps(to, mask, x);
+            }
+        }
+    }
+}
