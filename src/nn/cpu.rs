@@ -57,11 +57,6 @@ pub fn matmul(dst: &mut [f32], dst_stride: usize, a: Mat<'_>, b: Mat<'_>, scale:
 /// Products this small in any dimension do not pay for packing tiles.
 const TILED: usize = 16;
 
-/// Entries of `b` from which tiles, and from which a few rows unpacked, pay. The products of a small model stay below, and a
-/// row's bits there do not depend on how many rows its batch has.
-const TILED_B: usize = 1 << 13;
-const FEW_ROWS_B: usize = 1 << 17;
-
 /// As [`matmul`], into memory that the caller shares out among threads.
 ///
 /// # Safety
@@ -77,14 +72,14 @@ pub unsafe fn matmul_raw(
 ) {
     assert_eq!(a.cols, b.rows, "inner dimensions differ");
     let (m, n, k) = (a.rows, b.cols, a.cols);
-    if m > TILED && n > 2 * TILED && k > 2 * TILED && n * k >= TILED_B && tiles::available() {
+    if m > TILED && n > 2 * TILED && k > 2 * TILED && tiles::available() {
         let rows = Side { data: a.data.as_ptr(), len: m, k, stride: a.row_stride, k_stride: a.col_stride };
         let cols = Side { data: b.data.as_ptr(), len: n, k, stride: b.col_stride, k_stride: b.row_stride };
         let target = Target { data: dst, stride: dst_stride, scale, accumulate };
         // SAFETY: as below.
         return unsafe { tiles::multiply(rows, cols, target, threads) };
     }
-    if m <= few_rows::MOST && n * k >= FEW_ROWS_B && a.col_stride == 1 && b.row_stride == 1 {
+    if m <= few_rows::MOST && a.col_stride == 1 && b.row_stride == 1 {
         let few = FewRows {
             x: a.data.as_ptr(),
             x_stride: a.row_stride,
