@@ -1,8 +1,8 @@
 //! What the tile unit multiplies, made from f32 matrices: every number in its three bf16 parts, in tiles, in the order in which
 //! `unit` loads them.
 
+use super::super::cpu::for_tasks;
 use super::Side;
-use super::unit::each;
 use std::arch::x86_64::*;
 use std::cell::Cell;
 
@@ -45,6 +45,15 @@ impl Tiles {
     pub(super) fn block(self, i: usize, chunks: usize) -> *mut Tile {
         // SAFETY: callers allotted as many.
         unsafe { self.0.add(i * chunks * PARTS) }
+    }
+}
+
+/// `work(i)` for `0..n`, on all threads or on this one.
+pub(super) fn each(n: usize, threads: usize, work: impl Fn(usize) + Sync) {
+    if threads > 1 {
+        for_tasks(n, work);
+    } else {
+        (0..n).for_each(work);
     }
 }
 

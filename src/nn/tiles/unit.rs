@@ -1,7 +1,6 @@
 //! The products themselves, on tiles that `pack` makes.
 
-use super::super::cpu::for_tasks;
-use super::pack::{BLOCK, LEFT, PARTS, RIGHT, Tile, Tiles, pack_left, pack_right, rest, tiles};
+use super::pack::{BLOCK, LEFT, PARTS, RIGHT, Tile, Tiles, each, pack_left, pack_right, rest, tiles};
 use super::{Side, Target};
 use std::arch::asm;
 use std::arch::x86_64::*;
@@ -63,14 +62,6 @@ pub unsafe fn multiply(a: Side, b: Side, c: Target, threads: usize) {
             });
             LEFT.set(left);
         }
-    }
-}
-
-pub(super) fn each(n: usize, threads: usize, work: impl Fn(usize) + Sync) {
-    if threads > 1 {
-        for_tasks(n, work);
-    } else {
-        (0..n).for_each(work);
     }
 }
 
