@@ -37,7 +37,7 @@ pub fn App() -> impl IntoView {
     provide_context(Shown::new());
     read_recorded(state, address.chapter);
     follow_address(state);
-    place::watch();
+    place::watch(state.chapter);
     Effect::new(move |_| {
         if state.waiting.get() && state.rooms.with(|rooms| !rooms.is_empty()) {
             engine.linger();

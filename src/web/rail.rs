@@ -1,23 +1,14 @@
-//! The rail with the chapters, and the same as a menu where the page is narrow. Which chapter is being read is found by
-//! watching the sections pass.
+//! The rail with the chapters, and the same as a menu where the page is narrow. Which chapter is being read is `place`'s.
 
 use super::address::Chapter;
 use super::browser;
 use super::engine::state;
 use super::place;
 use leptos::prelude::*;
-use std::collections::BTreeSet;
-use wasm_bindgen::closure::Closure;
-use wasm_bindgen::{JsCast, JsValue};
-use web_sys::{IntersectionObserver, IntersectionObserverEntry, IntersectionObserverInit};
-
-/// What stands above the first chapter, and counts as it.
-const OPENING: &str = "opening";
 
 /// The chapters beside the text.
 #[component]
 pub fn Rail() -> impl IntoView {
-    watch_sections();
     view! {
         <nav class="rail" aria-label="Chapters">
             <ol>{links(|| {})}</ol>
@@ -98,41 +89,4 @@ fn links(then: impl Fn() + Copy + 'static) -> impl IntoView {
         }
     };
     Chapter::ALL.into_iter().map(link).collect_view()
-}
-
-/// The chapter whose section lies across the upper third of the window is the one being read; at a border, the lower one.
-fn watch_sections() {
-    let s = state();
-    // Changes are told section by section: their order does not say which of them was the last.
-    let across = StoredValue::new_local(BTreeSet::new());
-    let seen = move |entries: js_sys::Array| {
-        let mut across = across.write_value();
-        for entry in entries.iter().map(|e| e.unchecked_into::<IntersectionObserverEntry>()) {
-            let id = entry.target().id();
-            let chapter = if id == OPENING { Some(Chapter::default()) } else { Chapter::from_slug(&id) };
-            let Some(section) = chapter.map(|chapter| (chapter, id != OPENING)) else { continue };
-            let _ = if entry.is_intersecting() { across.insert(section) } else { across.remove(&section) };
-        }
-        if let Some(&(chapter, _)) = across.last()
-            && s.chapter.get_untracked() != chapter
-        {
-            s.chapter.set(chapter);
-        }
-    };
-    Effect::new(move |_| {
-        let callback = Closure::<dyn FnMut(js_sys::Array)>::new(seen);
-        let options = IntersectionObserverInit::new();
-        options.set_root_margin("-30% 0px -69% 0px");
-        let observer = IntersectionObserver::new_with_options(callback.as_ref().unchecked_ref(), &options);
-        if let Ok(observer) = &observer {
-            for id in Chapter::ALL.map(Chapter::slug).into_iter().chain([OPENING]) {
-                if let Some(section) = document().get_element_by_id(id) {
-                    observer.observe(&section);
-                }
-            }
-        }
-        // Both live as long as the page.
-        let _ = observer.map(JsValue::from).map(std::mem::forget);
-        callback.forget();
-    });
 }

@@ -121,6 +121,18 @@ test("back and forward lead through the chapters that were chosen", async (t) =>
     await reading(page, chapter);
     assert.equal(new URL(page.url()).hash, `#${slug}`, go);
   }
+  // However soon the next one is chosen, the history holds what was chosen, not what was passed on the way.
+  for (const patience of [0, 100, 400]) {
+    for (const chapter of [/PPO$/, /Set up$/, /Take it with you$/]) {
+      await rail(page).getByRole("link", { name: chapter }).click();
+      await page.waitForTimeout(patience);
+    }
+    await page.goBack();
+    await reading(page, /Set up$/);
+    await page.goBack();
+    await reading(page, /PPO$/);
+    assert.equal(new URL(page.url()).hash, "#ppo");
+  }
   assert.deepEqual(wrong, []);
 });
 
