@@ -45,7 +45,7 @@ impl Actor for Recorded<'_> {
             let old = call < self.chunks;
             assert_eq!(adapter, old.then_some("policy"), "the published reference is the adapter switched off");
             let logprobs = part(if old { "old_logprobs" } else { "ref_logprobs" })?;
-            return Ok(TokenScores { logprobs, values: part("old_values")?, entropy: zeros });
+            return Ok(TokenScores { logprobs, values: part("old_values")?, entropy: zeros, path: None });
         }
         let get = |key: &str| &self.tensors[&format!("mb{}.{key}", call - 2 * self.chunks)];
         let z = get("logits");
@@ -53,7 +53,12 @@ impl Actor for Recorded<'_> {
         let entropy = (logprobs.exp()? * logprobs)?.sum(D::Minus1)?.neg()?; // (M, R)
         // the recorded values plus (bias - itself): the same numbers, and d loss / d bias as in the value head
         let bias = (self.bias.as_tensor() - self.bias.as_detached_tensor())?;
-        Ok(TokenScores { logprobs: get("logprobs").clone(), values: get("vpreds").broadcast_add(&bias)?, entropy })
+        Ok(TokenScores {
+            logprobs: get("logprobs").clone(),
+            values: get("vpreds").broadcast_add(&bias)?,
+            entropy,
+            path: None,
+        })
     }
 
     fn trainable(&self) -> Vec<(String, Var)> {

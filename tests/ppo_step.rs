@@ -78,7 +78,7 @@ impl Actor for Table {
             values = (values * f64::NAN)?;
         }
         let out = |t: Tensor| if grad { t } else { t.detach() };
-        Ok(TokenScores { logprobs: out(logprobs), values: out(values), entropy: entropy.detach() })
+        Ok(TokenScores { logprobs: out(logprobs), values: out(values), entropy: entropy.detach(), path: None })
     }
 
     fn trainable(&self) -> Vec<(String, Var)> {

@@ -7,6 +7,8 @@ use crate::nn::dropout::dropout as dropped;
 use crate::nn::logprobs::chosen_logprobs;
 use crate::nn::lora::{LoraSet, LoraSpec};
 use crate::nn::rng::Rng;
+use crate::nn::tape::{self, Tape};
+use candle_core::backprop::GradStore;
 use candle_core::{DType, Tensor, Var};
 use std::collections::BTreeMap;
 
@@ -71,6 +73,31 @@ pub struct TokenScores {
     pub values: Tensor,
     /// Entropy of the distribution that the token was drawn from, in nats.
     pub entropy: Tensor,
+    /// The way from decoder states to the adapter, where it is not in these tensors' own graph.
+    pub path: Option<Path>,
+}
+
+/// What [`Policy::record`] keeps for the backward pass.
+pub struct Path {
+    /// Decoder states (N, D) as the heads saw them, a variable of theirs, and as the model made them.
+    seen: Var,
+    made: Tensor,
+    tape: Tape,
+}
+
+impl TokenScores {
+    /// The gradients of `Σ by_logprobs · logprobs + by_values · values` for every variable; both weights (B, width − 1).
+    pub fn backward(self, by_logprobs: &Tensor, by_values: &Tensor) -> Result<GradStore> {
+        let sum = ((&self.logprobs * by_logprobs)? + (&self.values * by_values)?)?.sum_all()?;
+        let mut store = sum.backward()?;
+        let Some(Path { seen, made, tape }) = self.path else { return Ok(store) };
+        let Some(gradient) = store.remove(seen.as_tensor()) else { return Ok(store) };
+        drop((sum, self.logprobs, self.values, self.entropy, seen));
+        for (var, gradient) in tape.backward(&made, gradient)? {
+            store.insert(&var, gradient);
+        }
+        Ok(store)
+    }
 }
 
 /// T5, a value head, adapters by name.
@@ -155,6 +182,40 @@ impl Policy {
         grad: bool,
         dropout: Option<&mut Rng>,
     ) -> Result<TokenScores> {
+        let detached = if grad { None } else { self.detached(adapter)? };
+        let lora = if grad { self.adapter(adapter)? } else { detached.as_ref() };
+        let (decoded, fed) = self.states(rows, width, padded, lora)?; // (N, D)
+        self.score(&decoded, &fed, width, grad, dropout)
+    }
+
+    /// [`Policy::evaluate`] of the policy's adapter, for [`TokenScores::backward`]: the same numbers and gradients, with less
+    /// memory and in less time than by the graph.
+    ///
+    /// # Errors
+    /// Those of [`Policy::evaluate`].
+    pub fn record(
+        &self,
+        rows: &[(&[u32], &[u32])],
+        width: usize,
+        padded: bool,
+        dropout: Option<&mut Rng>,
+    ) -> Result<TokenScores> {
+        let lora = self.adapter(Some(POLICY))?;
+        let ((decoded, fed), tape) = tape::record(|| self.states(rows, width, padded, lora))?;
+        let seen = Var::from_tensor(&decoded.hidden)?;
+        let scored = Packed { hidden: seen.as_tensor().clone(), spans: decoded.spans };
+        let scores = self.score(&scored, &fed, width, true, dropout)?;
+        Ok(TokenScores { path: Some(Path { seen, made: decoded.hidden, tape }), ..scores })
+    }
+
+    /// Decoder states of rows, packed, and the decoder ids that were fed.
+    fn states(
+        &self,
+        rows: &[(&[u32], &[u32])],
+        width: usize,
+        padded: bool,
+        lora: Option<&LoraSet>,
+    ) -> Result<(Packed, Vec<Vec<u32>>)> {
         for (i, (_, decoder)) in rows.iter().enumerate() {
             if decoder.len() < 2 || decoder.len() > width {
                 return Err(Error::input(
@@ -163,8 +224,6 @@ impl Policy {
                 ));
             }
         }
-        let detached = if grad { None } else { self.detached(adapter)? };
-        let lora = if grad { self.adapter(adapter)? } else { detached.as_ref() };
         let pass = Pass { lora, dropout: None };
         let queries: Vec<&[u32]> = rows.iter().map(|r| r.0).collect();
         let encoded = self.t5.encode(&queries, pass)?;
@@ -172,7 +231,7 @@ impl Policy {
         let valid: Vec<usize> = rows.iter().map(|r| r.1.len()).collect();
         let slices: Vec<&[u32]> = fed.iter().map(Vec::as_slice).collect();
         let decoded = self.t5.decode(&slices, &valid, &encoded, pass)?; // (N, D)
-        self.score(&decoded, &fed, width, grad, dropout)
+        Ok((decoded, fed))
     }
 
     fn fed(&self, decoder: &[u32], width: usize, padded: bool) -> Vec<u32> {
@@ -216,6 +275,7 @@ impl Policy {
             logprobs: spread(scores.narrow(1, 0, 1)?.squeeze(1)?)?,
             entropy: spread(scores.narrow(1, 1, 1)?.squeeze(1)?.detach())?,
             values: spread(values)?,
+            path: None,
         })
     }
 

@@ -87,7 +87,7 @@ impl Attention {
 
     /// Keys and values side by side: (N, D) → (N, 2·inner).
     fn keys_values(&self, x: &Tensor, pass: Pass<'_>) -> Result<Tensor> {
-        Ok(Tensor::cat(&[self.k.forward(x, pass)?, self.v.forward(x, pass)?], 1)?)
+        ops::beside(&self.k.forward(x, pass)?, &self.v.forward(x, pass)?)
     }
 }
 
@@ -258,7 +258,7 @@ impl T5 {
     fn feed_forward(&self, layer: &FeedForwardLayer, x: &Tensor, pass: Pass<'_>) -> Result<Tensor> {
         let x = self.normed(x, &layer.norm)?;
         let inner = match layer.wi.as_slice() {
-            [wi] => wi.forward(&x, pass)?.relu()?,
+            [wi] => ops::relu(&wi.forward(&x, pass)?)?,
             [gate, up, ..] => ops::gated_gelu(&gate.forward(&x, pass)?, &up.forward(&x, pass)?)?, // (N, d_ff)
             [] => return Err(Error::input("a feed-forward layer has no weights", "report this")),
         };

@@ -2,9 +2,10 @@
 //! which rows attend to which. T5's relative position biases and the causal mask are part of the operation, and so is
 //! the backward pass, which recomputes the probabilities instead of keeping them.
 
-use super::cpu::{Mat, for_tasks, matmul_raw, slice, stored, vectorized, with_slice};
+use super::cpu::{Mat, Out, for_tasks, matmul_raw, slice, stored, vectorized, with_slice};
 use super::dropout::Drop;
 use super::math::{dot, exp_shifted};
+use super::tape::{self, Reads};
 use crate::error::{Error, Result};
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Shape, Tensor};
 use std::sync::Arc;
@@ -79,34 +80,17 @@ pub fn attention(q: &Tensor, kv: &Tensor, table: Option<&Tensor>, plan: Plan) ->
             "report this: a plan does not fit",
         ));
     }
-    let (q, kv) = (q.contiguous()?, kv.contiguous()?);
     let trained = table.is_some_and(Tensor::track_op);
     let op = Attention { plan: Arc::new(plan), table: table.cloned() };
     Ok(match table {
-        Some(table) if trained => q.apply_op3(&kv, table, op)?,
-        _ => q.apply_op2(&kv, op)?,
+        Some(table) if trained => tape::op3([q, kv, table], op)?,
+        _ => tape::op2([q, kv], Reads::Numbers, op)?,
     })
 }
 
 struct Attention {
     plan: Arc<Plan>,
     table: Option<Tensor>,
-}
-
-/// A pointer that tasks write disjoint parts through.
-#[derive(Clone, Copy)]
-pub(super) struct Out(pub *mut f32);
-// SAFETY: every task writes its own segment's rows and its own head's columns; segments do not share query rows, and
-// where gradients of keys are written they do not share key rows. (In `weight`: its own columns of a product.)
-unsafe impl Send for Out {}
-unsafe impl Sync for Out {}
-
-impl Out {
-    /// The pointer `at` elements on. (A method, so that closures capture the whole wrapper.)
-    pub fn at(self, at: usize) -> *mut f32 {
-        // SAFETY: callers stay inside the allocation, as the plan was checked against the shapes.
-        unsafe { self.0.add(at) }
-    }
 }
 
 /// The slices and sizes of one call.

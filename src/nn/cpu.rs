@@ -185,6 +185,79 @@ pub fn for_row_pairs(
     }
 }
 
+/// A pointer that tasks write disjoint parts through.
+#[derive(Clone, Copy)]
+pub(super) struct Out(pub *mut f32);
+// SAFETY: every task writes its own part: in `attention` its segment's rows and its head's columns (segments do not share query
+// rows, nor key rows where gradients of keys are written), in `weight` its columns of a product, here its rows.
+unsafe impl Send for Out {}
+unsafe impl Sync for Out {}
+
+impl Out {
+    /// The pointer `at` elements on. (A method, so that closures capture the whole wrapper.)
+    pub fn at(self, at: usize) -> *mut f32 {
+        // SAFETY: callers stay inside the allocation, as the plan was checked against the shapes.
+        unsafe { self.0.add(at) }
+    }
+}
+
+/// Numbers of a piece of [`new_rows`]: 64 KB, so that they are still in the cache when `work` comes.
+const PIECE: usize = 1 << 14;
+
+/// `n` new numbers in rows of `row_len`, made by `work(first_row, rows)` from zeros, over all threads, [`vectorized`].
+pub fn new_rows(n: usize, row_len: usize, work: impl Fn(usize, &mut [f32]) + Sync) -> Vec<f32> {
+    new_row_pairs((n, row_len), (0, 0), |first, rows, _| work(first, rows)).0
+}
+
+/// [`new_rows`] of two matrices of as many rows, the second one perhaps empty: `work(first_row, rows of a, rows of b)`.
+pub fn new_row_pairs(
+    (a_total, a_len): (usize, usize),
+    (b_total, b_len): (usize, usize),
+    work: impl Fn(usize, &mut [f32], &mut [f32]) + Sync,
+) -> (Vec<f32>, Vec<f32>) {
+    let (mut a, mut b) = (Vec::with_capacity(a_total), Vec::with_capacity(b_total));
+    let piece = PIECE.div_ceil(a_len.max(b_len).max(1));
+    let rows = a_total / a_len.max(1);
+    assert!(rows * a_len == a_total && rows * b_len == b_total, "a row is not whole");
+    let (a_at, b_at) = (Out(a.as_mut_ptr()), Out(b.as_mut_ptr()));
+    let work = |i: usize| {
+        let (first, n) = (i * piece, piece.min(rows - i * piece));
+        // SAFETY: each piece is inside, and no other's; zeros are f32s.
+        let [a, b] = [(a_at, a_len), (b_at, b_len)].map(|(at, len)| unsafe {
+            at.at(first * len).write_bytes(0, n * len);
+            std::slice::from_raw_parts_mut(at.at(first * len), n * len)
+        });
+        vectorized(
+            #[inline(always)]
+            || work(first, a, b),
+        )
+    };
+    let pieces = rows.div_ceil(piece);
+    if a_total < 1 << 14 {
+        (0..pieces).for_each(work)
+    } else {
+        drop(for_tasks(pieces, work))
+    }
+    // SAFETY: all pieces have been written.
+    unsafe {
+        a.set_len(a_total);
+        b.set_len(b_total);
+    }
+    (a, b)
+}
+
+/// `n` numbers that `fill` writes through the pointer.
+///
+/// # Safety
+/// `fill` must write all of them.
+pub unsafe fn written(n: usize, fill: impl FnOnce(*mut f32)) -> Vec<f32> {
+    let mut numbers = Vec::with_capacity(n);
+    fill(numbers.as_mut_ptr());
+    // SAFETY: the caller's word.
+    unsafe { numbers.set_len(n) };
+    numbers
+}
+
 /// Runs `work(i)` for `0..n` over all threads and returns the results in order.
 pub fn for_tasks<T: Send>(n: usize, work: impl Fn(usize) -> T + Sync) -> Vec<T> {
     if threads() == 1 || n < 2 { (0..n).map(work).collect() } else { (0..n).into_par_iter().map(&work).collect() }

@@ -1,8 +1,9 @@
 //! Inverted dropout whose mask is a function of (seed, position): nothing is kept for the backward pass, which draws the
 //! same mask again, and the number of threads changes nothing.
 
-use super::cpu::{for_rows, slice, stored, with_slice};
+use super::cpu::{new_rows, slice, stored, with_slice};
 use super::rng::Rng;
+use super::tape::{self, Reads};
 use crate::error::Result;
 use candle_core::{CpuStorage, CustomOp1, Layout, Shape, Tensor};
 
@@ -59,24 +60,22 @@ pub fn dropout(x: &Tensor, p: f32, rng: &mut Rng) -> Result<Tensor> {
     if p <= 0.0 {
         return Ok(x.clone());
     }
-    Ok(x.contiguous()?.apply_op1(Dropout(Drop::new(p, rng)))?)
+    Ok(tape::op1(x, Reads::Shapes, Dropout(Drop::new(p, rng)))?)
 }
 
 struct Dropout(Drop);
 
 impl Dropout {
     fn dropped(&self, x: &[f32]) -> Vec<f32> {
-        let mut y = vec![0f32; x.len()];
-        for_rows(
-            &mut y,
+        new_rows(
+            x.len(),
             1,
             #[inline(always)]
             |first, y| {
                 y.copy_from_slice(&x[first..first + y.len()]);
                 self.0.apply(first, y);
             },
-        );
-        y
+        )
     }
 }
 

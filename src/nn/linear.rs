@@ -1,9 +1,10 @@
 //! Linear layers, through operations of our own: where a weight is frozen, the backward computes dX only (candle's matmul
 //! would also compute and keep dW for weights that never change); where it is trained, nothing is copied on the way.
 
-use super::cpu::{Mat, matmul, slice, stored, with_slice};
+use super::cpu::{Mat, matmul, slice, stored, with_slice, written};
 use super::ops::plus_row;
 use super::params::Params;
+use super::tape::{self, Reads};
 use super::weight::{Matrix, Weight};
 use crate::error::Result;
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, CustomOp3, Layout, Shape, Tensor};
@@ -50,16 +51,15 @@ pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tens
 }
 
 fn apply(x: &Tensor, weight: &Weight, bias: Option<&Tensor>) -> Result<Tensor> {
-    let x = x.contiguous()?;
     if let Weight::F32(weight) = weight
         && weight.track_op()
     {
         return Ok(match bias {
-            None => x.apply_op2(weight, Trained)?,
-            Some(bias) => x.apply_op3(weight, bias, Trained)?,
+            None => tape::op2([x, weight], Reads::Numbers, Trained)?,
+            Some(bias) => tape::op3([x, weight, bias], Trained)?,
         });
     }
-    let y = x.apply_op1(Frozen { weight: weight.clone(), backward: false })?;
+    let y = tape::op1(x, Reads::Shapes, Frozen { weight: weight.clone(), backward: false })?;
     Ok(match bias {
         None => y,
         Some(bias) => plus_row(y, bias)?,
@@ -76,12 +76,10 @@ fn product(x: &[f32], shape: &Shape, w: Matrix<'_>, backward: bool) -> candle_co
         _ => candle_core::bail!("linear layer takes (..., {from}), got {shape:?}"),
     }
     let rows = x.len() / from;
-    let mut y = vec![0f32; rows * to];
-    if backward {
-        w.backward(&mut y, x, rows)
-    } else {
-        w.forward(&mut y, x, rows)
-    }
+    // SAFETY: a product writes all its numbers.
+    let y = unsafe {
+        written(rows * to, |y| if backward { w.backward_raw(y, x, rows) } else { w.forward_raw(y, x, rows) })
+    };
     Ok((y, dims.into()))
 }
 

@@ -2,6 +2,7 @@
 //! named sets can stand over one set of base weights; files and PEFT's names are `io::adapter`'s.
 
 use super::linear::linear;
+use super::ops::scaled;
 use super::rng::Rng;
 use crate::error::{Error, Result};
 use candle_core::{Tensor, Var};
@@ -24,7 +25,7 @@ impl Lora {
         };
         let x = dropped.as_ref().unwrap_or(x);
         let low = linear(x, &self.a, None)?; // (N, r)
-        let low = if self.scale == 1.0 { low } else { (low * self.scale)? };
+        let low = if self.scale == 1.0 { low } else { scaled(&low, self.scale as f32)? };
         linear(&low, &self.b, None)
     }
 }

@@ -16,5 +16,6 @@ mod pages;
 pub mod params;
 pub mod precision;
 pub mod rng;
+pub mod tape;
 mod tiles;
 pub mod weight;

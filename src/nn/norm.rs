@@ -5,8 +5,9 @@
 //! passes over memory and keeps every intermediate for the backward. Here both are one op that keeps nothing: the
 //! backward computes the row's statistics again.
 
-use super::cpu::{for_rows, slice, stored, with_slice};
+use super::cpu::{new_rows, slice, stored, with_slice};
 use super::math::{dot, sum};
+use super::tape::{self, Reads};
 use crate::error::{Error, Result};
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, DType, Layout, Shape, Tensor};
 
@@ -19,7 +20,7 @@ use candle_core::{CpuStorage, CustomOp2, CustomOp3, DType, Layout, Shape, Tensor
 /// A `w` that is not of `x`'s last dimension, or another type than f32.
 pub fn rms_norm(x: &Tensor, w: &Tensor, eps: f32) -> Result<Tensor> {
     check(x, &[("w", w)])?;
-    Ok(x.contiguous()?.apply_op2(&w.contiguous()?, Norm { eps, centred: false })?)
+    Ok(tape::op2([x, w], Reads::Numbers, Norm { eps, centred: false })?)
 }
 
 /// `w * (x - mean(x)) / sqrt(var(x) + eps) + b`, var the biased variance (Ba et al. 2016; torch's `LayerNorm`).
@@ -31,7 +32,7 @@ pub fn rms_norm(x: &Tensor, w: &Tensor, eps: f32) -> Result<Tensor> {
 /// A `w` or `b` that is not of `x`'s last dimension, or another type than f32.
 pub fn layer_norm(x: &Tensor, w: &Tensor, b: &Tensor, eps: f32) -> Result<Tensor> {
     check(x, &[("w", w), ("b", b)])?;
-    Ok(x.contiguous()?.apply_op3(&w.contiguous()?, &b.contiguous()?, Norm { eps, centred: true })?)
+    Ok(tape::op3([x, w, b], Norm { eps, centred: true })?)
 }
 
 fn check(x: &Tensor, weights: &[(&str, &Tensor)]) -> Result<()> {
@@ -84,9 +85,8 @@ impl Norm {
     /// `w * x̂ (+ b)`.
     fn forward(&self, x: &[f32], w: &[f32], b: Option<&[f32]>) -> Vec<f32> {
         let width = w.len();
-        let mut y = vec![0.0; x.len()];
-        for_rows(
-            &mut y,
+        new_rows(
+            x.len(),
             width,
             #[inline(always)]
             |first, rows| {
@@ -96,17 +96,15 @@ impl Norm {
                     y.iter_mut().zip(b.unwrap_or_default()).for_each(|(y, b)| *y += b);
                 }
             },
-        );
-        y
+        )
     }
 
     /// With d = g w: dx = scale (d - mean(d) - x̂ mean(d x̂)), mean(d) only where the mean was taken off.
     fn input_gradient(&self, x: &[f32], w: &[f32], g: &[f32]) -> Vec<f32> {
         let width = w.len();
         let n = width as f32;
-        let mut dx = vec![0.0; x.len()];
-        for_rows(
-            &mut dx,
+        new_rows(
+            x.len(),
             width,
             #[inline(always)]
             |first, rows| {
@@ -122,8 +120,7 @@ impl Norm {
                     d.iter_mut().zip(&hat).for_each(|(d, hat)| *d = scale * (*d - mean - hat * along));
                 }
             },
-        );
-        dx
+        )
     }
 
     /// dw = Σ_rows g x̂, db = Σ_rows g, summed in f64 since there may be thousands of rows.

@@ -1,14 +1,15 @@
 //! Small differentiable operations that candle lacks or would silently cut from the graph.
 
-use super::cpu::{for_row_pairs, for_rows, slice, stored, with_slice};
+use super::cpu::{for_rows, new_row_pairs, new_rows, slice, stored, with_slice};
 use super::math::{normal, tanh};
+use super::tape::{self, Reads};
 use crate::error::Result;
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, InplaceOp2, Layout, Shape, Tensor};
 
 /// `gelu_new(a) · b`, T5 v1.1's gate: gelu_new(x) = ½x (1 + tanh(√(2/π) (x + 0.044715 x³))) (transformers
 /// `NewGELUActivation`). a, b and the result have one shape.
 pub fn gated_gelu(a: &Tensor, b: &Tensor) -> Result<Tensor> {
-    Ok(a.contiguous()?.apply_op2(&b.contiguous()?, GatedGelu)?)
+    Ok(tape::op2([a, b], Reads::Numbers, GatedGelu)?)
 }
 
 const SQRT_2_OVER_PI: f32 = 0.797_884_6;
@@ -37,9 +38,8 @@ impl CustomOp2 for GatedGelu {
         l2: &Layout,
     ) -> candle_core::Result<(CpuStorage, Shape)> {
         let (a, b) = (slice(s1, l1)?, slice(s2, l2)?);
-        let mut y = vec![0f32; a.len()];
-        for_rows(
-            &mut y,
+        let y = new_rows(
+            a.len(),
             1,
             #[inline(always)]
             |first, y| {
@@ -59,14 +59,13 @@ impl CustomOp2 for GatedGelu {
         _y: &Tensor,
         g: &Tensor,
     ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>)> {
-        let (mut da, mut db) = (vec![0f32; a.elem_count()], vec![0f32; a.elem_count()]);
         let g = g.contiguous()?;
-        with_slice(a, |a| {
+        let (da, db) = with_slice(a, |a| {
             with_slice(b, |b| {
                 with_slice(&g, |g| {
-                    for_row_pairs(
-                        (&mut da, 1),
-                        (&mut db, 1),
+                    new_row_pairs(
+                        (a.len(), 1),
+                        (a.len(), 1),
                         #[inline(always)]
                         |first, da, db| {
                             let n = da.len();
@@ -77,7 +76,7 @@ impl CustomOp2 for GatedGelu {
                                 db[i] = y * g[i];
                             }
                         },
-                    );
+                    )
                 })
             })
         })???;
@@ -87,7 +86,7 @@ impl CustomOp2 for GatedGelu {
 
 /// The exact gelu, x Φ(x) (torch's `gelu`, RoBERTa's). candle's `gelu_erf` is as exact, but asks libm number by number.
 pub fn gelu(x: &Tensor) -> Result<Tensor> {
-    Ok(x.contiguous()?.apply_op1(Gelu)?)
+    Ok(tape::op1(x, Reads::Numbers, Gelu)?)
 }
 
 struct Gelu;
@@ -99,9 +98,8 @@ impl CustomOp1 for Gelu {
 
     fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> candle_core::Result<(CpuStorage, Shape)> {
         let x = slice(storage, layout)?;
-        let mut y = vec![0f32; x.len()];
-        for_rows(
-            &mut y,
+        let y = new_rows(
+            x.len(),
             1,
             #[inline(always)]
             |first, y| y.iter_mut().zip(&x[first..]).for_each(|(y, x)| *y = x * normal(*x).0),
@@ -131,14 +129,116 @@ impl CustomOp1 for Gelu {
     }
 }
 
+/// `max(x, 0)`.
+pub fn relu(x: &Tensor) -> Result<Tensor> {
+    Ok(tape::op1(x, Reads::Numbers, Relu)?)
+}
+
+struct Relu;
+
+impl CustomOp1 for Relu {
+    fn name(&self) -> &'static str {
+        "relu"
+    }
+
+    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> candle_core::Result<(CpuStorage, Shape)> {
+        let x = slice(storage, layout)?;
+        let relu = |first: usize, y: &mut [f32]| y.iter_mut().zip(&x[first..]).for_each(|(y, x)| *y = x.max(0.0));
+        Ok(stored(new_rows(x.len(), 1, relu), layout.shape().clone()))
+    }
+
+    fn bwd(&self, x: &Tensor, _y: &Tensor, g: &Tensor) -> candle_core::Result<Option<Tensor>> {
+        let slope = |x: &[f32], g: &[f32]| x.iter().zip(g).map(|(x, g)| if *x > 0.0 { *g } else { 0.0 }).collect();
+        let dx: Vec<f32> = with_slice(x, |x| with_slice(&g.contiguous()?, |g| slope(x, g)))??;
+        Ok(Some(Tensor::from_vec(dx, x.shape(), x.device())?))
+    }
+}
+
+/// `factor · x`.
+pub fn scaled(x: &Tensor, factor: f32) -> Result<Tensor> {
+    Ok(tape::op1(x, Reads::Shapes, Scaled(factor))?)
+}
+
+struct Scaled(f32);
+
+impl CustomOp1 for Scaled {
+    fn name(&self) -> &'static str {
+        "scaled"
+    }
+
+    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> candle_core::Result<(CpuStorage, Shape)> {
+        let x = slice(storage, layout)?;
+        Ok(stored(x.iter().map(|x| x * self.0).collect(), layout.shape().clone()))
+    }
+
+    fn bwd(&self, _x: &Tensor, _y: &Tensor, g: &Tensor) -> candle_core::Result<Option<Tensor>> {
+        Ok(Some(g.contiguous()?.apply_op1_no_bwd(&Self(self.0))?))
+    }
+}
+
+/// a (N, A) and b (N, B) side by side: (N, A + B).
+pub fn beside(a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    Ok(tape::op2([a, b], Reads::Shapes, Beside)?)
+}
+
+struct Beside;
+
+impl CustomOp2 for Beside {
+    fn name(&self) -> &'static str {
+        "beside"
+    }
+
+    fn cpu_fwd(
+        &self,
+        s1: &CpuStorage,
+        l1: &Layout,
+        s2: &CpuStorage,
+        l2: &Layout,
+    ) -> candle_core::Result<(CpuStorage, Shape)> {
+        let ((n, a_len), (rows, b_len)) = (l1.shape().dims2()?, l2.shape().dims2()?);
+        if n != rows {
+            candle_core::bail!("{:?} beside {:?}", l1.shape(), l2.shape());
+        }
+        let (a, b) = (slice(s1, l1)?, slice(s2, l2)?);
+        let both = new_rows(n * (a_len + b_len), a_len + b_len, |first, rows| {
+            let (a, b) = (a[first * a_len..].chunks_exact(a_len), b[first * b_len..].chunks_exact(b_len));
+            for ((row, a), b) in rows.chunks_exact_mut(a_len + b_len).zip(a).zip(b) {
+                row[..a_len].copy_from_slice(a);
+                row[a_len..].copy_from_slice(b);
+            }
+        });
+        Ok(stored(both, (n, a_len + b_len)))
+    }
+
+    fn bwd(
+        &self,
+        a: &Tensor,
+        b: &Tensor,
+        _both: &Tensor,
+        g: &Tensor,
+    ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>)> {
+        let ((n, a_len), (_, b_len)) = (a.dims2()?, b.dims2()?);
+        let (da, db) = with_slice(&g.contiguous()?, |g| {
+            new_row_pairs((n * a_len, a_len), (n * b_len, b_len), |first, da, db| {
+                let rows = g[first * (a_len + b_len)..].chunks_exact(a_len + b_len);
+                for ((row, da), db) in rows.zip(da.chunks_exact_mut(a_len)).zip(db.chunks_exact_mut(b_len)) {
+                    da.copy_from_slice(&row[..a_len]);
+                    db.copy_from_slice(&row[a_len..]);
+                }
+            })
+        })?;
+        let like = |x: Vec<f32>, like: &Tensor| Tensor::from_vec(x, like.shape(), like.device());
+        Ok((Some(like(da, a)?), Some(like(db, b)?)))
+    }
+}
+
 /// x + y on all threads; both and the result have one shape. Where no gradient is asked for, the sum takes the place of `y`,
 /// which must therefore be the caller's own: a result that no other tensor shares.
 pub fn plus(x: &Tensor, y: Tensor) -> Result<Tensor> {
-    let x = x.contiguous()?;
     if x.track_op() || y.track_op() || x.shape() != y.shape() || !y.is_contiguous() {
-        return Ok(x.apply_op2(&y.contiguous()?, Plus)?);
+        return Ok(tape::sum([x, &y], Plus)?);
     }
-    y.inplace_op2(&x, &Plus)?;
+    y.inplace_op2(&x.contiguous()?, &Plus)?;
     Ok(y)
 }
 
@@ -169,9 +269,8 @@ impl CustomOp2 for Plus {
         if l1.shape() != l2.shape() {
             candle_core::bail!("a sum of {:?} and {:?}", l1.shape(), l2.shape());
         }
-        let mut sum = vec![0f32; x.len()];
-        for_rows(
-            &mut sum,
+        let sum = new_rows(
+            x.len(),
             1,
             #[inline(always)]
             |first, sum| {

@@ -1,8 +1,7 @@
 //! A linear layer's matrix, trained or frozen, in f32 or fewer bits, and the products `x Wᵀ` and `g W` with it. Formats are
 //! `precision`'s. A compact matrix is never whole in f32: panels of it are widened into a thread's cache as they are used.
 
-use super::attention::Out;
-use super::cpu::{Mat, for_tasks, matmul, matmul_raw, threads, with_slice};
+use super::cpu::{Mat, Out, for_tasks, matmul_raw, threads, with_slice};
 use super::pages;
 use super::precision::{BLOCK, Compact, Precision};
 use crate::error::{Error, Result};
@@ -137,15 +136,33 @@ impl<'a> Matrix<'a> {
 
     /// `dst = x Wᵀ`: x (m, in), dst (m, out).
     pub fn forward(&self, dst: &mut [f32], x: &[f32], m: usize) {
+        assert!(dst.len() == m * self.dims().0, "product of other sizes");
+        // SAFETY: dst is exclusively borrowed and of that size.
+        unsafe { self.forward_raw(dst.as_mut_ptr(), x, m) }
+    }
+
+    /// `dst = g W`: g (m, out), dst (m, in).
+    pub fn backward(&self, dst: &mut [f32], g: &[f32], m: usize) {
+        assert!(dst.len() == m * self.dims().1, "product of other sizes");
+        // SAFETY: as above.
+        unsafe { self.backward_raw(dst.as_mut_ptr(), g, m) }
+    }
+
+    /// As [`Matrix::forward`], to memory that may hold anything before.
+    ///
+    /// # Safety
+    /// `dst` must be m · out numbers of the caller's own.
+    pub unsafe fn forward_raw(&self, dst: *mut f32, x: &[f32], m: usize) {
         let (out, width) = self.dims();
-        assert!(x.len() == m * width && dst.len() == m * out, "product of other sizes");
+        assert!(x.len() == m * width, "product of other sizes");
         let x = Mat::new(x, m, width, width);
         let held = match self {
-            Self::F32(w, _) => return matmul(dst, out, x, w.t(), 1.0, false),
+            // SAFETY: the caller's word.
+            Self::F32(w, _) => return unsafe { matmul_raw(dst, out, x, w.t(), 1.0, false, threads()) },
             Self::Compact(held) => held,
         };
         let panel = (PANEL / width.max(1)).clamp(1, out.div_ceil(threads()).max(1));
-        let dst = Out(dst.as_mut_ptr());
+        let dst = Out(dst);
         for_tasks(out.div_ceil(panel), |i| {
             let rows = i * panel..(i * panel + panel).min(out);
             with_panel(rows.len() * width, |w| {
@@ -157,20 +174,28 @@ impl<'a> Matrix<'a> {
         });
     }
 
-    /// `dst = g W`: g (m, out), dst (m, in).
-    pub fn backward(&self, dst: &mut [f32], g: &[f32], m: usize) {
+    /// As [`Matrix::backward`], to memory that may hold anything before.
+    ///
+    /// # Safety
+    /// `dst` must be m · in numbers of the caller's own.
+    pub unsafe fn backward_raw(&self, dst: *mut f32, g: &[f32], m: usize) {
         let (out, width) = self.dims();
-        assert!(g.len() == m * out && dst.len() == m * width, "product of other sizes");
+        assert!(g.len() == m * out, "product of other sizes");
         let held = match self {
-            Self::F32(w, _) => return matmul(dst, width, Mat::new(g, m, out, out), *w, 1.0, false),
+            Self::F32(w, _) => {
+                let g = Mat::new(g, m, out, out);
+                // SAFETY: the caller's word.
+                return unsafe { matmul_raw(dst, width, g, *w, 1.0, false, threads()) };
+            }
             Self::Compact(held) => held,
         };
         let share = width.div_ceil(threads()).next_multiple_of(BLOCK); // a thread's columns
         let panel = (PANEL / share).max(1);
         if out == 0 || m == 0 {
-            return dst.fill(0.0);
+            // SAFETY: the caller's word.
+            return unsafe { dst.write_bytes(0, m * width) };
         }
-        let dst = Out(dst.as_mut_ptr());
+        let dst = Out(dst);
         for_tasks(width.div_ceil(share), |i| {
             let cols = i * share..(i * share + share).min(width);
             for first in (0..out).step_by(panel) {

@@ -2,7 +2,7 @@
 //! room, handed to whoever watches.
 
 use crate::error::Result;
-use crate::model::policy::{AdapterName, Policy, TokenScores};
+use crate::model::policy::{AdapterName, POLICY, Policy, TokenScores};
 use crate::nn::rng::Rng;
 use crate::pace::{NonStop, Pace};
 use crate::ppo::batch::{Batch, Grid};
@@ -15,8 +15,8 @@ use candle_core::Var;
 /// A model that PPO can train: scores given responses, and names what is trained.
 pub trait Actor {
     /// Log-probs, values and entropy of given responses, (B, width - 1) each: column k is about decoder id k + 1. Columns
-    /// past a row's end are computed from padding if `padded`, else 0. `grad` keeps the graph, `dropout` turns the value
-    /// head's dropout on; see [`Policy::evaluate`].
+    /// past a row's end are computed from padding if `padded`, else 0. `grad` keeps what [`TokenScores::backward`] needs (of
+    /// the policy's adapter), `dropout` turns the value head's dropout on; see [`Policy::evaluate`].
     fn evaluate(
         &self,
         rows: &[(&[u32], &[u32])],
@@ -41,6 +41,9 @@ impl Actor for Policy {
         grad: bool,
         dropout: Option<&mut Rng>,
     ) -> Result<TokenScores> {
+        if grad && adapter == Some(POLICY) {
+            return self.record(rows, width, padded, dropout);
+        }
         Policy::evaluate(self, rows, width, padded, adapter, grad, dropout)
     }
 

@@ -98,7 +98,7 @@ pub async fn ppo_step<A: Actor>(
             let fresh = passes.train(indices)?; // (M, R) each, with graph
             let mini = mini_batch(&fresh, epoch, indices, &forward, &advantages, &whitened, &passes)?; // (M, R)
             observer.pause().await?; // the backward pass is the longest stretch of a step
-            gradients.add(backward(&fresh, &mini.loss, &vars, config.gradient_accumulation_steps)?)?;
+            gradients.add(backward(fresh, &mini.loss, &vars, config.gradient_accumulation_steps)?)?;
             ratio.scatter(indices, &mini.loss.ratio);
             observer.room(&Room::MiniBatch(&mini));
             observer.pause().await?;
@@ -257,7 +257,7 @@ fn mini_batch<A: Actor>(
 
 /// Gradients of the loss / `share` for every trainable variable. The loss knows its own derivative by log-probs and values,
 /// so the chain rule goes on from there: d loss = Σ g_lp · d logprobs + g_v · d values.
-fn backward(fresh: &TokenScores, loss: &Loss, vars: &Named, share: usize) -> Result<Gradients> {
+fn backward(fresh: TokenScores, loss: &Loss, vars: &Named, share: usize) -> Result<Gradients> {
     if loss.guarded {
         return Gradients::zeros(vars);
     }
@@ -265,10 +265,8 @@ fn backward(fresh: &TokenScores, loss: &Loss, vars: &Named, share: usize) -> Res
         let data = gradient.data.iter().map(|g| g / share as f32).collect();
         Tensor::from_vec(data, (gradient.rows, gradient.cols), fresh.logprobs.device())
     };
-    let by_logprobs = (&fresh.logprobs * weight(&loss.grad_logprobs)?)?; // (M, R)
-    let by_values = (&fresh.values * weight(&loss.grad_values)?)?; // (M, R)
-    let mut store = (by_logprobs + by_values)?.sum_all()?.backward()?;
-    Gradients::take(&mut store, vars)
+    let (by_logprobs, by_values) = (weight(&loss.grad_logprobs)?, weight(&loss.grad_values)?); // (M, R) each
+    Gradients::take(&mut fresh.backward(&by_logprobs, &by_values)?, vars)
 }
 
 /// Rewards as the advantage recursion takes them: masked, whitened where the setting says so. (B, R) → (B, R).
