@@ -116,6 +116,7 @@ fn parts_of_tokenizers_that_would_panic_or_swell_are_refused() {
         (set(t5(), "/normalizer", replace(json!({"Regex": "(a*)*+b"}), "x")), "repeats a repetition"),
         (set(t5(), "/normalizer", replace(json!({"Regex": "(\\w{99}){99}"}), "x")), "the pattern"),
         (set(t5(), "/normalizer", replace(json!({"String": ""}), "x")), "no pattern"),
+        (set(t5(), "/normalizer", json!({"type": "Prepend", "prepend": ""})), "no text to prepend"),
         (set(t5(), "/normalizer", sequence(replace(json!({"String": "a"}), "aa"), 20)), "64 times longer"),
         (set(t5(), "/normalizer", sequence(json!({"type": "NFKC"}), 99)), "more than 32 parts"),
         (

@@ -151,7 +151,8 @@ impl Parts {
                 charsmap::check(table.ok_or("no precompiled_charsmap in it")?)
             }
             "Prepend" => {
-                let text = part.get("prepend").and_then(Value::as_str);
+                // Of an empty one, tokenizers 0.23 loses count of letters, and panics in a later part.
+                let text = part.get("prepend").and_then(Value::as_str).filter(|text| !text.is_empty());
                 token(text.ok_or("no text to prepend")?)
             }
             "Replace" => self.replace(part),
