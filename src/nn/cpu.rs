@@ -57,6 +57,9 @@ pub fn matmul(dst: &mut [f32], dst_stride: usize, a: Mat<'_>, b: Mat<'_>, scale:
 /// Products this small in any dimension do not pay for packing tiles.
 const TILED: usize = 16;
 
+/// Numbers of a weight that is never packed, 8 KB of them: its products are summed in one order for any number of rows.
+const SMALL: usize = 1 << 11;
+
 /// As [`matmul`], into memory that the caller shares out among threads.
 ///
 /// # Safety
@@ -72,14 +75,16 @@ pub unsafe fn matmul_raw(
 ) {
     assert_eq!(a.cols, b.rows, "inner dimensions differ");
     let (m, n, k) = (a.rows, b.cols, a.cols);
-    if m > TILED && n > 2 * TILED && k > 2 * TILED && tiles::available() {
+    let by_columns = a.col_stride == 1 && b.row_stride == 1;
+    let few = by_columns && (m <= few_rows::MOST || n * k <= SMALL);
+    if !few && m > TILED && n > 2 * TILED && k > 2 * TILED && tiles::available() {
         let rows = Side { data: a.data.as_ptr(), len: m, k, stride: a.row_stride, k_stride: a.col_stride };
         let cols = Side { data: b.data.as_ptr(), len: n, k, stride: b.col_stride, k_stride: b.row_stride };
         let target = Target { data: dst, stride: dst_stride, scale, accumulate };
         // SAFETY: as below.
         return unsafe { tiles::multiply(rows, cols, target, threads) };
     }
-    if m <= few_rows::MOST && a.col_stride == 1 && b.row_stride == 1 {
+    if few {
         let few = FewRows {
             x: a.data.as_ptr(),
             x_stride: a.row_stride,
