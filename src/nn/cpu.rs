@@ -209,9 +209,16 @@ impl Out {
 /// Numbers of a piece of [`new_rows`]: 64 KB, so that they are still in the cache when `work` comes.
 const PIECE: usize = 1 << 14;
 
-/// `n` new numbers in rows of `row_len`, made by `work(first_row, rows)` from zeros, over all threads, [`vectorized`].
+/// `n` new numbers in rows of `row_len`, made by `work(first_row, rows)` from zeros, over all threads, [`vectorized`]:
+/// mark closures `#[inline(always)]`.
 pub fn new_rows(n: usize, row_len: usize, work: impl Fn(usize, &mut [f32]) + Sync) -> Vec<f32> {
-    new_row_pairs((n, row_len), (0, 0), |first, rows, _| work(first, rows)).0
+    new_row_pairs(
+        (n, row_len),
+        (0, 0),
+        #[inline(always)]
+        |first, rows, _| work(first, rows),
+    )
+    .0
 }
 
 /// [`new_rows`] of two matrices of as many rows, the second one perhaps empty: `work(first_row, rows of a, rows of b)`.

@@ -57,6 +57,7 @@ pub struct Tape {
 }
 
 thread_local! {
+    /// What is being recorded on this thread.
     static CURRENT: RefCell<Option<Tape>> = const { RefCell::new(None) };
 }
 
