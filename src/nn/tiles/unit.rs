@@ -11,6 +11,9 @@ use std::sync::OnceLock;
 const ROWS: usize = 1024;
 const COLS: usize = 128;
 const DEPTH: usize = 768;
+/// Bytes of the next left tiles that are asked for with a chunk: a line for each of its 24 products, all of them where `COLS`
+/// columns are multiplied.
+const ASKED: usize = 24 * 64;
 
 /// May this process use the unit? Asks the system once.
 pub fn available() -> bool {
@@ -87,7 +90,9 @@ unsafe fn columns(left: &[Tile], a: Side, b: Side, c: Target) {
         configure();
         for i in 0..a.len.div_ceil(BLOCK) {
             for j in 0..b.len.div_ceil(BLOCK) {
-                block(left[i * chunks * PARTS..].as_ptr(), right.block(j, chunks), chunks, &mut sums);
+                let next = left.as_ptr().wrapping_add((i + 1) * chunks * PARTS).cast::<u8>();
+                let next = next.wrapping_add(j * chunks * ASKED);
+                block(left[i * chunks * PARTS..].as_ptr(), right.block(j, chunks), chunks, next, &mut sums);
                 let (rows, cols) = ((a.len - i * BLOCK).min(BLOCK), (b.len - j * BLOCK).min(BLOCK));
                 store(&sums, shifted(c, i * BLOCK, j * BLOCK), rows, cols);
             }
@@ -110,8 +115,10 @@ unsafe fn configure() {
 /// The sums of one block of the result, 32 × 32 as four tiles.
 ///
 /// Of a chunk's tiles, `left` and `right` hold h, m, l, twice 16 rows each. The order of the six products lets most of them
-/// keep a loaded pair: lh, mh, hh, hl, hm, mm.
-unsafe fn block(left: *const Tile, right: *const Tile, chunks: usize, sums: &mut [Tile; 4]) {
+/// keep a loaded pair: lh, mh, hh, hl, hm, mm. With each, a line from `next` on is asked for: the left tiles of a product lie
+/// beyond the second-level cache, and each row of blocks is used often enough for the next to arrive meanwhile. Nothing is
+/// read there.
+unsafe fn block(left: *const Tile, right: *const Tile, chunks: usize, next: *const u8, sums: &mut [Tile; 4]) {
     // SAFETY: `chunks` times six tiles on each side; tiles are configured.
     unsafe {
         asm!(
@@ -119,28 +126,29 @@ unsafe fn block(left: *const Tile, right: *const Tile, chunks: usize, sums: &mut
             "2:",
             "tileloadd tmm4, [{a} + {row}*1 + 4096]", "tileloadd tmm6, [{b} + {row}*1]",
             "tileloadd tmm7, [{b} + {row}*1 + 1024]", "tileloadd tmm5, [{a} + {row}*1 + 5120]",
-            "tdpbf16ps tmm0, tmm4, tmm6", "tdpbf16ps tmm1, tmm4, tmm7",
-            "tdpbf16ps tmm2, tmm5, tmm6", "tdpbf16ps tmm3, tmm5, tmm7",
+            "tdpbf16ps tmm0, tmm4, tmm6", "prefetcht1 [{p} + 0]", "tdpbf16ps tmm1, tmm4, tmm7", "prefetcht1 [{p} + 64]",
+            "tdpbf16ps tmm2, tmm5, tmm6", "prefetcht1 [{p} + 128]", "tdpbf16ps tmm3, tmm5, tmm7", "prefetcht1 [{p} + 192]",
             "tileloadd tmm4, [{a} + {row}*1 + 2048]", "tileloadd tmm5, [{a} + {row}*1 + 3072]",
-            "tdpbf16ps tmm0, tmm4, tmm6", "tdpbf16ps tmm1, tmm4, tmm7",
-            "tdpbf16ps tmm2, tmm5, tmm6", "tdpbf16ps tmm3, tmm5, tmm7",
+            "tdpbf16ps tmm0, tmm4, tmm6", "prefetcht1 [{p} + 256]", "tdpbf16ps tmm1, tmm4, tmm7", "prefetcht1 [{p} + 320]",
+            "tdpbf16ps tmm2, tmm5, tmm6", "prefetcht1 [{p} + 384]", "tdpbf16ps tmm3, tmm5, tmm7", "prefetcht1 [{p} + 448]",
             "tileloadd tmm4, [{a} + {row}*1]", "tileloadd tmm5, [{a} + {row}*1 + 1024]",
-            "tdpbf16ps tmm0, tmm4, tmm6", "tdpbf16ps tmm1, tmm4, tmm7",
-            "tdpbf16ps tmm2, tmm5, tmm6", "tdpbf16ps tmm3, tmm5, tmm7",
+            "tdpbf16ps tmm0, tmm4, tmm6", "prefetcht1 [{p} + 512]", "tdpbf16ps tmm1, tmm4, tmm7", "prefetcht1 [{p} + 576]",
+            "tdpbf16ps tmm2, tmm5, tmm6", "prefetcht1 [{p} + 640]", "tdpbf16ps tmm3, tmm5, tmm7", "prefetcht1 [{p} + 704]",
             "tileloadd tmm6, [{b} + {row}*1 + 4096]", "tileloadd tmm7, [{b} + {row}*1 + 5120]",
-            "tdpbf16ps tmm0, tmm4, tmm6", "tdpbf16ps tmm1, tmm4, tmm7",
-            "tdpbf16ps tmm2, tmm5, tmm6", "tdpbf16ps tmm3, tmm5, tmm7",
+            "tdpbf16ps tmm0, tmm4, tmm6", "prefetcht1 [{p} + 768]", "tdpbf16ps tmm1, tmm4, tmm7", "prefetcht1 [{p} + 832]",
+            "tdpbf16ps tmm2, tmm5, tmm6", "prefetcht1 [{p} + 896]", "tdpbf16ps tmm3, tmm5, tmm7", "prefetcht1 [{p} + 960]",
             "tileloadd tmm6, [{b} + {row}*1 + 2048]", "tileloadd tmm7, [{b} + {row}*1 + 3072]",
-            "tdpbf16ps tmm0, tmm4, tmm6", "tdpbf16ps tmm1, tmm4, tmm7",
-            "tdpbf16ps tmm2, tmm5, tmm6", "tdpbf16ps tmm3, tmm5, tmm7",
+            "tdpbf16ps tmm0, tmm4, tmm6", "prefetcht1 [{p} + 1024]", "tdpbf16ps tmm1, tmm4, tmm7", "prefetcht1 [{p} + 1088]",
+            "tdpbf16ps tmm2, tmm5, tmm6", "prefetcht1 [{p} + 1152]", "tdpbf16ps tmm3, tmm5, tmm7", "prefetcht1 [{p} + 1216]",
             "tileloadd tmm4, [{a} + {row}*1 + 2048]", "tileloadd tmm5, [{a} + {row}*1 + 3072]",
-            "tdpbf16ps tmm0, tmm4, tmm6", "tdpbf16ps tmm1, tmm4, tmm7",
-            "tdpbf16ps tmm2, tmm5, tmm6", "tdpbf16ps tmm3, tmm5, tmm7",
-            "add {a}, 6144", "add {b}, 6144",
+            "tdpbf16ps tmm0, tmm4, tmm6", "prefetcht1 [{p} + 1280]", "tdpbf16ps tmm1, tmm4, tmm7", "prefetcht1 [{p} + 1344]",
+            "tdpbf16ps tmm2, tmm5, tmm6", "prefetcht1 [{p} + 1408]", "tdpbf16ps tmm3, tmm5, tmm7", "prefetcht1 [{p} + 1472]",
+            "add {a}, 6144", "add {b}, 6144", "add {p}, {asked}",
             "dec {n}", "jnz 2b",
             "tilestored [{c} + {row}*1], tmm0", "tilestored [{c} + {row}*1 + 1024], tmm1",
             "tilestored [{c} + {row}*1 + 2048], tmm2", "tilestored [{c} + {row}*1 + 3072], tmm3",
             a = inout(reg) left => _, b = inout(reg) right => _, n = inout(reg) chunks => _,
+            p = inout(reg) next => _, asked = const ASKED,
             c = in(reg) sums.as_mut_ptr(), row = in(reg) 64usize,
             out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
             out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
