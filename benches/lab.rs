@@ -248,7 +248,7 @@ fn run(size: &str, mode: &str, options: &Options) -> Value {
 fn main() {
     let options = Options::read();
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    detox_lab::nn::cpu::set_threads(threads);
+    detox_lab::nn::cpu::work_on(threads);
     println!("{threads} threads, {}, 16 rows a step; seconds, medians (least–most)", options.weights.name());
     println!(
         "size   mode        generate             tokens/s  score               PPO step            total             peak MB"

@@ -1,6 +1,6 @@
 //! Matrix products and row loops under every SIMD width this processor has: against f64, in every layout, alike on one
 //! thread and on two. Which unit multiplies (`nn::tiles`, or gemm) depends on the machine; what holds for one holds for both.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::print_stderr)]
 
 use detox_lab::nn::cpu::{Mat, matmul, set_threads, vectorized};
 use detox_lab::nn::math::{dot, exp_shifted, normal, tanh};
@@ -96,6 +96,32 @@ fn products_are_right_in_every_layout_and_alike_on_every_number_of_threads() {
             let (error, size) = case.check(&one);
             assert!(error <= 4e-7 * size, "{m} x {n} x {k}, layout {layout}: off by {error:e} of {size:.0}");
             assert_eq!(one, case.product(2), "{m} x {n} x {k}, layout {layout}: two threads");
+        }
+    }
+}
+
+/// What decoding relies on: a text does not depend on what is written beside it.
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn a_row_is_multiplied_alike_alone_and_among_others() {
+    if !is_x86_feature_detected!("avx2") || !is_x86_feature_detected!("fma") {
+        eprintln!("skipped: without AVX2, few rows are gemm's");
+        return;
+    }
+    let mut rng = Rng::new(12, Purpose::Init, 0, 0);
+    // whole blocks, and columns and terms left over
+    for (n, k) in [(48, 64), (13, 331), (403, 98), (6, 3)] {
+        let (x, w) = (numbers(&mut rng, 16 * k), numbers(&mut rng, n * k));
+        let product = |first: usize, m: usize| {
+            let mut y = vec![0f32; m * n];
+            matmul(&mut y, n, Mat::new(&x[first * k..], m, k, k), Mat::new(&w, n, k, k).t(), 0.37, false);
+            y
+        };
+        let all = product(0, 16);
+        for m in 1..=16 {
+            for first in [0, 16 - m] {
+                assert_eq!(product(first, m), all[first * n..(first + m) * n], "{m} of 16 x {n} x {k}, from {first}");
+            }
         }
     }
 }

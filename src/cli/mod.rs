@@ -72,10 +72,9 @@ fn command(command: args::Command) -> Result<()> {
 
 /// Our own operations and candle's use the same number of threads.
 fn use_threads(n: usize) {
-    crate::lab::models::set_threads(n);
     // SAFETY: no other thread runs yet. candle's own pool for small operations spins while it waits, which costs more than
     // it gives as soon as anything else wants the cores; one thread means it is never made.
     unsafe { std::env::set_var("CANDLE_NUM_THREADS", "1") };
     // candle asks the machine again at every product unless rayon's pool says how many threads there are.
-    let _ = rayon::ThreadPoolBuilder::new().num_threads(n).build_global();
+    crate::lab::models::work_on(n);
 }

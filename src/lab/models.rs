@@ -13,7 +13,7 @@ use crate::model::reward::{RewardModel, ScoreOptions, Scored};
 pub use crate::model::roberta::RobertaConfig;
 use crate::model::t5::T5;
 use crate::model::{fresh, may_be_compact};
-pub use crate::nn::cpu::set_threads;
+pub use crate::nn::cpu::work_on;
 use crate::nn::lora::LoraSpec;
 use crate::nn::params::Params;
 pub use crate::nn::precision::Precision;

@@ -10,7 +10,7 @@ use crate::nn::attention::{Plan, Segment, attention};
 use crate::nn::dropout::{Drop, dropout};
 use crate::nn::linear::Linear;
 use crate::nn::norm::layer_norm;
-use crate::nn::ops::{gelu, plus};
+use crate::nn::ops::{beside, gelu, plus};
 use crate::nn::params::Params;
 use crate::nn::rng::Rng;
 use crate::nn::weight::Weight;
@@ -323,7 +323,7 @@ impl Layer {
         let keep = firsts.as_ref().unwrap_or(states); // (M, D), M = N or B
         let kept = if last { vec![1; lengths.len()] } else { lengths.clone() };
 
-        let kv = Tensor::cat(&[self.key.forward(states)?, self.value.forward(states)?], 1)?; // (N, 2D)
+        let kv = beside(&self.key.forward(states)?, &self.value.forward(states)?)?; // (N, 2D)
         let plan = Plan {
             segments: segments(&kept, lengths),
             heads: config.num_attention_heads,

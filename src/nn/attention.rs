@@ -1,14 +1,16 @@
 //! Attention over packed sequences: all tokens of a batch stand in one (N, width) matrix without padding, a [`Plan`] says
 //! which rows attend to which. T5's relative position biases and the causal mask are part of the operation, and so is
-//! the backward pass, which recomputes the probabilities instead of keeping them.
+//! the backward pass, which recomputes the probabilities instead of keeping them. Single queries are `decoding`'s.
 
-use super::cpu::{Mat, Out, for_tasks, matmul_raw, slice, stored, vectorized, with_slice};
+use super::cpu::{Mat, Out, for_tasks, matmul_raw, slice, stored, vectorized, with_slice, written};
 use super::dropout::Drop;
 use super::math::{dot, exp_shifted};
 use super::tape::{self, Reads};
 use crate::error::{Error, Result};
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Shape, Tensor};
 use std::sync::Arc;
+
+mod decoding;
 
 /// One sequence's part of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -151,10 +153,9 @@ impl<'a> Call<'a> {
 
     /// Softmax probabilities (queries, keys) of one segment and head, before dropout.
     fn probabilities(&self, s: &Segment, head: usize) -> Vec<f32> {
-        let mut p = vec![0f32; s.queries * s.keys];
         let (q, k) = (self.queries(s, head), self.keys(s, head).t());
-        // SAFETY: p is this task's own.
-        unsafe { matmul_raw(p.as_mut_ptr(), s.keys, q, k, self.plan.scale, false, 1) };
+        // SAFETY: a product writes all its numbers.
+        let mut p = unsafe { written(s.queries * s.keys, |p| matmul_raw(p, s.keys, q, k, self.plan.scale, false, 1)) };
         let biases = self.biases(s, head);
         vectorized(
             #[inline(always)]
@@ -184,64 +185,45 @@ impl<'a> Call<'a> {
     }
 
     fn forward(&self) -> Vec<f32> {
-        let mut out = vec![0f32; self.q.len()];
-        let dst = Out(out.as_mut_ptr());
-        for_tasks(self.tasks(), |i| {
-            let (s, head) = self.task(i);
-            let mut p = self.probabilities(s, head);
-            if let Some(drop) = self.dropout(s, head) {
-                drop.apply(0, &mut p);
-            }
-            let p = Mat::new(&p, s.queries, s.keys, s.keys);
-            // SAFETY: this segment's rows, this head's columns.
-            unsafe {
-                let dst = dst.at(s.query * self.width + head * self.d);
-                matmul_raw(dst, self.width, p, self.values(s, head), 1.0, false, 1);
-            }
-        });
-        out
+        if self.decodes() {
+            return self.decode();
+        }
+        let fill = |dst: Out| {
+            for_tasks(self.tasks(), |i| {
+                let (s, head) = self.task(i);
+                let mut p = self.probabilities(s, head);
+                if let Some(drop) = self.dropout(s, head) {
+                    drop.apply(0, &mut p);
+                }
+                let p = Mat::new(&p, s.queries, s.keys, s.keys);
+                // SAFETY: this segment's rows, this head's columns.
+                unsafe {
+                    let dst = dst.at(s.query * self.width + head * self.d);
+                    matmul_raw(dst, self.width, p, self.values(s, head), 1.0, false, 1);
+                }
+            });
+        };
+        filled(self.q.len(), self.covers().0, fill)
+    }
+
+    /// Have all rows of queries (of keys) a segment?
+    fn covers(&self) -> (bool, bool) {
+        let sum = |rows: fn(&Segment) -> usize| self.plan.segments.iter().map(rows).sum::<usize>() * self.width;
+        (sum(|s| s.queries) == self.q.len(), sum(|s| 2 * s.keys) == self.kv.len())
     }
 
     /// Gradients of q, kv and, if asked, the table. Segments must not share key rows.
     fn backward(&self, g: &[f32], want_table: bool) -> (Vec<f32>, Vec<f32>, Option<Vec<f32>>) {
-        let (mut dq, mut dkv) = (vec![0f32; self.q.len()], vec![0f32; self.kv.len()]);
-        let (dq_out, dkv_out) = (Out(dq.as_mut_ptr()), Out(dkv.as_mut_ptr()));
-        let (width, d) = (self.width, self.d);
-        let tables = for_tasks(self.tasks(), |i| {
-            let (s, head) = self.task(i);
-            let p = self.probabilities(s, head);
-            let g = Mat::new(&g[s.query * width + head * d..], s.queries, d, width);
-            let mut ds = vec![0f32; p.len()]; // first dP = g vᵀ, then dS = P (dP − Σ P dP)
-            // SAFETY: ds is this task's own; below, this segment's rows and this head's columns of dq and dkv.
-            unsafe { matmul_raw(ds.as_mut_ptr(), s.keys, g, self.values(s, head).t(), 1.0, false, 1) };
-            let dropped = self.dropout(s, head).map(|drop| {
-                let mut dropped = p.clone();
-                drop.apply(0, &mut dropped);
-                drop.apply(0, &mut ds);
-                dropped
+        let (queries, keys) = self.covers();
+        let (mut dkv, mut tables) = (Vec::new(), Vec::new());
+        let dq = filled(self.q.len(), queries, |dq| {
+            dkv = filled(self.kv.len(), keys, |dkv| {
+                tables = for_tasks(self.tasks(), |i| {
+                    let (s, head) = self.task(i);
+                    let ds = self.backward_of(s, head, g, dq, dkv);
+                    if want_table { self.table_gradient(s, &ds) } else { Vec::new() }
+                });
             });
-            let used = Mat::new(dropped.as_deref().unwrap_or(&p), s.queries, s.keys, s.keys);
-            unsafe {
-                let dv = dkv_out.at(s.key * 2 * width + width + head * d);
-                matmul_raw(dv, 2 * width, used.t(), g, 1.0, false, 1);
-            }
-            vectorized(
-                #[inline(always)]
-                || {
-                    for (ds, p) in ds.chunks_exact_mut(s.keys).zip(p.chunks_exact(s.keys)) {
-                        let mean = dot(ds, p);
-                        ds.iter_mut().zip(p).for_each(|(ds, p)| *ds = p * (*ds - mean));
-                    }
-                },
-            );
-            let m = Mat::new(&ds, s.queries, s.keys, s.keys);
-            unsafe {
-                let dq = dq_out.at(s.query * width + head * d);
-                matmul_raw(dq, width, m, self.keys(s, head), self.plan.scale, false, 1);
-                let dk = dkv_out.at(s.key * 2 * width + head * d);
-                matmul_raw(dk, 2 * width, m.t(), self.queries(s, head), self.plan.scale, false, 1);
-            }
-            if want_table { self.table_gradient(s, &ds) } else { Vec::new() }
         });
         // Summed in task order, so that the number of threads does not change the result.
         let table = want_table.then(|| {
@@ -253,6 +235,45 @@ impl<'a> Call<'a> {
             sum
         });
         (dq, dkv, table)
+    }
+
+    /// One segment's and head's part of the gradients, written where it belongs; returns dS (queries, keys).
+    fn backward_of(&self, s: &Segment, head: usize, g: &[f32], dq: Out, dkv: Out) -> Vec<f32> {
+        let (width, d) = (self.width, self.d);
+        let p = self.probabilities(s, head);
+        let g = Mat::new(&g[s.query * width + head * d..], s.queries, d, width);
+        // first dP = g vᵀ, then dS = P (dP − Σ P dP)
+        // SAFETY: a product writes all its numbers; below, this segment's rows and this head's columns of dq and dkv.
+        let mut ds =
+            unsafe { written(p.len(), |ds| matmul_raw(ds, s.keys, g, self.values(s, head).t(), 1.0, false, 1)) };
+        let dropped = self.dropout(s, head).map(|drop| {
+            let mut dropped = p.clone();
+            drop.apply(0, &mut dropped);
+            drop.apply(0, &mut ds);
+            dropped
+        });
+        let used = Mat::new(dropped.as_deref().unwrap_or(&p), s.queries, s.keys, s.keys);
+        unsafe {
+            let dv = dkv.at(s.key * 2 * width + width + head * d);
+            matmul_raw(dv, 2 * width, used.t(), g, 1.0, false, 1);
+        }
+        vectorized(
+            #[inline(always)]
+            || {
+                for (ds, p) in ds.chunks_exact_mut(s.keys).zip(p.chunks_exact(s.keys)) {
+                    let mean = dot(ds, p);
+                    ds.iter_mut().zip(p).for_each(|(ds, p)| *ds = p * (*ds - mean));
+                }
+            },
+        );
+        let m = Mat::new(&ds, s.queries, s.keys, s.keys);
+        unsafe {
+            let dq = dq.at(s.query * width + head * d);
+            matmul_raw(dq, width, m, self.keys(s, head), self.plan.scale, false, 1);
+            let dk = dkv.at(s.key * 2 * width + head * d);
+            matmul_raw(dk, 2 * width, m.t(), self.queries(s, head), self.plan.scale, false, 1);
+        }
+        ds
     }
 
     /// Σ dS by bucket, for one segment and head: first by relative position, so that few buckets are computed.
@@ -267,6 +288,19 @@ impl<'a> Call<'a> {
         let mut sum = vec![0f32; buckets.count];
         by_position.iter().enumerate().for_each(|(x, ds)| sum[buckets.of(x as i64 - last as i64)] += ds);
         sum
+    }
+}
+
+/// `n` numbers that `fill` writes; where it does not write all of them, zeros first.
+fn filled(n: usize, all: bool, fill: impl FnOnce(Out)) -> Vec<f32> {
+    // SAFETY: all are written; zeros are f32s.
+    unsafe {
+        written(n, |numbers| {
+            if !all {
+                numbers.write_bytes(0, n);
+            }
+            fill(Out(numbers));
+        })
     }
 }
 

@@ -7,6 +7,7 @@ use super::tiles::{self, Side, Target};
 use candle_core::{CpuStorage, Layout, Shape, Storage, Tensor};
 use pulp::Arch;
 use rayon::prelude::*;
+use std::cell::Cell;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -15,6 +16,16 @@ static THREADS: AtomicUsize = AtomicUsize::new(1);
 /// How many threads operations may use; set once by a door.
 pub fn set_threads(n: usize) {
     THREADS.store(n.max(1), Ordering::Relaxed);
+}
+
+/// [`set_threads`], with a pool that this thread belongs to: what it begins runs on it too, and no operation puts it to sleep and
+/// wakes it up. To be called once, by the thread that will do the work.
+pub fn work_on(n: usize) {
+    set_threads(n);
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(n);
+    // a pool of this thread alone would keep waiting whoever else asks
+    let pool = if n > 1 { pool.use_current_thread() } else { pool };
+    drop(pool.build_global()); // an error says that there is one already, and that is the one then
 }
 
 /// How many threads operations use.
@@ -76,7 +87,7 @@ pub unsafe fn matmul_raw(
     assert_eq!(a.cols, b.rows, "inner dimensions differ");
     let (m, n, k) = (a.rows, b.cols, a.cols);
     let by_columns = a.col_stride == 1 && b.row_stride == 1;
-    let few = by_columns && (m <= few_rows::MOST || n * k <= SMALL);
+    let few = by_columns && (m <= few_rows::MOST || n * k <= SMALL) && wide();
     if !few && m > TILED && n > 2 * TILED && k > 2 * TILED && tiles::available() {
         let rows = Side { data: a.data.as_ptr(), len: m, k, stride: a.row_stride, k_stride: a.col_stride };
         let cols = Side { data: b.data.as_ptr(), len: n, k, stride: b.col_stride, k_stride: b.row_stride };
@@ -84,23 +95,9 @@ pub unsafe fn matmul_raw(
         // SAFETY: as below.
         return unsafe { tiles::multiply(rows, cols, target, threads) };
     }
+    // SAFETY: `Mat` checked its bounds when made, the caller vouches for dst.
     if few {
-        let few = FewRows {
-            x: a.data.as_ptr(),
-            x_stride: a.row_stride,
-            m,
-            k,
-            w: b.data.as_ptr(),
-            w_stride: b.col_stride,
-            n,
-            y: dst,
-            y_stride: dst_stride,
-            scale,
-            accumulate,
-        };
-        if multiply_few(few, threads) {
-            return;
-        }
+        return unsafe { multiply_few(dst, dst_stride, a, b, scale, accumulate, threads) };
     }
     let parallelism = if threads > 1 { gemm::Parallelism::Rayon(threads) } else { gemm::Parallelism::None };
     // SAFETY: `Mat` checked its bounds when made, the caller vouches for dst.
@@ -136,14 +133,42 @@ pub fn vectorized<T>(work: impl FnOnce() -> T) -> T {
     arch().dispatch(work)
 }
 
-/// Does a product of few rows, its columns shared out among `threads`; false where this processor had better not.
-fn multiply_few(few: FewRows, threads: usize) -> bool {
+thread_local! {
+    /// Rows side by side, kept so that no product asks the system for memory. Taken and put back, not borrowed: a thread that
+    /// waits for others may begin another product.
+    static BESIDE: Cell<Vec<f32>> = const { Cell::new(Vec::new()) };
+}
+
+/// [`matmul_raw`] of few rows, where SIMD is wide; columns are shared out among `threads`.
+unsafe fn multiply_few(
+    dst: *mut f32,
+    dst_stride: usize,
+    a: Mat<'_>,
+    b: Mat<'_>,
+    scale: f32,
+    accumulate: bool,
+    threads: usize,
+) {
+    let (m, n, k) = (a.rows, b.cols, a.cols);
+    let mut kept = BESIDE.take();
+    // SAFETY: `a`'s rows are there.
+    let x = &unsafe { few_rows::lay_beside(&mut kept, a.data.as_ptr(), a.row_stride, m, k) };
+    let (w, w_stride) = (b.data.as_ptr(), b.col_stride);
+    let few = FewRows { x, m, w, w_stride, n, y: dst, y_stride: dst_stride, scale, accumulate };
     // a multiple of the columns that a block has, eight pieces a thread, so that a thread that is held up is helped out
-    let piece = few.n.div_ceil(8 * threads).next_multiple_of(6);
-    if threads == 1 || few.m * few.n * few.k < 1 << 17 {
-        return arch().dispatch(few);
+    let piece = n.div_ceil(8 * threads).next_multiple_of(6);
+    // waking a thread takes as long as reading a weight of 100 KB
+    if threads == 1 || m * n * k < 1 << 17 || m <= few_rows::MOST && n * k < 1 << 16 {
+        arch().dispatch(few);
+    } else {
+        drop(for_tasks(n.div_ceil(piece), |i| arch().dispatch(few.columns(i * piece, piece))));
     }
-    for_tasks(few.n.div_ceil(piece), |i| arch().dispatch(few.columns(i * piece, piece))).into_iter().all(|done| done)
+    BESIDE.set(kept);
+}
+
+fn wide() -> bool {
+    static ANSWER: OnceLock<bool> = OnceLock::new();
+    *ANSWER.get_or_init(|| arch().dispatch(few_rows::Wide))
 }
 
 fn arch() -> Arch {
@@ -204,6 +229,22 @@ impl Out {
         // SAFETY: callers stay inside the allocation, as the plan was checked against the shapes.
         unsafe { self.0.add(at) }
     }
+}
+
+/// Numbers of a cache line.
+pub(super) const LINE: usize = 16;
+
+/// Asks memory for the line of a number that will be read soon. It need not be there.
+#[inline(always)]
+pub(super) fn ask(at: *const f32) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: nothing is read.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = at;
 }
 
 /// Numbers of a piece of [`new_rows`]: 64 KB, so that they are still in the cache when `work` comes.

@@ -1,20 +1,59 @@
 //! Products of a few rows with a weight as it lies in memory, `x Wᵀ`: what decoding one token a row does. They run at the
-//! rate at which memory gives the weight, so that nothing may be packed first: each sum is a dot product along both rows,
-//! a block of them at a time. Larger products, and processors with narrow SIMD, are `cpu`'s.
+//! rate at which memory gives the weight, so that nothing of it may be packed first. The rows lie side by side in the lanes
+//! of a register, which is multiplied with one number of the weight at a time, and no sum has to be collected from lanes.
+//! Larger products, and processors with narrow SIMD, are `cpu`'s.
+//!
+//! Every sum runs over every fourth term, four of them side by side, whatever the width of SIMD and the number of rows: a
+//! row's numbers do not depend on how many there are.
 
+use super::cpu::{LINE, ask};
 use pulp::{Simd, WithSimd};
 
-/// Rows at most; more are worth packing for.
+/// Rows at most; more are worth packing a weight for.
 pub const MOST: usize = 16;
 
-/// Columns of the result and what they are computed from.
+/// Rows that lie side by side: the lanes of AVX-512.
+const ROWS: usize = 16;
+
+/// Running sums of one number of the result.
+const SUMS: usize = 4;
+
+/// Rows side by side, `ROWS` at a time: number `k` of row `i` of a group at `k · ROWS + i`, zeros where there is no row. A single
+/// row as it is.
+pub struct Beside<'a> {
+    x: &'a [f32],
+    k: usize,
+}
+
+/// Lays rows (m, k), `stride` apart, side by side into `to`, which is as large as it has to be afterwards.
+///
+/// # Safety
+/// The rows must be there.
+pub unsafe fn lay_beside(to: &mut Vec<f32>, x: *const f32, stride: usize, m: usize, k: usize) -> Beside<'_> {
+    if m == 1 {
+        to.clear();
+        // SAFETY: the caller's row.
+        to.extend_from_slice(unsafe { std::slice::from_raw_parts(x, k) });
+        return Beside { x: to, k };
+    }
+    to.resize(m.next_multiple_of(ROWS) * k, 0.0);
+    for (group, to) in to.chunks_exact_mut((ROWS * k).max(1)).enumerate() {
+        for (at, to) in to.as_chunks_mut::<ROWS>().0.iter_mut().enumerate() {
+            for (i, to) in to.iter_mut().enumerate() {
+                let row = group * ROWS + i;
+                // SAFETY: the caller's rows.
+                *to = if row < m { unsafe { *x.add(row * stride + at) } } else { 0.0 };
+            }
+        }
+    }
+    Beside { x: to, k }
+}
+
+/// Columns of the result and what they are computed from. Multiplies where SIMD is [`Wide`].
 #[derive(Clone, Copy)]
-pub struct FewRows {
-    /// (m, k), rows `x_stride` apart.
-    pub x: *const f32,
-    pub x_stride: usize,
+pub struct FewRows<'a> {
+    pub x: &'a Beside<'a>,
     pub m: usize,
-    pub k: usize,
     /// (n, k), rows `w_stride` apart.
     pub w: *const f32,
     pub w_stride: usize,
@@ -27,10 +66,10 @@ pub struct FewRows {
 }
 
 // SAFETY: whoever makes one vouches for the memory, and gives every thread columns of its own.
-unsafe impl Send for FewRows {}
-unsafe impl Sync for FewRows {}
+unsafe impl Send for FewRows<'_> {}
+unsafe impl Sync for FewRows<'_> {}
 
-impl FewRows {
+impl FewRows<'_> {
     /// The part with columns `first..first + n` only.
     pub fn columns(self, first: usize, n: usize) -> Self {
         let n = n.min(self.n - first);
@@ -49,65 +88,131 @@ impl FewRows {
 
     #[inline(always)]
     fn rows<S: Simd, const C: usize>(&self, simd: S, j: usize) {
-        for i in (0..self.m).step_by(4) {
+        if self.m == 1 {
+            // SAFETY: these columns are there.
+            return unsafe { self.one_row::<C>(j) };
+        }
+        for i in (0..self.m).step_by(S::F32_LANES) {
             // SAFETY: these rows and columns are there.
-            unsafe {
-                match self.m - i {
-                    1 => self.block::<S, 1, C>(simd, i, j),
-                    2 => self.block::<S, 2, C>(simd, i, j),
-                    3 => self.block::<S, 3, C>(simd, i, j),
-                    _ => self.block::<S, 4, C>(simd, i, j),
+            unsafe { self.block::<S, C>(simd, i, j) };
+        }
+    }
+
+    /// Where columns `j..j + C` of the weight lie, and what comes after them: asked for, line by line, while these are
+    /// multiplied.
+    #[inline(always)]
+    fn weights<const C: usize>(&self, j: usize) -> ([*const f32; C], impl Fn(usize)) {
+        let rows: [*const f32; C] = std::array::from_fn(|c| self.w.wrapping_add((j + c) * self.w_stride));
+        let ahead = C * self.w_stride;
+        (rows, move |at| {
+            if at.is_multiple_of(LINE) {
+                rows.iter().for_each(|row| ask(row.wrapping_add(ahead + at)));
+            }
+        })
+    }
+
+    /// As many rows from `i` on as there are lanes, and C columns from `j` on.
+    #[inline(always)]
+    #[allow(clippy::needless_range_loop)] // the same columns of several arrays
+    unsafe fn block<S: Simd, const C: usize>(&self, simd: S, i: usize, j: usize) {
+        let (k, whole) = (self.x.k, self.x.k / SUMS * SUMS);
+        let (weights, ask) = self.weights::<C>(j);
+        let mut sums = [[simd.splat_f32s(0.0); SUMS]; C];
+        let mut out = [[0f32; ROWS]; C];
+        // SAFETY: the caller's rows and columns.
+        unsafe {
+            let x = self.x.x.as_ptr().add(i / ROWS * ROWS * k + i % ROWS);
+            let rows = |at: usize| x.add(at * ROWS).cast::<S::f32s>().read_unaligned();
+            for at in (0..whole).step_by(SUMS) {
+                ask(at);
+                let x: [S::f32s; SUMS] = std::array::from_fn(|s| rows(at + s));
+                for c in 0..C {
+                    for s in 0..SUMS {
+                        let w = simd.splat_f32s(*weights[c].add(at + s));
+                        sums[c][s] = simd.mul_add_f32s(x[s], w, sums[c][s]);
+                    }
+                }
+            }
+            for at in whole..k {
+                for c in 0..C {
+                    sums[c][0] = simd.mul_add_f32s(rows(at), simd.splat_f32s(*weights[c].add(at)), sums[c][0]);
+                }
+            }
+            for c in 0..C {
+                let [a, b, e, f] = sums[c];
+                let sum = simd.add_f32s(simd.add_f32s(simd.add_f32s(a, b), e), f);
+                let sum = simd.mul_f32s(sum, simd.splat_f32s(self.scale));
+                out[c].as_mut_ptr().cast::<S::f32s>().write_unaligned(sum);
+            }
+            for row in 0..(self.m - i).min(S::F32_LANES) {
+                for c in 0..C {
+                    self.put(i + row, j + c, out[c][row]);
                 }
             }
         }
     }
 
-    /// R rows and C columns of the result, from row `i` and column `j`.
+    /// C columns from `j` on of the only row, the same sums with the terms side by side.
     #[inline(always)]
-    #[allow(clippy::needless_range_loop)] // rows and columns of three arrays at once
-    unsafe fn block<S: Simd, const R: usize, const C: usize>(&self, simd: S, i: usize, j: usize) {
-        let mut sums = [[simd.splat_f32s(0.0); C]; R];
-        let whole = self.k / S::F32_LANES * S::F32_LANES;
-        // SAFETY: the caller's rows and columns.
+    #[allow(clippy::needless_range_loop)] // as above
+    unsafe fn one_row<const C: usize>(&self, j: usize) {
+        let (k, whole) = (self.x.k, self.x.k / SUMS * SUMS);
+        let (weights, ask) = self.weights::<C>(j);
+        let mut sums = [[0f32; SUMS]; C];
+        // SAFETY: the caller's columns.
         unsafe {
-            let (x, w) = (self.x.add(i * self.x_stride), self.w.add(j * self.w_stride));
-            for at in (0..whole).step_by(S::F32_LANES) {
-                let mut rows = [simd.splat_f32s(0.0); R];
-                for (r, row) in rows.iter_mut().enumerate() {
-                    *row = x.add(r * self.x_stride + at).cast::<S::f32s>().read_unaligned();
-                }
+            let x = self.x.x.as_ptr();
+            for at in (0..whole).step_by(SUMS) {
+                ask(at);
+                let x = x.add(at).cast::<[f32; SUMS]>().read_unaligned();
                 for c in 0..C {
-                    let w = w.add(c * self.w_stride + at).cast::<S::f32s>().read_unaligned();
-                    for r in 0..R {
-                        sums[r][c] = simd.mul_add_f32s(rows[r], w, sums[r][c]);
+                    let w = weights[c].add(at).cast::<[f32; SUMS]>().read_unaligned();
+                    for s in 0..SUMS {
+                        sums[c][s] = x[s].mul_add(w[s], sums[c][s]);
                     }
+                }
+            }
+            for at in whole..k {
+                for c in 0..C {
+                    sums[c][0] = (*x.add(at)).mul_add(*weights[c].add(at), sums[c][0]);
                 }
             }
             for c in 0..C {
-                for r in 0..R {
-                    let mut sum = simd.reduce_sum_f32s(sums[r][c]);
-                    for at in whole..self.k {
-                        sum += *x.add(r * self.x_stride + at) * *w.add(c * self.w_stride + at);
-                    }
-                    let y = self.y.add((i + r) * self.y_stride + j + c);
-                    *y = if self.accumulate { *y + self.scale * sum } else { self.scale * sum };
-                }
+                let [a, b, e, f] = sums[c];
+                self.put(0, j + c, (a + b + e + f) * self.scale);
             }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn put(&self, row: usize, column: usize, sum: f32) {
+        // SAFETY: the caller's row and column.
+        let y = unsafe { &mut *self.y.add(row * self.y_stride + column) };
+        *y = if self.accumulate { *y + sum } else { sum };
+    }
+}
+
+impl WithSimd for FewRows<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        if S::F32_LANES == 16 {
+            self.run::<S, 6>(simd); // 24 sums in 32 registers
+        } else if S::F32_LANES == 8 {
+            self.run::<S, 2>(simd); // 8 in 16
         }
     }
 }
 
-impl WithSimd for FewRows {
-    /// Was it done? Not where SIMD is narrow.
+/// Is SIMD wide enough for [`FewRows`]?
+pub struct Wide;
+
+impl WithSimd for Wide {
     type Output = bool;
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) -> bool {
-        match S::F32_LANES {
-            16 => self.run::<S, 6>(simd), // 24 sums in 32 registers
-            8 => self.run::<S, 2>(simd),  // 8 in 16
-            _ => return false,
-        }
-        true
+    fn with_simd<S: Simd>(self, _: S) -> bool {
+        matches!(S::F32_LANES, 8 | 16)
     }
 }
