@@ -231,22 +231,6 @@ impl Out {
     }
 }
 
-/// Numbers of a cache line.
-pub(super) const LINE: usize = 16;
-
-/// Asks memory for the line of a number that will be read soon. It need not be there.
-#[inline(always)]
-pub(super) fn ask(at: *const f32) {
-    #[cfg(target_arch = "x86_64")]
-    {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        // SAFETY: nothing is read.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) };
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = at;
-}
-
 /// Numbers of a piece of [`new_rows`]: 64 KB, so that they are still in the cache when `work` comes.
 const PIECE: usize = 1 << 14;
 

@@ -6,7 +6,7 @@
 //! Every sum runs over every fourth term, four of them side by side, whatever the width of SIMD and the number of rows: a
 //! row's numbers do not depend on how many there are.
 
-use super::cpu::{LINE, ask};
+use super::pages::{LINE, ask};
 use pulp::{Simd, WithSimd};
 
 /// Rows at most; more are worth packing a weight for.
@@ -140,7 +140,7 @@ impl FewRows<'_> {
             }
             for c in 0..C {
                 let [a, b, e, f] = sums[c];
-                let sum = simd.add_f32s(simd.add_f32s(simd.add_f32s(a, b), e), f);
+                let sum = simd.add_f32s(simd.add_f32s(a, b), simd.add_f32s(e, f));
                 let sum = simd.mul_f32s(sum, simd.splat_f32s(self.scale));
                 out[c].as_mut_ptr().cast::<S::f32s>().write_unaligned(sum);
             }
@@ -179,7 +179,7 @@ impl FewRows<'_> {
             }
             for c in 0..C {
                 let [a, b, e, f] = sums[c];
-                self.put(0, j + c, (a + b + e + f) * self.scale);
+                self.put(0, j + c, ((a + b) + (e + f)) * self.scale);
             }
         }
     }
