@@ -2,6 +2,7 @@
 //! `unit` loads them.
 
 use super::super::cpu::for_tasks;
+use super::super::pages::LINE;
 use super::Side;
 use std::arch::x86_64::*;
 use std::cell::Cell;
@@ -10,8 +11,7 @@ use std::cell::Cell;
 pub(super) const BLOCK: usize = 32;
 /// Tiles of a block's chunk: three parts of twice 16 rows.
 pub(super) const PARTS: usize = 6;
-/// Numbers of a cache line, and lines that are asked for while a block's chunk is packed: as many as it has.
-const LINE: usize = 16;
+/// Lines that are asked for while a block's chunk is packed: as many as it has.
 const ASKED: usize = BLOCK * BLOCK / LINE;
 
 /// 16 rows of 64 bytes.
