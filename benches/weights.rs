@@ -8,12 +8,11 @@ use candle_core::Tensor;
 use detox_lab::io::adapter::PeftAdapter;
 use detox_lab::io::adapter_config::AdapterConfig;
 use detox_lab::io::disk::{self, Folder};
-use detox_lab::io::weights::describe;
 use detox_lab::io::{pretrained, safetensors};
 use detox_lab::lab::evaluate::{EvaluateOptions, evaluation, pairs};
 use detox_lab::lab::events::{Event, Observer, Room, Rooms};
 use detox_lab::lab::memory;
-use detox_lab::lab::models::{Actor, Judge, POLICY, Precision};
+use detox_lab::lab::models::{Actor, Judge, POLICY, Precision, policy_in_memory};
 use detox_lab::model::config::T5Config;
 use detox_lab::model::fresh;
 use detox_lab::model::generate::{Prompt, Sampling, generate};
@@ -127,7 +126,7 @@ fn one(folder: &Path, precision: Precision, out: &Path) -> Value {
     });
     // what would have been forecast of this work
     let c = &policy.t5.config;
-    let tensors = describe(&Folder::open(folder).unwrap()).unwrap();
+    let tensors = policy_in_memory(&Folder::open(folder).unwrap(), c).unwrap();
     let adapted = memory::adapted(&adapter.config, &tensors);
     let (prompt, response) = (PROMPT as u64, RESPONSE as u64);
     let mut forecast = memory::Forecast::new();

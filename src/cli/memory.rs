@@ -10,7 +10,7 @@ use crate::io::ByteSource;
 use crate::io::adapter_config::{AdapterConfig, CONFIG_FILE};
 use crate::io::weights::{Described, describe};
 use crate::lab::memory::{Forecast, adapted, finetune, generation, ppo, scoring};
-use crate::lab::models::{Precision, RobertaConfig, T5Config};
+use crate::lab::models::{Precision, RobertaConfig, T5Config, policy_in_memory, reward_in_memory};
 use crate::ppo::config::PpoConfig;
 use std::sync::OnceLock;
 
@@ -72,16 +72,17 @@ pub fn size(bytes: u64) -> String {
 /// A policy's shape, and what its files hold.
 type Base = (T5Config, Vec<Described>);
 
-/// What a policy's folder says before it is loaded.
-fn policy(source: &dyn ByteSource) -> Result<Base> {
+/// What a policy's folder says before it is loaded: of all its tensors where they are trained, else of those in memory.
+fn policy(source: &dyn ByteSource, trained: bool) -> Result<Base> {
     let config = T5Config::from_json(&source.path("config.json"), &source.read("config.json")?)?;
-    Ok((config, describe(source)?))
+    let tensors = if trained { describe(source)? } else { policy_in_memory(source, &config)? };
+    Ok((config, tensors))
 }
 
 fn reward(source: &dyn ByteSource) -> Result<(RobertaConfig, Vec<Described>)> {
     let text = source.read("config.json")?;
     let config = RobertaConfig::from_json(&String::from_utf8_lossy(&text)).map_err(|e| named(e, &source.name()))?;
-    Ok((config, describe(source)?))
+    Ok((config, reward_in_memory(source)?))
 }
 
 /// What an adapter's folder says of it.
@@ -97,11 +98,11 @@ pub struct Models<'a> {
 }
 
 impl Models<'_> {
-    /// The models' weights, and what scoring texts of `tokens` tokens takes; the policy's shape and tensors.
-    fn loaded(&self, tokens: u64, terminal: &mut Terminal) -> Result<(Forecast, Option<Base>)> {
+    /// The models' weights (`trained`: every parameter of the policy), and what scoring texts of `tokens` tokens takes; the policy's shape and tensors.
+    fn loaded(&self, tokens: u64, trained: bool, terminal: &mut Terminal) -> Result<(Forecast, Option<Base>)> {
         let mut forecast = Forecast::new();
         let base = match self.policy {
-            Some(src) => Some(policy(&*find(src, Part::Policy, terminal)?)?),
+            Some(src) => Some(policy(&*find(src, Part::Policy, terminal)?, trained)?),
             None => None,
         };
         if let Some((_, tensors)) = &base {
@@ -120,7 +121,7 @@ impl Models<'_> {
     /// # Errors
     /// More memory than there is, with the sum; files that cannot be read.
     pub fn ask_ppo(&self, adapter: &AdapterConfig, config: &PpoConfig, terminal: &mut Terminal) -> Result<()> {
-        let (mut forecast, base) = self.loaded(config.rollout.output_max_length as u64, terminal)?;
+        let (mut forecast, base) = self.loaded(config.rollout.output_max_length as u64, false, terminal)?;
         if let Some((c, tensors)) = base {
             ppo(&mut forecast, &c, &adapted(adapter, &tensors), config);
         }
@@ -132,7 +133,7 @@ impl Models<'_> {
     /// # Errors
     /// As [`Models::ask_ppo`].
     pub fn ask_generation(&self, rows: usize, new: usize, lower: &str, terminal: &mut Terminal) -> Result<()> {
-        let (mut forecast, base) = self.loaded(new as u64, terminal)?;
+        let (mut forecast, base) = self.loaded(new as u64, false, terminal)?;
         if let Some((c, _)) = base {
             generation(&mut forecast, &c, rows as u64, new as u64);
         }
@@ -150,7 +151,7 @@ impl Models<'_> {
         (source, target): (usize, usize),
         terminal: &mut Terminal,
     ) -> Result<()> {
-        let (mut forecast, base) = self.loaded(0, terminal)?;
+        let (mut forecast, base) = self.loaded(0, adapter.is_none(), terminal)?;
         if let Some((c, tensors)) = base {
             finetune(&mut forecast, &c, &tensors, adapter, (rows as u64, source as u64, target as u64));
         }

@@ -2,13 +2,14 @@
 //! new one, never half of one. What the files mean is the caller's.
 #![allow(clippy::disallowed_methods)]
 
-use super::{ByteSource, ReadSeek, is_safe_name};
+use super::{ByteSource, Lasting, ReadSeek, is_safe_name};
 use crate::error::{Error, Result};
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, BufWriter, Read, Write};
+use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
 
 const LOCK_FILE: &str = ".lock";
 const TEMPORARY: &str = ".tmp-";
@@ -58,6 +59,46 @@ impl ByteSource for Folder {
     fn open(&self, file: &str) -> Result<Box<dyn ReadSeek + '_>> {
         let path = self.root.join(file);
         Ok(Box::new(File::open(&path).map_err(|e| failed(&path, e))?))
+    }
+
+    fn open_to_last(&self, file: &str) -> Result<Option<Box<dyn Lasting>>> {
+        let path = self.root.join(file);
+        let open = || File::open(&path).and_then(|file| Ok((stamp(&file)?, Mutex::new(file))));
+        let (stamp, file) = open().map_err(|e| failed(&path, e))?;
+        Ok(Some(Box::new(Opened { path, file, stamp })))
+    }
+}
+
+/// A file that a run goes on reading. One that is removed or replaced stays what it was; one that is written over does not, and
+/// is told by its stamp.
+#[derive(Debug)]
+struct Opened {
+    path: PathBuf,
+    file: Mutex<File>,
+    stamp: Stamp,
+}
+
+/// A file's length and when it was last written.
+type Stamp = (u64, SystemTime);
+
+fn stamp(file: &File) -> io::Result<Stamp> {
+    let meta = file.metadata()?;
+    Ok((meta.len(), meta.modified()?))
+}
+
+impl Lasting for Opened {
+    fn read_parts(&self, parts: &mut dyn Iterator<Item = (u64, &mut [u8])>) -> Result<()> {
+        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner); // a seek goes before every read
+        let mut read = Ok(());
+        for (start, part) in parts {
+            read = read.and_then(|()| file.seek(SeekFrom::Start(start))).and_then(|_| file.read_exact(part));
+        }
+        // asked afterwards: what was read is then of the file as it was opened
+        if stamp(&file).is_ok_and(|now| now != self.stamp) {
+            let hint = "leave a model's files as they are while it is used; start again, or resume with the old file";
+            return Err(Error::file(self.path.display(), "was written to while it was in use", hint));
+        }
+        read.map_err(|e| failed(&self.path, e))
     }
 }
 

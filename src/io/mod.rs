@@ -6,6 +6,7 @@ pub mod dtype;
 pub mod pickle;
 pub mod pretrained;
 pub mod safetensors;
+pub mod table;
 pub mod tensorboard;
 pub mod torch;
 pub mod value_head;
@@ -21,11 +22,21 @@ pub mod transfer;
 
 use crate::error::{Error, Result};
 use std::collections::BTreeMap;
+use std::fmt::Debug;
 use std::io::{Cursor, Read, Seek};
 
 /// A file's bytes that can be read from any position, so that large files are never held whole.
 pub trait ReadSeek: Read + Seek {}
 impl<T: Read + Seek> ReadSeek for T {}
+
+/// A file that stays open for as long as something of it may be wanted.
+pub trait Lasting: Debug + Send + Sync {
+    /// Fills each of the parts from its first byte on.
+    ///
+    /// # Errors
+    /// Names the file, which cannot be read or is not what it was when it was opened.
+    fn read_parts(&self, parts: &mut dyn Iterator<Item = (u64, &mut [u8])>) -> Result<()>;
+}
 
 /// A model or adapter folder, read by file name. Natively a folder on disk, in the browser fetched bytes.
 pub trait ByteSource {
@@ -37,6 +48,11 @@ pub trait ByteSource {
 
     /// Opens `file` at its first byte; an error names the file.
     fn open(&self, file: &str) -> Result<Box<dyn ReadSeek + '_>>;
+
+    /// Opens `file` to stay open; none where a folder's files are in memory anyway.
+    fn open_to_last(&self, _file: &str) -> Result<Option<Box<dyn Lasting>>> {
+        Ok(None)
+    }
 
     /// `file` as it stands in messages.
     fn path(&self, file: &str) -> String {

@@ -46,6 +46,13 @@ pub fn read(
     Ok(())
 }
 
+/// Where a tensor's numbers lie in the file: what it says of the tensor, and its first byte. None where there is no such tensor.
+pub fn place(reader: &mut dyn ReadSeek, path: &str, name: &str) -> Result<Option<(Described, u64)>, Error> {
+    let (entries, data_start) = header(reader, path)?;
+    let entry = entries.into_iter().find(|entry| entry.name == name);
+    Ok(entry.map(|e| (Described { name: e.name, shape: e.shape, dtype: e.dtype }, data_start + e.start)))
+}
+
 /// What the file holds, from its header, which is checked against the file's length.
 pub fn describe(reader: &mut dyn ReadSeek, path: &str) -> Result<Vec<Described>, Error> {
     let described = |e: Entry| Described { name: e.name, shape: e.shape, dtype: e.dtype };

@@ -2,6 +2,7 @@
 //! shards of either listed in an index. The formats themselves: `safetensors` and `torch`.
 
 use super::dtype::Dtype;
+use super::table::Table;
 use super::{ByteSource, is_safe_name, safetensors, torch};
 use crate::error::{Error, Result};
 use candle_core::Tensor;
@@ -18,18 +19,36 @@ pub type Taker<'a> = dyn FnMut(String, Tensor) -> Result<()> + 'a;
 /// plus one chunk.
 pub fn load(source: &dyn ByteSource) -> Result<HashMap<String, Tensor>> {
     let mut tensors = HashMap::new();
-    each(source, &mut |name, tensor| {
+    each(source, &|_| true, &mut |name, tensor| {
         tensors.insert(name, tensor);
         Ok(())
     })?;
     Ok(tensors)
 }
 
-/// Hands every tensor of the checkpoint in `source` to `take`, as f32, and keeps none: peak memory is what `take` keeps
-/// plus one tensor (of a torch file: one storage).
-pub fn each(source: &dyn ByteSource, take: &mut Taker<'_>) -> Result<()> {
+/// Hands the tensors of the checkpoint in `source` whose names `keep` accepts to `take`, as f32, and keeps none: peak memory
+/// is what `take` keeps plus one tensor (of a torch file: one storage).
+pub fn each(source: &dyn ByteSource, keep: &dyn Fn(&str) -> bool, take: &mut Taker<'_>) -> Result<()> {
     let file = weight_file(source)?;
-    if file.ends_with(".index.json") { each_shard(source, file, take) } else { each_of(source, file, &|_| true, take) }
+    if file.ends_with(".index.json") { each_shard(source, file, keep, take) } else { each_of(source, file, keep, take) }
+}
+
+/// The matrix `name` of the checkpoint in `source`, left where it lies. None where it is not there, holds no floats, or cannot
+/// be read in parts: torch's files, and folders in memory.
+pub fn table(source: &dyn ByteSource, name: &str) -> Result<Option<Table>> {
+    let mut file = weight_file(source)?.to_string();
+    if file.ends_with(".index.json") {
+        match weight_map(source, &file)?.remove(name) {
+            Some(shard) => file = shard,
+            None => return Ok(None),
+        }
+    }
+    if !file.ends_with(".safetensors") {
+        return Ok(None);
+    }
+    let Some(opened) = source.open_to_last(&file)? else { return Ok(None) };
+    let place = safetensors::place(&mut *source.open(&file)?, &source.path(&file), name)?;
+    Ok(place.and_then(|(described, start)| Table::new(opened, &described, start)))
 }
 
 /// What a checkpoint says of one of its tensors.
@@ -110,16 +129,16 @@ fn each_of(source: &dyn ByteSource, file: &str, keep: &dyn Fn(&str) -> bool, tak
     }
 }
 
-fn each_shard(source: &dyn ByteSource, index: &str, take: &mut Taker<'_>) -> Result<()> {
+fn each_shard(source: &dyn ByteSource, index: &str, keep: &dyn Fn(&str) -> bool, take: &mut Taker<'_>) -> Result<()> {
     let map = weight_map(source, index)?;
     let mut taken = HashSet::with_capacity(map.len());
     for shard in shards(&map) {
-        each_of(source, &shard, &|name| map.get(name) == Some(&shard), &mut |name, tensor| {
+        each_of(source, &shard, &|name| map.get(name) == Some(&shard) && keep(name), &mut |name, tensor| {
             taken.insert(name.clone());
             take(name, tensor)
         })?;
     }
-    if let Some((name, shard)) = map.iter().find(|(name, _)| !taken.contains(*name)) {
+    if let Some((name, shard)) = map.iter().find(|(name, _)| !taken.contains(*name) && keep(name)) {
         return Err(not_in_shard(source, shard, name, index));
     }
     Ok(())

@@ -4,7 +4,9 @@ use super::run::VALUE_HEAD;
 use crate::error::{Error, Result};
 use crate::io::adapter::{Module, PeftAdapter};
 use crate::io::adapter_config::AdapterConfig;
+use crate::io::table::Table;
 use crate::io::value_head::ValueHead as SavedHead;
+use crate::io::weights::Described;
 use crate::io::{ByteSource, weights};
 pub use crate::model::config::T5Config;
 pub use crate::model::policy::{AdapterName, INITIAL, POLICY};
@@ -25,6 +27,7 @@ use crate::text::dialogue::Dialogue;
 use crate::text::tokenizer::Tokenizer;
 use candle_core::{Device, Tensor, Var};
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 /// Everything a run works with.
 pub struct Lab {
@@ -54,7 +57,7 @@ impl Actor {
     /// Also a weight that the kind cannot hold.
     pub fn load_as(source: &dyn ByteSource, precision: Precision, seed: u64) -> Result<Self> {
         let config = T5Config::from_json(&source.path("config.json"), &source.read("config.json")?)?;
-        let params = Params::held(held(source, precision)?);
+        let params = Params::held(held(source, precision, looked_up(&config))?);
         Self::build(config, &params, tokenizer(source)?, seed).map_err(|e| named(e, &source.name()))
     }
 
@@ -226,7 +229,7 @@ impl Judge {
     pub fn load_as(source: &dyn ByteSource, precision: Precision) -> Result<Self> {
         let config = String::from_utf8(source.read("config.json")?)
             .map_err(|e| Error::file(source.path("config.json"), e, "give the folder of a RoBERTa classifier"))?;
-        let params = Params::held(held(source, precision)?);
+        let params = Params::held(held(source, precision, &WORDS)?);
         let model = RewardModel::load(&params, &config).map_err(|e| named(e, &source.name()))?;
         Ok(Self { model, tokenizer: tokenizer(source)? })
     }
@@ -259,10 +262,60 @@ impl Judge {
     }
 }
 
-/// A checkpoint's tensors, matrices in `precision`; one tensor at a time is there in f32 as well.
-fn held(source: &dyn ByteSource, precision: Precision) -> Result<HashMap<String, Weight>> {
+/// The tables of a policy that are looked up and no more; one that is also the output matrix is not among them.
+fn looked_up(config: &T5Config) -> &'static [&'static str] {
+    let tables = &["shared.weight", "encoder.embed_tokens.weight", "decoder.embed_tokens.weight"];
+    if config.tie_word_embeddings { &[] } else { tables }
+}
+
+/// As [`looked_up`], of a reward model.
+const WORDS: [&str; 1] = ["roberta.embeddings.word_embeddings.weight"];
+
+/// Numbers from which on a table that is only looked up stays in its file: small ones take little memory, and are read
+/// faster from it.
+const LARGE: usize = 1 << 22;
+
+impl crate::nn::weight::Table for Table {
+    fn dims(&self) -> (usize, usize) {
+        self.dims()
+    }
+
+    fn read(&self, ids: &[u32]) -> Result<Vec<f32>> {
+        self.read(ids)
+    }
+}
+
+/// Those of the tables `names` that stay in their file while the model is used.
+fn left_in_file(source: &dyn ByteSource, names: &[&'static str]) -> Result<HashMap<&'static str, Table>> {
+    let mut tables = HashMap::new();
+    for name in names {
+        let table = weights::table(source, name)?;
+        tables.extend(table.filter(|t| t.dims().0 * t.dims().1 >= LARGE).map(|table| (*name, table)));
+    }
+    Ok(tables)
+}
+
+/// What of a policy's checkpoint is in memory while it is used with frozen weights.
+pub fn policy_in_memory(source: &dyn ByteSource, config: &T5Config) -> Result<Vec<Described>> {
+    described_in_memory(source, looked_up(config))
+}
+
+/// As [`policy_in_memory`], of a reward model.
+pub fn reward_in_memory(source: &dyn ByteSource) -> Result<Vec<Described>> {
+    described_in_memory(source, &WORDS)
+}
+
+fn described_in_memory(source: &dyn ByteSource, names: &[&'static str]) -> Result<Vec<Described>> {
+    let tables = left_in_file(source, names)?;
+    Ok(weights::describe(source)?.into_iter().filter(|t| !tables.contains_key(t.name.as_str())).collect())
+}
+
+/// A checkpoint's tensors, matrices in `precision`, large ones of `names` left in their file; one tensor at a time is there in
+/// f32 as well.
+fn held(source: &dyn ByteSource, precision: Precision, names: &[&'static str]) -> Result<HashMap<String, Weight>> {
+    let tables = left_in_file(source, names)?;
     let mut all = HashMap::new();
-    weights::each(source, &mut |name, tensor| {
+    weights::each(source, &|name| !tables.contains_key(name), &mut |name, tensor| {
         let kind = if may_be_compact(&name, tensor.dims()) { precision } else { Precision::F32 };
         let weight = Weight::frozen(tensor, kind).map_err(|e| match e {
             Error::NotFinite { what, hint, row } => {
@@ -273,6 +326,7 @@ fn held(source: &dyn ByteSource, precision: Precision) -> Result<HashMap<String,
         all.insert(name, weight);
         Ok(())
     })?;
+    all.extend(tables.into_iter().map(|(name, t)| (name.to_string(), Weight::Elsewhere(Arc::new(t), precision))));
     Ok(all)
 }
 

@@ -1,5 +1,6 @@
 //! A linear layer's matrix, trained or frozen, in f32 or fewer bits, and the products `x Wᵀ` and `g W` with it. Formats are
 //! `precision`'s. A compact matrix is never whole in f32: panels of it are widened into a thread's cache as they are used.
+//! A table that is only looked up need not be in memory at all; where its rows come from is who made it's.
 
 use super::cpu::{Mat, Out, for_tasks, matmul_raw, threads, with_slice};
 use super::pages;
@@ -7,6 +8,7 @@ use super::precision::{BLOCK, Compact, Precision};
 use crate::error::{Error, Result};
 use candle_core::{Device, Tensor};
 use std::cell::RefCell;
+use std::fmt::Debug;
 use std::sync::Arc;
 
 /// f32s of a widened panel: 256 KB, half of what the smaller second-level caches hold.
@@ -19,6 +21,20 @@ pub enum Weight {
     F32(Tensor),
     /// Frozen, in fewer bits.
     Compact(Arc<Compact>),
+    /// Frozen, not in memory; each row is rounded to this kind as it is looked up.
+    Elsewhere(Arc<dyn Table>, Precision),
+}
+
+/// A table (rows, cols) whose rows are read as they are looked up.
+pub trait Table: Debug + Send + Sync {
+    /// (rows, cols).
+    fn dims(&self) -> (usize, usize);
+
+    /// The rows of these numbers, all of which are there, one after another: ids.len() · cols numbers.
+    ///
+    /// # Errors
+    /// Where the table lies can no longer be read.
+    fn read(&self, ids: &[u32]) -> Result<Vec<f32>>;
 }
 
 impl From<Tensor> for Weight {
@@ -47,6 +63,7 @@ impl Weight {
         match self {
             Self::F32(tensor) => tensor.dims().to_vec(),
             Self::Compact(held) => vec![held.dims().0, held.dims().1],
+            Self::Elsewhere(table, _) => vec![table.dims().0, table.dims().1],
         }
     }
 
@@ -60,6 +77,7 @@ impl Weight {
         match self {
             Self::F32(_) => Precision::F32,
             Self::Compact(held) => held.precision(),
+            Self::Elsewhere(_, precision) => *precision,
         }
     }
 
@@ -78,6 +96,7 @@ impl Weight {
                 held.widen(0..rows, 0..cols, &mut out);
                 Ok(Tensor::from_vec(out, (rows, cols), &Device::Cpu)?)
             }
+            Self::Elsewhere(table, _) => self.rows(&(0..table.dims().0 as u32).collect::<Vec<_>>()),
         }
     }
 
@@ -86,19 +105,24 @@ impl Weight {
     /// # Errors
     /// A number outside the rows.
     pub fn rows(&self, ids: &[u32]) -> Result<Tensor> {
-        let held = match self {
-            Self::F32(table) => return Ok(table.index_select(&Tensor::new(ids, table.device())?, 0)?),
-            Self::Compact(held) => held,
-        };
-        let (rows, cols) = held.dims();
-        if let Some(id) = ids.iter().find(|id| **id as usize >= rows) {
-            return Err(Error::input(format!("id {id} in a table of {rows} rows"), "use the model's own tokenizer"));
+        match self {
+            Self::F32(table) => Ok(table.index_select(&Tensor::new(ids, table.device())?, 0)?),
+            Self::Compact(held) => {
+                let (rows, cols) = held.dims();
+                all_below(rows, ids)?;
+                let mut out = vec![0f32; ids.len() * cols];
+                for (id, out) in ids.iter().zip(out.chunks_exact_mut(cols.max(1))) {
+                    held.widen(*id as usize..*id as usize + 1, 0..cols, out);
+                }
+                Ok(Tensor::from_vec(out, (ids.len(), cols), &Device::Cpu)?)
+            }
+            Self::Elsewhere(table, precision) => {
+                let (rows, cols) = table.dims();
+                all_below(rows, ids)?;
+                let read = Tensor::from_vec(table.read(ids)?, (ids.len(), cols), &Device::Cpu)?;
+                if *precision == Precision::F32 { Ok(read) } else { Self::frozen(read, *precision)?.to_f32() }
+            }
         }
-        let mut out = vec![0f32; ids.len() * cols];
-        for (id, out) in ids.iter().zip(out.chunks_exact_mut(cols.max(1))) {
-            held.widen(*id as usize..*id as usize + 1, 0..cols, out);
-        }
-        Ok(Tensor::from_vec(out, (ids.len(), cols), &Device::Cpu)?)
     }
 
     /// Runs `work` on its numbers.
@@ -109,7 +133,15 @@ impl Weight {
                 with_slice(tensor, |x| work(Matrix::new(x, rows, cols)))
             }
             Self::Compact(held) => Ok(work(Matrix::Compact(held))),
+            Self::Elsewhere(..) => candle_core::bail!("a product with a table that is not in memory"),
         }
+    }
+}
+
+fn all_below(rows: usize, ids: &[u32]) -> Result<()> {
+    match ids.iter().find(|id| **id as usize >= rows) {
+        None => Ok(()),
+        Some(id) => Err(Error::input(format!("id {id} in a table of {rows} rows"), "use the model's own tokenizer")),
     }
 }
 
@@ -267,6 +299,20 @@ mod tests {
         }
     }
 
+    #[derive(Debug)]
+    struct There(Tensor);
+
+    impl Table for There {
+        fn dims(&self) -> (usize, usize) {
+            self.0.dims2().unwrap()
+        }
+
+        fn read(&self, ids: &[u32]) -> Result<Vec<f32>> {
+            let ids = Tensor::new(ids, &Device::Cpu)?;
+            Ok(self.0.index_select(&ids, 0)?.flatten_all()?.to_vec1()?)
+        }
+    }
+
     #[test]
     fn rows_of_a_table_are_its_widened_rows() {
         let mut rng = Rng::new(4, Purpose::Init, 0, 0);
@@ -274,9 +320,15 @@ mod tests {
         for precision in Precision::ALL {
             let weight = Weight::frozen(table.clone(), precision).unwrap();
             let wide = weight.to_f32().unwrap().to_vec2::<f32>().unwrap();
-            let rows = weight.rows(&[5, 0, 5]).unwrap().to_vec2::<f32>().unwrap();
-            assert_eq!(rows, [wide[5].clone(), wide[0].clone(), wide[5].clone()]);
-            assert!(weight.rows(&[6]).is_err());
+            let elsewhere = Weight::Elsewhere(Arc::new(There(table.clone())), precision);
+            assert_eq!((elsewhere.dims(), elsewhere.precision()), (vec![6, 40], precision));
+            assert_eq!(elsewhere.to_f32().unwrap().to_vec2::<f32>().unwrap(), wide);
+            assert!(elsewhere.with(|_| ()).is_err());
+            for weight in [weight, elsewhere] {
+                let rows = weight.rows(&[5, 0, 5]).unwrap().to_vec2::<f32>().unwrap();
+                assert_eq!(rows, [wide[5].clone(), wide[0].clone(), wide[5].clone()]);
+                assert!(weight.rows(&[6]).is_err());
+            }
         }
     }
 }

@@ -125,7 +125,7 @@ fn whole(source: &dyn ByteSource, about: &str, found: &mut Findings) -> Result<(
     let tensors = weights::describe(source)?;
     let bytes: u64 = tensors.iter().map(|t| t.shape.iter().product::<usize>() as u64 * t.dtype.size() as u64).sum();
     let mut damaged: Vec<String> = Vec::new();
-    weights::each(source, &mut |name, tensor| {
+    weights::each(source, &|_| true, &mut |name, tensor| {
         let finite =
             tensor.flatten_all()?.to_dtype(candle_core::DType::F32)?.to_vec1::<f32>()?.iter().all(|x| x.is_finite());
         if !finite {
