@@ -9,6 +9,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::disallowed_methods)]
 
 use candle_core::{Device, Tensor};
+use detox_lab::cli::heap::Heap;
 use detox_lab::io::adapter::PeftAdapter;
 use detox_lab::io::disk::Folder;
 use detox_lab::lab::models::{Actor, INITIAL, Judge, POLICY, keep_initial};
@@ -32,6 +33,9 @@ use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
+
+#[global_allocator]
+static HEAP: Heap = Heap;
 
 const BATCH: usize = 16;
 const RANK: usize = 32;

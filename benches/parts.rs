@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::disallowed_methods)]
 
 use candle_core::{Device, Tensor};
+use detox_lab::cli::heap::Heap;
 use detox_lab::model::config::T5Config;
 use detox_lab::model::fresh;
 use detox_lab::model::generate::{Prompt, Sampling, generate};
@@ -16,6 +17,9 @@ use detox_lab::nn::rng::{Purpose, Rng};
 use detox_lab::pace::{NonStop, block_on};
 use std::cell::RefCell;
 use std::time::Instant;
+
+#[global_allocator]
+static HEAP: Heap = Heap;
 
 /// FLAN-T5's configuration of a width; `tiny` is a model to train from scratch.
 fn config(size: &str) -> T5Config {

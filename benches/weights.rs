@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr, clippy::disallowed_methods)]
 
 use candle_core::Tensor;
+use detox_lab::cli::heap::Heap;
 use detox_lab::io::adapter::PeftAdapter;
 use detox_lab::io::adapter_config::AdapterConfig;
 use detox_lab::io::disk::{self, Folder};
@@ -26,6 +27,9 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
+
+#[global_allocator]
+static HEAP: Heap = Heap;
 
 const ROWS: usize = 4;
 const PROMPT: usize = 200;

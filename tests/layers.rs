@@ -26,8 +26,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
 ];
 
 /// Where platform gates may stand. `nn/tiles.rs` has instructions that no crate offers, and that one processor family has;
-/// `nn/pages.rs` asks one system for large pages.
-const GATES: &[&str] = &["lib.rs", "io/mod.rs", "nn/pages.rs", "nn/tiles.rs"];
+/// `nn/ahead.rs` too; `cli/heap.rs` asks one system for large pages.
+const GATES: &[&str] = &["cli/heap.rs", "io/mod.rs", "lib.rs", "nn/ahead.rs", "nn/tiles.rs"];
 
 /// What std offers that a browser does not (or that only a door may touch).
 const NATIVE: &[&str] =

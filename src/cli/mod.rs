@@ -7,6 +7,7 @@ mod device;
 mod doctor;
 mod evaluate;
 mod finetune;
+pub mod heap;
 mod info;
 mod inputs;
 mod machine;

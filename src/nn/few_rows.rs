@@ -6,7 +6,7 @@
 //! Every sum runs over every fourth term, four of them side by side, whatever the width of SIMD and the number of rows: a
 //! row's numbers do not depend on how many there are.
 
-use super::pages::{LINE, ask};
+use super::ahead::{LINE, ask};
 use pulp::{Simd, WithSimd};
 
 /// Rows at most; more are worth packing a weight for.

@@ -1,6 +1,7 @@
 //! Numbers: candle only; no text, files, clock or platform.
 
 pub mod adam;
+mod ahead;
 pub mod attention;
 pub mod cpu;
 pub mod cross_entropy;
@@ -12,7 +13,6 @@ pub mod lora;
 pub mod math;
 pub mod norm;
 pub mod ops;
-mod pages;
 pub mod params;
 pub mod precision;
 pub mod rng;

@@ -3,7 +3,6 @@
 //! A table that is only looked up need not be in memory at all; where its rows come from is who made it's.
 
 use super::cpu::{Mat, Out, for_tasks, matmul_raw, threads, with_slice};
-use super::pages;
 use super::precision::{BLOCK, Compact, Precision};
 use crate::error::{Error, Result};
 use candle_core::{Device, Tensor};
@@ -50,7 +49,6 @@ impl Weight {
     /// A tensor that is no f32 matrix, or numbers that the kind cannot hold.
     pub fn frozen(tensor: Tensor, precision: Precision) -> Result<Self> {
         if precision == Precision::F32 {
-            with_slice(&tensor, pages::enlarge)?;
             return Ok(Self::F32(tensor));
         }
         let (rows, cols) = tensor.dims2()?;
@@ -120,7 +118,7 @@ impl Weight {
                 let (rows, cols) = table.dims();
                 all_below(rows, ids)?;
                 let read = Tensor::from_vec(table.read(ids)?, (ids.len(), cols), &Device::Cpu)?;
-                if *precision == Precision::F32 { Ok(read) } else { Self::frozen(read, *precision)?.to_f32() }
+                Self::frozen(read, *precision)?.to_f32()
             }
         }
     }

@@ -1,9 +1,9 @@
 //! Attention of single queries, as decoding one token a row asks for: keys and values are read once, in the order in which
 //! they lie, for all heads together. Nothing is multiplied as a matrix, since the reading is all the time it takes.
 
+use super::super::ahead::{LINE, ask};
 use super::super::cpu::{Out, for_tasks, threads, vectorized};
 use super::super::math::{dot, exp_shifted};
-use super::super::pages::{LINE, ask};
 use super::Call;
 
 /// Rows of keys from asking to reading.

@@ -1,8 +1,8 @@
 //! What the tile unit multiplies, made from f32 matrices: every number in its three bf16 parts, in tiles, in the order in which
 //! `unit` loads them.
 
+use super::super::ahead::{LINE, ask_early};
 use super::super::cpu::for_tasks;
-use super::super::pages::LINE;
 use super::Side;
 use std::arch::x86_64::*;
 use std::cell::Cell;
@@ -98,8 +98,7 @@ pub(super) unsafe fn pack_right(b: Side, out: Tiles) {
 /// Asks memory for the `nth` piece of a block of rows, `stride` apart and `lines` long. They need not be there.
 fn ask(rows: *const f32, stride: usize, lines: usize, nth: usize) {
     for line in nth * ASKED..(nth + 1) * ASKED {
-        // SAFETY: nothing is read.
-        unsafe { _mm_prefetch::<_MM_HINT_T1>(rows.wrapping_add(line / lines * stride + line % lines * LINE).cast()) };
+        ask_early(rows.wrapping_add(line / lines * stride + line % lines * LINE));
     }
 }
 
