@@ -110,7 +110,36 @@ pub fn cache(c: &T5Config, rows: u64, prompt: u64, new: u64) -> u64 {
     (rows * (prompt + new) * keys_and_values + logits) * F32
 }
 
-/// Bytes that a forward pass over `rows` rows keeps for its backward: prompts of `prompt` tokens, responses of `response`.
+/// Bytes that a PPO mini-batch's forward pass keeps on the tape for its backward (`nn::tape`): of `rows` prompts of `prompt` tokens and
+/// responses of `response`. Where weights are frozen that is what norms, attention, activations and adapters were given.
+pub fn taped(c: &T5Config, adapted: &[Adapted], rows: u64, prompt: u64, response: u64) -> u64 {
+    let (d, inner, ff) = (c.d_model as u64, c.inner() as u64, c.d_ff as u64);
+    let (encoder, decoder) = (rows * prompt, rows * response);
+    let own = 2 * d + 3 * inner; // before and after the norm; q, k, v
+    let feed_forward = d + 2 * ff;
+    let cross = 2 * d + inner;
+    let blocks = c.num_layers as u64 * encoder * (own + feed_forward)
+        + c.decoder_layers() as u64 * (decoder * (own + cross + feed_forward) + encoder * 2 * inner);
+    // x, where it is not the norm's of an attention, and x Aᵀ, scaled or not
+    let lora = adapted.iter().map(|(name, input, _, rank)| {
+        let shared = ["q", "k", "v"].iter().any(|end| name.ends_with(&format!("Attention.{end}")));
+        (2 * rank + if shared { 0 } else { *input }) * if of_prompt(name) { encoder } else { decoder }
+    });
+    let ends = d * (2 * encoder + 4 * decoder); // embeddings, last norms, the states that the head reads
+    (blocks + lora.sum::<u64>() + ends + in_backward(c, encoder, decoder)) * F32
+}
+
+/// Numbers of gradients at one time: a few of the widest layers'.
+fn in_backward(c: &T5Config, encoder: u64, decoder: u64) -> u64 {
+    4 * encoder.max(decoder) * c.d_ff.max(c.inner()) as u64
+}
+
+/// Does this layer read the prompt's tokens?
+fn of_prompt(name: &str) -> bool {
+    name.starts_with("encoder.") || name.ends_with("EncDecAttention.k") || name.ends_with("EncDecAttention.v")
+}
+
+/// Bytes that a forward pass over `rows` rows keeps in candle's graph for its backward: prompts of `prompt` tokens, responses of `response`.
 pub fn graph(c: &T5Config, adapted: &[Adapted], rows: u64, prompt: u64, response: u64) -> u64 {
     let (d, inner, ff) = (c.d_model as u64, c.inner() as u64, c.d_ff as u64);
     let (encoder, decoder) = (rows * prompt, rows * response);
@@ -123,15 +152,11 @@ pub fn graph(c: &T5Config, adapted: &[Adapted], rows: u64, prompt: u64, response
     let blocks = c.num_layers as u64 * encoder * (own + feed_forward)
         + c.decoder_layers() as u64 * (decoder * (own + cross_queries + feed_forward) + encoder * cross_keys);
     // an adapter: x Aᵀ, scaled, times Bᵀ, the sum with the base's
-    let lora = adapted.iter().map(|(name, _, output, rank)| {
-        let of_prompt =
-            name.starts_with("encoder.") || name.ends_with("EncDecAttention.k") || name.ends_with("EncDecAttention.v");
-        2 * (rank + output) * if of_prompt { encoder } else { decoder }
-    });
-    let ends = d * (2 * encoder + 4 * decoder); // embeddings, last norms, the states that the head reads
-    // what the backward pass holds of gradients at one time: a few of the widest layers'
-    let backward = 4 * encoder.max(decoder) * ff.max(inner);
-    (blocks + lora.sum::<u64>() + ends + backward) * F32
+    let lora = adapted
+        .iter()
+        .map(|(name, _, output, rank)| 2 * (rank + output) * if of_prompt(name) { encoder } else { decoder });
+    let ends = d * (2 * encoder + 4 * decoder); // as on the tape
+    (blocks + lora.sum::<u64>() + ends + in_backward(c, encoder, decoder)) * F32
 }
 
 /// Bytes of scoring `rows` rows of `tokens` tokens: one layer at a time.
@@ -154,7 +179,7 @@ pub fn ppo(forecast: &mut Forecast, policy: &T5Config, adapted: &[Adapted], conf
     generation(forecast, policy, config.batch_size as u64, new);
     forecast.phase(
         format!("forward and backward of {rows} rows of {PROMPT} + {new} tokens"),
-        graph(policy, adapted, rows, PROMPT, new),
+        taped(policy, adapted, rows, PROMPT, new),
     );
 }
 
