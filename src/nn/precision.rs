@@ -2,6 +2,7 @@
 //! `weight`'s. Widening is exact: what a kind loses, it loses once, when a matrix is taken.
 
 use crate::error::{Error, Result};
+use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 use pulp::Arch;
 use serde::{Deserialize, Serialize};
@@ -168,7 +169,7 @@ impl Compact {
             }
             Numbers::F16(x) => {
                 for (row, out) in rows.zip(out.chunks_exact_mut(width)) {
-                    out.iter_mut().zip(&x[line(row)]).for_each(|(o, x)| *o = wide(x.to_bits()));
+                    x[line(row)].convert_to_f32_slice(out);
                 }
             }
             Numbers::Q8_0(blocks) => {

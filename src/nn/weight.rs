@@ -1,17 +1,21 @@
 //! A linear layer's matrix, trained or frozen, in f32 or fewer bits, and the products `x Wᵀ` and `g W` with it. Formats are
-//! `precision`'s. A compact matrix is never whole in f32: panels of it are widened into a thread's cache as they are used.
+//! `precision`'s. A compact matrix stays compact: panels or pieces of it are widened as they are used.
 //! A table that is only looked up need not be in memory at all; where its rows come from is who made it's.
 
-use super::cpu::{Mat, Out, for_tasks, matmul_raw, threads, with_slice};
-use super::precision::{BLOCK, Compact, Precision};
+use super::cpu::{Mat, Out, for_rows, for_tasks, matmul_raw, threads, with_slice};
+use super::few_rows;
+use super::precision::{Compact, Precision};
 use crate::error::{Error, Result};
 use candle_core::{Device, Tensor};
-use std::cell::RefCell;
+use std::cell::Cell;
 use std::fmt::Debug;
+use std::ops::Range;
 use std::sync::Arc;
 
-/// f32s of a widened panel: 256 KB, half of what the smaller second-level caches hold.
+/// f32s of a panel that few rows are multiplied with: 256 KB, half of what the smaller second-level caches hold.
 const PANEL: usize = 1 << 16;
+/// f32s of a piece that many rows are multiplied with, 16 MB: all of a matrix but an output matrix.
+const PIECE: usize = 1 << 22;
 
 /// A matrix (rows, cols) = (out, in).
 #[derive(Debug, Clone)]
@@ -191,11 +195,17 @@ impl<'a> Matrix<'a> {
             Self::F32(w, _) => return unsafe { matmul_raw(dst, out, x, w.t(), 1.0, false, threads()) },
             Self::Compact(held) => held,
         };
+        if m > few_rows::MOST {
+            // SAFETY: the caller's word: each piece writes its own columns.
+            return in_pieces(held, |rows, w| unsafe {
+                matmul_raw(dst.add(rows.start), out, x, w.t(), 1.0, false, threads());
+            });
+        }
         let panel = (PANEL / width.max(1)).clamp(1, out.div_ceil(threads()).max(1));
         let dst = Out(dst);
         for_tasks(out.div_ceil(panel), |i| {
             let rows = i * panel..(i * panel + panel).min(out);
-            with_panel(rows.len() * width, |w| {
+            with_wide(rows.len() * width, |w| {
                 held.widen(rows.clone(), 0..width, w);
                 let w = Mat::new(w, rows.len(), width, width);
                 // SAFETY: the task's own columns of dst, whose size was checked.
@@ -219,42 +229,49 @@ impl<'a> Matrix<'a> {
             }
             Self::Compact(held) => held,
         };
-        let share = width.div_ceil(threads()).next_multiple_of(BLOCK); // a thread's columns
-        let panel = (PANEL / share).max(1);
         if out == 0 || m == 0 {
             // SAFETY: the caller's word.
             return unsafe { dst.write_bytes(0, m * width) };
         }
-        let dst = Out(dst);
-        for_tasks(width.div_ceil(share), |i| {
-            let cols = i * share..(i * share + share).min(width);
-            for first in (0..out).step_by(panel) {
-                let rows = first..(first + panel).min(out);
-                with_panel(rows.len() * cols.len(), |w| {
-                    held.widen(rows.clone(), cols.clone(), w);
-                    let w = Mat::new(w, rows.len(), cols.len(), cols.len());
-                    let g = Mat::new(&g[first..], m, rows.len(), out);
-                    // SAFETY: the task's own columns of dst, whose size was checked.
-                    unsafe { matmul_raw(dst.at(cols.start), width, g, w, 1.0, first > 0, 1) };
-                });
-            }
+        // SAFETY: the caller's word; each piece adds its part of the sum.
+        in_pieces(held, |rows, w| unsafe {
+            let g = Mat::new(&g[rows.start..], m, rows.len(), out);
+            matmul_raw(dst, width, g, w, 1.0, rows.start > 0, threads());
+        });
+    }
+}
+
+/// `work(rows, those rows in f32)` for one piece of a compact matrix after the other: where many rows are multiplied, a whole
+/// product on all threads is worth more than panels that stay in a cache.
+fn in_pieces(held: &Compact, work: impl Fn(Range<usize>, Mat<'_>)) {
+    let (out, width) = held.dims();
+    let piece = (PIECE / width.max(1)).clamp(1, out.max(1));
+    for first in (0..out).step_by(piece) {
+        let rows = first..(first + piece).min(out);
+        with_wide(rows.len() * width, |wide| {
+            for_rows(wide, width, |at, wide| {
+                held.widen(first + at..first + at + wide.len() / width.max(1), 0..width, wide);
+            });
+            work(rows.clone(), Mat::new(wide, rows.len(), width, width));
         });
     }
 }
 
 thread_local! {
-    /// Each thread's panel, kept so that no product asks the system for memory.
-    static WIDENED: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
+    /// Widened numbers, kept so that no product asks the system for memory. Taken and put back, not borrowed: a thread that
+    /// waits for others may begin another product.
+    static WIDENED: Cell<Vec<f32>> = const { Cell::new(Vec::new()) };
 }
 
 /// Runs `work` on `n` f32s of this thread's own, whatever they hold.
-fn with_panel<T>(n: usize, work: impl FnOnce(&mut [f32]) -> T) -> T {
-    WIDENED.with_borrow_mut(|panel| {
-        if panel.len() < n {
-            panel.resize(n, 0.0);
-        }
-        work(&mut panel[..n])
-    })
+fn with_wide<T>(n: usize, work: impl FnOnce(&mut [f32]) -> T) -> T {
+    let mut kept = WIDENED.take();
+    if kept.len() < n {
+        kept.resize(n, 0.0);
+    }
+    let done = work(&mut kept[..n]);
+    WIDENED.set(kept);
+    done
 }
 
 #[cfg(test)]
