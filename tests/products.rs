@@ -180,3 +180,27 @@ fn row_loops_give_the_same_bits_at_every_width() {
         assert_eq!(work(), vectorized(work), "{n} numbers");
     }
 }
+
+/// The tile unit leaves out products with parts that bf16 and f16 numbers do not have. One column more that has them all brings
+/// them back, for every column beside it.
+#[test]
+fn numbers_of_fewer_bits_are_multiplied_as_others_are() {
+    let mut rng = Rng::new(12, Purpose::Init, 0, 0);
+    let (m, n, k) = (40, 100, 90);
+    let (x, w) = (numbers(&mut rng, m * k), numbers(&mut rng, (n + 1) * k));
+    let kinds: [fn(f32) -> f32; 2] = [|x| half::bf16::from_f32(x).to_f32(), |x| half::f16::from_f32(x).to_f32()];
+    for rounded in kinds {
+        let mut w: Vec<f32> = w.clone();
+        w[..n * k].iter_mut().for_each(|w| *w = rounded(*w));
+        let product = |n: usize| {
+            let mut y = vec![f32::NAN; m * n];
+            set_threads(1);
+            matmul(&mut y, n, Mat::new(&x, m, k, k), Mat::new(&w, n, k, k).t(), 1.0, false);
+            y
+        };
+        let (alone, beside) = (product(n), product(n + 1));
+        for (alone, beside) in alone.chunks(n).zip(beside.chunks(n + 1)) {
+            assert_eq!(alone, &beside[..n]);
+        }
+    }
+}

@@ -69,30 +69,37 @@ pub(super) fn pack_left(a: Side, threads: usize) -> Vec<Tile> {
     // SAFETY: the unit is there, and with it AVX-512; each block has its own tiles.
     each(blocks, threads, |i| unsafe {
         let (rows, out) = (rest(a, i * BLOCK, BLOCK), out.block(i, chunks));
-        (0..chunks).for_each(|chunk| pack::<true>(rows, chunk * BLOCK, out.add(chunk * PARTS)));
+        for chunk in 0..chunks {
+            pack::<true>(rows, chunk * BLOCK, out.add(chunk * PARTS));
+        }
     });
     kept
 }
 
 /// Packs `b`'s columns in the order in which they lie in memory, and asks for what comes next while it does: a weight is read
-/// once a product, from far away, and lines here and there in many pages are not what the processor foresees.
+/// once a product, from far away, and lines here and there in many pages are not what the processor foresees. Returns how many
+/// of a number's parts are there: 1 where all numbers are bf16's, 2 where m is there and l is not.
 #[target_feature(enable = "avx512f,avx512bw")]
-pub(super) unsafe fn pack_right(b: Side, out: Tiles) {
+pub(super) unsafe fn pack_right(b: Side, out: Tiles) -> usize {
     let (blocks, chunks) = (b.len.div_ceil(BLOCK), b.k.div_ceil(BLOCK));
+    let mut parts = 1;
     // SAFETY: `chunks` times six tiles for each block.
     unsafe {
         if b.k_stride == 1 {
             for (j, i) in (0..blocks).flat_map(|j| (0..chunks).map(move |i| (j, i))) {
                 ask(b.data.wrapping_add((j + 1) * BLOCK * b.stride), b.stride, b.k.div_ceil(LINE), i);
-                pack::<false>(rest(b, j * BLOCK, BLOCK), i * BLOCK, out.block(j, chunks).add(i * PARTS));
+                parts =
+                    parts.max(pack::<false>(rest(b, j * BLOCK, BLOCK), i * BLOCK, out.block(j, chunks).add(i * PARTS)));
             }
         } else {
             for (i, j) in (0..chunks).flat_map(|i| (0..blocks).map(move |j| (i, j))) {
                 ask(b.data.wrapping_add((i + 1) * BLOCK * b.k_stride), b.k_stride, b.len.div_ceil(LINE), j);
-                pack::<false>(rest(b, j * BLOCK, BLOCK), i * BLOCK, out.block(j, chunks).add(i * PARTS));
+                parts =
+                    parts.max(pack::<false>(rest(b, j * BLOCK, BLOCK), i * BLOCK, out.block(j, chunks).add(i * PARTS)));
             }
         }
     }
+    parts
 }
 
 /// Asks memory for the `nth` piece of a block of rows, `stride` apart and `lines` long. They need not be there.
@@ -117,9 +124,10 @@ fn split(x: __m512) -> [__m512i; 3] {
 }
 
 /// Packs at most 32 rows (columns) of a side, the chunk of 32 numbers from `k`: six tiles. A left tile has a row in each of
-/// its rows, 32 numbers; a right tile has the columns side by side, two numbers of each in a row.
+/// its rows, 32 numbers; a right tile has the columns side by side, two numbers of each in a row. Returns how many parts have
+/// anything but zeros, h counted always.
 #[target_feature(enable = "avx512f,avx512bw")]
-unsafe fn pack<const LEFT: bool>(side: Side, k: usize, out: *mut Tile) {
+unsafe fn pack<const LEFT: bool>(side: Side, k: usize, out: *mut Tile) -> usize {
     // upper halves of 16 + 16 numbers, in order
     const ORDER: [i16; 32] = {
         let mut order = [0; 32];
@@ -131,6 +139,7 @@ unsafe fn pack<const LEFT: bool>(side: Side, k: usize, out: *mut Tile) {
         order
     };
     let mut copied = [0f32; 512];
+    let mut there = [_mm512_setzero_si512(); 3];
     for half in 0..2 {
         // SAFETY: 16 rows of 32 numbers (left) or 32 rows of 16 numbers (right) lie there, `stride` apart; `out` has six tiles.
         unsafe {
@@ -152,10 +161,13 @@ unsafe fn pack<const LEFT: bool>(side: Side, k: usize, out: *mut Tile) {
                         _mm512_or_si512(_mm512_srli_epi32::<16>(x[part]), upper)
                     };
                     _mm512_store_si512(to, halves);
+                    there[part] = _mm512_or_si512(there[part], halves);
                 }
             }
         }
     }
+    let any = |part: usize| _mm512_test_epi32_mask(there[part], there[part]) != 0;
+    if any(2) { 3 } else { 1 + usize::from(any(1)) }
 }
 
 /// 16 rows from `first` and 32 numbers from `k`: where they lie as [`pack`] reads them, and the stride there. What lies

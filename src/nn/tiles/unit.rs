@@ -86,7 +86,12 @@ unsafe fn columns(left: &[Tile], a: Side, b: Side, c: Target) {
     let mut sums = [Tile([0; 512]); 4];
     // SAFETY: as `multiply`'s.
     unsafe {
-        pack_right(b, right);
+        // products with parts that are nothing but zeros are left out: every sum is the same without them
+        let block = match pack_right(b, right) {
+            1 => of_bf16,
+            2 => of_f16,
+            _ => full,
+        };
         configure();
         for i in 0..a.len.div_ceil(BLOCK) {
             for j in 0..b.len.div_ceil(BLOCK) {
@@ -112,49 +117,84 @@ unsafe fn configure() {
     unsafe { asm!("ldtilecfg [{}]", in(reg) config.0.as_ptr(), options(nostack, readonly)) };
 }
 
-/// The sums of one block of the result, 32 × 32 as four tiles.
+/// Four products of a chunk, twice 16 rows with twice 16 columns, and lines of what comes next that are asked for meanwhile:
+/// the left tiles of a product lie beyond the second-level cache, and each row of blocks is used often enough for the next to
+/// arrive. Nothing is read there.
+macro_rules! four {
+    ($a:literal $b:literal $c:literal $d:literal) => {
+        concat!(
+            "tdpbf16ps tmm0, tmm4, tmm6\nprefetcht1 [{p} + ",
+            $a,
+            "]\ntdpbf16ps tmm1, tmm4, tmm7\nprefetcht1 [{p} + ",
+            $b,
+            "]\ntdpbf16ps tmm2, tmm5, tmm6\nprefetcht1 [{p} + ",
+            $c,
+            "]\ntdpbf16ps tmm3, tmm5, tmm7\nprefetcht1 [{p} + ",
+            $d,
+            "]",
+        )
+    };
+}
+
+/// The sums of one block of the result, 32 × 32 as four tiles: `name(left, right, chunks, next, sums)`.
 ///
-/// Of a chunk's tiles, `left` and `right` hold h, m, l, twice 16 rows each. The order of the six products lets most of them
-/// keep a loaded pair: lh, mh, hh, hl, hm, mm. With each, a line from `next` on is asked for: the left tiles of a product lie
-/// beyond the second-level cache, and each row of blocks is used often enough for the next to arrive meanwhile. Nothing is
-/// read there.
-unsafe fn block(left: *const Tile, right: *const Tile, chunks: usize, next: *const u8, sums: &mut [Tile; 4]) {
-    // SAFETY: `chunks` times six tiles on each side; tiles are configured.
-    unsafe {
-        asm!(
-            "tilezero tmm0", "tilezero tmm1", "tilezero tmm2", "tilezero tmm3",
-            "2:",
-            "tileloadd tmm4, [{a} + {row}*1 + 4096]", "tileloadd tmm6, [{b} + {row}*1]",
-            "tileloadd tmm7, [{b} + {row}*1 + 1024]", "tileloadd tmm5, [{a} + {row}*1 + 5120]",
-            "tdpbf16ps tmm0, tmm4, tmm6", "prefetcht1 [{p} + 0]", "tdpbf16ps tmm1, tmm4, tmm7", "prefetcht1 [{p} + 64]",
-            "tdpbf16ps tmm2, tmm5, tmm6", "prefetcht1 [{p} + 128]", "tdpbf16ps tmm3, tmm5, tmm7", "prefetcht1 [{p} + 192]",
-            "tileloadd tmm4, [{a} + {row}*1 + 2048]", "tileloadd tmm5, [{a} + {row}*1 + 3072]",
-            "tdpbf16ps tmm0, tmm4, tmm6", "prefetcht1 [{p} + 256]", "tdpbf16ps tmm1, tmm4, tmm7", "prefetcht1 [{p} + 320]",
-            "tdpbf16ps tmm2, tmm5, tmm6", "prefetcht1 [{p} + 384]", "tdpbf16ps tmm3, tmm5, tmm7", "prefetcht1 [{p} + 448]",
-            "tileloadd tmm4, [{a} + {row}*1]", "tileloadd tmm5, [{a} + {row}*1 + 1024]",
-            "tdpbf16ps tmm0, tmm4, tmm6", "prefetcht1 [{p} + 512]", "tdpbf16ps tmm1, tmm4, tmm7", "prefetcht1 [{p} + 576]",
-            "tdpbf16ps tmm2, tmm5, tmm6", "prefetcht1 [{p} + 640]", "tdpbf16ps tmm3, tmm5, tmm7", "prefetcht1 [{p} + 704]",
-            "tileloadd tmm6, [{b} + {row}*1 + 4096]", "tileloadd tmm7, [{b} + {row}*1 + 5120]",
-            "tdpbf16ps tmm0, tmm4, tmm6", "prefetcht1 [{p} + 768]", "tdpbf16ps tmm1, tmm4, tmm7", "prefetcht1 [{p} + 832]",
-            "tdpbf16ps tmm2, tmm5, tmm6", "prefetcht1 [{p} + 896]", "tdpbf16ps tmm3, tmm5, tmm7", "prefetcht1 [{p} + 960]",
-            "tileloadd tmm6, [{b} + {row}*1 + 2048]", "tileloadd tmm7, [{b} + {row}*1 + 3072]",
-            "tdpbf16ps tmm0, tmm4, tmm6", "prefetcht1 [{p} + 1024]", "tdpbf16ps tmm1, tmm4, tmm7", "prefetcht1 [{p} + 1088]",
-            "tdpbf16ps tmm2, tmm5, tmm6", "prefetcht1 [{p} + 1152]", "tdpbf16ps tmm3, tmm5, tmm7", "prefetcht1 [{p} + 1216]",
-            "tileloadd tmm4, [{a} + {row}*1 + 2048]", "tileloadd tmm5, [{a} + {row}*1 + 3072]",
-            "tdpbf16ps tmm0, tmm4, tmm6", "prefetcht1 [{p} + 1280]", "tdpbf16ps tmm1, tmm4, tmm7", "prefetcht1 [{p} + 1344]",
-            "tdpbf16ps tmm2, tmm5, tmm6", "prefetcht1 [{p} + 1408]", "tdpbf16ps tmm3, tmm5, tmm7", "prefetcht1 [{p} + 1472]",
-            "add {a}, 6144", "add {b}, 6144", "add {p}, {asked}",
-            "dec {n}", "jnz 2b",
-            "tilestored [{c} + {row}*1], tmm0", "tilestored [{c} + {row}*1 + 1024], tmm1",
-            "tilestored [{c} + {row}*1 + 2048], tmm2", "tilestored [{c} + {row}*1 + 3072], tmm3",
-            a = inout(reg) left => _, b = inout(reg) right => _, n = inout(reg) chunks => _,
-            p = inout(reg) next => _, asked = const ASKED,
-            c = in(reg) sums.as_mut_ptr(), row = in(reg) 64usize,
-            out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
-            out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
-            options(nostack),
-        );
-    }
+/// Of a chunk's tiles, `left` and `right` hold h, m, l, twice 16 rows each. With the products lines from `next` on are asked for.
+macro_rules! block {
+    ($name:ident: $($line:expr),+ $(,)?) => {
+        unsafe fn $name(left: *const Tile, right: *const Tile, chunks: usize, next: *const u8, sums: &mut [Tile; 4]) {
+            // SAFETY: `chunks` times six tiles on each side; tiles are configured.
+            unsafe {
+                asm!(
+                    "tilezero tmm0", "tilezero tmm1", "tilezero tmm2", "tilezero tmm3",
+                    "2:",
+                    $($line,)+
+                    "add {a}, 6144", "add {b}, 6144", "add {p}, {asked}",
+                    "dec {n}", "jnz 2b",
+                    "tilestored [{c} + {row}*1], tmm0", "tilestored [{c} + {row}*1 + 1024], tmm1",
+                    "tilestored [{c} + {row}*1 + 2048], tmm2", "tilestored [{c} + {row}*1 + 3072], tmm3",
+                    a = inout(reg) left => _, b = inout(reg) right => _, n = inout(reg) chunks => _,
+                    p = inout(reg) next => _, asked = const ASKED,
+                    c = in(reg) sums.as_mut_ptr(), row = in(reg) 64usize,
+                    out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
+                    out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
+                    options(nostack),
+                );
+            }
+        }
+    };
+}
+
+// The order of the products lets most of them keep a loaded pair. Six of them: lh, mh, hh, hl, hm, mm.
+block! { full:
+    "tileloadd tmm4, [{a} + {row}*1 + 4096]", "tileloadd tmm6, [{b} + {row}*1]",
+    "tileloadd tmm7, [{b} + {row}*1 + 1024]", "tileloadd tmm5, [{a} + {row}*1 + 5120]", four!(0 64 128 192),
+    "tileloadd tmm4, [{a} + {row}*1 + 2048]", "tileloadd tmm5, [{a} + {row}*1 + 3072]", four!(256 320 384 448),
+    "tileloadd tmm4, [{a} + {row}*1]", "tileloadd tmm5, [{a} + {row}*1 + 1024]", four!(512 576 640 704),
+    "tileloadd tmm6, [{b} + {row}*1 + 4096]", "tileloadd tmm7, [{b} + {row}*1 + 5120]", four!(768 832 896 960),
+    "tileloadd tmm6, [{b} + {row}*1 + 2048]", "tileloadd tmm7, [{b} + {row}*1 + 3072]", four!(1024 1088 1152 1216),
+    "tileloadd tmm4, [{a} + {row}*1 + 2048]", "tileloadd tmm5, [{a} + {row}*1 + 3072]", four!(1280 1344 1408 1472),
+}
+
+// Where the right side is f16's: no l.
+block! { of_f16:
+    "tileloadd tmm4, [{a} + {row}*1 + 4096]", "tileloadd tmm6, [{b} + {row}*1]",
+    "tileloadd tmm7, [{b} + {row}*1 + 1024]", "tileloadd tmm5, [{a} + {row}*1 + 5120]", four!(0 64 128 192),
+    "tileloadd tmm4, [{a} + {row}*1 + 2048]", "tileloadd tmm5, [{a} + {row}*1 + 3072]", four!(256 320 384 448),
+    "tileloadd tmm4, [{a} + {row}*1]", "tileloadd tmm5, [{a} + {row}*1 + 1024]", four!(512 576 640 704),
+    "tileloadd tmm6, [{b} + {row}*1 + 2048]", "tileloadd tmm7, [{b} + {row}*1 + 3072]", four!(768 832 896 960),
+    "prefetcht1 [{p} + 1024]", "prefetcht1 [{p} + 1088]", "prefetcht1 [{p} + 1152]", "prefetcht1 [{p} + 1216]",
+    "tileloadd tmm4, [{a} + {row}*1 + 2048]", "tileloadd tmm5, [{a} + {row}*1 + 3072]", four!(1280 1344 1408 1472),
+}
+
+// Where it is bf16's: h alone.
+block! { of_bf16:
+    "tileloadd tmm4, [{a} + {row}*1 + 4096]", "tileloadd tmm6, [{b} + {row}*1]",
+    "tileloadd tmm7, [{b} + {row}*1 + 1024]", "tileloadd tmm5, [{a} + {row}*1 + 5120]", four!(0 64 128 192),
+    "prefetcht1 [{p} + 256]", "prefetcht1 [{p} + 320]", "prefetcht1 [{p} + 384]", "prefetcht1 [{p} + 448]",
+    "tileloadd tmm4, [{a} + {row}*1 + 2048]", "tileloadd tmm5, [{a} + {row}*1 + 3072]", four!(512 576 640 704),
+    "prefetcht1 [{p} + 768]", "prefetcht1 [{p} + 832]", "prefetcht1 [{p} + 896]", "prefetcht1 [{p} + 960]",
+    "tileloadd tmm4, [{a} + {row}*1]", "tileloadd tmm5, [{a} + {row}*1 + 1024]", four!(1024 1088 1152 1216),
+    "prefetcht1 [{p} + 1280]", "prefetcht1 [{p} + 1344]", "prefetcht1 [{p} + 1408]", "prefetcht1 [{p} + 1472]",
 }
 
 /// Writes a block's sums where they belong: rows × cols of it.
