@@ -188,12 +188,8 @@ const ROOM: u64 = 500_000_000;
 fn about_disk(path: &Path, found: &mut Findings) {
     let Some(folder) = path.ancestors().chain([Path::new(".")]).find(|p| p.is_dir()) else { return };
     let shown = folder.display();
-    let probe = folder.join(".tmp-doctor"); // a name that a run's folder clears away by itself
-    match disk::write_atomic(&probe, b"written by detox-lab doctor\n") {
-        Ok(()) => {
-            let _ = std::fs::remove_file(&probe);
-            found.ok("disk", format!("{shown} can be written"));
-        }
+    match disk::check_writable(folder) {
+        Ok(()) => found.ok("disk", format!("{shown} can be written")),
         Err(error) => found.error("disk", &error),
     }
     match fs4::available_space(folder) {

@@ -137,8 +137,10 @@ pub fn create_folder_in(parent: &Path, name: &Path) -> Result<()> {
 pub fn check_writable(path: &Path) -> Result<()> {
     let existing = path.ancestors().find(|p| p.is_dir()).unwrap_or(Path::new("."));
     let probe = existing.join(format!("{TEMPORARY}probe-{}", std::process::id()));
-    File::create(&probe).map_err(|e| failed(existing, e))?;
-    fs::remove_file(&probe).map_err(|e| failed(&probe, e))
+    let written = fs::write(&probe, b"can this be written?\n");
+    let removed = fs::remove_file(&probe);
+    written.map_err(|e| failed(existing, e))?;
+    removed.map_err(|e| failed(&probe, e))
 }
 
 /// A file's text.
