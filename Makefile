@@ -63,6 +63,7 @@ tiny-models: setup ## retrain the shipped models from ../shared/data, which take
 bench: setup ## the speeds that the README states; whole PPO steps of flan-t5-small and -base
 	cargo bench --bench parts
 	cargo bench --bench lab
+	cargo bench --bench weights
 
 bench-peers: setup ## whole PPO steps beside the reference stack's (TRL on torch), by turns
 	python3 scripts/bench_peers.py
