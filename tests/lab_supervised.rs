@@ -68,7 +68,7 @@ impl Task for Line {
         if self.broken.is_some_and(|row| rows.contains(&row)) {
             sum = (sum * f64::NAN)?;
         }
-        Ok(BatchLoss { sum, terms: rows.len() as f64 })
+        Ok(BatchLoss { sum, terms: rows.len() as f64, path: None })
     }
 
     async fn evaluate(&self, observer: &mut impl Observer) -> Result<Evaluated> {

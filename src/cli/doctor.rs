@@ -160,9 +160,9 @@ fn about_machine(found: &mut Findings) {
         None => found.ok("machine", format!("{cores} cores of {name}")),
     }
     match device::libraries()[..] {
-        [] => found.ok("machine", "computes on the CPU with gemm's own kernels"),
+        [] => found.ok("machine", "computes on the CPU with kernels of its own"),
         ref with => {
-            found.ok("machine", format!("computes on the CPU with gemm's own kernels; candle has {}", with.join(", ")))
+            found.ok("machine", format!("computes on the CPU with kernels of its own; candle has {}", with.join(", ")))
         }
     }
     match machine::memory() {

@@ -15,6 +15,7 @@ use crate::nn::cpu::for_tasks;
 use crate::nn::cross_entropy::smoothed_cross_entropy;
 use crate::nn::params::Params;
 use crate::nn::rng::{Purpose, Rng};
+use crate::nn::tape::record_to;
 use crate::text::dialogue::Dialogue;
 use crate::text::prompt::prompt;
 use crate::text::rouge::{self, References};
@@ -140,17 +141,20 @@ impl Finetune {
         matches!(self.trained, Trained::Adapter(_)).then_some(POLICY)
     }
 
-    /// Per-token losses (N) of rows, packed.
-    fn losses(&self, policy: &Policy, rows: &[&Pair], pass: Pass<'_>, smoothing: f32) -> Result<Tensor> {
-        let t5 = &policy.t5;
+    /// Decoder states (N, D) of rows, packed.
+    fn states(&self, t5: &T5, rows: &[&Pair], pass: Pass<'_>) -> Result<Tensor> {
         let sources: Vec<&[u32]> = rows.iter().map(|p| p.source.as_slice()).collect();
         let encoded = t5.encode(&sources, pass)?;
         let shifted: Vec<Vec<u32>> = rows.iter().map(|p| shift_right(&p.target, t5)).collect();
         let fed: Vec<&[u32]> = shifted.iter().map(Vec::as_slice).collect();
         let valid: Vec<usize> = fed.iter().map(|ids| ids.len()).collect();
-        let decoded = t5.decode(&fed, &valid, &encoded, pass)?; // (N, D)
+        Ok(t5.decode(&fed, &valid, &encoded, pass)?.hidden)
+    }
+
+    /// Per-token losses (N) of rows from their decoder states (N, D).
+    fn losses(&self, t5: &T5, states: &Tensor, rows: &[&Pair], smoothing: f32) -> Result<Tensor> {
         let targets: Vec<u32> = rows.iter().flat_map(|p| p.target.iter().copied()).collect();
-        smoothed_cross_entropy(&t5.head_input(&decoded.hidden)?, t5.head(), &targets, smoothing)
+        smoothed_cross_entropy(&t5.head_input(states)?, t5.head(), &targets, smoothing)
     }
 
     /// The policy outside the graph; weights are shared, not copied.
@@ -171,7 +175,8 @@ impl Finetune {
         for chunk in self.validation.chunks(self.batch_size) {
             observer.pause().await?;
             let rows: Vec<&Pair> = chunk.iter().map(|(pair, _)| pair).collect();
-            let losses = self.losses(policy, &rows, pass, 0.0)?.to_vec1::<f32>()?;
+            let states = self.states(&policy.t5, &rows, pass)?;
+            let losses = self.losses(&policy.t5, &states, &rows, 0.0)?.to_vec1::<f32>()?;
             sum += losses.iter().map(|x| f64::from(*x)).sum::<f64>();
             tokens += losses.len();
         }
@@ -247,8 +252,18 @@ impl Task for Finetune {
         let policy = &self.actor.policy;
         let pass = Pass { lora: policy.adapter(self.adapter())?, dropout: Some(dropout) };
         let rows: Vec<&Pair> = rows.iter().map(|row| &self.train[*row]).collect();
-        let losses = self.losses(policy, &rows, pass, self.settings.label_smoothing)?; // (N)
-        Ok(BatchLoss { terms: losses.elem_count() as f64, sum: losses.sum_all()? })
+        let states = || self.states(&policy.t5, &rows, pass); // (N, D)
+        // where embeddings are trained too, candle looks them up, which no tape records
+        let (path, states) = match &self.trained {
+            Trained::Adapter(_) => {
+                let (path, ()) = record_to(|| Ok((states()?, ())))?;
+                let states = path.tensor().clone();
+                (Some(path), states)
+            }
+            Trained::Model { .. } => (None, states()?),
+        };
+        let losses = self.losses(&policy.t5, &states, &rows, self.settings.label_smoothing)?; // (N)
+        Ok(BatchLoss { terms: losses.elem_count() as f64, sum: losses.sum_all()?, path })
     }
 
     async fn evaluate(&self, observer: &mut impl Observer) -> Result<Evaluated> {

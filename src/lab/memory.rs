@@ -110,7 +110,7 @@ pub fn cache(c: &T5Config, rows: u64, prompt: u64, new: u64) -> u64 {
     (rows * (prompt + new) * keys_and_values + logits) * F32
 }
 
-/// Bytes that a PPO mini-batch's forward pass keeps on the tape for its backward (`nn::tape`): of `rows` prompts of `prompt` tokens and
+/// Bytes that the forward pass of a PPO mini-batch, or of an adapter's fine-tuning, keeps on the tape for its backward (`nn::tape`): of `rows` prompts of `prompt` tokens and
 /// responses of `response`. Where weights are frozen that is what norms, attention, activations and adapters were given.
 pub fn taped(c: &T5Config, adapted: &[Adapted], rows: u64, prompt: u64, response: u64) -> u64 {
     let (d, inner, ff) = (c.d_model as u64, c.inner() as u64, c.d_ff as u64);
@@ -199,7 +199,10 @@ pub fn finetune(
     }
     forecast.phase(
         format!("forward and backward of {rows} pairs of up to {source} + {target} tokens"),
-        graph(policy, &adapted, rows, source, target),
+        match adapter {
+            Some(_) => taped(policy, &adapted, rows, source, target),
+            None => graph(policy, &adapted, rows, source, target),
+        },
     );
 }
 

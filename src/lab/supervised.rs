@@ -9,6 +9,7 @@ use crate::io::safetensors::to_bytes;
 use crate::io::{tensorboard, weights};
 use crate::nn::adam::{Adam, Gradients, Named, clip_factor};
 use crate::nn::rng::{Purpose, Rng};
+use crate::nn::tape::Recorded;
 use candle_core::{Tensor, Var};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -128,6 +129,8 @@ pub struct BatchLoss {
     pub sum: Tensor,
     /// The number of terms (tokens, rows): an update's gradient is that of the mean over all its terms.
     pub terms: f64,
+    /// The way from where the graph begins to what is trained, where it is not in the graph.
+    pub path: Option<Recorded>,
 }
 
 /// How good the model is.
@@ -300,8 +303,13 @@ impl<'a, T: Task, S: Store> Supervised<'a, T, S> {
                     "lower the learning rate, or look at these rows; the newest checkpoint is the last good state",
                 ));
             }
-            gradients.add(Gradients::take(&mut loss.sum.backward()?, &vars)?)?;
             (sum, terms) = (sum + value, terms + loss.terms);
+            let mut found = loss.sum.backward()?;
+            drop(loss.sum);
+            if let Some(path) = loss.path {
+                path.backward(&mut found)?;
+            }
+            gradients.add(Gradients::take(&mut found, &vars)?)?;
         }
         let norm = gradients.norm(&vars)? / terms;
         let scale = clip_factor(norm, s.max_grad_norm) / terms as f32;

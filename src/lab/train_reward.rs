@@ -262,7 +262,7 @@ impl Task for TrainReward {
         // −t log σ(z) − (1 − t) log σ(−z) = max(z, 0) + log(1 + e^−|z|) − t z: the two labels' smoothed cross-entropy
         let softplus = (z.relu()? + (z.abs()?.neg()?.exp()? + 1.0)?.log()?)?;
         let losses = ((softplus - (z * tensor(targets)?)?)? * tensor(weights)?)?; // (B)
-        Ok(BatchLoss { sum: losses.sum_all()?, terms: rows.iter().map(|row| row.weight).sum() })
+        Ok(BatchLoss { path: None, sum: losses.sum_all()?, terms: rows.iter().map(|row| row.weight).sum() })
     }
 
     async fn evaluate(&self, observer: &mut impl Observer) -> Result<Evaluated> {

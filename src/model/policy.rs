@@ -7,7 +7,7 @@ use crate::nn::dropout::dropout as dropped;
 use crate::nn::logprobs::chosen_logprobs;
 use crate::nn::lora::{LoraSet, LoraSpec};
 use crate::nn::rng::Rng;
-use crate::nn::tape::{self, Tape};
+use crate::nn::tape::{Recorded, record_to};
 use candle_core::backprop::GradStore;
 use candle_core::{DType, Tensor, Var};
 use std::collections::BTreeMap;
@@ -74,15 +74,7 @@ pub struct TokenScores {
     /// Entropy of the distribution that the token was drawn from, in nats.
     pub entropy: Tensor,
     /// The way from decoder states to the adapter, where it is not in these tensors' own graph.
-    pub path: Option<Path>,
-}
-
-/// What [`Policy::record`] keeps for the backward pass.
-pub struct Path {
-    /// Decoder states (N, D) as the heads saw them, a variable of theirs, and as the model made them.
-    seen: Var,
-    made: Tensor,
-    tape: Tape,
+    pub path: Option<Recorded>,
 }
 
 impl TokenScores {
@@ -90,11 +82,9 @@ impl TokenScores {
     pub fn backward(self, by_logprobs: &Tensor, by_values: &Tensor) -> Result<GradStore> {
         let sum = ((&self.logprobs * by_logprobs)? + (&self.values * by_values)?)?.sum_all()?;
         let mut store = sum.backward()?;
-        let Some(Path { seen, made, tape }) = self.path else { return Ok(store) };
-        let Some(gradient) = store.remove(seen.as_tensor()) else { return Ok(store) };
-        drop((sum, self.logprobs, self.values, self.entropy, seen));
-        for (var, gradient) in tape.backward(&made, gradient)? {
-            store.insert(&var, gradient);
+        drop((sum, self.logprobs, self.values, self.entropy));
+        if let Some(path) = self.path {
+            path.backward(&mut store)?;
         }
         Ok(store)
     }
@@ -201,11 +191,13 @@ impl Policy {
         dropout: Option<&mut Rng>,
     ) -> Result<TokenScores> {
         let lora = self.adapter(Some(POLICY))?;
-        let ((decoded, fed), tape) = tape::record(|| self.states(rows, width, padded, lora))?;
-        let seen = Var::from_tensor(&decoded.hidden)?;
-        let scored = Packed { hidden: seen.as_tensor().clone(), spans: decoded.spans };
+        let (path, (spans, fed)) = record_to(|| {
+            let (decoded, fed) = self.states(rows, width, padded, lora)?;
+            Ok((decoded.hidden, (decoded.spans, fed)))
+        })?;
+        let scored = Packed { hidden: path.tensor().clone(), spans };
         let scores = self.score(&scored, &fed, width, true, dropout)?;
-        Ok(TokenScores { path: Some(Path { seen, made: decoded.hidden, tape }), ..scores })
+        Ok(TokenScores { path: Some(path), ..scores })
     }
 
     /// Decoder states of rows, packed, and the decoder ids that were fed.

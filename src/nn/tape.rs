@@ -8,6 +8,7 @@
 
 use super::ops;
 use crate::error::{Error, Result};
+use candle_core::backprop::GradStore;
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, CustomOp3, Device, Layout, Shape, Storage, Tensor, TensorId, Var};
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
@@ -67,6 +68,43 @@ pub fn record<T>(work: impl FnOnce() -> Result<T>) -> Result<(T, Tape)> {
     let done = work();
     let tape = CURRENT.replace(outer).unwrap_or_default();
     Ok((done?, tape))
+}
+
+/// What was recorded up to a tensor from which candle's own graph goes on.
+pub struct Recorded {
+    /// The tensor as the operations made it, and as a variable that the graph begins with.
+    made: Tensor,
+    seen: Var,
+    tape: Tape,
+}
+
+impl Recorded {
+    /// Where the graph begins.
+    pub fn tensor(&self) -> &Tensor {
+        self.seen.as_tensor()
+    }
+
+    /// Completes what the graph's backward found: the gradient of [`Recorded::tensor`] is taken out, those of the variables on the
+    /// way to it are put in. Drop what the graph holds before.
+    ///
+    /// # Errors
+    /// Those of [`Tape::backward`].
+    pub fn backward(self, store: &mut GradStore) -> Result<()> {
+        let Some(gradient) = store.remove(self.seen.as_tensor()) else { return Ok(()) };
+        let Self { made, seen, tape } = self;
+        drop(seen);
+        for (var, gradient) in tape.backward(&made, gradient)? {
+            store.insert(&var, gradient);
+        }
+        Ok(())
+    }
+}
+
+/// [`record`] of work that makes a tensor.
+pub fn record_to<T>(work: impl FnOnce() -> Result<(Tensor, T)>) -> Result<(Recorded, T)> {
+    let ((made, more), tape) = record(work)?;
+    let seen = Var::from_tensor(&made)?;
+    Ok((Recorded { made, seen, tape }, more))
 }
 
 /// Is this operation to be recorded?
