@@ -98,7 +98,8 @@ pub struct Models<'a> {
 }
 
 impl Models<'_> {
-    /// The models' weights (`trained`: every parameter of the policy), and what scoring texts of `tokens` tokens takes; the policy's shape and tensors.
+    /// The models' weights (`trained`: every parameter of the policy), and what scoring texts of `tokens` tokens takes; the
+    /// policy's shape and tensors.
     fn loaded(&self, tokens: u64, trained: bool, terminal: &mut Terminal) -> Result<(Forecast, Option<Base>)> {
         let mut forecast = Forecast::new();
         let base = match self.policy {

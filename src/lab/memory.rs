@@ -9,6 +9,7 @@ use crate::io::weights::Described;
 use crate::model::config::T5Config;
 use crate::model::may_be_compact;
 use crate::model::roberta::RobertaConfig;
+use crate::nn::weight::PIECE;
 use crate::ppo::config::PpoConfig;
 
 /// The program itself, its tokenizers and data, and what an allocator keeps back.
@@ -65,6 +66,7 @@ impl Forecast {
         self.hold(format!("{what}'s weights as {}", precision.name()), held(tensors, precision));
         let largest = tensors.iter().map(|t| count(t) * F32).max().unwrap_or(0);
         if precision != Precision::F32 {
+            self.hold(format!("a piece of {what} in f32 while it is multiplied"), PIECE as u64 * F32);
             self.phase(format!("one tensor of {what} in f32 while loading"), largest);
         }
     }
@@ -110,8 +112,9 @@ pub fn cache(c: &T5Config, rows: u64, prompt: u64, new: u64) -> u64 {
     (rows * (prompt + new) * keys_and_values + logits) * F32
 }
 
-/// Bytes that the forward pass of a PPO mini-batch, or of an adapter's fine-tuning, keeps on the tape for its backward (`nn::tape`): of `rows` prompts of `prompt` tokens and
-/// responses of `response`. Where weights are frozen that is what norms, attention, activations and adapters were given.
+/// Bytes that the forward pass of a PPO mini-batch, or of an adapter's fine-tuning, keeps on the tape for its backward
+/// (`nn::tape`): of `rows` prompts of `prompt` tokens and responses of `response`. Where weights are frozen that is what norms,
+/// attention, activations and adapters were given.
 pub fn taped(c: &T5Config, adapted: &[Adapted], rows: u64, prompt: u64, response: u64) -> u64 {
     let (d, inner, ff) = (c.d_model as u64, c.inner() as u64, c.d_ff as u64);
     let (encoder, decoder) = (rows * prompt, rows * response);
@@ -139,7 +142,8 @@ fn of_prompt(name: &str) -> bool {
     name.starts_with("encoder.") || name.ends_with("EncDecAttention.k") || name.ends_with("EncDecAttention.v")
 }
 
-/// Bytes that a forward pass over `rows` rows keeps in candle's graph for its backward: prompts of `prompt` tokens, responses of `response`.
+/// Bytes that a forward pass over `rows` rows keeps in candle's graph for its backward: prompts of `prompt` tokens, responses
+/// of `response`.
 pub fn graph(c: &T5Config, adapted: &[Adapted], rows: u64, prompt: u64, response: u64) -> u64 {
     let (d, inner, ff) = (c.d_model as u64, c.inner() as u64, c.d_ff as u64);
     let (encoder, decoder) = (rows * prompt, rows * response);

@@ -15,7 +15,7 @@ use std::sync::Arc;
 /// f32s of a panel that few rows are multiplied with: 256 KB, half of what the smaller second-level caches hold.
 const PANEL: usize = 1 << 16;
 /// f32s of a piece that many rows are multiplied with, 16 MB: all of a matrix but an output matrix.
-const PIECE: usize = 1 << 22;
+pub const PIECE: usize = 1 << 22;
 
 /// A matrix (rows, cols) = (out, in).
 #[derive(Debug, Clone)]
