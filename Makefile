@@ -1,6 +1,6 @@
 # Thin on purpose: each line can also be typed by hand. `make` alone lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: help setup check test test-web test-page demo demo-native web serve screenshots recorded effect effect-web tiny-models bench bench-peers bench-web long-run fuzz fmt clean
+.PHONY: help setup check test test-page demo demo-native web serve screenshots recorded effect effect-web tiny-models bench bench-peers bench-web long-run fuzz fmt clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | awk -F'|' '{ printf "  make %-11s %s\n", $$1, $$2 }'
@@ -10,35 +10,35 @@ setup: ## install what is missing on this machine (says what it does)
 
 check: setup ## format, clippy natively and for the browser, docs: a warning is an error
 	cargo fmt --check
-	cargo clippy --all-targets -- -D warnings
-	scripts/wasm-cargo.sh clippy --lib --bin app --bin worker -- -D warnings
+	cargo clippy --all-targets --all-features -- -D warnings
+	scripts/wasm-cargo.sh clippy --lib --bin app --bin worker --test web_parts -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --no-deps --lib
 
 test: check ## every check, then every test, those in a browser last
-	cargo test
-	$(MAKE) test-web
+	cargo test --all-features
 	$(MAKE) test-page
-
-test-web: setup ## the page's and its worker's tests, natively
-	cargo test --features web --lib --test web_engine
 
 test-page: web ## the story in headless Chromium, from dist/
 	scripts/setup.sh browser
 	scripts/wasm-cargo.sh test --profile page --test web_parts
-	cargo build
+	cargo build --all-features --bin detox-lab
 	DETOX_LAB="$${CARGO_TARGET_DIR:-target}/debug/detox-lab" node --test --test-concurrency=1 tests/page/*.test.mjs
 
-demo: web serve ## the page: build it, serve it on this machine, print the address
+demo: ## the page: build it, serve it on this machine, print the address
+	@echo "demo: the page is built first: about 15 minutes on a new machine with two cores, seconds the next time."
+	@echo "demo: to see the lab on the command line in the meantime, run 'make demo-native' (about a minute once it is built)."
+	@$(MAKE) --no-print-directory web serve
 
 demo-native: setup ## the whole lab on the command line, in about a minute
 	cargo build --release
 	scripts/demo.sh "$${CARGO_TARGET_DIR:-target}/release/detox-lab"
 
-web: setup ## build the page into dist/
+web: ## build the page into dist/
 	scripts/setup.sh web
 	scripts/web.sh
 
 serve: ## serve dist/ on this machine
+	@scripts/setup.sh python
 	python3 scripts/serve.py dist
 
 screenshots: web ## every chapter at 1440, 768 and 360 px, light and dark, into build/screenshots/
@@ -48,7 +48,8 @@ screenshots: web ## every chapter at 1440, 768 and 360 px, light and dark, into 
 recorded: setup ## record the story that the page shows before it has loaded anything
 	cargo run --release --features web --example record_page
 
-effect: setup ## what PPO does to the shipped models: three seeds, and the published preset
+effect: ## what PPO does to the shipped models: three seeds, and the published preset
+	scripts/setup.sh python
 	cargo build --release
 	python3 scripts/effect.py "$${CARGO_TARGET_DIR:-target}/release/detox-lab"
 
@@ -56,7 +57,8 @@ effect-web: web ## the same in headless Chromium, one seed
 	scripts/setup.sh browser
 	node tests/page/effect.mjs
 
-tiny-models: setup ## retrain the shipped models from ../shared/data, which takes hours
+tiny-models: ## retrain the shipped models from ../shared/data, which takes hours
+	scripts/setup.sh python
 	cargo build --release
 	scripts/tiny_models.sh "$${CARGO_TARGET_DIR:-target}/release/detox-lab"
 
@@ -65,7 +67,8 @@ bench: setup ## the speeds that the README states; whole PPO steps of flan-t5-sm
 	cargo bench --bench lab
 	cargo bench --bench weights
 
-bench-peers: setup ## whole PPO steps beside the reference stack's (TRL on torch), by turns
+bench-peers: ## whole PPO steps beside the reference stack's (TRL on torch), by turns
+	scripts/setup.sh python
 	python3 scripts/bench_peers.py
 
 bench-web: web ## the page's speeds, beside the native ones on one thread
@@ -73,11 +76,13 @@ bench-web: web ## the page's speeds, beside the native ones on one thread
 	cargo build --release
 	DETOX_LAB="$${CARGO_TARGET_DIR:-target}/release/detox-lab" node tests/page/bench.mjs
 
-long-run: setup ## 2,000 PPO steps of the tiny models: does memory grow, do the files agree?
+long-run: ## 2,000 PPO steps of the tiny models: does memory grow, do the files agree?
+	scripts/setup.sh python
 	cargo build --release
 	python3 scripts/long_run.py "$${CARGO_TARGET_DIR:-target}/release/detox-lab"
 
-fuzz: setup ## every fuzz target of fuzz/ for SECONDS (60) each: inputs, findings
+fuzz: ## every fuzz target of fuzz/ for SECONDS (60) each: inputs, findings
+	scripts/setup.sh python
 	scripts/fuzz.sh $(or $(SECONDS),60)
 
 fmt: ## format the code

@@ -1,11 +1,12 @@
 //! SIGINT and SIGTERM, in whatever a command is doing: it saves, says how to go on, and leaves with the status that shells
-//! expect; a second signal ends it at once. Sent by `kill`, so on Unix.
+//! expect; a second signal ends it at once.
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
 mod common;
 
 use common::run::*;
+use rustix::process::{Pid, Signal};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -13,7 +14,8 @@ use std::time::Duration;
 const SIGNALS: [(&str, i32); 2] = [("INT", 130), ("TERM", 143)];
 
 fn signal(child: &Child, name: &str) {
-    assert!(Command::new("kill").args([&format!("-{name}"), &child.id().to_string()]).status().unwrap().success());
+    let signal = if name == "INT" { Signal::INT } else { Signal::TERM };
+    rustix::process::kill_process(Pid::from_child(child), signal).unwrap();
 }
 
 /// Waits until `ready`, for a child that must not end before.
