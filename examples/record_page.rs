@@ -48,11 +48,17 @@ impl Port for Place {
 
     async fn breathe(&mut self) {}
 
-    async fn fetch(&mut self, path: &str, got: Got<'_, Self>) -> Result<Vec<u8>> {
-        let file = home().join(path.strip_prefix("models/").map_or(path.into(), |rest| format!("models/tiny/{rest}")));
-        let bytes = std::fs::read(&file).map_err(|e| Error::file(file.display(), e, "run this in a whole checkout"))?;
-        got(self, bytes.len() as u64)?;
-        Ok(bytes)
+    async fn fetch(&mut self, paths: &[String], got: Got<'_, Self>) -> Result<Vec<Vec<u8>>> {
+        let mut files = Vec::new();
+        for path in paths {
+            let inside = path.strip_prefix("models/").map_or(path.clone(), |rest| format!("models/tiny/{rest}"));
+            let file = home().join(inside);
+            let bytes =
+                std::fs::read(&file).map_err(|e| Error::file(file.display(), e, "run this in a whole checkout"))?;
+            got(self, bytes.len() as u64)?;
+            files.push(bytes);
+        }
+        Ok(files)
     }
 
     async fn kept(&mut self) -> Result<BTreeMap<String, Vec<u8>>> {
