@@ -3,6 +3,7 @@
 pub mod adapter;
 pub mod adapter_config;
 pub mod dtype;
+pub mod names;
 pub mod pickle;
 pub mod pretrained;
 pub mod safetensors;

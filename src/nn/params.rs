@@ -64,10 +64,7 @@ impl Params {
     pub fn weight(&self, name: &str, shape: &[usize]) -> Result<Weight> {
         let full = self.full(name);
         let Some(tensor) = self.tensors.get(&full) else {
-            return Err(Error::input(
-                format!("the checkpoint has no tensor {full}"),
-                "check that config.json and the weights belong to the same model",
-            ));
+            return Err(self.missing(&full));
         };
         if tensor.dims() != shape {
             return Err(Error::shape(full, &tensor.dims(), shape, "check that config.json belongs to these weights"));
@@ -85,6 +82,25 @@ impl Params {
         let out = var.as_tensor().clone();
         vars.borrow_mut().push((full, var));
         Ok(out.into())
+    }
+
+    /// No tensor `full`; where all that is different is a prefix, the message names it.
+    fn missing(&self, full: &str) -> Error {
+        let what = format!("the checkpoint has no tensor {full}");
+        let prefixes = self.tensors.keys().filter_map(|name| name.strip_suffix(full)?.strip_suffix('.'));
+        let cut = self.tensors.keys().filter(|name| full.strip_suffix(*name).is_some_and(|front| front.ends_with('.')));
+        let (prefix, cut) = (prefixes.min(), cut.max_by_key(|name| name.len()));
+        match (prefix, cut) {
+            (Some(prefix), _) => Error::input(
+                format!("{what}, but {prefix}.{full}: its names begin with the prefix \"{prefix}.\""),
+                "save the model from inside its wrapper, or take the prefix off the names",
+            ),
+            (None, Some(cut)) => Error::input(
+                format!("{what}, but {cut}: its names lack the prefix \"{}\"", &full[..full.len() - cut.len()]),
+                "save the model with its head (…ForConditionalGeneration, …ForSequenceClassification)",
+            ),
+            _ => Error::input(what, "check that config.json and the weights belong to the same model"),
+        }
     }
 
     /// Every variable taken so far, by checkpoint name.
