@@ -8,7 +8,8 @@ use super::terminal::Terminal;
 use crate::error::{Error, Result};
 use crate::io::ByteSource;
 use crate::io::adapter_config::{AdapterConfig, CONFIG_FILE};
-use crate::io::weights::{Described, describe};
+use crate::io::weights::Described;
+use crate::lab::head;
 use crate::lab::memory::{Forecast, adapted, finetune, generation, ppo, scoring};
 use crate::lab::models::{Precision, RobertaConfig, T5Config, policy_in_memory, reward_in_memory};
 use crate::ppo::config::PpoConfig;
@@ -74,8 +75,8 @@ type Base = (T5Config, Vec<Described>);
 
 /// What a policy's folder says before it is loaded: of all its tensors where they are trained, else of those in memory.
 fn policy(source: &dyn ByteSource, trained: bool) -> Result<Base> {
-    let config = T5Config::from_json(&source.path("config.json"), &source.read("config.json")?)?;
-    let tensors = if trained { describe(source)? } else { policy_in_memory(source, &config)? };
+    let config = head::config(source)?;
+    let tensors = if trained { head::describe(source, &config)? } else { policy_in_memory(source, &config)? };
     Ok((config, tensors))
 }
 

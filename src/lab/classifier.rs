@@ -1,7 +1,8 @@
 //! A RoBERTa classifier that is about to be trained: fresh weights for a configuration, or a model from a folder, with its
 //! tokenizer and all that a saved folder needs. Training it is `train_reward`'s.
 
-use super::models::{named, tokenizer as read_tokenizer};
+use super::models::named;
+use super::tokenizers::{NoTokenizer, tokenizer as read_tokenizer};
 use crate::error::{Error, Result};
 use crate::io::{ByteSource, pretrained, weights};
 use crate::model::fresh;
@@ -57,9 +58,7 @@ impl Classifier {
         dropout: Option<f64>,
         seed: u64,
     ) -> Result<Self> {
-        let tokenizer = read_tokenizer(folder)?.ok_or_else(|| {
-            Error::file(folder.name(), "no tokenizer here", "make one with: detox-lab train-tokenizer --kind bpe")
-        })?;
+        let tokenizer = read_tokenizer(folder)?.ok_or_else(|| NoTokenizer::of(folder, "roberta-base").error())?;
         let config = completed(config, &tokenizer, dropout)?;
         let roberta = RobertaConfig::from_json(&config.to_string())?;
         if tokenizer.vocab_size() > roberta.vocab_size {
@@ -68,6 +67,10 @@ impl Classifier {
                 what,
                 "set vocab_size to at least the tokenizer's, or use the model's own tokenizer",
             ));
+        }
+        if tensors.contains_key("embeddings.word_embeddings.weight") {
+            // a RobertaModel alone is saved without the prefix that it has inside a classifier
+            tensors = tensors.into_iter().map(|(name, tensor)| (format!("roberta.{name}"), tensor)).collect();
         }
         let empty = tensors.is_empty();
         let mut fresh_head = false;

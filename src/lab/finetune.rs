@@ -2,6 +2,7 @@
 //! summarizes, or a whole model. The loop around it is `supervised`'s, reading data and models is the door's.
 
 use super::events::{Event, Observer, Phase};
+use super::head;
 use super::models::{Actor, POLICY};
 use super::supervised::{BatchLoss, Evaluated, Task, fingerprint};
 use crate::error::{Error, Result};
@@ -289,8 +290,10 @@ impl Task for Finetune {
                 PeftAdapter { config: (**config).clone(), tensors, name: String::new() }.to_files()
             }
             Trained::Model { vars, config, tokenizer } => {
-                let tensors = vars.iter().map(|(name, var)| (name.clone(), var.as_detached_tensor())).collect();
-                pretrained::to_files(config, &tensors, self.settings.stored, tokenizer.clone())
+                let tensors = vars.iter().map(|(name, var)| (name.clone(), var.as_detached_tensor()));
+                let (mut config, mut tensors) = (config.clone(), tensors.collect());
+                head::saved_form(&self.actor.policy.t5.config, &mut config, &mut tensors)?;
+                pretrained::to_files(&config, &tensors, self.settings.stored, tokenizer.clone())
             }
         }
     }

@@ -82,11 +82,10 @@ fn policy(source: &dyn ByteSource, found: &mut Findings) -> Result<()> {
         ),
     );
     match &actor.tokenizer {
-        None => found.wrong(
-            "policy",
-            "no tokenizer.json in the folder",
-            "copy the tokenizer of google/flan-t5-base into it",
-        ),
+        None => {
+            let (what, hint) = actor.no_tokenizer.told();
+            found.wrong("policy", what, hint);
+        }
         Some(tokenizer) if tokenizer.vocab_size() > config.vocab_size => {
             let what = format!(
                 "its tokenizer has {} pieces, the model {} embeddings",
@@ -106,7 +105,10 @@ fn reward(source: &dyn ByteSource, found: &mut Findings) -> Result<()> {
     let parameters = super::report::thousands(judge.model.parameter_count());
     found.ok("reward", format!("a RoBERTa of {parameters} parameters with the labels nothate and hate"));
     match &judge.tokenizer {
-        None => found.wrong("reward", "no tokenizer in the folder", "copy roberta-base's tokenizer.json into it"),
+        None => {
+            let (what, hint) = judge.no_tokenizer.told();
+            found.wrong("reward", what, hint);
+        }
         Some(tokenizer) => found.ok("reward", format!("a tokenizer of {} pieces", tokenizer.vocab_size())),
     }
     Ok(())
