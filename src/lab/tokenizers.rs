@@ -61,3 +61,25 @@ pub fn tokenizer(source: &dyn ByteSource) -> Result<Option<Tokenizer>> {
     let read = |file: &str| if source.has(file) { source.read(file).map(Some) } else { Ok(None) };
     Tokenizer::from_files(&source.name(), read).map(Some)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::NoTokenizer;
+    use crate::io::Memory;
+
+    #[test]
+    fn what_is_there_instead_is_named() {
+        let message = |file: &str| {
+            let files = [(file.to_string(), vec![])].into();
+            NoTokenizer::of(&Memory::new("model", files), "roberta-base").error().to_string()
+        };
+        let sentencepiece = message("spiece.model");
+        for part in
+            ["model: ", "spiece.model", "tokenizer.json", "AutoTokenizer.from_pretrained(\"model\").save_pretrained"]
+        {
+            assert!(sentencepiece.contains(part), "{sentencepiece}");
+        }
+        assert!(message("merges.txt").contains("neither vocab.json nor tokenizer.json"));
+        assert!(message("config.json").contains("no tokenizer.json"));
+    }
+}

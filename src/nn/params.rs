@@ -108,3 +108,26 @@ impl Params {
         self.vars.as_ref().map(|v| v.borrow().clone()).unwrap_or_default()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use candle_core::Device;
+
+    #[test]
+    fn a_prefix_that_is_too_much_or_missing_is_named() {
+        let message = |there: [&str; 2]| {
+            let tensor = Tensor::zeros(1, DType::F32, &Device::Cpu).unwrap();
+            let params = Params::frozen(there.iter().map(|name| (name.to_string(), tensor.clone())).collect());
+            params.at("roberta").get("norm", &[1]).unwrap_err().to_string()
+        };
+        for _ in 0..3 {
+            let more = message(["b.roberta.norm", "a.roberta.norm"]);
+            assert!(more.contains("no tensor roberta.norm, but a.roberta.norm") && more.contains("\"a.\""), "{more}");
+            let less = message(["norm", "other"]);
+            assert!(less.contains("but norm: its names lack the prefix \"roberta.\""), "{less}");
+        }
+        assert!(message(["x", "y"]).contains("belong to the same model"));
+    }
+}
