@@ -5,9 +5,11 @@ use super::inputs;
 use super::memory::Models;
 use super::models;
 use super::report;
+use super::run_folder::PATIENCE;
 use super::terminal::Terminal;
 use super::train::settings;
 use crate::error::{Error, Result};
+use crate::io::claim::Claim;
 use crate::io::disk;
 use crate::lab::replay::{Replay, Row, parse_rows};
 use crate::lab::run::step_name;
@@ -29,9 +31,7 @@ pub fn replay(args: &args::Replay) -> Result<()> {
         let what = format!("orders for {} steps, rows for {}", orders.len(), steps.len());
         return Err(Error::input(what, "give a list of orders for each --rows file"));
     }
-    if args.out.read_dir().is_ok_and(|mut entries| entries.next().is_some()) {
-        return Err(Error::file(args.out.display(), "is not empty", "choose a new folder for --out"));
-    }
+    let _claim = Claim::for_output(&args.out, PATIENCE)?;
     let mut terminal = Terminal::new(true)?;
     let precision = args.held.weights.unwrap_or_default();
     let adapter = models::adapter_config(&args.adapter, &mut terminal)?;
@@ -41,7 +41,6 @@ pub fn replay(args: &args::Replay) -> Result<()> {
     let adapter = models::put_adapter(&mut actor, &args.adapter, true, &mut terminal)?;
     models::put_value_head(&mut actor, &args.value_head)?;
     let mut replay = Replay::new(actor, adapter, config)?;
-    disk::create_folder(&args.out)?;
     let mut all = Vec::new();
     for (i, rows) in steps.into_iter().enumerate() {
         let order = orders.as_ref().map(|o| o[i].as_slice());

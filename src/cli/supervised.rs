@@ -156,12 +156,11 @@ pub fn run<W: Serialize + DeserializeOwned, T: Task>(
     let path = place.out.as_deref().ok_or_else(|| Error::input("no --out", "give a folder for the run"))?;
     let settings = training.settings();
     settings.validate()?;
-    RunFolder::check_free(path, command)?;
+    let store = RunFolder::create(path, command)?;
     let task = task(&what, &settings, terminal)?;
     let config =
         Config { version: env!("CARGO_PKG_VERSION").into(), command: command.into(), what, settings: settings.clone() };
     let config = serde_json::to_value(&config).map_err(|e| Error::input(e, "report this"))?;
-    let store = RunFolder::create(path, command)?;
     let trainer = Supervised::start(&task, settings, &config, store, terminal.unix_seconds())?;
     to_end(trainer, command, path, terminal)?;
     Ok((path.to_path_buf(), task))
@@ -170,9 +169,6 @@ pub fn run<W: Serialize + DeserializeOwned, T: Task>(
 /// Reads the `config.json` of a run that `command` began.
 fn read_config<T: DeserializeOwned>(store: &RunFolder, command: &str) -> Result<T> {
     let path = store.path(run::CONFIG);
-    if !store.has(run::CONFIG) {
-        return Err(Error::file(store.name(), "no config.json here, so this is not a run folder", "check the path"));
-    }
     let json = store.read_json(run::CONFIG)?;
     let began = json.get("command").and_then(Value::as_str).unwrap_or("train").to_string();
     if began != command {

@@ -18,7 +18,7 @@ use crate::lab::train::{Trainer, mend};
 use crate::pace::block_on;
 use crate::ppo::config::{PpoConfig, Preset};
 use crate::text::dialogue::Dialogue;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// PPO steps of a run that is not told how many.
 const STEPS: u64 = 10;
@@ -33,15 +33,8 @@ pub fn train(args: &args::Train) -> Result<()> {
     }
     match (&args.resume, &args.out) {
         (Some(path), _) => resume(path, args, &mut terminal),
-        (None, Some(path)) => start(path, args, &mut terminal),
-        (None, None) => start(&free_folder(), args, &mut terminal),
+        (None, out) => start(out.as_deref(), args, &mut terminal),
     }
-}
-
-/// `runs/1`, or the next number that is free.
-fn free_folder() -> PathBuf {
-    let folder = |n: u32| PathBuf::from(format!("runs/{n}"));
-    (1..).map(folder).find(|path| !path.exists()).unwrap_or_else(|| folder(1))
 }
 
 /// Settings from preset, the shipped policy's own where it is trained, and file.
@@ -66,7 +59,8 @@ pub fn remembered(src: &str) -> String {
     path.map_or_else(|| src.to_string(), |path| path.display().to_string())
 }
 
-fn start(path: &Path, args: &args::Train, terminal: &mut Terminal) -> Result<()> {
+/// Begins a run in a folder, or in the next numbered one of `runs/`.
+fn start(out: Option<&Path>, args: &args::Train, terminal: &mut Terminal) -> Result<()> {
     let policy = args.policy.as_deref().unwrap_or(TINY);
     let (reward, data) = shipped::companions(policy);
     let adapter = args.adapter.as_deref().or(shipped::adapter(policy)).filter(|src| *src != "fresh");
@@ -86,10 +80,14 @@ fn start(path: &Path, args: &args::Train, terminal: &mut Terminal) -> Result<()>
         keep_rollouts: Some(args.keep_rollouts),
         ppo,
     };
-    RunFolder::check_free(path, "train")?;
     if config.steps == 0 {
         return Err(Error::input("--steps is 0", "give at least 1"));
     }
+    let store = match out {
+        Some(path) => RunFolder::create(path, "train")?,
+        None => RunFolder::next("train")?,
+    };
+    let path = &store.root().to_path_buf();
     let wanted = match &config.adapter {
         Some(src) => models::adapter_config(src, terminal)?,
         None => models::fresh_config(&config.policy, &args.fresh, LORA_DROPOUT)?,
@@ -108,7 +106,6 @@ fn start(path: &Path, args: &args::Train, terminal: &mut Terminal) -> Result<()>
     actor.tokenizer()?;
     let judge = models::judge(&config.reward, config.weights, terminal)?;
     let (dialogues, _) = models::dialogues(&config.data, terminal)?;
-    let store = RunFolder::create(path, "train")?;
     let now = terminal.unix_seconds();
     let lab = Lab { actor, judge, dialogues };
     let trainer = Trainer::start(&lab, config, adapter, store, now)?;

@@ -2,10 +2,12 @@
 
 use super::args;
 use super::report;
+use super::run_folder::PATIENCE;
 use super::terminal::Terminal;
 use crate::error::{Error, Result};
 use crate::io::ByteSource;
-use crate::io::disk::{self, Folder};
+use crate::io::claim::Claim;
+use crate::io::disk::Folder;
 use crate::text::texts::texts;
 use crate::text::tokenizer::Tokenizer;
 use crate::text::train_tokenizer::{Kind, Recipe, speakers, train};
@@ -13,9 +15,6 @@ use std::path::Path;
 
 /// Trains a tokenizer and writes its folder.
 pub fn train_tokenizer(args: &args::TrainTokenizer) -> Result<()> {
-    if args.out.exists() {
-        return Err(Error::file(args.out.display(), "exists already", "choose another --out; nothing is written over"));
-    }
     let terminal = Terminal::new(args.json)?;
     let kind = match args.kind {
         args::TokenizerKind::Unigram => Kind::Unigram,
@@ -32,11 +31,12 @@ pub fn train_tokenizer(args: &args::TrainTokenizer) -> Result<()> {
         _ => args.symbol.clone(),
     };
     let recipe = Recipe { kind, vocab_size: args.vocab_size, symbols, uncased: args.uncased };
+    let out = Claim::for_output(&args.out, PATIENCE)?;
     let texts = read(&args.data)?;
     terminal.line(&format!("{} texts; training a vocabulary of {} …", texts.len(), recipe.vocab_size));
     let files = alone(|| train(&recipe, &texts))?;
     let tokenizer = Tokenizer::from_json("tokenizer.json", &files["tokenizer.json"])?;
-    disk::write_folder(&args.out, &files)?;
+    out.fill(&files)?;
 
     let ids: usize = texts.iter().map(|text| tokenizer.encode(text).map(|ids| ids.len() - 1)).sum::<Result<_>>()?;
     let words: usize = texts.iter().map(|text| text.split_whitespace().count()).sum();
