@@ -4,6 +4,7 @@ use super::device::Device;
 use super::memory::Limit;
 use super::models::Held;
 use super::shipped::TINY;
+use crate::lab::models::Labels;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -97,6 +98,9 @@ pub struct RewardArgs {
     /// The reward model: a RoBERTa classifier with the labels nothate and hate
     #[arg(long, value_name = "SRC", default_value = TINY)]
     pub reward: String,
+    /// What the reward model calls its two labels, the harmless one first, where these are not nothate and hate
+    #[arg(long, value_name = "NOTHATE,HATE")]
+    pub reward_labels: Option<Labels>,
     #[command(flatten)]
     pub held: Held,
 }
@@ -218,8 +222,9 @@ pub struct Logprobs {
 
 #[derive(Debug, Args)]
 pub struct Train {
-    /// Continue the run in this folder; everything but --steps comes from it
-    #[arg(long, value_name = "RUN", conflicts_with_all = ["out", "config", "preset", "seed", "policy", "adapter", "reward", "data", "weights"])]
+    /// Continue the run in this folder. Everything but --steps comes from it; where a model or the data has moved since, say
+    /// where it is now with --policy, --adapter, --reward or --data
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["out", "config", "preset", "seed", "weights"])]
     pub resume: Option<PathBuf>,
     /// Folder for the run; it must not hold one already [default: runs/1, or the next number that is free]
     #[arg(long, value_name = "RUN")]
@@ -238,6 +243,9 @@ pub struct Train {
     /// The reward model [default: tiny with the tiny policy, else facebook/roberta-hate-speech-dynabench-r4-target]
     #[arg(long, value_name = "SRC")]
     pub reward: Option<String>,
+    /// What the reward model calls its two labels, the harmless one first, where these are not nothate and hate
+    #[arg(long, value_name = "NOTHATE,HATE")]
+    pub reward_labels: Option<Labels>,
     /// DialogSum: a file, a folder, or a hub data set; or tiny, the dialogues that ship with the program [default: tiny
     /// with the tiny policy, else knkarthick/dialogsum]
     #[arg(long, value_name = "SRC")]
@@ -276,9 +284,12 @@ pub struct Pair {
     /// A run folder: before is its step 0, after its newest checkpoint
     #[arg(long, value_name = "RUN", required_unless_present = "policy")]
     pub run: Option<PathBuf>,
-    /// The base model, instead of a run
-    #[arg(long, value_name = "SRC", conflicts_with = "run")]
+    /// The base model, instead of a run; beside --run: where the run's base model is now
+    #[arg(long, value_name = "SRC")]
     pub policy: Option<String>,
+    /// Beside --run: where the adapter is now that the run began with (it is in the run too)
+    #[arg(long, value_name = "SRC", requires = "run")]
+    pub adapter: Option<String>,
     /// Adapter before, or off
     #[arg(long, value_name = "SRC|off", default_value = "off", conflicts_with = "run")]
     pub before: String,
@@ -288,6 +299,9 @@ pub struct Pair {
     /// The reward model [default: the run's, or the policy's companion]
     #[arg(long, value_name = "SRC")]
     pub reward: Option<String>,
+    /// What the reward model calls its two labels, the harmless one first, where these are not nothate and hate
+    #[arg(long, value_name = "NOTHATE,HATE")]
+    pub reward_labels: Option<Labels>,
     /// DialogSum [default: the run's, or the policy's companion]
     #[arg(long, value_name = "SRC")]
     pub data: Option<String>,

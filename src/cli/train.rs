@@ -4,11 +4,13 @@ use super::args::{self, PresetArg};
 use super::inputs;
 use super::memory;
 use super::models;
+use super::moved::{self, Moved};
 use super::run_folder::{RunFolder, unzipped};
 use super::shipped::{self, TINY};
 use super::terminal::Terminal;
 use crate::error::{Error, Result};
 use crate::io::ByteSource;
+use crate::io::adapter::PeftAdapter;
 use crate::io::adapter_config::AdapterConfig;
 use crate::io::disk::Folder;
 use crate::lab::events::Observer;
@@ -72,6 +74,7 @@ fn start(out: Option<&Path>, args: &args::Train, terminal: &mut Terminal) -> Res
         policy: remembered(policy),
         adapter: adapter.map(remembered),
         reward: remembered(args.reward.as_deref().unwrap_or(reward)),
+        reward_labels: args.reward_labels.clone(),
         data: remembered(args.data.as_deref().unwrap_or(data)),
         steps: args.steps.unwrap_or(if policy == TINY { shipped::STEPS } else { STEPS }),
         save_every: args.save_every,
@@ -104,7 +107,7 @@ fn start(out: Option<&Path>, args: &args::Train, terminal: &mut Terminal) -> Res
     actor.policy.value_head.dropout = config.ppo.value_head_dropout as f32;
     keep_initial(&mut actor)?;
     actor.tokenizer()?;
-    let judge = models::judge(&config.reward, config.weights, terminal)?;
+    let judge = models::judge(&config.reward, config.reward_labels.as_ref(), config.weights, terminal)?;
     let (dialogues, _) = models::dialogues(&config.data, terminal)?;
     let now = terminal.unix_seconds();
     let lab = Lab { actor, judge, dialogues };
@@ -126,14 +129,35 @@ fn resume(path: &Path, args: &args::Train, terminal: &mut Terminal) -> Result<()
         return Err(Error::file(path.display(), what, hint));
     }
     config.ppo.validate()?;
+    let now = moved(args);
+    let changed = now.put_into(&mut config);
+    moved::check_there(&config, &store)?;
+    now.check_adapter(&store, terminal)?;
     let adapter = memory::adapter_config(&checkpoint(&store, newest)?)?;
     will_fit(&config).ask_ppo(&adapter, &config.ppo, terminal)?;
     let Loaded { lab, adapter, .. } = load_run(&store, &config, newest, true, terminal)?;
+    if args.policy.is_some() {
+        moved::check_weights(&store, &config, &lab.actor)?;
+    }
     terminal.line(&format!("going on after step {newest} of {}", config.steps));
-    let now = terminal.unix_seconds();
-    let trainer = Trainer::resume(&lab, config, adapter, store, now)?;
+    let seconds = terminal.unix_seconds();
+    let trainer = Trainer::resume(&lab, config, adapter, store, seconds)?;
+    if changed {
+        terminal.line("the run's config.json names the models and data that were given from now on");
+    }
     trainer.warnings.iter().for_each(|warning| terminal.line(&format!("warning: {warning}")));
     run_to_end(trainer, path, terminal)
+}
+
+/// What is given beside `--resume`.
+fn moved(args: &args::Train) -> Moved<'_> {
+    Moved {
+        policy: args.policy.as_deref(),
+        adapter: args.adapter.as_deref(),
+        reward: args.reward.as_deref(),
+        labels: args.reward_labels.as_ref(),
+        data: args.data.as_deref(),
+    }
 }
 
 fn run_to_end<S: Store>(mut trainer: Trainer<&Lab, S>, path: &Path, terminal: &mut Terminal) -> Result<()> {
@@ -194,8 +218,13 @@ pub fn load_run(
 ) -> Result<Loaded> {
     let mut actor = models::actor(&config.policy, config.weights, config.ppo.seed, terminal)?;
     let (newest, first) = (checkpoint(store, step)?, checkpoint(store, 0)?);
-    let adapter = actor.go_back(&newest, &first, &config.ppo, trainable)?;
-    let judge = models::judge(&config.reward, config.weights, terminal)?;
+    // What cannot be read has its own message; after that, what fails is that they do not fit the policy.
+    for folder in [&newest, &first] {
+        PeftAdapter::read(folder)?;
+    }
+    let adapter =
+        actor.go_back(&newest, &first, &config.ppo, trainable).map_err(|e| moved::of_this_run(e, &config.policy))?;
+    let judge = models::judge(&config.reward, config.reward_labels.as_ref(), config.weights, terminal)?;
     let (dialogues, test) = models::dialogues(&config.data, terminal)?;
     Ok(Loaded { lab: Lab { actor, judge, dialogues }, adapter, test })
 }

@@ -12,7 +12,7 @@ use crate::io::ByteSource;
 use crate::io::disk::{self, Folder};
 use crate::lab::classification::Quality;
 use crate::lab::classifier::Classifier;
-use crate::lab::models::Judge;
+use crate::lab::models::{Judge, Labels};
 use crate::lab::run;
 use crate::lab::supervised::{BEST, Settings};
 use crate::lab::train_reward::{Balance, RewardSettings, TrainReward};
@@ -57,6 +57,11 @@ pub struct What {
     /// The model to start from: a RoBERTa, with or without a classification head; --learning-rate 2e-5 is usual then
     #[arg(long, value_name = "SRC", conflicts_with_all = ["model_config", "tokenizer"])]
     pub reward: Option<String>,
+    /// What --reward calls its two labels, the harmless one first, where these are not nothate and hate; the trained model is
+    /// saved with these two
+    #[arg(long, value_name = "NOTHATE,HATE", requires = "reward")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reward_labels: Option<Labels>,
     /// Start from fresh weights of this config.json instead; it needs hidden_size, num_hidden_layers,
     /// num_attention_heads, intermediate_size and max_position_embeddings
     #[arg(long, value_name = "FILE", requires = "tokenizer")]
@@ -158,7 +163,12 @@ fn classifier(what: &What, seed: u64, terminal: &mut Terminal) -> Result<Classif
     let src = what.reward.as_deref().ok_or_else(|| {
         Error::input("no model to train", "give --reward, or --model-config and --tokenizer for fresh weights")
     })?;
-    let classifier = Classifier::load(&*models::find(src, Part::Reward, terminal)?, what.dropout, seed)?;
+    let classifier = Classifier::load(
+        &*models::find(src, Part::Reward, terminal)?,
+        what.reward_labels.as_ref(),
+        what.dropout,
+        seed,
+    )?;
     if classifier.fresh_head {
         terminal.line(&format!("{src} has no classification head; it gets a fresh one"));
     }

@@ -308,6 +308,11 @@ impl Kind {
     }
 }
 
+/// Whether `source` has the form of a hub id: `owner/name[@revision]`.
+pub fn is_id(source: &str, kind: Kind) -> bool {
+    Id::parse(source, kind).is_some()
+}
+
 impl Id {
     /// `owner/name` or `owner/name@revision`.
     fn parse(source: &str, kind: Kind) -> Option<Self> {

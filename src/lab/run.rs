@@ -1,7 +1,7 @@
 //! A run's folder (house.md's layout) as names and bytes: what is written when, and how a run is read back. Where the
 //! bytes go is the [`Store`]'s: a folder on disk, or a browser's storage.
 
-use super::models::{Precision, named};
+use super::models::{Labels, Precision, named};
 use super::rollout::Sample;
 use crate::error::{Error, Result};
 use crate::io::ByteSource;
@@ -50,6 +50,9 @@ pub struct RunConfig {
     /// The adapter the run started from; none: a fresh one.
     pub adapter: Option<String>,
     pub reward: String,
+    /// What the reward model calls its labels, the harmless one first; none: nothate and hate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reward_labels: Option<Labels>,
     pub data: String,
     /// PPO steps in all.
     pub steps: u64,
