@@ -167,7 +167,7 @@ fn lines(
             found.wrong("run", format!("{}:{}: no step in it", folder.path(file), at + 1), "remove the line");
             return by_step;
         };
-        if step <= last || (numbering == Numbering::Each && step != last + 1) {
+        if step < last || (numbering == Numbering::Each && step != last + 1) {
             let what = format!("{}:{}: step {step} after step {last}", folder.path(file), at + 1);
             found.wrong(
                 "run",
