@@ -7,7 +7,7 @@ use super::models;
 use super::moved::{self, Moved};
 use super::run_folder::{RunFolder, unzipped};
 use super::shipped::{self, TINY};
-use super::terminal::Terminal;
+use super::terminal::{Terminal, say};
 use crate::error::{Error, Result};
 use crate::io::ByteSource;
 use crate::io::adapter::PeftAdapter;
@@ -19,7 +19,10 @@ use crate::lab::run::{self, RunConfig, Store};
 use crate::lab::train::{Trainer, mend};
 use crate::pace::block_on;
 use crate::ppo::config::{PpoConfig, Preset};
+use crate::ppo::trl;
 use crate::text::dialogue::Dialogue;
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::Value;
 use std::path::Path;
 
 /// PPO steps of a run that is not told how many.
@@ -47,11 +50,41 @@ pub fn settings(preset: PresetArg, policy: &str, config: Option<&Path>) -> Resul
     };
     let base = if policy == TINY { shipped::ppo(preset)? } else { PpoConfig::preset(preset) };
     let Some(path) = config else { return Ok(base) };
-    let json: serde_json::Value = inputs::json(path, "one JSON object of settings")?;
+    let Once(json) = inputs::json(path, "one JSON object of settings, such as {\"batch_size\": 8}")?;
+    for notice in trl::notices(&json) {
+        say(&format!("note: {}: {notice}", path.display()));
+    }
     PpoConfig::from_json(base, &json).map_err(|e| match e {
         Error::Input { what, hint } => Error::file(path.display(), what, hint),
         other => other,
     })
+}
+
+/// A JSON object in which every key stands once; of two, one would be lost without a word.
+struct Once(Value);
+
+impl<'de> Deserialize<'de> for Once {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> std::result::Result<Self, D::Error> {
+        struct Keys;
+        impl<'de> Visitor<'de> for Keys {
+            type Value = Once;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a JSON object of settings")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut from: A) -> std::result::Result<Once, A::Error> {
+                let mut all = serde_json::Map::new();
+                while let Some((key, value)) = from.next_entry::<String, Value>()? {
+                    if all.insert(key.clone(), value).is_some() {
+                        return Err(serde::de::Error::custom(format!("setting {key} is given twice")));
+                    }
+                }
+                Ok(Once(Value::Object(all)))
+            }
+        }
+        from.deserialize_map(Keys)
+    }
 }
 
 /// As the hub or a folder would be named in config.json: folders by their whole path, so that a run can be resumed from
@@ -68,7 +101,7 @@ fn start(out: Option<&Path>, args: &args::Train, terminal: &mut Terminal) -> Res
     let adapter = args.adapter.as_deref().or(shipped::adapter(policy)).filter(|src| *src != "fresh");
     let mut ppo = settings(args.preset, policy, args.config.as_deref())?;
     ppo.seed = args.seed.unwrap_or(ppo.seed);
-    ppo.validate()?;
+    ppo.validate_run()?;
     let config = RunConfig {
         version: env!("CARGO_PKG_VERSION").into(),
         policy: remembered(policy),
@@ -128,7 +161,7 @@ fn resume(path: &Path, args: &args::Train, terminal: &mut Terminal) -> Result<()
             format!("go on with --steps {}, or look at it: detox-lab evaluate --run {}", newest + 10, path.display());
         return Err(Error::file(path.display(), what, hint));
     }
-    config.ppo.validate()?;
+    config.ppo.validate_run()?;
     let now = moved(args);
     let changed = now.put_into(&mut config);
     moved::check_there(&config, &store)?;
@@ -181,6 +214,17 @@ fn run_to_end<S: Store>(mut trainer: Trainer<&Lab, S>, path: &Path, terminal: &m
         Err(error) => {
             // A failed step may have counted itself before its checkpoint could be written.
             let saved = run::newest_checkpoint(&trainer.store).map_or(0, |newest| newest);
+            if matches!(error, Error::Input { .. }) {
+                // The same settings and random streams: the step would end in the same way again.
+                terminal.line(&format!(
+                    "the run ended in step {}; the last good state is in {shown}/{}/{}: a new run with other settings can start \
+                     from it with --adapter and --value-head",
+                    saved + 1,
+                    run::CHECKPOINTS,
+                    run::step_name(saved)
+                ));
+                return Err(error);
+            }
             terminal.line(&format!(
                 "the run ended in step {}; the last good state is the checkpoint of step {saved}. Continue with: detox-lab \
                  train --resume {shown}",

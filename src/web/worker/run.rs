@@ -78,7 +78,7 @@ impl<P: Port> Engine<P> {
     /// Begins a run from the adapter at hand.
     pub async fn start(&mut self, id: Id, config: Map<String, Value>, preset: Preset, steps: u64) -> Result<Answer> {
         let ppo = PpoConfig::from_json(shipped::ppo(preset)?, &Value::Object(config))?;
-        ppo.validate()?;
+        ppo.validate_run()?;
         if steps == 0 {
             return Err(Error::input("a run of 0 steps", "ask for at least 1"));
         }
