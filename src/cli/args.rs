@@ -63,13 +63,13 @@ pub enum Command {
     /// The table of summaries before and after, as text, csv and one HTML file
     Compare(Compare),
     /// Run exactly given PPO steps on given rows, to check against TRL or to study one batch
-    Replay(Replay),
+    Replay(super::replay::Arguments),
     /// Merge an adapter into its base model and save a Hugging Face folder
     Merge(Merge),
     /// Train a reward model on labelled texts, or continue an interrupted training
     TrainReward(Box<super::train_reward::Arguments>),
     /// Train a tokenizer on texts: T5's Unigram or RoBERTa's byte-level BPE
-    TrainTokenizer(TrainTokenizer),
+    TrainTokenizer(super::train_tokenizer::Arguments),
 }
 
 /// The lab as published, faults included, or corrected.
@@ -355,39 +355,6 @@ pub struct Compare {
 }
 
 #[derive(Debug, Args)]
-pub struct Replay {
-    /// The base model
-    #[arg(long, value_name = "SRC")]
-    pub policy: String,
-    /// The LoRA adapter to train, in PEFT layout
-    #[arg(long, value_name = "SRC")]
-    pub adapter: String,
-    /// Value head: value_head.safetensors, or TRL's file
-    #[arg(long, value_name = "FILE")]
-    pub value_head: PathBuf,
-    /// Rows {"query_ids":[…],"response_ids":[…],"score":x} of a step, one a line; once for each step
-    #[arg(long, value_name = "FILE.jsonl", required = true)]
-    pub rows: Vec<PathBuf>,
-    /// Settings over the preset, as JSON; TRL's PPOConfig names are understood
-    #[arg(long, value_name = "FILE.json")]
-    pub config: Option<PathBuf>,
-    /// Mini-batch orders: a list per step of a list per PPO epoch of row numbers
-    #[arg(long, value_name = "FILE.json")]
-    pub orders: Option<PathBuf>,
-    /// The lab as published or corrected
-    #[arg(long, value_enum, default_value = "corrected")]
-    pub preset: PresetArg,
-    #[command(flatten)]
-    pub held: Held,
-    /// Folder for step-00001/ and so on
-    #[arg(long, value_name = "DIR")]
-    pub out: PathBuf,
-    /// Print JSON
-    #[arg(long)]
-    pub json: bool,
-}
-
-#[derive(Debug, Args)]
 pub struct Merge {
     /// The base model
     #[arg(long, value_name = "SRC")]
@@ -398,36 +365,4 @@ pub struct Merge {
     /// Folder for the merged model; it must not exist
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
-}
-
-/// T5's tokenizer, or RoBERTa's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum TokenizerKind {
-    Unigram,
-    Bpe,
-}
-
-#[derive(Debug, Args)]
-pub struct TrainTokenizer {
-    /// unigram for a T5, bpe for a RoBERTa
-    #[arg(long, value_enum)]
-    pub kind: TokenizerKind,
-    /// Tokens in all, special ones included
-    #[arg(long, value_name = "N")]
-    pub vocab_size: usize,
-    /// A text that is always one token; repeatable [default: the speakers of DialogSum for unigram, none for bpe]
-    #[arg(long, value_name = "TEXT")]
-    pub symbol: Vec<String>,
-    /// With bpe: lower-case the texts, and begin them with a space, so that a small vocabulary holds more words
-    #[arg(long)]
-    pub uncased: bool,
-    /// Folder for tokenizer.json and its two companions; it must not exist
-    #[arg(long, value_name = "DIR")]
-    pub out: PathBuf,
-    /// Print JSON
-    #[arg(long)]
-    pub json: bool,
-    /// Texts: .jsonl (dialogue, summary, text), .csv (text), or a text a line
-    #[arg(value_name = "DATA", required = true)]
-    pub data: Vec<PathBuf>,
 }

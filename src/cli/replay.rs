@@ -1,9 +1,9 @@
 //! `replay`: exactly given PPO steps on given rows, every number written. How anyone checks us against TRL.
 
-use super::args;
+use super::args::PresetArg;
 use super::inputs;
 use super::memory::Models;
-use super::models;
+use super::models::{self, Held};
 use super::report;
 use super::run_folder::PATIENCE;
 use super::terminal::Terminal;
@@ -14,9 +14,44 @@ use crate::io::disk;
 use crate::lab::replay::{Replay, Row, parse_rows};
 use crate::lab::run::step_name;
 use crate::pace::block_on;
+use clap::Args;
+use std::path::PathBuf;
+
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// The base model
+    #[arg(long, value_name = "SRC")]
+    pub policy: String,
+    /// The LoRA adapter to train, in PEFT layout
+    #[arg(long, value_name = "SRC")]
+    pub adapter: String,
+    /// Value head: value_head.safetensors, or TRL's file
+    #[arg(long, value_name = "FILE")]
+    pub value_head: PathBuf,
+    /// Rows {"query_ids":[…],"response_ids":[…],"score":x} of a step, one a line; once for each step
+    #[arg(long, value_name = "FILE.jsonl", required = true)]
+    pub rows: Vec<PathBuf>,
+    /// Settings over the preset, as JSON; TRL's PPOConfig names are understood
+    #[arg(long, value_name = "FILE.json")]
+    pub config: Option<PathBuf>,
+    /// Mini-batch orders: a list per step of a list per PPO epoch of row numbers
+    #[arg(long, value_name = "FILE.json")]
+    pub orders: Option<PathBuf>,
+    /// The lab as published or corrected
+    #[arg(long, value_enum, default_value = "corrected")]
+    pub preset: PresetArg,
+    #[command(flatten)]
+    pub held: Held,
+    /// Folder for step-00001/ and so on
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
 
 /// Runs a PPO step for each rows file.
-pub fn replay(args: &args::Replay) -> Result<()> {
+pub fn replay(args: &Arguments) -> Result<()> {
     let config = settings(args.preset, "", args.config.as_deref())?;
     let read = |f: &std::path::PathBuf| parse_rows(&f.display().to_string(), inputs::read_text(f)?.as_bytes());
     let steps = args.rows.iter().map(read).collect::<Result<Vec<Vec<Row>>>>()?;
