@@ -79,7 +79,7 @@ fn is_gone(src: &str, kind: Kind) -> bool {
 }
 
 fn gone(store: &dyn ByteSource, key: &str, src: &str) -> Error {
-    let what = format!("names {src} as the run's {}, which is not there (any more)", key.replace('_', " "));
+    let what = format!("names {src} as the run's {}, which is not there any more", key.replace('_', " "));
     Error::file(store.path(CONFIG), what, format!("say where it is now: --{} SRC", key.replace('_', "-")))
 }
 

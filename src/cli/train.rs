@@ -19,7 +19,6 @@ use crate::lab::run::{self, RunConfig, Store};
 use crate::lab::train::{Trainer, mend};
 use crate::pace::block_on;
 use crate::ppo::config::{PpoConfig, Preset};
-use crate::ppo::trl;
 use crate::text::dialogue::Dialogue;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::Value;
@@ -51,7 +50,7 @@ pub fn settings(preset: PresetArg, policy: &str, config: Option<&Path>) -> Resul
     let base = if policy == TINY { shipped::ppo(preset)? } else { PpoConfig::preset(preset) };
     let Some(path) = config else { return Ok(base) };
     let Once(json) = inputs::json(path, "one JSON object of settings, such as {\"batch_size\": 8}")?;
-    for notice in trl::notices(&json) {
+    for notice in PpoConfig::notices(&json) {
         say(&format!("note: {}: {notice}", path.display()));
     }
     PpoConfig::from_json(base, &json).map_err(|e| match e {

@@ -33,6 +33,11 @@ impl PpoConfig {
         config.validate()?;
         Ok(config)
     }
+
+    /// What is worth saying about settings that [`from_json`](Self::from_json) accepts and that change nothing here.
+    pub fn notices(json: &Value) -> Vec<String> {
+        trl::notices(json)
+    }
 }
 
 /// The setting that `key` means, or none when it is to be ignored.
