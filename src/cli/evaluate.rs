@@ -3,6 +3,7 @@
 use super::args::{self, Pair};
 use super::memory;
 use super::models;
+use super::moved::{self, Moved};
 use super::report;
 use super::run_folder::{RunFolder, unzipped};
 use super::shipped::{TINY, companions};
@@ -48,13 +49,25 @@ fn load(args: &Pair, terminal: &mut Terminal) -> Result<Subject> {
         let path = &unzipped(path, terminal)?;
         let store = RunFolder::open(path)?;
         let mut config = RunConfig::read(&store)?;
-        config.reward = args.reward.clone().unwrap_or(config.reward);
-        config.data = args.data.clone().unwrap_or(config.data);
+        let now = Moved {
+            policy: args.policy.as_deref(),
+            adapter: args.adapter.as_deref(),
+            reward: args.reward.as_deref(),
+            labels: args.reward_labels.as_ref(),
+            data: args.data.as_deref(),
+        };
+        now.put_into(&mut config);
+        moved::check_there(&config, &store)?;
+        now.check_adapter(&store, terminal)?;
+        let same_type = args.held.weights.is_none_or(|weights| weights == config.weights);
         config.weights = args.held.weights.unwrap_or(config.weights);
         let newest = run::newest_checkpoint(&store)?;
         let lower = "lower --max-new-tokens";
         will_fit(&config).ask_generation(BATCH, args.max_new_tokens, lower, terminal)?;
         let loaded = load_run(&store, &config, newest, false, terminal)?;
+        if args.policy.is_some() && same_type {
+            moved::check_weights(&store, &config, &loaded.lab.actor)?;
+        }
         return Ok(Subject {
             actor: loaded.lab.actor,
             judge: loaded.lab.judge,
@@ -91,7 +104,7 @@ fn load(args: &Pair, terminal: &mut Terminal) -> Result<Subject> {
     let config = preset(PpoConfig::default(), policy)?;
     Ok(Subject {
         actor,
-        judge: models::judge(reward, precision, terminal)?,
+        judge: models::judge(reward, args.reward_labels.as_ref(), precision, terminal)?,
         test: match &args.data {
             Some(file) if args.every_row => models::every_row(file)?,
             other => models::dialogues(other.as_deref().unwrap_or(data), terminal)?.1,

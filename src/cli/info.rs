@@ -4,10 +4,11 @@ use super::args;
 use super::memory::size;
 use super::models;
 use super::report;
+use super::run_folder::PATIENCE;
 use super::shipped::{self, Part};
 use super::terminal::Terminal;
-use crate::error::{Error, Result};
-use crate::io::disk;
+use crate::error::Result;
+use crate::io::claim::Claim;
 use crate::lab::head;
 use crate::lab::memory::held;
 use crate::lab::models::{POLICY, Precision};
@@ -76,15 +77,13 @@ pub fn info(args: &args::Info) -> Result<()> {
 /// Writes base + adapter as one Hugging Face folder.
 pub fn merge(args: &args::Merge) -> Result<()> {
     let mut terminal = Terminal::new(false)?;
+    let out = Claim::for_output(&args.out, PATIENCE)?;
     let source = models::find(&args.policy, Part::Policy, &mut terminal)?;
     let adapter = models::read_adapter(&args.adapter, &mut terminal)?;
     let config = head::config(&*source)?;
     let mut tensors = head::load(&*source, &config)?;
     adapter.merge(&mut tensors)?;
     let files = head::merged_files(&*source, &config, tensors)?;
-    if args.out.exists() {
-        return Err(Error::file(args.out.display(), "exists already", "choose another --out; nothing is written over"));
-    }
-    disk::write_folder(&args.out, &files)?;
+    out.fill(&files)?;
     report::line(format!("merged {} into {}: {}", args.adapter, args.policy, args.out.display()))
 }

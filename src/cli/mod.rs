@@ -13,6 +13,7 @@ mod inputs;
 mod machine;
 mod memory;
 mod models;
+mod moved;
 mod replay;
 mod report;
 mod run_folder;

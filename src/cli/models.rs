@@ -11,7 +11,7 @@ use crate::io::adapter_config::AdapterConfig;
 use crate::io::disk::Folder;
 use crate::io::hub::{ADAPTER, Hub, Kind, MODEL, Wanted};
 use crate::io::value_head::ValueHead as SavedHead;
-use crate::lab::models::{Actor, Judge, POLICY, Precision};
+use crate::lab::models::{Actor, Judge, Labels, POLICY, Precision};
 use crate::text::dialogue::{Corpus, Dialogue, keep_lab_lengths, parse, split};
 use clap::builder::PossibleValue;
 use clap::{Args, ValueEnum};
@@ -113,9 +113,14 @@ pub fn put_value_head(actor: &mut Actor, file: &Path) -> Result<()> {
 const DATA_FILES: Wanted<'static> = Wanted { one_of: &[&["train.csv", "train.jsonl"]], optional: &VALIDATION_FILES };
 const VALIDATION_FILES: [&str; 2] = ["validation.csv", "dev.jsonl"];
 
-/// The reward model of `src`, its matrices in `precision`.
-pub fn judge(src: &str, precision: Precision, terminal: &mut Terminal) -> Result<Judge> {
-    Judge::load_as(&*find(src, Part::Reward, terminal)?, precision)
+/// The reward model of `src`, its matrices in `precision`; `labels`: what it calls its labels, where not nothate and hate.
+pub fn judge(src: &str, labels: Option<&Labels>, precision: Precision, terminal: &mut Terminal) -> Result<Judge> {
+    let judge = Judge::load_with_labels(&*find(src, Part::Reward, terminal)?, precision, labels)?;
+    let [nothate, hate] = judge.model.label_names();
+    if labels.is_none() && !(nothate.eq_ignore_ascii_case("nothate") && hate.eq_ignore_ascii_case("hate")) {
+        terminal.line(&format!("{src}: its label {nothate} is read as nothate, {hate} as hate"));
+    }
+    Ok(judge)
 }
 
 /// DialogSum in a folder or on the hub: the lab's training and test split, and its validation part where it has one.

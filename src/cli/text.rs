@@ -153,7 +153,7 @@ pub fn score(args: &args::Score) -> Result<()> {
     let precision = args.model.held.weights.unwrap_or_default();
     let wanted = Models { policy: None, reward: Some(&args.model.reward), precision };
     wanted.ask_generation(16, TOKENS, "use a smaller model", &mut terminal)?;
-    let judge = models::judge(&args.model.reward, precision, &mut terminal)?;
+    let judge = models::judge(&args.model.reward, args.model.reward_labels.as_ref(), precision, &mut terminal)?;
     let (texts, ids) = match queries {
         Queries::Ids(ids) => (None, ids),
         Queries::Texts(texts) => {

@@ -279,6 +279,11 @@ impl Kind {
     }
 }
 
+/// Whether `source` has the form of a hub id: `owner/name[@revision]`.
+pub fn is_id(source: &str, kind: Kind) -> bool {
+    Id::parse(source, kind, None).is_some()
+}
+
 /// Our progress in `transfer`'s form.
 struct Told<'a> {
     progress: &'a mut dyn Progress,

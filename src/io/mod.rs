@@ -15,6 +15,8 @@ pub mod weights;
 pub mod zip;
 
 #[cfg(feature = "cli")]
+pub mod claim;
+#[cfg(feature = "cli")]
 pub mod disk;
 #[cfg(feature = "cli")]
 pub mod hub;

@@ -13,6 +13,7 @@ use crate::io::{ByteSource, weights};
 pub use crate::model::config::T5Config;
 pub use crate::model::policy::{AdapterName, INITIAL, POLICY};
 use crate::model::policy::{Policy, ValueHead};
+pub use crate::model::reward::Labels;
 use crate::model::reward::{RewardModel, ScoreOptions, Scored};
 pub use crate::model::roberta::RobertaConfig;
 use crate::model::t5::T5;
@@ -230,10 +231,18 @@ impl Judge {
     /// # Errors
     /// Also a weight that the kind cannot hold.
     pub fn load_as(source: &dyn ByteSource, precision: Precision) -> Result<Self> {
+        Self::load_with_labels(source, precision, None)
+    }
+
+    /// [`Judge::load_as`] for a checkpoint whose labels have other names than nothate and hate.
+    ///
+    /// # Errors
+    /// As [`Judge::load_as`], and labels that the checkpoint does not have.
+    pub fn load_with_labels(source: &dyn ByteSource, precision: Precision, labels: Option<&Labels>) -> Result<Self> {
         let config = String::from_utf8(source.read("config.json")?)
             .map_err(|e| Error::file(source.path("config.json"), e, "give the folder of a RoBERTa classifier"))?;
         let params = Params::held(held(source, precision, &WORDS, &|_| true)?);
-        let model = RewardModel::load(&params, &config).map_err(|e| named(e, &source.name()))?;
+        let model = RewardModel::load_with_labels(&params, &config, labels).map_err(|e| named(e, &source.name()))?;
         Ok(Self { model, tokenizer: tokenizer(source)?, no_tokenizer: NoTokenizer::of(source, "roberta-base") })
     }
 

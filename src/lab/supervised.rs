@@ -206,8 +206,14 @@ impl<'a, T: Task, S: Store> Supervised<'a, T, S> {
     }
 
     /// Goes on from the newest checkpoint in `store`: puts its weights into the task's variables. What was written
-    /// after that checkpoint is dropped, for it is computed again.
-    pub fn resume(task: &'a T, settings: Settings, mut store: S, unix_seconds: f64) -> Result<Self> {
+    /// after that checkpoint is dropped, for it is computed again. `config`: the `config.json` to be, where it changes.
+    pub fn resume(
+        task: &'a T,
+        settings: Settings,
+        config: Option<&Value>,
+        mut store: S,
+        unix_seconds: f64,
+    ) -> Result<Self> {
         settings.validate()?;
         let step = run::newest_checkpoint(&store)?;
         let folder = format!("{}/{}", run::CHECKPOINTS, run::step_name(step));
@@ -232,6 +238,9 @@ impl<'a, T: Task, S: Store> Supervised<'a, T, S> {
             weights::load_file(&store, &format!("{folder}/{}", run::ADAM), &|_| true)?;
         let mut adam = Adam::new(0.9, 0.999, 1e-8).relative(settings.relative);
         adam.import(&vars, state.step, &moments)?;
+        if let Some(config) = config {
+            store.put(run::CONFIG, &run::json_bytes(config)?)?;
+        }
         run::cut_back(&mut store, step)?;
         run::remove_steps(&mut store, run::CHECKPOINTS, |old| old >= step)?;
         let events = run::begin_events(&mut store, unix_seconds, &format!("detox-lab.from-{step}"))?;

@@ -9,7 +9,7 @@ use crate::io::ByteSource;
 use crate::io::adapter::PeftAdapter;
 use crate::io::hub::{ADAPTER, Hub, Kind as Repo, MODEL, Progress};
 use crate::io::weights;
-use crate::lab::models::{Actor, Judge};
+use crate::lab::models::{Actor, Judge, Labels, Precision};
 
 /// What a source is used as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,13 +43,13 @@ impl Progress for Silent {
 }
 
 /// Reads a source as what it is to be used as.
-pub fn look(kind: Kind, src: &str, found: &mut Findings) {
+pub fn look(kind: Kind, src: &str, labels: Option<&Labels>, found: &mut Findings) {
     let name = kind.name();
     let Some(source) = found.take(name, here(kind, src)) else { return };
     let done = match kind {
         Kind::Policy => policy(&*source, found),
         Kind::Adapter => adapter(&*source, found),
-        Kind::Reward => reward(&*source, found),
+        Kind::Reward => reward(&*source, labels, found),
     };
     found.take(name, done);
 }
@@ -99,11 +99,15 @@ fn policy(source: &dyn ByteSource, found: &mut Findings) -> Result<()> {
     Ok(())
 }
 
-fn reward(source: &dyn ByteSource, found: &mut Findings) -> Result<()> {
+fn reward(source: &dyn ByteSource, labels: Option<&Labels>, found: &mut Findings) -> Result<()> {
     whole(source, "reward", found)?;
-    let judge = Judge::load(source)?;
+    let judge = Judge::load_with_labels(source, Precision::F32, labels)?;
     let parameters = super::report::thousands(judge.model.parameter_count());
-    found.ok("reward", format!("a RoBERTa of {parameters} parameters with the labels nothate and hate"));
+    let [nothate, hate] = judge.model.label_names();
+    found.ok(
+        "reward",
+        format!("a RoBERTa of {parameters} parameters with the labels {nothate} (nothate) and {hate} (hate)"),
+    );
     match &judge.tokenizer {
         None => {
             let (what, hint) = judge.no_tokenizer.told();
