@@ -58,7 +58,7 @@ fn load(args: &Pair, terminal: &mut Terminal) -> Result<Subject> {
         return Ok(Subject {
             actor: loaded.lab.actor,
             judge: loaded.lab.judge,
-            test: if args.every_row { models::every_row(&config.data)? } else { loaded.test },
+            test: if args.every_row { models::every_row(&config.data, terminal)? } else { loaded.test },
             before: Some(INITIAL),
             after: Some(POLICY),
             seed: args.seed.unwrap_or(config.ppo.seed),
@@ -93,7 +93,7 @@ fn load(args: &Pair, terminal: &mut Terminal) -> Result<Subject> {
         actor,
         judge: models::judge(reward, precision, terminal)?,
         test: match &args.data {
-            Some(file) if args.every_row => models::every_row(file)?,
+            Some(file) if args.every_row => models::every_row(file, terminal)?,
             other => models::dialogues(other.as_deref().unwrap_or(data), terminal)?.1,
         },
         before,

@@ -14,7 +14,7 @@ use crate::io::pretrained::tokenizer_files;
 use crate::lab::finetune::{Finetune, FinetuneSettings, Trained};
 use crate::lab::models::{Actor, Precision};
 use crate::lab::supervised::Settings;
-use crate::text::dialogue::Dialogue;
+use crate::text::dialogue::{Dialogue, Split};
 use clap::Args;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -193,7 +193,11 @@ fn data(what: &What, terminal: &mut Terminal) -> Result<(Vec<Dialogue>, Vec<Dial
     let (mut rows, mut validation) = (Vec::new(), Vec::new());
     for src in sources {
         if Path::new(src).is_file() {
-            rows.extend(models::every_row(src)?);
+            // a file may say itself what is for validation; every other row is trained on
+            let (held, own): (Vec<_>, Vec<_>) =
+                models::every_row(src, terminal)?.into_iter().partition(|row| row.split == Some(Split::Validation));
+            rows.extend(own);
+            validation.extend(held);
         } else {
             let parts = models::corpus(src, terminal)?;
             rows.extend(parts.train);
@@ -201,7 +205,7 @@ fn data(what: &What, terminal: &mut Terminal) -> Result<(Vec<Dialogue>, Vec<Dial
         }
     }
     if let Some(src) = &what.validation {
-        validation = models::every_row(src)?;
+        validation = models::every_row(src, terminal)?;
     }
     if validation.is_empty() {
         if rows.len() <= HELD_OUT {

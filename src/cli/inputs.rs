@@ -1,8 +1,10 @@
 //! Texts and rows from files and standard input, a line each, with errors that name file and line.
 
+use crate::encoding;
 use crate::error::{Error, Result};
 use crate::io::disk;
 use serde::Deserialize;
+use std::io::Read;
 use std::path::Path;
 
 /// A file's text, or standard input's for `-`.
@@ -10,16 +12,21 @@ pub fn read_text(path: &Path) -> Result<String> {
     if path != Path::new("-") {
         return disk::read_text(path);
     }
-    std::io::read_to_string(std::io::stdin())
-        .map_err(|e| Error::file("standard input", e, "send UTF-8 text, a line each"))
+    let (name, mut bytes) = ("standard input", Vec::new());
+    std::io::stdin().read_to_end(&mut bytes).map_err(|e| Error::file(name, e, "send text, or name a file"))?;
+    Ok(encoding::text(name, &bytes)?.into_owned())
 }
 
 /// One text a line; blank lines are an error, for results come back by line.
 pub fn lines(path: &Path) -> Result<Vec<String>> {
     let text = read_text(path)?;
-    let lines: Vec<String> = text.lines().map(str::to_string).collect();
+    let lines: Vec<String> = encoding::lines(&text).map(str::to_string).collect();
     if let Some(i) = lines.iter().position(|l| l.trim().is_empty()) {
-        return Err(Error::file(place(path, i), "the line is empty", "remove it: there is one result a line"));
+        return Err(Error::file(
+            place(path, i),
+            "the line is empty",
+            "remove it: there is one result a line; or give the whole file as one text with --dialogue",
+        ));
     }
     if lines.is_empty() {
         return Err(Error::file(path.display(), "no text in it", "write one text a line"));
@@ -31,7 +38,7 @@ pub fn lines(path: &Path) -> Result<Vec<String>> {
 pub fn json_lines<T: for<'de> Deserialize<'de>>(path: &Path, form: &str) -> Result<Vec<T>> {
     let text = read_text(path)?;
     let mut rows = Vec::new();
-    for (i, line) in text.lines().enumerate().filter(|(_, l)| !l.trim().is_empty()) {
+    for (i, line) in encoding::lines(&text).enumerate().filter(|(_, l)| !l.trim().is_empty()) {
         let row = serde_json::from_str(line)
             .map_err(|e| Error::file(place(path, i), e, format!("write {form} on each line")))?;
         rows.push(row);

@@ -5,6 +5,7 @@ use super::machine;
 use super::models::find;
 use super::shipped::Part;
 use super::terminal::Terminal;
+use crate::encoding;
 use crate::error::{Error, Result};
 use crate::io::ByteSource;
 use crate::io::adapter_config::{AdapterConfig, CONFIG_FILE};
@@ -80,8 +81,9 @@ fn policy(source: &dyn ByteSource, trained: bool) -> Result<Base> {
 }
 
 fn reward(source: &dyn ByteSource) -> Result<(RobertaConfig, Vec<Described>)> {
-    let text = source.read("config.json")?;
-    let config = RobertaConfig::from_json(&String::from_utf8_lossy(&text)).map_err(|e| named(e, &source.name()))?;
+    let bytes = source.read("config.json")?;
+    let text = encoding::text(&source.path("config.json"), &bytes)?;
+    let config = RobertaConfig::from_json(&text).map_err(|e| named(e, &source.name()))?;
     Ok((config, reward_in_memory(source)?))
 }
 

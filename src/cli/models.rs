@@ -12,7 +12,7 @@ use crate::io::disk::Folder;
 use crate::io::hub::{ADAPTER, Hub, Kind, MODEL, Wanted};
 use crate::io::value_head::ValueHead as SavedHead;
 use crate::lab::models::{Actor, Judge, POLICY, Precision};
-use crate::text::dialogue::{Corpus, Dialogue, keep_lab_lengths, parse, split};
+use crate::text::dialogue::{self, Corpus, Dialogue, keep_lab_lengths, parse, split};
 use clap::builder::PossibleValue;
 use clap::{Args, ValueEnum};
 use std::path::Path;
@@ -110,8 +110,10 @@ pub fn put_value_head(actor: &mut Actor, file: &Path) -> Result<()> {
 }
 
 /// DialogSum on the hub.
-const DATA_FILES: Wanted<'static> = Wanted { one_of: &[&["train.csv", "train.jsonl"]], optional: &VALIDATION_FILES };
-const VALIDATION_FILES: [&str; 2] = ["validation.csv", "dev.jsonl"];
+const DATA_FILES: Wanted<'static> = Wanted { one_of: &[&TRAIN_FILES], optional: &VALIDATION_FILES };
+const TRAIN_FILES: [&str; 4] = ["train.csv", "train.jsonl", "train.json", "train.tsv"];
+const VALIDATION_FILES: [&str; 6] =
+    ["validation.csv", "dev.jsonl", "validation.jsonl", "val.json", "validation.json", "validation.tsv"];
 
 /// The reward model of `src`, its matrices in `precision`.
 pub fn judge(src: &str, precision: Precision, terminal: &mut Terminal) -> Result<Judge> {
@@ -123,16 +125,23 @@ pub fn corpus(src: &str, terminal: &mut Terminal) -> Result<Corpus> {
     let (train, test) = dialogues(src, terminal)?;
     let folder = Hub::from_env()?.resolve(src, Kind::Dataset, DATA_FILES, terminal)?;
     let validation = match VALIDATION_FILES.into_iter().find(|file| folder.has(file)) {
-        Some(file) => parse(&folder.path(file), &folder.read(file)?)?,
+        Some(file) => read_dialogues(&folder, file, terminal)?,
         None => Vec::new(),
     };
     Ok(Corpus { train, validation, test })
 }
 
 /// Every row of a file, as it is.
-pub fn every_row(src: &str) -> Result<Vec<Dialogue>> {
+pub fn every_row(src: &str, terminal: &mut Terminal) -> Result<Vec<Dialogue>> {
     let (folder, file) = Folder::of_file(Path::new(src))?;
-    parse(&folder.path(&file), &folder.read(&file)?)
+    read_dialogues(&folder, &file, terminal)
+}
+
+/// A data file's dialogues; rows that are left out are told of.
+fn read_dialogues(folder: &Folder, file: &str, terminal: &mut Terminal) -> Result<Vec<Dialogue>> {
+    let kept = dialogue::read(&folder.path(file), &folder.read(file)?)?;
+    kept.notice.iter().for_each(|notice| terminal.line(&format!("warning: {notice}")));
+    Ok(kept.rows)
 }
 
 /// DialogSum's training and test split as the lab makes them: its train part, filtered by length, cut 8 : 2. Or those of
@@ -145,10 +154,10 @@ pub fn dialogues(src: &str, terminal: &mut Terminal) -> Result<(Vec<Dialogue>, V
         Folder::of_file(Path::new(src))?
     } else {
         let folder = Hub::from_env()?.resolve(src, Kind::Dataset, DATA_FILES, terminal)?;
-        let file = if folder.has("train.jsonl") { "train.jsonl" } else { "train.csv" };
-        (folder, file.to_string())
+        let first = ["train.jsonl"].into_iter().chain(TRAIN_FILES).find(|file| folder.has(file));
+        (folder, first.unwrap_or("train.csv").to_string())
     };
-    let train = parse(&folder.path(&file), &folder.read(&file)?)?;
+    let train = read_dialogues(&folder, &file, terminal)?;
     let rows = train.len();
     let kept = keep_lab_lengths(train);
     if kept.is_empty() {

@@ -1,6 +1,7 @@
 //! Chapter 1, set up: a policy and a reward model with their tokenizers, from folders that a door has found.
 
 use super::run::VALUE_HEAD;
+use crate::encoding;
 use crate::error::{Error, Result};
 use crate::io::adapter::{Module, PeftAdapter};
 use crate::io::adapter_config::AdapterConfig;
@@ -227,8 +228,7 @@ impl Judge {
     /// # Errors
     /// Also a weight that the kind cannot hold.
     pub fn load_as(source: &dyn ByteSource, precision: Precision) -> Result<Self> {
-        let config = String::from_utf8(source.read("config.json")?)
-            .map_err(|e| Error::file(source.path("config.json"), e, "give the folder of a RoBERTa classifier"))?;
+        let config = encoding::text(&source.path("config.json"), &source.read("config.json")?)?.into_owned();
         let params = Params::held(held(source, precision, &WORDS)?);
         let model = RewardModel::load(&params, &config).map_err(|e| named(e, &source.name()))?;
         Ok(Self { model, tokenizer: tokenizer(source)? })
