@@ -31,7 +31,7 @@ pub struct Cli {
     #[command(subcommand)]
     pub command: Command,
     /// Threads to compute with; by default every core the process may use
-    #[arg(long, global = true, value_name = "N")]
+    #[arg(long, global = true, value_name = "N", value_parser = threads)]
     pub threads: Option<usize>,
     /// Memory to plan with, such as 8GB; or unlimited, to load without a forecast [default: what is free]
     #[arg(long, global = true, value_name = "SIZE")]
@@ -76,6 +76,23 @@ pub enum Command {
 pub enum PresetArg {
     Published,
     Corrected,
+}
+
+/// Rows, tokens and ranks: more than this is a slip of the finger, whatever the machine.
+pub const MOST: usize = 1_000_000;
+
+/// A whole number from 1 to `MAX`.
+pub fn up_to<const MAX: usize>(text: &str) -> Result<usize, String> {
+    let number = text.parse::<u128>().ok().and_then(|n| usize::try_from(n).ok()).filter(|n| (1..=MAX).contains(n));
+    number.ok_or_else(|| format!("give a whole number from 1 to {MAX}"))
+}
+
+/// `--threads`: some more than the machine has are fine, thousands would only wait for each other.
+fn threads(text: &str) -> Result<usize, String> {
+    let has = std::thread::available_parallelism().map_or(1, usize::from);
+    let most = has.max(64);
+    let wrong = || format!("this machine runs {has} at once: give a number from 1 to {most}, or leave it out");
+    text.parse().ok().filter(|n| (1..=most).contains(n)).ok_or_else(wrong)
 }
 
 /// Which policy.
@@ -127,7 +144,7 @@ pub struct Info {
 #[derive(Debug, Args, Clone, Serialize, Deserialize)]
 pub struct FreshAdapter {
     /// Rank of a fresh adapter
-    #[arg(long, value_name = "R", default_value_t = 32)]
+    #[arg(long, value_name = "R", default_value_t = 32, value_parser = up_to::<MOST>)]
     pub lora_r: usize,
     /// Scale of a fresh adapter: the update is multiplied by alpha / r
     #[arg(long, value_name = "ALPHA", default_value_t = 32.0)]
@@ -147,6 +164,9 @@ pub struct Input {
     /// One text a line; - reads standard input
     #[arg(long, value_name = "FILE")]
     pub text: Option<PathBuf>,
+    /// The whole file is one text, such as a dialogue with a turn a line; - reads standard input
+    #[arg(long, value_name = "FILE")]
+    pub dialogue: Option<PathBuf>,
     /// {"ids":[…]} a line; - reads standard input
     #[arg(long, value_name = "FILE.jsonl")]
     pub ids: Option<PathBuf>,
@@ -177,13 +197,13 @@ pub struct Summarize {
     #[arg(long, value_name = "P", default_value_t = 1.0)]
     pub top_p: f32,
     /// At most so many tokens a summary
-    #[arg(long, value_name = "N", default_value_t = 200)]
+    #[arg(long, value_name = "N", default_value_t = 200, value_parser = up_to::<MOST>)]
     pub max_new_tokens: usize,
     /// No end before the decoder holds so many tokens (its start token counts)
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub min_length: usize,
     /// Rows to generate at once
-    #[arg(long, value_name = "N", default_value_t = 16)]
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = up_to::<MOST>)]
     pub batch_size: usize,
     /// Print JSON: {"rows":[{"response_ids":[…],"text":"…"}]}
     #[arg(long)]
@@ -295,7 +315,7 @@ pub struct Pair {
     #[arg(long, requires = "data")]
     pub every_row: bool,
     /// At most so many tokens a summary
-    #[arg(long, value_name = "N", default_value_t = 100)]
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = up_to::<MOST>)]
     pub max_new_tokens: usize,
     /// Take the most likely token instead of sampling
     #[arg(long)]

@@ -2,7 +2,7 @@
 
 use super::args::{self, FreshAdapter};
 use super::inputs;
-use super::memory::Models;
+use super::memory::{Models, Tokens};
 use super::models;
 use super::shipped::Part;
 use super::supervised::{LoopArgs, Place, StoredArg, run};
@@ -79,10 +79,10 @@ pub struct What {
     #[arg(long, value_name = "P")]
     pub dropout: Option<f32>,
     /// Longest prompt in tokens; longer dialogues are cut
-    #[arg(long, value_name = "N", default_value_t = 512)]
+    #[arg(long, value_name = "N", default_value_t = 512, value_parser = args::up_to::<{ args::MOST }>)]
     pub max_source: usize,
     /// Longest summary in tokens
-    #[arg(long, value_name = "N", default_value_t = 128)]
+    #[arg(long, value_name = "N", default_value_t = 128, value_parser = args::up_to::<{ args::MOST }>)]
     pub max_target: usize,
     /// Number type of the frozen weights under an adapter: f16 and bf16 take half of f32's memory, q8_0 a quarter
     /// [default: f32]
@@ -156,7 +156,8 @@ fn will_fit(what: &What, training: &Settings, terminal: &mut Terminal) -> Result
         None => Some(models::fresh_config(policy, &what.fresh, what.lora_dropout)?),
     };
     let wanted = Models { policy: Some(policy), reward: None, precision };
-    wanted.ask_finetune(adapter.as_ref(), training.batch_size, (what.max_source, what.max_target), terminal)
+    let tokens = Tokens { prompt: what.max_source, response: what.max_target };
+    wanted.ask_finetune(adapter.as_ref(), training.batch_size, tokens, terminal)
 }
 
 /// The model, and which of it is trained.

@@ -34,6 +34,37 @@ pub fn lines(path: &Path) -> Result<Vec<String>> {
     Ok(lines)
 }
 
+/// A file's whole text.
+pub fn whole(path: &Path) -> Result<String> {
+    let text = read_text(path)?;
+    let text = text.trim_end();
+    if text.trim().is_empty() {
+        return Err(Error::file(path.display(), "no text in it", "write a dialogue, a turn a line"));
+    }
+    Ok(text.to_string())
+}
+
+/// Do these lines look like the turns of one dialogue: two or more in a row that begin with a speaker, as in `#Person1#: …`
+/// or `Anna: …`, and name no other speaker? Whole dialogues on a line each name theirs again further on.
+pub fn are_turns(lines: &[String]) -> bool {
+    let speakers = |line: &str| line.split_whitespace().filter(|word| is_speaker(word)).count();
+    let turn = |line: &String| {
+        let (name, said) = line.split_once(':').unwrap_or((line, ""));
+        let words = name.split_whitespace().count();
+        let begins =
+            (1..=3).contains(&words) && is_speaker(&format!("{}:", name.split_whitespace().last().unwrap_or("")));
+        begins && !said.trim().is_empty() && speakers(said) == 0
+    };
+    lines.windows(2).any(|pair| pair.iter().all(turn))
+}
+
+/// `#Person1#:` or `Anna:`.
+fn is_speaker(word: &str) -> bool {
+    let Some(name) = word.strip_suffix(':') else { return false };
+    name.starts_with(|c: char| c == '#' || c.is_uppercase())
+        && name.chars().all(|c| c.is_alphanumeric() || "#_-.".contains(c))
+}
+
 /// One JSON value a line.
 pub fn json_lines<T: for<'de> Deserialize<'de>>(path: &Path, form: &str) -> Result<Vec<T>> {
     let text = read_text(path)?;
@@ -72,4 +103,20 @@ pub enum PairRow {
 /// `file, line n`.
 pub fn place(path: &Path, index: usize) -> String {
     format!("{}, line {}", path.display(), index + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn turns_of_one_dialogue_are_told_from_dialogues_of_a_line_each() {
+        let are = |text: &str| are_turns(&text.lines().map(str::to_string).collect::<Vec<_>>());
+        assert!(are("#Person1#: I need a cake.\n#Person2#: By when?"));
+        assert!(are("Anna: Hi!\nDr. Li Wei: Good morning.\nAnna: How are you?"));
+        assert!(!are("#Person1#: A cake? #Person2#: Yes.\n#Person1#: Hi. #Person2#: Hello."));
+        assert!(!are("Anna: A cake? Ben: Yes.\nAnna: Hi. Ben: Hello."));
+        assert!(!are("What a nice day.\nI said: no."));
+        assert!(!are("Anna: Hi!"));
+    }
 }

@@ -11,8 +11,9 @@ use crate::io::adapter_config::AdapterConfig;
 use crate::io::disk::Folder;
 use crate::io::hub::{ADAPTER, Hub, Kind, MODEL, Wanted};
 use crate::io::value_head::ValueHead as SavedHead;
-use crate::lab::models::{Actor, Judge, POLICY, Precision};
+use crate::lab::models::{Actor, Judge, POLICY, Precision, tokenizer};
 use crate::text::dialogue::{self, Corpus, Dialogue, keep_lab_lengths, parse, split};
+use crate::text::tokenizer::Tokenizer;
 use clap::builder::PossibleValue;
 use clap::{Args, ValueEnum};
 use std::path::Path;
@@ -49,6 +50,11 @@ pub fn find(src: &str, part: Part, terminal: &mut Terminal) -> Result<Box<dyn By
 /// The base model of `src`, its matrices in `precision`.
 pub fn actor(src: &str, precision: Precision, seed: u64, terminal: &mut Terminal) -> Result<Actor> {
     Actor::load_as(&*find(src, Part::Policy, terminal)?, precision, seed)
+}
+
+/// The tokenizer of `src`, before its weights are loaded; none where it has none.
+pub fn policy_tokenizer(src: &str, terminal: &mut Terminal) -> Result<Option<Tokenizer>> {
+    tokenizer(&*find(src, Part::Policy, terminal)?)
 }
 
 /// Reads an adapter and puts it over the policy under the name `policy`; returns its configuration.

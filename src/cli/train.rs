@@ -2,7 +2,7 @@
 
 use super::args::{self, PresetArg};
 use super::inputs;
-use super::memory;
+use super::memory::{self, Prompts};
 use super::models;
 use super::run_folder::{RunFolder, unzipped};
 use super::shipped::{self, TINY};
@@ -94,7 +94,8 @@ fn start(path: &Path, args: &args::Train, terminal: &mut Terminal) -> Result<()>
         Some(src) => models::adapter_config(src, terminal)?,
         None => models::fresh_config(&config.policy, &args.fresh, LORA_DROPOUT)?,
     };
-    will_fit(&config).ask_ppo(&wanted, &config.ppo, terminal)?;
+    let (dialogues, _) = models::dialogues(&config.data, terminal)?;
+    will_fit(&config).ask_ppo(&wanted, &config.ppo, &Prompts::of(&dialogues), terminal)?;
     let mut actor = models::actor(&config.policy, config.weights, config.ppo.seed, terminal)?;
     let adapter = match &config.adapter {
         Some(src) => models::put_adapter(&mut actor, src, true, terminal)?,
@@ -107,7 +108,6 @@ fn start(path: &Path, args: &args::Train, terminal: &mut Terminal) -> Result<()>
     keep_initial(&mut actor)?;
     actor.tokenizer()?;
     let judge = models::judge(&config.reward, config.weights, terminal)?;
-    let (dialogues, _) = models::dialogues(&config.data, terminal)?;
     let store = RunFolder::create(path, "train")?;
     let now = terminal.unix_seconds();
     let lab = Lab { actor, judge, dialogues };
@@ -130,8 +130,9 @@ fn resume(path: &Path, args: &args::Train, terminal: &mut Terminal) -> Result<()
     }
     config.ppo.validate()?;
     let adapter = memory::adapter_config(&checkpoint(&store, newest)?)?;
-    will_fit(&config).ask_ppo(&adapter, &config.ppo, terminal)?;
-    let Loaded { lab, adapter, .. } = load_run(&store, &config, newest, true, terminal)?;
+    let (dialogues, _) = models::dialogues(&config.data, terminal)?;
+    will_fit(&config).ask_ppo(&adapter, &config.ppo, &Prompts::of(&dialogues), terminal)?;
+    let Loaded { lab, adapter } = load_run(&store, &config, newest, true, dialogues, terminal)?;
     terminal.line(&format!("going on after step {newest} of {}", config.steps));
     let now = terminal.unix_seconds();
     let trainer = Trainer::resume(&lab, config, adapter, store, now)?;
@@ -184,21 +185,20 @@ pub struct Loaded {
     /// Holds the adapter of a checkpoint under `policy` and step 0's under `initial`.
     pub lab: Lab,
     pub adapter: AdapterConfig,
-    pub test: Vec<Dialogue>,
 }
 
-/// Loads what a run needs, as it was after `step`.
+/// Loads what a run needs beside its `dialogues`, as it was after `step`.
 pub fn load_run(
     store: &dyn ByteSource,
     config: &RunConfig,
     step: u64,
     trainable: bool,
+    dialogues: Vec<Dialogue>,
     terminal: &mut Terminal,
 ) -> Result<Loaded> {
     let mut actor = models::actor(&config.policy, config.weights, config.ppo.seed, terminal)?;
     let (newest, first) = (checkpoint(store, step)?, checkpoint(store, 0)?);
     let adapter = actor.go_back(&newest, &first, &config.ppo, trainable)?;
     let judge = models::judge(&config.reward, config.weights, terminal)?;
-    let (dialogues, test) = models::dialogues(&config.data, terminal)?;
-    Ok(Loaded { lab: Lab { actor, judge, dialogues }, adapter, test })
+    Ok(Loaded { lab: Lab { actor, judge, dialogues }, adapter })
 }

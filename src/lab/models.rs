@@ -330,7 +330,8 @@ fn held(source: &dyn ByteSource, precision: Precision, names: &[&'static str]) -
     Ok(all)
 }
 
-pub(super) fn tokenizer(source: &dyn ByteSource) -> Result<Option<Tokenizer>> {
+/// A folder's tokenizer; none where it has none.
+pub fn tokenizer(source: &dyn ByteSource) -> Result<Option<Tokenizer>> {
     if !source.has("tokenizer.json") && !source.has("vocab.json") {
         return Ok(None);
     }

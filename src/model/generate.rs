@@ -156,7 +156,7 @@ pub struct Choice<'a> {
 }
 
 /// Prompt tokens encoded between two pause points.
-const ENCODE_TOKENS: usize = 1024;
+pub const ENCODE_TOKENS: usize = 1024;
 
 /// Who listens to a generation; it is also asked at every pause point whether to go on.
 pub trait Listener: Pace {
