@@ -1,6 +1,7 @@
 //! The command line's words: subcommands, their arguments and help. What they do is in the other files of `cli`.
 
 use super::device::Device;
+use super::limits::{MOST, threads, up_to};
 use super::memory::Limit;
 use super::models::Held;
 use super::shipped::TINY;
@@ -68,7 +69,7 @@ pub enum Command {
     /// Train a reward model on labelled texts, or continue an interrupted training
     TrainReward(Box<super::train_reward::Arguments>),
     /// Train a tokenizer on texts: T5's Unigram or RoBERTa's byte-level BPE
-    TrainTokenizer(TrainTokenizer),
+    TrainTokenizer(super::train_tokenizer::Arguments),
 }
 
 /// The lab as published, faults included, or corrected.
@@ -76,23 +77,6 @@ pub enum Command {
 pub enum PresetArg {
     Published,
     Corrected,
-}
-
-/// Rows, tokens and ranks: more than this is a slip of the finger, whatever the machine.
-pub const MOST: usize = 1_000_000;
-
-/// A whole number from 1 to `MAX`.
-pub fn up_to<const MAX: usize>(text: &str) -> Result<usize, String> {
-    let number = text.parse::<u128>().ok().and_then(|n| usize::try_from(n).ok()).filter(|n| (1..=MAX).contains(n));
-    number.ok_or_else(|| format!("give a whole number from 1 to {MAX}"))
-}
-
-/// `--threads`: some more than the machine has are fine, thousands would only wait for each other.
-fn threads(text: &str) -> Result<usize, String> {
-    let has = std::thread::available_parallelism().map_or(1, usize::from);
-    let most = has.max(64);
-    let wrong = || format!("this machine runs {has} at once: give a number from 1 to {most}, or leave it out");
-    text.parse().ok().filter(|n| (1..=most).contains(n)).ok_or_else(wrong)
 }
 
 /// Which policy.
@@ -404,36 +388,4 @@ pub struct Merge {
     /// Folder for the merged model; it must not exist
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
-}
-
-/// T5's tokenizer, or RoBERTa's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum TokenizerKind {
-    Unigram,
-    Bpe,
-}
-
-#[derive(Debug, Args)]
-pub struct TrainTokenizer {
-    /// unigram for a T5, bpe for a RoBERTa
-    #[arg(long, value_enum)]
-    pub kind: TokenizerKind,
-    /// Tokens in all, special ones included
-    #[arg(long, value_name = "N")]
-    pub vocab_size: usize,
-    /// A text that is always one token; repeatable [default: the speakers of DialogSum for unigram, none for bpe]
-    #[arg(long, value_name = "TEXT")]
-    pub symbol: Vec<String>,
-    /// With bpe: lower-case the texts, and begin them with a space, so that a small vocabulary holds more words
-    #[arg(long)]
-    pub uncased: bool,
-    /// Folder for tokenizer.json and its two companions; it must not exist
-    #[arg(long, value_name = "DIR")]
-    pub out: PathBuf,
-    /// Print JSON
-    #[arg(long)]
-    pub json: bool,
-    /// Texts: .jsonl (dialogue, summary, text), .csv (text), or a text a line
-    #[arg(value_name = "DATA", required = true)]
-    pub data: Vec<PathBuf>,
 }

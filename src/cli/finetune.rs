@@ -2,6 +2,7 @@
 
 use super::args::{self, FreshAdapter};
 use super::inputs;
+use super::limits::{MOST, up_to};
 use super::memory::{Models, Tokens};
 use super::models;
 use super::shipped::Part;
@@ -79,10 +80,10 @@ pub struct What {
     #[arg(long, value_name = "P")]
     pub dropout: Option<f32>,
     /// Longest prompt in tokens; longer dialogues are cut
-    #[arg(long, value_name = "N", default_value_t = 512, value_parser = args::up_to::<{ args::MOST }>)]
+    #[arg(long, value_name = "N", default_value_t = 512, value_parser = up_to::<MOST>)]
     pub max_source: usize,
     /// Longest summary in tokens
-    #[arg(long, value_name = "N", default_value_t = 128, value_parser = args::up_to::<{ args::MOST }>)]
+    #[arg(long, value_name = "N", default_value_t = 128, value_parser = up_to::<MOST>)]
     pub max_target: usize,
     /// Number type of the frozen weights under an adapter: f16 and bf16 take half of f32's memory, q8_0 a quarter
     /// [default: f32]

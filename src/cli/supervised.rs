@@ -1,7 +1,7 @@
 //! What `finetune` and `train-reward` share: the loop's arguments, starting or continuing its run folder, and the words at
 //! its end.
 
-use super::args::{MOST, up_to};
+use super::limits::{MOST, up_to};
 use super::run_folder::RunFolder;
 use super::terminal::Terminal;
 use crate::error::{Error, Result};

@@ -1,6 +1,6 @@
 //! `train-tokenizer`: texts in, the files of a tokenizer out.
 
-use super::args;
+use super::limits::{MOST, up_to};
 use super::report;
 use super::terminal::Terminal;
 use crate::error::{Error, Result};
@@ -9,17 +9,50 @@ use crate::io::disk::{self, Folder};
 use crate::text::texts::texts;
 use crate::text::tokenizer::Tokenizer;
 use crate::text::train_tokenizer::{Kind, Recipe, speakers, train};
-use std::path::Path;
+use clap::{Args, ValueEnum};
+use std::path::{Path, PathBuf};
+
+/// T5's tokenizer, or RoBERTa's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum TokenizerKind {
+    Unigram,
+    Bpe,
+}
+
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// unigram for a T5, bpe for a RoBERTa
+    #[arg(long, value_enum)]
+    pub kind: TokenizerKind,
+    /// Tokens in all, special ones included
+    #[arg(long, value_name = "N", value_parser = up_to::<MOST>)]
+    pub vocab_size: usize,
+    /// A text that is always one token; repeatable [default: the speakers of DialogSum for unigram, none for bpe]
+    #[arg(long, value_name = "TEXT")]
+    pub symbol: Vec<String>,
+    /// With bpe: lower-case the texts, and begin them with a space, so that a small vocabulary holds more words
+    #[arg(long)]
+    pub uncased: bool,
+    /// Folder for tokenizer.json and its two companions; it must not exist
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Texts: .jsonl, .json, .csv or .tsv (text, or dialogue and summary), or a text a line
+    #[arg(value_name = "DATA", required = true)]
+    pub data: Vec<PathBuf>,
+}
 
 /// Trains a tokenizer and writes its folder.
-pub fn train_tokenizer(args: &args::TrainTokenizer) -> Result<()> {
+pub fn train_tokenizer(args: &Arguments) -> Result<()> {
     if args.out.exists() {
         return Err(Error::file(args.out.display(), "exists already", "choose another --out; nothing is written over"));
     }
     let terminal = Terminal::new(args.json)?;
     let kind = match args.kind {
-        args::TokenizerKind::Unigram => Kind::Unigram,
-        args::TokenizerKind::Bpe => Kind::Bpe,
+        TokenizerKind::Unigram => Kind::Unigram,
+        TokenizerKind::Bpe => Kind::Bpe,
     };
     if args.uncased && kind == Kind::Unigram {
         return Err(Error::input(

@@ -209,7 +209,7 @@ pub fn scoring(c: &RobertaConfig, rows: usize, tokens: usize) -> u64 {
 /// Adds what generating `rows` rows takes: encoding their prompts, then the decoder's caches.
 pub fn generation(forecast: &mut Forecast, policy: &T5Config, rows: usize, tokens: Tokens) {
     let Tokens { prompt, response } = tokens;
-    forecast.phase(format!("encoding {rows} prompts of up to {prompt} tokens"), encoding(policy, rows, prompt));
+    forecast.phase(format!("encoding prompts of up to {prompt} tokens"), encoding(policy, rows, prompt));
     forecast.phase(
         format!("generating {rows} rows of up to {response} tokens for prompts of up to {prompt}"),
         cache(policy, rows, tokens),
