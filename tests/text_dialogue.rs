@@ -121,7 +121,7 @@ fn unusable_files_name_the_file_and_the_line() {
         ("train.jsonl", b"{'fname': 'train_0', 'dialogue': 'x'}".into(), "Python dict"),
         (
             "train.jsonl",
-            format!("\n{{\"dialogue\": \" \", \"summary\": \"s\"}}").into(),
+            b"\n{\"dialogue\": \" \", \"summary\": \"s\"}".into(),
             "train.jsonl:2: this row has no `dialogue`",
         ),
         ("train.jsonl", br#"{"dialogue": "x"}"#.into(), "train.jsonl:1: this row has no `summary`"),

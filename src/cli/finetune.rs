@@ -134,6 +134,12 @@ fn task(what: &What, training: &Settings, terminal: &mut Terminal) -> Result<Fin
         validation.len(),
         super::report::thousands(task.trainable_parameters()),
     ));
+    if task.cut() > 0 {
+        let (cut, of) = (task.cut(), what.max_source);
+        terminal.line(&format!(
+            "note: {cut} training pairs have a longer prompt than {of} tokens (--max-source); it is cut"
+        ));
+    }
     Ok(task)
 }
 

@@ -129,7 +129,7 @@ pub fn judge(src: &str, precision: Precision, terminal: &mut Terminal) -> Result
 /// DialogSum in a folder or on the hub: the lab's training and test split, and its validation part where it has one.
 pub fn corpus(src: &str, terminal: &mut Terminal) -> Result<Corpus> {
     let (train, test) = dialogues(src, terminal)?;
-    let folder = Hub::from_env()?.resolve(src, Kind::Dataset, DATA_FILES, terminal)?;
+    let folder = data_folder(src, terminal)?;
     let validation = match VALIDATION_FILES.into_iter().find(|file| folder.has(file)) {
         Some(file) => read_dialogues(&folder, file, terminal)?,
         None => Vec::new(),
@@ -159,7 +159,7 @@ pub fn dialogues(src: &str, terminal: &mut Terminal) -> Result<(Vec<Dialogue>, V
     let (folder, file) = if Path::new(src).is_file() {
         Folder::of_file(Path::new(src))?
     } else {
-        let folder = Hub::from_env()?.resolve(src, Kind::Dataset, DATA_FILES, terminal)?;
+        let folder = data_folder(src, terminal)?;
         let first = ["train.jsonl"].into_iter().chain(TRAIN_FILES).find(|file| folder.has(file));
         (folder, first.unwrap_or("train.csv").to_string())
     };
@@ -170,5 +170,25 @@ pub fn dialogues(src: &str, terminal: &mut Terminal) -> Result<(Vec<Dialogue>, V
         let what = format!("none of {rows} dialogues has more than 200 and at most 1000 characters");
         return Err(Error::file(src, what, "give DialogSum's train file, or a folder that holds it"));
     }
+    if kept.len() < rows {
+        let out = rows - kept.len();
+        terminal.line(&format!(
+            "note: {out} of {rows} dialogues in {file} are left out: the lab takes those with more than 200 and at most 1000 \
+             characters"
+        ));
+    }
     Ok(split(kept))
+}
+
+/// The folder of a data set, here or on the hub.
+fn data_folder(src: &str, terminal: &mut Terminal) -> Result<Folder> {
+    Hub::from_env()?.resolve(src, Kind::Dataset, DATA_FILES, terminal).map_err(|error| match error {
+        Error::File { path, what, .. } if what.ends_with("in this folder") || what.ends_with("on the hub") => Error::file(
+            path,
+            what,
+            "put a file of one of these names there, or name a file itself; a parquet file becomes jsonl with: python3 -c \
+             \"import pandas, sys; pandas.read_parquet(sys.argv[1]).to_json('train.jsonl', orient='records', lines=True)\" FILE",
+        ),
+        other => other,
+    })
 }

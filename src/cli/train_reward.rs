@@ -137,6 +137,9 @@ fn task(what: &What, training: &Settings, terminal: &mut Terminal) -> Result<Tra
     let task = TrainReward::new(classifier, settings, data, held_out, batch_size, seed)?;
     let ((train, held_out), parameters) = (task.rows(), report::thousands(task.parameters()));
     terminal.line(&format!("{train} training rows, {held_out} held out, {parameters} parameters to train"));
+    if let (rows @ 1.., limit) = task.at_limit() {
+        terminal.line(&format!("note: {rows} training texts have {limit} tokens or more; they are cut after {limit}"));
+    }
     Ok(task)
 }
 
