@@ -1,6 +1,7 @@
 //! The command line's words: subcommands, their arguments and help. What they do is in the other files of `cli`.
 
 use super::device::Device;
+use super::limits::{MOST, threads, up_to};
 use super::memory::Limit;
 use super::models::Held;
 use super::shipped::TINY;
@@ -32,7 +33,7 @@ pub struct Cli {
     #[command(subcommand)]
     pub command: Command,
     /// Threads to compute with; by default every core the process may use
-    #[arg(long, global = true, value_name = "N")]
+    #[arg(long, global = true, value_name = "N", value_parser = threads)]
     pub threads: Option<usize>,
     /// Memory to plan with, such as 8GB; or unlimited, to load without a forecast [default: what is free]
     #[arg(long, global = true, value_name = "SIZE")]
@@ -131,7 +132,7 @@ pub struct Info {
 #[derive(Debug, Args, Clone, Serialize, Deserialize)]
 pub struct FreshAdapter {
     /// Rank of a fresh adapter
-    #[arg(long, value_name = "R", default_value_t = 32)]
+    #[arg(long, value_name = "R", default_value_t = 32, value_parser = up_to::<MOST>)]
     pub lora_r: usize,
     /// Scale of a fresh adapter: the update is multiplied by alpha / r
     #[arg(long, value_name = "ALPHA", default_value_t = 32.0)]
@@ -151,6 +152,9 @@ pub struct Input {
     /// One text a line; - reads standard input
     #[arg(long, value_name = "FILE")]
     pub text: Option<PathBuf>,
+    /// The whole file is one text, such as a dialogue with a turn a line; - reads standard input
+    #[arg(long, value_name = "FILE")]
+    pub dialogue: Option<PathBuf>,
     /// {"ids":[…]} a line; - reads standard input
     #[arg(long, value_name = "FILE.jsonl")]
     pub ids: Option<PathBuf>,
@@ -181,13 +185,13 @@ pub struct Summarize {
     #[arg(long, value_name = "P", default_value_t = 1.0)]
     pub top_p: f32,
     /// At most so many tokens a summary
-    #[arg(long, value_name = "N", default_value_t = 200)]
+    #[arg(long, value_name = "N", default_value_t = 200, value_parser = up_to::<MOST>)]
     pub max_new_tokens: usize,
     /// No end before the decoder holds so many tokens (its start token counts)
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub min_length: usize,
     /// Rows to generate at once
-    #[arg(long, value_name = "N", default_value_t = 16)]
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = up_to::<MOST>)]
     pub batch_size: usize,
     /// Print JSON: {"rows":[{"response_ids":[…],"text":"…"}]}
     #[arg(long)]
@@ -309,7 +313,7 @@ pub struct Pair {
     #[arg(long, requires = "data")]
     pub every_row: bool,
     /// At most so many tokens a summary
-    #[arg(long, value_name = "N", default_value_t = 100)]
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = up_to::<MOST>)]
     pub max_new_tokens: usize,
     /// Take the most likely token instead of sampling
     #[arg(long)]

@@ -2,7 +2,8 @@
 
 use super::args::{self, FreshAdapter};
 use super::inputs;
-use super::memory::Models;
+use super::limits::{MOST, up_to};
+use super::memory::{Models, Tokens};
 use super::models;
 use super::shipped::Part;
 use super::supervised::{self, LoopArgs, Place, StoredArg, replace, replace_all, run};
@@ -14,7 +15,7 @@ use crate::io::pretrained::tokenizer_files;
 use crate::lab::finetune::{Finetune, FinetuneSettings, Trained};
 use crate::lab::models::{Actor, Precision};
 use crate::lab::supervised::Settings;
-use crate::text::dialogue::Dialogue;
+use crate::text::dialogue::{Dialogue, Split};
 use clap::Args;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -88,10 +89,10 @@ pub struct What {
     #[arg(long, value_name = "P")]
     pub dropout: Option<f32>,
     /// Longest prompt in tokens; longer dialogues are cut
-    #[arg(long, value_name = "N", default_value_t = 512)]
+    #[arg(long, value_name = "N", default_value_t = 512, value_parser = up_to::<MOST>)]
     pub max_source: usize,
     /// Longest summary in tokens
-    #[arg(long, value_name = "N", default_value_t = 128)]
+    #[arg(long, value_name = "N", default_value_t = 128, value_parser = up_to::<MOST>)]
     pub max_target: usize,
     /// Number type of the frozen weights under an adapter: f16 and bf16 take half of f32's memory, q8_0 a quarter
     /// [default: f32]
@@ -161,6 +162,12 @@ fn task(what: &What, training: &Settings, terminal: &mut Terminal) -> Result<Fin
         validation.len(),
         super::report::thousands(task.trainable_parameters()),
     ));
+    if task.cut() > 0 {
+        let (cut, of) = (task.cut(), what.max_source);
+        terminal.line(&format!(
+            "note: {cut} training pairs have a longer prompt than {of} tokens (--max-source); it is cut"
+        ));
+    }
     Ok(task)
 }
 
@@ -184,7 +191,8 @@ fn will_fit(what: &What, training: &Settings, terminal: &mut Terminal) -> Result
         None => Some(models::fresh_config(policy, &what.fresh, what.lora_dropout)?),
     };
     let wanted = Models { policy: Some(policy), reward: None, precision };
-    wanted.ask_finetune(adapter.as_ref(), training.batch_size, (what.max_source, what.max_target), terminal)
+    let tokens = Tokens { prompt: what.max_source, response: what.max_target };
+    wanted.ask_finetune(adapter.as_ref(), training.batch_size, tokens, terminal)
 }
 
 /// The model, and which of it is trained.
@@ -221,7 +229,11 @@ fn data(what: &What, terminal: &mut Terminal) -> Result<(Vec<Dialogue>, Vec<Dial
     let (mut rows, mut validation) = (Vec::new(), Vec::new());
     for src in sources {
         if Path::new(src).is_file() {
-            rows.extend(models::every_row(src)?);
+            // a file may say itself what is for validation; every other row is trained on
+            let (held, own): (Vec<_>, Vec<_>) =
+                models::every_row(src, terminal)?.into_iter().partition(|row| row.split == Some(Split::Validation));
+            rows.extend(own);
+            validation.extend(held);
         } else {
             let parts = models::corpus(src, terminal)?;
             rows.extend(parts.train);
@@ -229,7 +241,7 @@ fn data(what: &What, terminal: &mut Terminal) -> Result<(Vec<Dialogue>, Vec<Dial
         }
     }
     if let Some(src) = &what.sources.validation {
-        validation = models::every_row(src)?;
+        validation = models::every_row(src, terminal)?;
     }
     if validation.is_empty() {
         if rows.len() <= HELD_OUT {

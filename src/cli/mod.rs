@@ -10,6 +10,7 @@ mod finetune;
 pub mod heap;
 mod info;
 mod inputs;
+mod limits;
 mod machine;
 mod memory;
 mod models;

@@ -2,7 +2,7 @@
 
 use super::args::PresetArg;
 use super::inputs;
-use super::memory::Models;
+use super::memory::{Models, Tokens};
 use super::models::{self, Held};
 use super::report;
 use super::run_folder::PATIENCE;
@@ -14,6 +14,7 @@ use crate::io::disk;
 use crate::lab::replay::{Replay, Row, parse_rows};
 use crate::lab::run::step_name;
 use crate::pace::block_on;
+use crate::ppo::config::PpoConfig;
 use clap::Args;
 use std::path::PathBuf;
 
@@ -71,7 +72,14 @@ pub fn replay(args: &Arguments) -> Result<()> {
     let precision = args.held.weights.unwrap_or_default();
     let adapter = models::adapter_config(&args.adapter, &mut terminal)?;
     let wanted = Models { policy: Some(&args.policy), reward: None, precision };
-    wanted.ask_ppo(&adapter, &config, &mut terminal)?;
+    let rows = || steps.iter().flatten();
+    let tokens = Tokens {
+        prompt: rows().map(|row| row.query_ids.len()).max().unwrap_or(0),
+        response: rows().map(|row| row.decoder_ids.len()).max().unwrap_or(0),
+    };
+    let most = steps.iter().map(Vec::len).max().unwrap_or(0);
+    let whole = PpoConfig { batch_size: most, mini_batch_size: config.mini_batch_size.min(most), ..config.clone() };
+    wanted.ask_steps(&adapter, &whole, tokens, &mut terminal)?;
     let mut actor = models::actor(&args.policy, precision, config.seed, &mut terminal)?;
     let adapter = models::put_adapter(&mut actor, &args.adapter, true, &mut terminal)?;
     models::put_value_head(&mut actor, &args.value_head)?;

@@ -1,6 +1,7 @@
 //! What `finetune` and `train-reward` share: the loop's arguments, starting or continuing its run folder, and the words at
 //! its end.
 
+use super::limits::{MOST, up_to};
 use super::moved;
 use super::run_folder::RunFolder;
 use super::terminal::Terminal;
@@ -49,10 +50,10 @@ pub struct LoopArgs {
     #[arg(long, value_name = "N", default_value_t = 3.0)]
     pub epochs: f64,
     /// Rows of one forward and backward pass
-    #[arg(long, value_name = "N", default_value_t = 16)]
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = up_to::<MOST>)]
     pub batch_size: usize,
     /// Batches whose gradients make one update
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = up_to::<MOST>)]
     pub accumulation: usize,
     /// Adam's learning rate at its highest
     #[arg(long, value_name = "RATE", default_value_t = 1e-3)]

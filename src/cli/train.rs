@@ -2,7 +2,7 @@
 
 use super::args::{self, PresetArg};
 use super::inputs;
-use super::memory;
+use super::memory::{self, Prompts};
 use super::models;
 use super::moved::{self, Moved};
 use super::run_folder::{RunFolder, unzipped};
@@ -127,7 +127,8 @@ fn start(out: Option<&Path>, args: &args::Train, terminal: &mut Terminal) -> Res
         Some(src) => models::adapter_config(src, terminal)?,
         None => models::fresh_config(&config.policy, &args.fresh, LORA_DROPOUT)?,
     };
-    will_fit(&config).ask_ppo(&wanted, &config.ppo, terminal)?;
+    let (dialogues, _) = models::dialogues(&config.data, terminal)?;
+    will_fit(&config).ask_ppo(&wanted, &config.ppo, &Prompts::of(&dialogues), terminal)?;
     let mut actor = models::actor(&config.policy, config.weights, config.ppo.seed, terminal)?;
     let adapter = match &config.adapter {
         Some(src) => models::put_adapter(&mut actor, src, true, terminal)?,
@@ -140,7 +141,6 @@ fn start(out: Option<&Path>, args: &args::Train, terminal: &mut Terminal) -> Res
     keep_initial(&mut actor)?;
     actor.tokenizer()?;
     let judge = models::judge(&config.reward, config.reward_labels.as_ref(), config.weights, terminal)?;
-    let (dialogues, _) = models::dialogues(&config.data, terminal)?;
     let now = terminal.unix_seconds();
     let lab = Lab { actor, judge, dialogues };
     let trainer = Trainer::start(&lab, config, adapter, store, now)?;
@@ -166,8 +166,9 @@ fn resume(path: &Path, args: &args::Train, terminal: &mut Terminal) -> Result<()
     moved::check_there(&config, &store)?;
     now.check_adapter(&store, terminal)?;
     let adapter = memory::adapter_config(&checkpoint(&store, newest)?)?;
-    will_fit(&config).ask_ppo(&adapter, &config.ppo, terminal)?;
-    let Loaded { lab, adapter, .. } = load_run(&store, &config, newest, true, terminal)?;
+    let (dialogues, _) = models::dialogues(&config.data, terminal)?;
+    will_fit(&config).ask_ppo(&adapter, &config.ppo, &Prompts::of(&dialogues), terminal)?;
+    let Loaded { lab, adapter } = load_run(&store, &config, newest, true, dialogues, terminal)?;
     if args.policy.is_some() {
         moved::check_weights(&store, &config, &lab.actor)?;
     }
@@ -248,15 +249,15 @@ pub struct Loaded {
     /// Holds the adapter of a checkpoint under `policy` and step 0's under `initial`.
     pub lab: Lab,
     pub adapter: AdapterConfig,
-    pub test: Vec<Dialogue>,
 }
 
-/// Loads what a run needs, as it was after `step`.
+/// Loads what a run needs beside its `dialogues`, as it was after `step`.
 pub fn load_run(
     store: &dyn ByteSource,
     config: &RunConfig,
     step: u64,
     trainable: bool,
+    dialogues: Vec<Dialogue>,
     terminal: &mut Terminal,
 ) -> Result<Loaded> {
     let mut actor = models::actor(&config.policy, config.weights, config.ppo.seed, terminal)?;
@@ -268,6 +269,5 @@ pub fn load_run(
     let adapter =
         actor.go_back(&newest, &first, &config.ppo, trainable).map_err(|e| moved::of_this_run(e, &config.policy))?;
     let judge = models::judge(&config.reward, config.reward_labels.as_ref(), config.weights, terminal)?;
-    let (dialogues, test) = models::dialogues(&config.data, terminal)?;
-    Ok(Loaded { lab: Lab { actor, judge, dialogues }, adapter, test })
+    Ok(Loaded { lab: Lab { actor, judge, dialogues }, adapter })
 }

@@ -69,11 +69,12 @@ pub struct Sources {
     /// Folder of the fresh model's tokenizer (made by train-tokenizer --kind bpe)
     #[arg(long, value_name = "DIR", requires = "model_config")]
     pub tokenizer: Option<String>,
-    /// Csv files with the columns text and label (hate or nothate, 1 or 0); a column split says what is held out
-    #[arg(long, value_name = "FILE.csv", num_args = 1..)]
+    /// Files with the columns text and label (hate or nothate, 1 or 0), as csv, tsv or JSON; a column split says what is
+    /// held out
+    #[arg(long, value_name = "FILE", num_args = 1..)]
     pub data: Vec<String>,
-    /// Csv files that are only measured on
-    #[arg(long, value_name = "FILE.csv", num_args = 1..)]
+    /// Files of the same form that are only measured on
+    #[arg(long, value_name = "FILE", num_args = 1..)]
     pub held_out: Vec<String>,
 }
 
@@ -144,7 +145,7 @@ impl supervised::What for What {
 
 fn task(what: &What, training: &Settings, terminal: &mut Terminal) -> Result<TrainReward> {
     if what.sources.data.is_empty() {
-        return Err(Error::input("no --data", "give at least one csv file with text and label"));
+        return Err(Error::input("no --data", "give at least one file with text and label"));
     }
     let settings = RewardSettings {
         label_smoothing: what.label_smoothing,
@@ -158,19 +159,24 @@ fn task(what: &What, training: &Settings, terminal: &mut Terminal) -> Result<Tra
         held_out: what.held_out_share,
         stored: what.save_as.into(),
     };
-    let (data, held_out) = (sources(&what.sources.data)?, sources(&what.sources.held_out)?);
+    let (data, held_out) = (sources(&what.sources.data, terminal)?, sources(&what.sources.held_out, terminal)?);
     let classifier = classifier(what, training.seed, terminal)?;
     let Settings { batch_size, seed, .. } = *training;
     let task = TrainReward::new(classifier, settings, data, held_out, batch_size, seed)?;
     let ((train, held_out), parameters) = (task.rows(), report::thousands(task.parameters()));
     terminal.line(&format!("{train} training rows, {held_out} held out, {parameters} parameters to train"));
+    if let (rows @ 1.., limit) = task.at_limit() {
+        terminal.line(&format!("note: {rows} training texts have {limit} tokens or more; they are cut after {limit}"));
+    }
     Ok(task)
 }
 
-fn sources(files: &[String]) -> Result<Vec<Source>> {
+fn sources(files: &[String], terminal: &mut Terminal) -> Result<Vec<Source>> {
     let source = |file: &String| {
         let (folder, name) = Folder::of_file(Path::new(file))?;
-        Source::parse(&folder.path(&name), &folder.read(&name)?)
+        let source = Source::parse(&folder.path(&name), &folder.read(&name)?)?;
+        source.notice.iter().for_each(|notice| terminal.line(&format!("warning: {notice}")));
+        Ok(source)
     };
     files.iter().map(source).collect()
 }

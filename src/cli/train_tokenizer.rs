@@ -1,5 +1,6 @@
 //! `train-tokenizer`: texts in, the files of a tokenizer out.
 
+use super::limits::{MOST, up_to};
 use super::report;
 use super::run_folder::PATIENCE;
 use super::terminal::Terminal;
@@ -26,7 +27,7 @@ pub struct Arguments {
     #[arg(long, value_enum)]
     pub kind: TokenizerKind,
     /// Tokens in all, special ones included
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = up_to::<MOST>)]
     pub vocab_size: usize,
     /// A text that is always one token; repeatable [default: the speakers of DialogSum for unigram, none for bpe]
     #[arg(long, value_name = "TEXT")]
@@ -40,7 +41,7 @@ pub struct Arguments {
     /// Print JSON
     #[arg(long)]
     pub json: bool,
-    /// Texts: .jsonl (dialogue, summary, text), .csv (text), or a text a line
+    /// Texts: .jsonl, .json, .csv or .tsv (text, or dialogue and summary), or a text a line
     #[arg(value_name = "DATA", required = true)]
     pub data: Vec<PathBuf>,
 }

@@ -4,6 +4,7 @@
 //! Source: PEFT 0.13.2 and later, `tuners/tuners_utils.py` (`check_target_module_exists`) and
 //! `utils/other.py` (`get_pattern_key`).
 
+use crate::encoding;
 use crate::error::{Error, Result};
 use fancy_regex::{Regex, RegexBuilder};
 use serde_json::{Map, Value, json};
@@ -99,7 +100,7 @@ impl AdapterConfig {
 
     /// Reads the file's bytes; `path` is for messages. Any LoRA variant parses; see [`AdapterConfig::check_supported`].
     pub fn parse(bytes: &[u8], path: &str) -> Result<Self> {
-        let value = serde_json::from_slice(bytes)
+        let value = serde_json::from_slice(&encoding::json(bytes))
             .map_err(|e| Error::file(path, format!("not valid JSON: {e}"), "write or fetch the adapter again"))?;
         Self::from_value(value, path)
     }

@@ -3,6 +3,7 @@
 #![allow(clippy::disallowed_methods)]
 
 use super::{ByteSource, Lasting, ReadSeek, is_safe_name};
+use crate::encoding;
 use crate::error::{Error, Result};
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -143,9 +144,10 @@ pub fn check_writable(path: &Path) -> Result<()> {
     removed.map_err(|e| failed(&probe, e))
 }
 
-/// A file's text.
+/// A file's text, without a byte order mark.
 pub fn read_text(path: &Path) -> Result<String> {
-    fs::read_to_string(path).map_err(|e| failed(path, e))
+    let bytes = fs::read(path).map_err(|e| failed(path, e))?;
+    Ok(encoding::text(&path.display().to_string(), &bytes)?.into_owned())
 }
 
 /// Replaces `path` by `bytes` in one step.

@@ -23,6 +23,7 @@ pub mod hub;
 #[cfg(feature = "cli")]
 pub mod transfer;
 
+use crate::encoding;
 use crate::error::{Error, Result};
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -72,7 +73,7 @@ pub trait ByteSource {
 
     /// `file` as JSON.
     fn read_json(&self, file: &str) -> Result<serde_json::Value> {
-        serde_json::from_slice(&self.read(file)?)
+        serde_json::from_slice(&encoding::json(&self.read(file)?))
             .map_err(|e| Error::file(self.path(file), format!("not valid JSON: {e}"), "fetch or write the file again"))
     }
 }

@@ -66,12 +66,15 @@ impl FinetuneSettings {
 struct Pair {
     source: Vec<u32>,
     target: Vec<u32>,
+    /// The dialogue has more tokens than are in `source`.
+    cut: bool,
 }
 
 impl Pair {
     fn new(tokenizer: &Tokenizer, dialogue: &str, summary: &str, settings: &FinetuneSettings) -> Result<Self> {
         let whole = tokenizer.encode(&prompt(dialogue))?;
-        let source = if whole.len() <= settings.max_source {
+        let cut = whole.len() > settings.max_source;
+        let source = if !cut {
             whole
         } else {
             // The dialogue is cut, never the instruction after it.
@@ -80,7 +83,7 @@ impl Pair {
             let kept = tokenizer.encode_truncated(dialogue, room)?;
             tokenizer.encode_truncated(&prompt(tokenizer.decode(&kept, true)?.trim_end()), settings.max_source)?
         };
-        Ok(Self { source, target: tokenizer.encode_truncated(summary, settings.max_target)? })
+        Ok(Self { source, target: tokenizer.encode_truncated(summary, settings.max_target)?, cut })
     }
 }
 
@@ -131,6 +134,11 @@ impl Finetune {
         let held_out = held_out.collect::<Result<Vec<_>>>()?;
         let lengths = pairs.iter().map(|p| p.source.len() + p.target.len()).collect();
         Ok(Self { actor, trained, settings, train: pairs, lengths, validation: held_out, batch_size })
+    }
+
+    /// Training pairs whose dialogue has more tokens than are read of it.
+    pub fn cut(&self) -> usize {
+        self.train.iter().filter(|pair| pair.cut).count()
     }
 
     /// Numbers that training changes.

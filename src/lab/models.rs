@@ -3,6 +3,7 @@
 use super::head;
 use super::run::VALUE_HEAD;
 use super::tokenizers::{NoTokenizer, tokenizer};
+use crate::encoding;
 use crate::error::{Error, Result};
 use crate::io::adapter::{Module, PeftAdapter};
 use crate::io::adapter_config::AdapterConfig;
@@ -239,8 +240,7 @@ impl Judge {
     /// # Errors
     /// As [`Judge::load_as`], and labels that the checkpoint does not have.
     pub fn load_with_labels(source: &dyn ByteSource, precision: Precision, labels: Option<&Labels>) -> Result<Self> {
-        let config = String::from_utf8(source.read("config.json")?)
-            .map_err(|e| Error::file(source.path("config.json"), e, "give the folder of a RoBERTa classifier"))?;
+        let config = encoding::text(&source.path("config.json"), &source.read("config.json")?)?.into_owned();
         let params = Params::held(held(source, precision, &WORDS, &|_| true)?);
         let model = RewardModel::load_with_labels(&params, &config, labels).map_err(|e| named(e, &source.name()))?;
         Ok(Self { model, tokenizer: tokenizer(source)?, no_tokenizer: NoTokenizer::of(source, "roberta-base") })

@@ -82,7 +82,7 @@ impl Settings {
     pub fn validate(&self) -> Result<()> {
         let positive = |x: f64| x.is_finite() && x > 0.0;
         let wrong = [
-            (!positive(self.epochs), "epochs", "a number above 0"),
+            (!positive(self.epochs) || self.epochs > 1e6, "number of epochs", "a number above 0, at most 1000000"),
             (self.batch_size == 0, "batch size", "at least 1"),
             (self.accumulation == 0, "accumulation", "at least 1"),
             (!positive(self.learning_rate), "learning rate", "a number above 0"),
@@ -114,7 +114,7 @@ impl Settings {
     fn rows(&self, lengths: &[usize], batch: u64) -> Vec<usize> {
         let (pass, at) = (batch / self.batches(lengths.len()), batch % self.batches(lengths.len()));
         let mut order = Rng::new(self.seed, Purpose::Shuffle, pass, 0).permutation(lengths.len());
-        for group in order.chunks_mut(GROUP * self.batch_size) {
+        for group in order.chunks_mut(self.batch_size.saturating_mul(GROUP)) {
             group.sort_by_key(|row| (lengths[*row], *row));
         }
         let batches: Vec<&[usize]> = order.chunks(self.batch_size).collect();

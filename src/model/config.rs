@@ -1,5 +1,6 @@
 //! A T5 checkpoint's `config.json`, as far as the arithmetic depends on it.
 
+use crate::encoding;
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 
@@ -87,7 +88,8 @@ impl T5Config {
     /// Reads a `config.json`; `file` is its name for errors.
     pub fn from_json(file: &str, json: &[u8]) -> Result<Self> {
         let hint = "give the folder of a T5 or FLAN-T5 model (its config.json has d_model, d_kv, num_heads …)";
-        let value: serde_json::Value = serde_json::from_slice(json).map_err(|e| Error::file(file, e, hint))?;
+        let value: serde_json::Value =
+            serde_json::from_slice(&encoding::json(json)).map_err(|e| Error::file(file, e, hint))?;
         let kind = value.get("model_type").and_then(|v| v.as_str()).unwrap_or("t5");
         if !["t5", "mt5"].contains(&kind) {
             return Err(Error::file(file, format!("model_type is {kind}, not t5"), hint));
