@@ -132,12 +132,12 @@ fn one(folder: &Path, precision: Precision, out: &Path) -> Value {
     let c = &policy.t5.config;
     let tensors = policy_in_memory(&Folder::open(folder).unwrap(), c).unwrap();
     let adapted = memory::adapted(&adapter.config, &tensors);
-    let (prompt, response) = (PROMPT as u64, RESPONSE as u64);
+    let tokens = memory::Tokens { prompt: PROMPT, response: RESPONSE };
     let mut forecast = memory::Forecast::new();
     forecast.weights("the policy", &tensors, precision);
     forecast.hold("the adapter and its gradients", 2 * 4 * memory::adapter_numbers(&adapted));
-    forecast.phase("generation", memory::cache(c, 16, prompt, response));
-    forecast.phase("forward and backward", memory::graph(c, &adapted, ROWS as u64, prompt, response));
+    forecast.phase("generation", memory::cache(c, 16, tokens));
+    forecast.phase("forward and backward", memory::graph(c, &adapted, ROWS, tokens));
     json!({
         "load_s": load, "loading_mb": loading, "loaded_mb": loaded, "peak_mb": status("VmHWM"),
         "forecast_mb": forecast.peak() as f64 / 1048576.0,

@@ -4,6 +4,7 @@
 //! dialogue → prompt → tokens → generate → reward → log-probs, reference, value → per-token rewards → advantages →
 //! loss, backward → optimizer → stats → chart.
 
+pub mod encoding;
 pub mod error;
 pub mod pace;
 

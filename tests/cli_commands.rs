@@ -144,3 +144,112 @@ fn errors_say_what_failed_where_and_what_to_try() {
     assert!(id.contains("99999") && id.contains("r.jsonl, line 1"), "{id}");
     assert!(fails(&["evaluate", "--run", text(dir.path())]).contains("not a run folder"));
 }
+
+#[test]
+fn a_dialogue_file_is_one_text_and_turns_under_text_get_a_notice() {
+    let dir = tempfile::tempdir().unwrap();
+    let turns = "#Person1#: I need a cake for sixty people.\n#Person2#: By when?";
+    let file = file(dir.path(), "talk.txt", &format!("\u{feff}{turns}\r\n"));
+    let summarize = ["summarize", "--greedy", "--max-new-tokens", "4", "--json"];
+    let of = |more: &[&str]| {
+        let out = run(&[&summarize[..], more].concat());
+        let said = String::from_utf8(out.stderr).unwrap();
+        let rows: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
+        (rows["rows"].as_array().unwrap().clone(), said)
+    };
+    let (whole, said) = of(&["--dialogue", text(&file)]);
+    assert_eq!((whole.len(), said.as_str()), (1, ""));
+    assert_eq!(whole, of(&[turns]).0);
+    let (lines, said) = of(&["--text", text(&file)]);
+    assert_eq!(lines.len(), 2);
+    assert!(said.contains("turns of one dialogue") && said.contains("--dialogue"), "{said}");
+    assert_eq!(of(&["--text", text(&file), "--raw"]).1, "", "whole prompts are what they are");
+    let scored = json(&["score", "--dialogue", text(&file), "--json"]);
+    assert_eq!(scored["rows"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn files_of_any_encoding_give_the_same_or_are_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let put = |name: &str, bytes: &[u8]| {
+        let path = dir.path().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        path
+    };
+    let utf16: Vec<u8> = "\u{feff}you idiot\r\nfine\r\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let plain = json(&["score", "--text", text(&put("plain.txt", b"you idiot\nfine\n")), "--json"]);
+    for (name, bytes) in
+        [("mark.txt", &b"\xef\xbb\xbfyou idiot\nfine\n"[..]), ("mac.txt", b"you idiot\rfine"), ("utf16.txt", &utf16)]
+    {
+        assert_eq!(json(&["score", "--text", text(&put(name, bytes)), "--json"]), plain, "{name}");
+    }
+    let bad = fails(&["score", "--text", text(&put("bad.txt", b"fine\nnot \xff\n"))]);
+    assert!(bad.contains("bad.txt:2: not UTF-8"), "{bad}");
+    // a model's folder, each of whose JSON files begins with a mark
+    for part in ["policy", "adapter"] {
+        std::fs::create_dir(dir.path().join(part)).unwrap();
+        for entry in std::fs::read_dir(tiny(part)).unwrap() {
+            let path = entry.unwrap().path();
+            let mark = if path.extension().is_some_and(|end| end == "json") { &b"\xef\xbb\xbf"[..] } else { b"" };
+            let name = format!("{part}/{}", path.file_name().unwrap().to_str().unwrap());
+            put(&name, &[mark, &std::fs::read(&path).unwrap()].concat());
+        }
+    }
+    let said = |policy: &str, adapter: &str| {
+        ok(&[
+            "summarize",
+            "--policy",
+            policy,
+            "--adapter",
+            adapter,
+            "--greedy",
+            "--max-new-tokens",
+            "6",
+            "Hello there.",
+        ])
+    };
+    let [policy, adapter] = ["policy", "adapter"].map(|part| dir.path().join(part));
+    assert_eq!(said(text(&policy), text(&adapter)), said(&tiny("policy"), &tiny("adapter")));
+}
+
+#[test]
+fn long_texts_are_forecast_by_their_tokens_and_cuts_are_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let long = file(dir.path(), "long.txt", &"#Person1#: hello there my friend, how are you today? ".repeat(1000));
+    let plan = ["--memory", "300MB"];
+    for from in ["--text", "--dialogue"] {
+        let refused = fails(&[&plan[..], &["summarize", from, text(&long)]].concat());
+        assert!(refused.contains("encoding prompts of up to") && refused.contains("300 MB are free"), "{refused}");
+    }
+    // what fits is not refused because of a bound
+    ok(&[&plan[..], &["summarize", "--greedy", "--max-new-tokens", "2", "Hello there."]].concat());
+    let given = serde_json::json!({"query": "hello there my friend ".repeat(3000), "response": "a cake"});
+    let rows = file(dir.path(), "rows.jsonl", &format!("{given}\n"));
+    assert!(fails(&[&plan[..], &["logprobs", "--rows", text(&rows)]].concat()).contains("encoding a prompt of"));
+    let talk = "#Person1#: hello there my friend, how are you today? ".repeat(1000);
+    let row = serde_json::json!({"id": "a", "dialogue": talk, "summary": "s"});
+    let data = file(dir.path(), "data.jsonl", &format!("{row}\n"));
+    let evaluate = ["evaluate", "--policy", "tiny", "--every-row", "-n", "1", "--data", text(&data)];
+    assert!(fails(&[&plan[..], &evaluate].concat()).contains("encoding prompts of up to"));
+
+    let out = run(&["score", "--json", &"what a nice day ".repeat(400)]);
+    let said = String::from_utf8(out.stderr).unwrap();
+    assert!(said.contains("text 1 was cut") && said.contains("reads the first 512"), "{said}");
+    assert_eq!(run(&["score", "what a nice day"]).stderr, b"");
+}
+
+#[test]
+fn absurd_numbers_are_refused_at_once() {
+    for args in [
+        &["--threads", "100000", "score", "hi"][..],
+        &["--threads", "0", "score", "hi"],
+        &["summarize", "--batch-size", "1000000000000", "hi"],
+        &["summarize", "--max-new-tokens", "1000000000000000", "hi"],
+        &["finetune", "--out", "nowhere", "--max-source", "1000000000000"],
+        &["train-tokenizer", "--kind", "bpe", "--vocab-size", "1000000000000", "--out", "nowhere", "x.txt"],
+    ] {
+        let out = run(args);
+        let said = String::from_utf8(out.stderr).unwrap();
+        assert!(out.status.code() == Some(2) && said.contains("from 1 to"), "{args:?}: {said}");
+    }
+}

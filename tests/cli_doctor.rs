@@ -76,7 +76,7 @@ fn a_good_run_is_well_and_every_damage_is_found_with_what_to_do() {
     let wrong: &[Damage] = &[
         ("no config", |run| std::fs::remove_file(run.join("config.json")).unwrap(), &["no config.json"]),
         ("config torn", |run| cut(&run.join("config.json"), 40), &["not valid JSON"]),
-        ("config of nothing", |run| std::fs::write(run.join("config.json"), "{}").unwrap(), &["missing field"]),
+        ("config of nothing", |run| std::fs::write(run.join("config.json"), "{}").unwrap(), &["not a run folder"]),
         ("no checkpoint", |run| std::fs::remove_dir_all(run.join("checkpoints")).unwrap(), &["no checkpoint"]),
         (
             "step 0 gone",

@@ -75,6 +75,29 @@ fn a_model_is_trained_from_fresh_weights_and_then_further_in_full() {
 }
 
 #[test]
+fn a_training_goes_on_with_models_and_data_that_moved() {
+    let dir = tempfile::tempdir().unwrap();
+    let (run, here, there) = (dir.path().join("run"), dir.path().join("here"), dir.path().join("there"));
+    std::fs::create_dir(&here).unwrap();
+    for name in names(Path::new(&tiny("policy"))) {
+        std::fs::copy(Path::new(&tiny("policy")).join(&name), here.join(&name)).unwrap();
+    }
+    let mut child = program(&strs(&finetune(&["--policy", text(&here)], "3", &run)));
+    let mut child = child.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    while !run.join("checkpoints/step-00004").exists() && child.try_wait().unwrap().is_none() {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    std::fs::rename(&here, &there).unwrap();
+    let lost = fails(&["finetune", "--resume", text(&run)]);
+    assert!(lost.contains("config.json") && lost.contains("--policy"), "{lost}");
+    assert!(fails(&["finetune", "--resume", text(&run), "--adapter", "tiny"]).contains("without --adapter"));
+    ok(&["finetune", "--resume", text(&run), "--policy", text(&there)]);
+    assert!(std::fs::read_to_string(run.join("config.json")).unwrap().contains(text(&there)));
+}
+
+#[test]
 fn bad_input_is_named_and_nothing_is_lost() {
     let dir = tempfile::tempdir().unwrap();
     let (run, policy) = (dir.path().join("run"), tiny("policy"));

@@ -159,7 +159,7 @@ fn bad_input_is_told_and_nothing_is_lost() {
     assert!(data("empty.csv", "").contains("empty.csv"));
     assert!(data("header.csv", "text,label\n").contains("header.csv: no rows"));
     assert!(data("label.csv", "text,label\na,hate\nb,rude\n").contains("label.csv:3: unknown label \"rude\""));
-    assert!(data("blank.csv", "text,label\na,hate\n,hate\n").contains("blank.csv:3: the text is empty"));
+    assert!(data("blank.csv", "text,label\n,hate\n").contains("blank.csv:2: the text is empty"));
     assert!(data("class.csv", "text,label\na,hate\nb,hate\nc,1\n").contains("rows are labelled hate"));
     assert!(data("whole.csv", "text,label,split\na,hate,train\nb,nothate,train\n").contains("held out"));
 

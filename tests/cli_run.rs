@@ -5,6 +5,7 @@
 mod common;
 
 use common::run::*;
+use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -187,4 +188,189 @@ fn a_zipped_run_goes_on_where_the_folder_would() {
     std::fs::write(&other, detox_lab::io::zip::pack(&[("a.txt".to_string(), vec![1])].into()).unwrap()).unwrap();
     assert!(fails(&["evaluate", "--run", text(&other)]).contains("config.json"));
     assert!(!other.with_extension("").exists());
+}
+
+/// What lies in a folder, hidden files too.
+fn names(folder: &Path) -> Vec<String> {
+    let mut names: Vec<String> =
+        folder.read_dir().unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+fn copied(from: &str, to: &Path) -> String {
+    std::fs::create_dir(to).unwrap();
+    for name in names(Path::new(from)) {
+        std::fs::copy(Path::new(from).join(&name), to.join(&name)).unwrap();
+    }
+    text(to).to_string()
+}
+
+#[test]
+fn runs_that_are_started_at_once_never_share_a_folder() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = file(dir.path(), "c.json", QUICK);
+    std::fs::create_dir_all(dir.path().join("runs/2")).unwrap();
+    file(&dir.path().join("runs/2"), "mine.txt", "not a run");
+    let start = |seed: &str| {
+        let args = ["train", "--seed", seed, "--steps", "1", "--config", text(&config)];
+        program(&args).current_dir(dir.path()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+    };
+    let started: Vec<_> = ["0", "1", "2"].into_iter().map(start).collect();
+    assert!(started.into_iter().all(|mut child| child.wait().unwrap().success()));
+    let mut seeds: Vec<u64> = ["1", "3", "4"]
+        .into_iter()
+        .map(|n| {
+            let config = std::fs::read(dir.path().join("runs").join(n).join("config.json")).unwrap();
+            serde_json::from_slice::<serde_json::Value>(&config).unwrap()["ppo"]["seed"].as_u64().unwrap()
+        })
+        .collect();
+    seeds.sort_unstable();
+    assert_eq!(seeds, [0, 1, 2]);
+
+    // With one name for two, the first one has it.
+    let args = ["train", "--steps", "1", "--config", text(&config), "--out", "one"];
+    let both: Vec<_> = (0..2)
+        .map(|_| {
+            let mut command = program(&args);
+            command.current_dir(dir.path()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
+        })
+        .collect();
+    let ends: Vec<_> = both.into_iter().map(|child| child.wait_with_output().unwrap()).collect();
+    assert_eq!(ends.iter().filter(|end| end.status.success()).count(), 1);
+    let lost = ends.iter().find(|end| !end.status.success()).unwrap();
+    let said = String::from_utf8_lossy(&lost.stderr);
+    assert!(said.contains("in use by another detox-lab") || said.contains("holds a run already"), "{said}");
+
+    // A folder that is claimed and not used is given back.
+    fails(&["train", "--policy", "no such/place/at all", "--out", text(&dir.path().join("deep/er"))]);
+    fails(&[
+        "merge",
+        "--policy",
+        "no such/place/at all",
+        "--adapter",
+        "tiny",
+        "--out",
+        text(&dir.path().join("merged")),
+    ]);
+    assert!(!dir.path().join("deep").exists() && !dir.path().join("merged").exists());
+}
+
+#[test]
+fn a_folder_that_is_no_run_is_left_as_it_was() {
+    let dir = tempfile::tempdir().unwrap();
+    let other = copied(&tiny("policy"), &dir.path().join("model"));
+    let before = names(Path::new(&other));
+    for args in [
+        vec!["evaluate", "--run", &other],
+        vec!["compare", "--run", &other],
+        vec!["train", "--resume", &other],
+        vec!["finetune", "--resume", &other],
+        vec!["train-reward", "--resume", &other],
+    ] {
+        let said = fails(&args);
+        assert!(said.contains("not a run") && said.contains("config.json"), "{said}");
+    }
+    for args in [
+        vec!["train", "--out", &other],
+        vec!["finetune", "--policy", "tiny", "--out", &other],
+        vec!["merge", "--policy", "tiny", "--adapter", "tiny", "--out", &other],
+    ] {
+        fails(&args);
+    }
+    assert!(!run(&["doctor", "--run", &other]).status.success());
+    assert_eq!(names(Path::new(&other)), before);
+    assert_eq!(
+        std::fs::read(Path::new(&other).join("config.json")).unwrap(),
+        std::fs::read(tiny("policy/config.json")).unwrap()
+    );
+}
+
+#[test]
+fn a_run_goes_on_with_models_that_moved() {
+    let dir = tempfile::tempdir().unwrap();
+    let (out, config) = (dir.path().join("run"), file(dir.path(), "c.json", QUICK));
+    let (here, there) = (dir.path().join("here"), dir.path().join("there"));
+    let models = models();
+    let moving = [copied(&models[0], &here), models[1].clone(), models[2].clone(), models[3].clone()];
+    ok(&train_args(&moving, text(&config), "1", text(&out)));
+    std::fs::rename(&here, &there).unwrap();
+
+    let lost = fails(&["evaluate", "--run", text(&out), "-n", "2"]);
+    assert!(lost.contains("config.json") && lost.contains("here") && lost.contains("--policy"), "{lost}");
+    let doctor = run(&["doctor", "--run", text(&out)]);
+    assert!(!doctor.status.success() && String::from_utf8_lossy(&doctor.stdout).contains("--policy"));
+
+    let before = std::fs::read(out.join("config.json")).unwrap();
+    ok(&["evaluate", "--run", text(&out), "--policy", text(&there), "-n", "2"]);
+    assert_eq!(std::fs::read(out.join("config.json")).unwrap(), before, "evaluate changes no run");
+    ok(&["train", "--resume", text(&out), "--policy", text(&there), "--adapter", &models[1], "--steps", "2"]);
+    ok(&["train", "--resume", text(&out), "--steps", "3"]);
+
+    // Another model of the same shape, of another shape, another adapter.
+    let weights = there.join("model.safetensors");
+    let mut bytes = std::fs::read(&weights).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle..].fill(0);
+    std::fs::write(&weights, bytes).unwrap();
+    let other = fails(&["evaluate", "--run", text(&out), "--policy", text(&there), "-n", "2"]);
+    assert!(other.contains("other weights"), "{other}");
+    let shape = fails(&["evaluate", "--run", text(&out), "--policy", "tiny", "-n", "2"]);
+    assert!(shape.contains("trained over another policy than tiny"), "{shape}");
+    let adapter =
+        fails(&["train", "--resume", text(&out), "--adapter", "tiny", "--policy", &models[0], "--steps", "9"]);
+    assert!(adapter.contains("not the adapter that the run began with"), "{adapter}");
+}
+
+#[test]
+fn a_run_keeps_what_its_reward_model_calls_its_labels() {
+    let dir = tempfile::tempdir().unwrap();
+    let (out, config) = (dir.path().join("run"), file(dir.path(), "c.json", QUICK));
+    let mut models = models();
+    models[2] = copied(&models[2], &dir.path().join("neutral"));
+    let labels = Path::new(&models[2]).join("config.json");
+    let mut config_json: serde_json::Value = serde_json::from_slice(&std::fs::read(&labels).unwrap()).unwrap();
+    for label in config_json["id2label"].as_object_mut().unwrap().values_mut() {
+        *label = if label.as_str().unwrap().eq_ignore_ascii_case("hate") { "toxic" } else { "neutral" }.into();
+    }
+    std::fs::write(&labels, config_json.to_string()).unwrap();
+
+    let refused = fails(&train_args(&models, text(&config), "1", text(&out)));
+    assert!(refused.contains("--reward-labels") && !out.exists(), "{refused}");
+    let named = ["--reward-labels", "neutral,toxic"];
+    ok(&[train_args(&models, text(&config), "1", text(&out)), named.to_vec()].concat());
+    ok(&["train", "--resume", text(&out), "--steps", "2"]);
+    ok(&["evaluate", "--run", text(&out), "-n", "2"]);
+    ok(&[
+        "evaluate", "--policy", &models[0], "--reward", &models[2], "--data", &models[3], "-n", "2", named[0], named[1],
+    ]);
+    let one = json(&["score", "--json", "--reward", &tiny("reward"), "you idiot"]);
+    let two = json(&["score", "--json", "--reward", &models[2], named[0], named[1], "you idiot"]);
+    assert_eq!(one, two);
+    ok(&["doctor", "--reward", &models[2], named[0], named[1]]);
+}
+
+#[test]
+fn settings_are_taken_as_their_owners_have_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("run");
+    let with = |more: &str| {
+        let config = QUICK.replace('}', &format!(", {more}}}"));
+        run(&train_args(&models(), text(&file(dir.path(), "c.json", &config)), "1", text(&out)))
+    };
+    let said = |more: &str| {
+        let end = with(more);
+        assert!(!end.status.success() && !out.exists(), "{more}");
+        String::from_utf8(end.stderr).unwrap()
+    };
+    assert!(said(r#""gamma": 1.0, "gamma": 0.9"#).contains("gamma is given twice"));
+    assert!(said(r#""num_ppo_epochs": 2"#).contains("ppo_epochs"));
+    let done = with(r#""log_with": "wandb", "generation_kwargs": {"min_length": 5, "top_k": 0.0, "do_sample": true}"#);
+    let notes = String::from_utf8(done.stderr).unwrap();
+    assert!(done.status.success() && notes.contains("change nothing here: log_with"), "{notes}");
+
+    let one = r#"{"batch_size": 1, "mini_batch_size": 1, "output_min_length": 1, "output_max_length": 2}"#;
+    let (one, out) = (file(dir.path(), "one.json", one), dir.path().join("never"));
+    let never = fails(&train_args(&models(), text(&one), "1", text(&out)));
+    assert!(never.contains("batch_size") && !never.contains("--resume") && !out.exists(), "{never}");
 }

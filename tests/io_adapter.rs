@@ -119,6 +119,16 @@ fn targets_are_peft_s() {
         (json!({"layers_to_transform": [0, 1], "layers_pattern": ["stage", "block"]}), Q1, true),
         (json!({"layers_to_transform": [0], "layers_pattern": "stage"}), Q0, false),
         (json!({"layers_to_transform": []}), Q1, true),
+        // PEFT 0.20 and later take the first number: the block
+        (json!({"layers_to_transform": [0], "peft_version": "0.21.2"}), Q0, true),
+        (json!({"layers_to_transform": [0], "peft_version": "0.20.1.dev0"}), Q1, false),
+        (json!({"layers_to_transform": [1], "peft_version": "1.0"}), Q1, true),
+        (json!({"layers_to_transform": [0], "peft_version": "0.19.1"}), Q0, true),
+        (json!({"layers_to_transform": [0], "peft_version": "0.19.1"}), Q1, false),
+        (json!({"layers_to_transform": [1], "peft_version": "0.19.1"}), Q1, true),
+        (json!({"layers_to_transform": [0], "layers_pattern": "block", "peft_version": "0.20.0"}), Q0, true),
+        (json!({"layers_to_transform": [0], "layers_pattern": ["layer"], "peft_version": "0.20.0"}), Q0, true),
+        (json!({"layers_to_transform": [0], "layers_pattern": ["layer"], "peft_version": "0.20.0"}), Q1, false),
         (json!({"target_modules": [Q1], "layers_to_transform": [7]}), Q1, true), // a full name is not asked
     ];
     for (changes, module, expected) in cases {
@@ -223,6 +233,61 @@ fn a_live_model_s_names_are_accepted() {
     adapter.tensors = adapter.tensors.into_iter().map(|(n, t)| (n.replace(".weight", ".default.weight"), t)).collect();
     let live = Memory::new("live", adapter.to_files().unwrap());
     assert_eq!(PeftAdapter::read(&live).unwrap().to_files().unwrap(), expected);
+}
+
+#[test]
+fn names_that_a_wrapper_changed_are_the_same_adapter() {
+    let adapter = PeftAdapter::read(&fixture("lora_rs")).unwrap();
+    let expected = adapter.to_files().unwrap();
+    let written = |name: &dyn Fn(&str) -> String| {
+        let tensors = adapter.tensors.iter().map(|(n, t)| (name(n), t.clone())).collect();
+        PeftAdapter::read(&Memory::new("x", PeftAdapter { tensors, ..adapter.clone() }.to_files().unwrap()))
+    };
+    let front = "base_model.model.";
+    let names: [&dyn Fn(&str) -> String; 6] = [
+        &|n| n.replacen(front, "", 1),
+        &|n| format!("{front}{n}"),
+        &|n| format!("pretrained_model.{n}"),
+        &|n| format!("module._orig_mod.{n}"),
+        &|n| n.replace(".weight", ".detox.weight"),
+        &|n| n.replace("encoder.", "encoder._orig_mod."),
+    ];
+    for name in names {
+        assert_eq!(written(name).unwrap().to_files().unwrap(), expected);
+    }
+    // the same message each time
+    for _ in 0..3 {
+        let message = written(&|n| format!("{n}.x")).unwrap_err().to_string();
+        let first = adapter.tensors.keys().next().unwrap();
+        assert!(message.contains(&format!("tensor {first}.x is not LoRA's A or B")), "{message}");
+    }
+}
+
+#[test]
+fn adapters_that_cannot_be_used_say_what_to_do() {
+    let adapter = PeftAdapter::read(&fixture("lora_rs")).unwrap();
+    let (a, t) = adapter.tensors.iter().next().map(|(n, t)| (n.clone(), t.clone())).unwrap();
+    let with = |more: &[&str]| {
+        let mut changed = adapter.clone();
+        changed.tensors.extend(more.iter().map(|name| (name.to_string(), t.clone())));
+        PeftAdapter::read(&Memory::new("x", changed.to_files().unwrap()))
+    };
+    let empty = PeftAdapter { tensors: BTreeMap::new(), ..adapter.clone() };
+    let message = PeftAdapter::read(&Memory::new("x", empty.to_files().unwrap())).unwrap_err().to_string();
+    assert!(message.contains("x/adapter_model.safetensors: no tensors in it"), "{message}");
+    let message = with(&[&a.replace(".weight", ".other.weight")]).unwrap_err().to_string();
+    assert!(message.contains("adapters of the same layer") && message.contains("selected_adapters"), "{message}");
+    let message = with(&["base_model.model.shared.lora_embedding_A"]).unwrap_err().to_string();
+    assert!(message.contains("an adapter of embeddings") && message.contains("merge"), "{message}");
+    let message = with(&["base_model.model.encoder.q.base_layer.weight"]).unwrap_err().to_string();
+    assert!(message.contains("of the base model") && message.contains("save_pretrained"), "{message}");
+    assert_eq!(with(&["v_head.summary.weight"]).unwrap().modules(), adapter.modules());
+
+    let base = linear_modules(&weights::load(&fixture("t5_sharded")).unwrap());
+    let base: Vec<Module> = base.into_iter().filter(|m| m.name != "lm_head").collect();
+    let head = with(&["base_model.model.lm_head.lora_A.weight", "base_model.model.lm_head.lora_B.weight"]).unwrap();
+    let message = head.check(&base).unwrap_err().to_string();
+    assert!(message.contains("the adapter changes lm_head") && message.contains("merge"), "{message}");
 }
 
 #[test]

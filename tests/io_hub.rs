@@ -6,7 +6,7 @@ mod common;
 use common::hub::*;
 use detox_lab::io::ByteSource;
 use detox_lab::io::disk::Folder;
-use detox_lab::io::hub::{ADAPTER, Hub, Kind, MODEL, Progress, Wanted};
+use detox_lab::io::hub::{ADAPTER, Hub, Kind, MODEL, Progress, Wanted, settings};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -141,6 +141,82 @@ fn what_is_neither_folder_nor_id_lists_both() {
         assert!(message.contains("neither a folder here nor a hub id"), "{source}: {message}");
         assert!(message.contains("existing folder, or owner/name"), "{message}");
     }
+}
+
+#[test]
+fn ids_as_people_paste_them_are_ids() {
+    let cache = tempfile::tempdir().unwrap();
+    let at = snapshot(cache.path(), "models--google--flan-t5-small", &["config.json", "model.safetensors"]);
+    let old = snapshot(cache.path(), "models--t5-small", &["config.json", "model.safetensors"]);
+    let hub = hub(cache.path());
+    for source in [
+        " google/flan-t5-small ",
+        "google/flan-t5-small/",
+        "https://huggingface.co/google/flan-t5-small",
+        "https://huggingface.co/google/flan-t5-small/",
+        "http://huggingface.co/google/flan-t5-small?library=transformers",
+        "huggingface.co/google/flan-t5-small/tree/main",
+        "https://hf.co/google/flan-t5-small",
+        "hf://google/flan-t5-small",
+        "http://127.0.0.1:9/google/flan-t5-small", // HF_ENDPOINT
+        &format!("https://huggingface.co/google/flan-t5-small/blob/{COMMIT}/config.json"),
+    ] {
+        assert_eq!(resolve(&hub, source, MODEL).map(|f| f.root().to_path_buf()), Ok(at.clone()), "{source}");
+    }
+    assert_eq!(resolve(&hub, "t5-small", MODEL).unwrap().root(), old);
+    for source in ["https://example.com/google/flan-t5-small", "https://huggingface.co/datasets/google/flan-t5-small"] {
+        let message = resolve(&hub, source, MODEL).unwrap_err();
+        assert!(message.contains("neither a folder here nor a hub id"), "{source}: {message}");
+    }
+    let at = snapshot(cache.path(), "datasets--knkarthick--dialogsum", &["train.csv"]);
+    let wanted = Wanted { one_of: &[&["train.csv"]], optional: &[] };
+    let source = "https://huggingface.co/datasets/knkarthick/dialogsum";
+    assert_eq!(hub.resolve(source, Kind::Dataset, wanted, &mut NoNetwork).unwrap().root(), at);
+}
+
+#[test]
+fn the_environment_is_read_as_python_s_tools_read_it() {
+    let tokens = tempfile::tempdir().unwrap();
+    let file = tokens.path().join("other");
+    fs::write(&file, "saved\n").unwrap();
+    let file = file.to_str().unwrap();
+    let read = |vars: &[(&str, &str)]| {
+        let vars: BTreeMap<&str, &str> = [("HOME", "/home/me")].iter().chain(vars).copied().collect();
+        settings::from(&|name| vars.get(name).map(|value| value.to_string())).unwrap()
+    };
+    type Vars = &'static [(&'static str, &'static str)];
+    let caches: [(Vars, &str); 9] = [
+        (&[], "/home/me/.cache/huggingface/hub"),
+        (&[("XDG_CACHE_HOME", "/c")], "/c/huggingface/hub"),
+        (&[("XDG_CACHE_HOME", "~/c")], "/home/me/c/huggingface/hub"),
+        (&[("HF_HOME", "~/hf"), ("XDG_CACHE_HOME", "/c")], "/home/me/hf/hub"),
+        (&[("HF_HOME", "~")], "/home/me/hub"),
+        (&[("HF_HUB_CACHE", "~/x"), ("HF_HOME", "/hf")], "/home/me/x"),
+        (&[("HUGGINGFACE_HUB_CACHE", "/old"), ("HF_HOME", "/hf")], "/old"),
+        (&[("HUGGINGFACE_HUB_CACHE", "/old"), ("HF_HUB_CACHE", "/new")], "/new"),
+        (&[("HF_HUB_CACHE", ""), ("HF_HOME", "/hf")], "/hf/hub"),
+    ];
+    for (vars, cache) in caches {
+        assert_eq!(read(vars).cache, Path::new(cache), "{vars:?}");
+    }
+    let token = |vars: &[(&str, &str)]| read(vars).token.unwrap_or_default();
+    assert_eq!(token(&[]), "");
+    assert_eq!(token(&[("HF_TOKEN", " new\n"), ("HUGGING_FACE_HUB_TOKEN", "old")]), "new");
+    assert_eq!(token(&[("HUGGING_FACE_HUB_TOKEN", "old"), ("HF_TOKEN_PATH", file)]), "old");
+    assert_eq!(token(&[("HF_TOKEN_PATH", file)]), "saved");
+    assert_eq!(token(&[("HF_TOKEN", ""), ("HF_TOKEN_PATH", file)]), "saved");
+    for value in ["1", "true", "TRUE", "Yes", "on"] {
+        assert!(read(&[("HF_HUB_OFFLINE", value)]).offline, "{value}");
+        assert!(read(&[("TRANSFORMERS_OFFLINE", value)]).offline, "{value}");
+    }
+    for value in ["0", "false", "no", "off", ""] {
+        assert!(!read(&[("HF_HUB_OFFLINE", value), ("TRANSFORMERS_OFFLINE", value)]).offline, "{value}");
+    }
+    assert_eq!(read(&[("HF_ENDPOINT", "https://mirror.example/")]).endpoint.as_deref(), Some("https://mirror.example"));
+    assert_eq!(read(&[("HF_HUB_DOWNLOAD_TIMEOUT", "2.5")]).timeout, Duration::from_secs_f64(2.5));
+    assert!(settings::from(&|_| None).unwrap_err().to_string().contains("set HF_HOME"));
+    assert_eq!(settings::with_home(Path::new("~/m"), Some("/home/me".into())), Path::new("/home/me/m"));
+    assert_eq!(settings::with_home(Path::new("a~/m"), Some("/home/me".into())), Path::new("a~/m"));
 }
 
 /// A hub on this machine with one model, `owner/name`, for those who show the token `secret`.

@@ -1,14 +1,17 @@
 //! Tables that stay in their file: the rows read from it are the loaded ones, a model that looks them up there gives the
 //! same numbers as one that holds them, and a file that changes meanwhile is told from one that does not.
+//! The output head, which is such a table or not, as transformers 4 and 5 save it.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
 mod common;
 
+use candle_core::Tensor;
 use common::{fixtures, flat};
 use detox_lab::io::disk::{self, Folder};
 use detox_lab::io::pretrained::{Stored, to_files};
 use detox_lab::io::weights::{describe, load, table};
 use detox_lab::io::{ByteSource, Memory};
+use detox_lab::lab::head;
 use detox_lab::lab::inspect::token_numbers;
 use detox_lab::lab::models::{Actor, Judge, Precision, RobertaConfig, T5Config, policy_in_memory, reward_in_memory};
 use detox_lab::model::fresh;
@@ -156,4 +159,76 @@ fn a_reward_model_computes_the_same_wherever_its_table_is() {
     let judge = Judge::load(&on_disk).unwrap();
     assert!(block_on(judge.score_ids(&[vec![0, 33000, 2]], false, &mut NonStop)).is_err());
     assert!(flat(&load(&on_disk).unwrap()[WORDS]).iter().any(|x| *x != 0.0));
+}
+
+/// The logprobs of some tokens by the policy in a folder.
+fn logprobs(source: &dyn ByteSource) -> Vec<f32> {
+    let actor = Actor::load(source, 0).unwrap();
+    token_numbers(&actor, None, &[5, 9, 2, 1], &[7, 3, 60, 1]).unwrap().logprobs
+}
+
+/// A fixture's tensors with their `config.json` changed; a key of null is taken away.
+fn changed(name: &str, keys: &serde_json::Value, tensors: &BTreeMap<String, Tensor>) -> Memory {
+    let mut config = folder(name).read_json("config.json").unwrap();
+    let map = config.as_object_mut().unwrap();
+    for (key, value) in keys.as_object().unwrap() {
+        map.insert(key.clone(), value.clone());
+    }
+    map.retain(|_, value| !value.is_null());
+    let mut files = to_files(&config, tensors, Stored::F32, BTreeMap::new()).unwrap();
+    files.insert("config.json".into(), config.to_string().into_bytes());
+    Memory::new("made-up", files)
+}
+
+#[test]
+fn the_weights_say_which_head_it_is_and_transformers_5_whether_it_is_scaled() {
+    let close = |a: &[f32], b: &[f32]| assert!(common::max_abs_diff(a, b) < 1e-5, "{a:?} {b:?}");
+    let of_5 = json!({"tie_word_embeddings": true, "scale_decoder_outputs": false, "transformers_version": "5.24.0"});
+    // a head of its own
+    let own: BTreeMap<_, _> = load(&folder("t5_sharded")).unwrap().into_iter().collect();
+    let plain = logprobs(&folder("t5_sharded"));
+    let v5 = changed("t5_sharded", &of_5, &own);
+    assert_eq!(logprobs(&v5), plain);
+    let numbers = |source: &dyn ByteSource| Actor::load(source, 0).unwrap().policy.t5.parameters();
+    assert_eq!(numbers(&v5), numbers(&folder("t5_sharded")));
+    // mT5 has no such key, and transformers 5 never scales it
+    let mt5 = json!({"model_type": "mt5", "tie_word_embeddings": true, "transformers_version": "5.24.0"});
+    assert_eq!(logprobs(&changed("t5_sharded", &mt5, &own)), plain);
+    // the embeddings, also where the file holds a copy of them under the head's name
+    let mut tied: BTreeMap<_, _> = load(&folder("t5_tied")).unwrap().into_iter().collect();
+    let plain = logprobs(&folder("t5_tied"));
+    tied.insert("lm_head.weight".into(), tied["shared.weight"].clone());
+    for keys in [json!({}), json!({"tie_word_embeddings": true, "scale_decoder_outputs": true})] {
+        let copy = changed("t5_tied", &keys, &tied);
+        assert_eq!(logprobs(&copy), plain);
+        assert_eq!(numbers(&copy), numbers(&folder("t5_tied")));
+        let config = head::config(&copy).unwrap();
+        assert!(config.tie_word_embeddings && config.scales());
+        assert!(!policy_in_memory(&copy, &config).unwrap().iter().any(|d| d.name == "lm_head.weight"));
+        assert!(Actor::trainable(&copy, 0).unwrap().1.iter().all(|(name, _)| name != "lm_head.weight"));
+    }
+
+    // each of the four forms is written so that transformers 4, which knows one key, loads the same
+    for (keys, name, tensors) in [
+        (of_5.clone(), "t5_sharded", own.clone()),
+        (json!({"tie_word_embeddings": true, "scale_decoder_outputs": true}), "t5_sharded", own),
+        (of_5, "t5_tied", tied.clone()),
+        (json!({"dtype": "bfloat16", "torch_dtype": "float16"}), "t5_tied", tied),
+    ] {
+        let source = changed(name, &keys, &tensors);
+        let config = head::config(&source).unwrap();
+        let files = head::merged_files(&source, &config, head::load(&source, &config).unwrap()).unwrap();
+        let mut written = Memory::new("written", files);
+        let json = written.read_json("config.json").unwrap();
+        let tied = json["tie_word_embeddings"].as_bool().unwrap();
+        assert_eq!(tied, !describe(&written).unwrap().iter().any(|d| d.name == "lm_head.weight"), "{keys}");
+        assert!(json.get("scale_decoder_outputs").is_none_or(|scale| scale.as_bool() == Some(tied)), "{keys}");
+        assert_eq!(json["torch_dtype"], "float32");
+        assert_eq!(json.get("dtype"), keys.get("dtype").map(|_| &json["torch_dtype"]));
+        close(&logprobs(&written), &logprobs(&source));
+        let mut old = json;
+        old.as_object_mut().unwrap().remove("scale_decoder_outputs");
+        written.files.insert("config.json".into(), old.to_string().into_bytes());
+        close(&logprobs(&written), &logprobs(&source));
+    }
 }

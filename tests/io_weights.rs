@@ -6,7 +6,8 @@ mod common;
 use candle_core::{DType, Device, Tensor};
 use common::{fixtures, flat};
 use detox_lab::io::disk::Folder;
-use detox_lab::io::weights::{load, load_file};
+use detox_lab::io::value_head::ValueHead;
+use detox_lab::io::weights::{describe, load, load_file};
 use detox_lab::io::{ByteSource, Memory, safetensors};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, HashMap};
@@ -167,6 +168,61 @@ fn an_index_that_lies_is_named() {
     }
     let message = load(&Memory::default()).unwrap_err().to_string();
     assert!(message.contains("no weights: none of model.safetensors"), "{message}");
+}
+
+/// A fixture's tensors under other names, in two shards.
+fn renamed(fixture: &str, name: impl Fn(&str) -> String) -> Memory {
+    let mut tensors: BTreeMap<String, Tensor> =
+        load(&folder(fixture)).unwrap().into_iter().map(|(n, t)| (name(&n), t)).collect();
+    let half = tensors.keys().nth(tensors.len() / 2).unwrap().clone();
+    let shards = [("b.safetensors", tensors.split_off(&half)), ("a.safetensors", tensors)];
+    let map: BTreeMap<&String, &str> = shards.iter().flat_map(|(file, t)| t.keys().map(|n| (n, *file))).collect();
+    let index = serde_json::json!({"weight_map": map}).to_string().into_bytes();
+    let mut files = BTreeMap::from([("model.safetensors.index.json".to_string(), index)]);
+    files.extend(shards.iter().map(|(file, t)| (file.to_string(), safetensors::to_bytes(t).unwrap())));
+    Memory::new("made-up", files)
+}
+
+#[test]
+fn names_that_a_wrapper_changed_are_the_same_model() {
+    let names: [fn(&str) -> String; 5] = [
+        |n| format!("pretrained_model.{n}"),
+        |n| format!("_orig_mod.{n}"),
+        |n| format!("module._orig_mod.{n}"),
+        |n| format!("base_model.model.{n}"),
+        |n| n.replace("encoder.block", "encoder._orig_mod.block"),
+    ];
+    let plain = load(&folder("t5_sharded")).unwrap();
+    for name in names {
+        let wrapped = renamed("t5_sharded", name);
+        let loaded = load(&wrapped).unwrap();
+        assert_eq!(loaded.len(), plain.len());
+        assert!(loaded.iter().all(|(name, tensor)| bits(tensor) == bits(&plain[name])));
+        assert!(describe(&wrapped).unwrap().iter().all(|d| plain.contains_key(&d.name)));
+    }
+    let twice = |n: &str| if n == "shared.weight" { n.into() } else { "module.shared.weight".to_string() };
+    let message = load(&renamed("t5_sharded", twice)).unwrap_err().to_string();
+    assert!(message.contains("tensor shared.weight is there twice"), "{message}");
+    let whole =
+        load(&renamed("t5_sharded", |n| n.replace(".q.weight", ".q.base_layer.weight"))).unwrap_err().to_string();
+    assert!(whole.contains("base layer of a PEFT model") && whole.contains("merge_and_unload"), "{whole}");
+}
+
+#[test]
+fn a_value_head_is_found_in_shards() {
+    let head = |n: &str| match n {
+        "encoder.final_layer_norm.weight" => "v_head.summary.weight".to_string(),
+        "decoder.final_layer_norm.weight" => "module.v_head.summary.bias".to_string(),
+        other => other.to_string(),
+    };
+    let mut source = renamed("t5_sharded", head);
+    // its tensors are of other shapes, which says that both were found
+    let message = ValueHead::find(&source).unwrap_err().to_string();
+    assert!(message.contains("v_head.summary.weight [24] and v_head.summary.bias [24] are no value head"), "{message}");
+    assert!(ValueHead::find(&renamed("t5_sharded", str::to_string)).unwrap().is_none());
+    source.files.remove("b.safetensors");
+    let message = ValueHead::find(&source).unwrap_err().to_string();
+    assert!(message.contains("made-up/b.safetensors: no such file"), "{message}");
 }
 
 proptest! {

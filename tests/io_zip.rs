@@ -1,7 +1,7 @@
 //! A folder as one zip and back, and zips that mean harm.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
-use detox_lab::io::zip::{pack, unpack};
+use detox_lab::io::zip::{pack, unpack, unpack_folder};
 use std::collections::BTreeMap;
 use std::io::{Cursor, Write};
 use zip::write::SimpleFileOptions;
@@ -48,6 +48,28 @@ fn names_that_lead_out_are_refused() {
     zip.add_symlink("link", "/etc/passwd", SimpleFileOptions::default()).unwrap();
     let bytes = zip.finish().unwrap().into_inner();
     assert!(unpack(&bytes, "run.zip").unwrap_err().to_string().contains("is a link"));
+}
+
+#[test]
+fn zips_of_other_programs_are_folders() {
+    let is_run = |files: &BTreeMap<String, Vec<u8>>| files.contains_key("config.json");
+    let names = |names: &[&str]| {
+        let files = unpack_folder(&zip_of(names), "run.zip", is_run).unwrap();
+        files.into_keys().collect::<Vec<_>>()
+    };
+    // Finder
+    let finder =
+        ["Läufe/config.json", "Läufe/.DS_Store", "__MACOSX/._Läufe", "__MACOSX/Läufe/._config.json", "Läufe/a/b"];
+    assert_eq!(names(&finder), ["a/b", "config.json"]);
+    assert_eq!(names(&["run/config.json", "run/._config.json", ".DS_Store"]), ["config.json"]);
+    // Explorer, and programs that write backslashes
+    assert_eq!(names(&["run\\", "run\\config.json", "run\\a\\b", "run\\Thumbs.db"]), ["a/b", "config.json"]);
+    assert_eq!(names(&["run/config.json", "run/a/desktop.ini", "run/a/b"]), ["a/b", "config.json"]);
+    // folders around the run's
+    assert_eq!(names(&["runs/new/config.json", "runs/new/a/b"]), ["a/b", "config.json"]);
+    assert_eq!(names(&["a/x", "b/y"]), ["a/x", "b/y"]);
+    let message = unpack(&zip_of(&["a/b", "a\\b"]), "run.zip").unwrap_err().to_string();
+    assert!(message.contains("a/b is there twice"), "{message}");
 }
 
 #[test]

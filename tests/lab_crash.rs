@@ -118,6 +118,7 @@ fn go(files: &mut InMemory, left: usize, torn: bool) -> Result<usize> {
         policy: "tiny".into(),
         adapter: None,
         reward: "tiny".into(),
+        reward_labels: None,
         data: "tiny".into(),
         steps: STEPS,
         save_every: 2,

@@ -186,7 +186,7 @@ fn a_run_stopped_anywhere_and_resumed_equals_its_twin() {
             let stopped = train(&Line::new(23), settings.clone(), &mut store, pauses);
             assert!(matches!(stopped, Err(Error::Stopped)), "after {pauses} pauses");
             let fresh = Line::new(23);
-            let mut run = Supervised::resume(&fresh, settings.clone(), &mut store, 1.0).unwrap();
+            let mut run = Supervised::resume(&fresh, settings.clone(), None, &mut store, 1.0).unwrap();
             block_on(run.run(&mut StopAfter(NEVER))).unwrap();
             let dated = |path: &str| path.starts_with("events.");
             let files = |s: &InMemory| -> BTreeMap<String, Vec<u8>> {

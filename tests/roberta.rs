@@ -6,7 +6,7 @@ mod common;
 
 use candle_core::{Device, Tensor};
 use common::{fixtures, flat, max_abs_diff, shared};
-use detox_lab::model::reward::{LabelNames, RewardModel, ScoreOptions, Scored};
+use detox_lab::model::reward::{Labels, RewardModel, ScoreOptions, Scored};
 use detox_lab::model::roberta::{Roberta, RobertaConfig, position_ids};
 use detox_lab::nn::params::Params;
 use detox_lab::nn::rng::{Purpose, Rng};
@@ -130,12 +130,37 @@ fn other_labels_are_refused_unless_they_are_named() {
     assert!(load(serde_json::json!({"0": "hate", "1": "hate"})).is_err());
 
     let unnamed = edited(&config, "id2label", serde_json::json!({"0": "LABEL_0", "1": "LABEL_1"}));
-    let named = |nothate, hate| RewardModel::load_with_labels(&params, &unnamed, LabelNames { nothate, hate });
+    let named = |nothate, hate| {
+        let labels: Labels = format!("{nothate},{hate}").parse().unwrap();
+        RewardModel::load_with_labels(&params, &unnamed, Some(&labels))
+    };
     let usual = score(&RewardModel::load(&params, &config).unwrap(), &[vec![0, 9, 2]]);
     assert_eq!(score(&named("LABEL_1", "LABEL_0").unwrap(), &[vec![0, 9, 2]]), usual);
     let turned = score(&named("LABEL_0", "LABEL_1").unwrap(), &[vec![0, 9, 2]]);
     assert_eq!((turned[0].score, turned[0].toxicity), (usual[0].logits.hate, usual[0].probabilities.nothate));
     assert!(named("LABEL_0", "LABEL_0").is_err());
+    assert!(named("label_1", " label_0").is_ok(), "case and a space after the comma do not matter");
+    assert!("hate".parse::<Labels>().is_err() && ",hate".parse::<Labels>().is_err());
+}
+
+#[test]
+fn usual_spellings_are_read_and_others_are_answered_with_the_option_to_give() {
+    let (tensors, config) = small();
+    let params = Params::frozen(tensors);
+    let load = |first: &str, second: &str| {
+        let labels = serde_json::json!({"0": first, "1": second});
+        RewardModel::load(&params, &edited(&config, "id2label", labels))
+    };
+    for (hate, nothate) in [("hate", "not-hate"), ("HATE", "NON_HATE"), ("Hateful", "not hateful"), ("hate", "NoHate")]
+    {
+        assert_eq!(load(hate, nothate).unwrap().nothate_column(), 1, "{nothate}");
+        assert_eq!(load(nothate, hate).unwrap().label_names(), [nothate, hate]);
+    }
+    let refused = |first, second| load(first, second).map(drop).unwrap_err().to_string();
+    assert!(refused("neutral", "toxic").contains("--reward-labels neutral,toxic"));
+    assert!(refused("not toxic", "toxic").contains("--reward-labels 'not toxic,toxic'"));
+    let three = edited(&config, "id2label", serde_json::json!({"0": "a", "1": "b", "2": "c"}));
+    assert!(RewardModel::load(&params, &three).map(drop).unwrap_err().to_string().contains("3 labels (a, b, c)"));
 }
 
 #[test]

@@ -116,20 +116,29 @@ fn filter_counts_code_points_on_both_edges() {
 #[test]
 fn unusable_files_name_the_file_and_the_line() {
     let good = r##"{"fname": "a", "dialogue": "#Person1#: Hi", "summary": "s", "topic": "t"}"##;
-    let cases: [(&str, Vec<u8>, &str); 9] = [
-        ("train.jsonl", format!("{good}\n\n{{\"fname\": \"b\"").into(), "train.jsonl:3: not a DialogSum row"),
+    let cases: [(&str, Vec<u8>, &str); 10] = [
+        ("train.jsonl", format!("{good}\n\n{{\"fname\": \"b\"").into(), "train.jsonl:3: not a row in JSON"),
         ("train.jsonl", b"{'fname': 'train_0', 'dialogue': 'x'}".into(), "Python dict"),
         (
             "train.jsonl",
-            format!("{good}\n{{\"dialogue\": \" \", \"summary\": \"s\"}}").into(),
+            b"\n{\"dialogue\": \" \", \"summary\": \"s\"}".into(),
             "train.jsonl:2: this row has no `dialogue`",
         ),
         ("train.jsonl", br#"{"dialogue": "x"}"#.into(), "train.jsonl:1: this row has no `summary`"),
         ("train.jsonl", b"\n\n".into(), "no dialogue in it"),
         ("train.jsonl", b"ok\nPK\x03\x04\xff\xfe".into(), "train.jsonl:2: not UTF-8"),
-        ("train.csv", b"id,text\n1,2\n".into(), "no column `dialogue`"),
+        (
+            "train.csv",
+            b"id,text\n1,2\n".into(),
+            "no column `dialogue`, `summary` in its header, which has `id`, `text`",
+        ),
         ("train.csv", b"id,dialogue,summary\na,\"x\ny\",s\nb,x\n".into(), "train.csv:4: "),
-        ("train.csv", b"id,dialogue,summary\na,\"x\ny\",s\nb,,s\n".into(), "train.csv:4: this row has no `dialogue`"),
+        ("train.csv", b"id,dialogue,summary\na,,s\nb,\"x\ny\",\n".into(), "train.csv:2: this row has no `dialogue`"),
+        (
+            "train.jsonl",
+            format!("{good}\n{{\"dialogue\": \"x\", \"summary\": \"s\", \"split\": \"later\"}}").into(),
+            "train.jsonl:2: unknown split \"later\"",
+        ),
     ];
     for (path, bytes, expected) in cases {
         let text = dialogue::parse(path, &bytes).unwrap_err().to_string();
@@ -138,4 +147,45 @@ fn unusable_files_name_the_file_and_the_line() {
     let twice = [("train.jsonl", good.as_bytes()), ("old/train.jsonl", good.as_bytes())];
     assert!(Corpus::from_files(twice).unwrap_err().to_string().contains("second file"));
     assert!(Corpus::from_files([("README.md", &b"x"[..])]).unwrap_err().to_string().contains("no DialogSum file"));
+}
+
+#[test]
+fn the_same_dialogues_come_from_files_of_other_tools() {
+    let talk = "Amanda: I baked.\nJerry: Sure!";
+    let json = |split: &str| {
+        let row = |id: &str| format!("{{\"id\": {id}, \"summary\": \"s\", \"dialogue\": {talk:?}{split}}}");
+        [row("13818513"), row("\"7\"")]
+    };
+    let files = [
+        ("samsum.json", format!("[{}]", json("").join(",\n"))),
+        ("samsum.jsonl", json("").join("\r\n")),
+        ("samsum.tsv", format!("id\tdialogue\tsummary\n13818513\t\"{talk}\"\ts\n7\t\"{talk}\"\ts\n")),
+        ("samsum.csv", format!("ID; Dialogue ;Summary\r\n13818513;\"{talk}\";s\r\n7;\"{talk}\";s\r\n")),
+    ];
+    for (path, text) in files {
+        let rows = dialogue::read(path, text.as_bytes()).unwrap();
+        assert_eq!(rows.notice, None, "{path}");
+        let ids: Vec<&str> = rows.rows.iter().map(|row| row.id.as_str()).collect();
+        assert_eq!(ids, ["13818513", "7"], "{path}");
+        assert!(rows.rows.iter().all(|row| row.dialogue == talk && row.summary == "s"), "{path}");
+    }
+    for (split, train, test) in [(", \"split\": \"validation\"", 0, 2), (", \"split\": \"Train\"", 2, 0)] {
+        let rows = dialogue::parse("a.jsonl", json(split).join("\n").as_bytes()).unwrap();
+        let (trained, tested) = dialogue::split(rows);
+        assert_eq!((trained.len(), tested.len()), (train, test));
+    }
+    let parts = ["train", "dev", "test"].map(|part| json(&format!(", \"split\": {part:?}")).join("\n")).join("\n");
+    let (trained, tested) = dialogue::split(dialogue::parse("a.jsonl", parts.as_bytes()).unwrap());
+    assert_eq!((trained.len(), tested.len()), (2, 2), "rows for validation are neither");
+}
+
+#[test]
+fn empty_rows_are_left_out_and_told_of() {
+    let csv = "id,dialogue,summary\na,x,s\nb,,s\nc,\"y\nz\",\n,,\nd,x,s\n";
+    let kept = dialogue::read("a.csv", csv.as_bytes()).unwrap();
+    assert_eq!(kept.rows.len(), 2);
+    let notice = kept.notice.unwrap();
+    assert!(notice.starts_with("a.csv:3: 3 rows from here on") && notice.contains("left out"), "{notice}");
+    let one = dialogue::read("a.csv", b"dialogue,summary\nx,s\n,s\n").unwrap().notice.unwrap();
+    assert!(one.starts_with("a.csv:3: this row"), "{one}");
 }

@@ -1,9 +1,11 @@
 //! The command line's words: subcommands, their arguments and help. What they do is in the other files of `cli`.
 
 use super::device::Device;
+use super::limits::{MOST, threads, up_to};
 use super::memory::Limit;
 use super::models::Held;
 use super::shipped::TINY;
+use crate::lab::models::Labels;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -31,7 +33,7 @@ pub struct Cli {
     #[command(subcommand)]
     pub command: Command,
     /// Threads to compute with; by default every core the process may use
-    #[arg(long, global = true, value_name = "N")]
+    #[arg(long, global = true, value_name = "N", value_parser = threads)]
     pub threads: Option<usize>,
     /// Memory to plan with, such as 8GB; or unlimited, to load without a forecast [default: what is free]
     #[arg(long, global = true, value_name = "SIZE")]
@@ -62,13 +64,13 @@ pub enum Command {
     /// The table of summaries before and after, as text, csv and one HTML file
     Compare(Compare),
     /// Run exactly given PPO steps on given rows, to check against TRL or to study one batch
-    Replay(Replay),
+    Replay(super::replay::Arguments),
     /// Merge an adapter into its base model and save a Hugging Face folder
     Merge(Merge),
     /// Train a reward model on labelled texts, or continue an interrupted training
     TrainReward(Box<super::train_reward::Arguments>),
     /// Train a tokenizer on texts: T5's Unigram or RoBERTa's byte-level BPE
-    TrainTokenizer(TrainTokenizer),
+    TrainTokenizer(super::train_tokenizer::Arguments),
 }
 
 /// The lab as published, faults included, or corrected.
@@ -97,6 +99,9 @@ pub struct RewardArgs {
     /// The reward model: a RoBERTa classifier with the labels nothate and hate
     #[arg(long, value_name = "SRC", default_value = TINY)]
     pub reward: String,
+    /// What the reward model calls its two labels, the harmless one first, where these are not nothate and hate
+    #[arg(long, value_name = "NOTHATE,HATE")]
+    pub reward_labels: Option<Labels>,
     #[command(flatten)]
     pub held: Held,
 }
@@ -127,7 +132,7 @@ pub struct Info {
 #[derive(Debug, Args, Clone, Serialize, Deserialize)]
 pub struct FreshAdapter {
     /// Rank of a fresh adapter
-    #[arg(long, value_name = "R", default_value_t = 32)]
+    #[arg(long, value_name = "R", default_value_t = 32, value_parser = up_to::<MOST>)]
     pub lora_r: usize,
     /// Scale of a fresh adapter: the update is multiplied by alpha / r
     #[arg(long, value_name = "ALPHA", default_value_t = 32.0)]
@@ -147,6 +152,9 @@ pub struct Input {
     /// One text a line; - reads standard input
     #[arg(long, value_name = "FILE")]
     pub text: Option<PathBuf>,
+    /// The whole file is one text, such as a dialogue with a turn a line; - reads standard input
+    #[arg(long, value_name = "FILE")]
+    pub dialogue: Option<PathBuf>,
     /// {"ids":[…]} a line; - reads standard input
     #[arg(long, value_name = "FILE.jsonl")]
     pub ids: Option<PathBuf>,
@@ -177,13 +185,13 @@ pub struct Summarize {
     #[arg(long, value_name = "P", default_value_t = 1.0)]
     pub top_p: f32,
     /// At most so many tokens a summary
-    #[arg(long, value_name = "N", default_value_t = 200)]
+    #[arg(long, value_name = "N", default_value_t = 200, value_parser = up_to::<MOST>)]
     pub max_new_tokens: usize,
     /// No end before the decoder holds so many tokens (its start token counts)
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub min_length: usize,
     /// Rows to generate at once
-    #[arg(long, value_name = "N", default_value_t = 16)]
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = up_to::<MOST>)]
     pub batch_size: usize,
     /// Print JSON: {"rows":[{"response_ids":[…],"text":"…"}]}
     #[arg(long)]
@@ -218,8 +226,9 @@ pub struct Logprobs {
 
 #[derive(Debug, Args)]
 pub struct Train {
-    /// Continue the run in this folder; everything but --steps comes from it
-    #[arg(long, value_name = "RUN", conflicts_with_all = ["out", "config", "preset", "seed", "policy", "adapter", "reward", "data", "weights"])]
+    /// Continue the run in this folder. Everything but --steps comes from it; where a model or the data has moved since, say
+    /// where it is now with --policy, --adapter, --reward or --data
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["out", "config", "preset", "seed", "weights"])]
     pub resume: Option<PathBuf>,
     /// Folder for the run; it must not hold one already [default: runs/1, or the next number that is free]
     #[arg(long, value_name = "RUN")]
@@ -238,6 +247,9 @@ pub struct Train {
     /// The reward model [default: tiny with the tiny policy, else facebook/roberta-hate-speech-dynabench-r4-target]
     #[arg(long, value_name = "SRC")]
     pub reward: Option<String>,
+    /// What the reward model calls its two labels, the harmless one first, where these are not nothate and hate
+    #[arg(long, value_name = "NOTHATE,HATE")]
+    pub reward_labels: Option<Labels>,
     /// DialogSum: a file, a folder, or a hub data set; or tiny, the dialogues that ship with the program [default: tiny
     /// with the tiny policy, else knkarthick/dialogsum]
     #[arg(long, value_name = "SRC")]
@@ -276,9 +288,12 @@ pub struct Pair {
     /// A run folder: before is its step 0, after its newest checkpoint
     #[arg(long, value_name = "RUN", required_unless_present = "policy")]
     pub run: Option<PathBuf>,
-    /// The base model, instead of a run
-    #[arg(long, value_name = "SRC", conflicts_with = "run")]
+    /// The base model, instead of a run; beside --run: where the run's base model is now
+    #[arg(long, value_name = "SRC")]
     pub policy: Option<String>,
+    /// Beside --run: where the adapter is now that the run began with (it is in the run too)
+    #[arg(long, value_name = "SRC", requires = "run")]
+    pub adapter: Option<String>,
     /// Adapter before, or off
     #[arg(long, value_name = "SRC|off", default_value = "off", conflicts_with = "run")]
     pub before: String,
@@ -288,6 +303,9 @@ pub struct Pair {
     /// The reward model [default: the run's, or the policy's companion]
     #[arg(long, value_name = "SRC")]
     pub reward: Option<String>,
+    /// What the reward model calls its two labels, the harmless one first, where these are not nothate and hate
+    #[arg(long, value_name = "NOTHATE,HATE")]
+    pub reward_labels: Option<Labels>,
     /// DialogSum [default: the run's, or the policy's companion]
     #[arg(long, value_name = "SRC")]
     pub data: Option<String>,
@@ -295,7 +313,7 @@ pub struct Pair {
     #[arg(long, requires = "data")]
     pub every_row: bool,
     /// At most so many tokens a summary
-    #[arg(long, value_name = "N", default_value_t = 100)]
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = up_to::<MOST>)]
     pub max_new_tokens: usize,
     /// Take the most likely token instead of sampling
     #[arg(long)]
@@ -341,39 +359,6 @@ pub struct Compare {
 }
 
 #[derive(Debug, Args)]
-pub struct Replay {
-    /// The base model
-    #[arg(long, value_name = "SRC")]
-    pub policy: String,
-    /// The LoRA adapter to train, in PEFT layout
-    #[arg(long, value_name = "SRC")]
-    pub adapter: String,
-    /// Value head: value_head.safetensors, or TRL's file
-    #[arg(long, value_name = "FILE")]
-    pub value_head: PathBuf,
-    /// Rows {"query_ids":[…],"response_ids":[…],"score":x} of a step, one a line; once for each step
-    #[arg(long, value_name = "FILE.jsonl", required = true)]
-    pub rows: Vec<PathBuf>,
-    /// Settings over the preset, as JSON; TRL's PPOConfig names are understood
-    #[arg(long, value_name = "FILE.json")]
-    pub config: Option<PathBuf>,
-    /// Mini-batch orders: a list per step of a list per PPO epoch of row numbers
-    #[arg(long, value_name = "FILE.json")]
-    pub orders: Option<PathBuf>,
-    /// The lab as published or corrected
-    #[arg(long, value_enum, default_value = "corrected")]
-    pub preset: PresetArg,
-    #[command(flatten)]
-    pub held: Held,
-    /// Folder for step-00001/ and so on
-    #[arg(long, value_name = "DIR")]
-    pub out: PathBuf,
-    /// Print JSON
-    #[arg(long)]
-    pub json: bool,
-}
-
-#[derive(Debug, Args)]
 pub struct Merge {
     /// The base model
     #[arg(long, value_name = "SRC")]
@@ -384,36 +369,4 @@ pub struct Merge {
     /// Folder for the merged model; it must not exist
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
-}
-
-/// T5's tokenizer, or RoBERTa's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum TokenizerKind {
-    Unigram,
-    Bpe,
-}
-
-#[derive(Debug, Args)]
-pub struct TrainTokenizer {
-    /// unigram for a T5, bpe for a RoBERTa
-    #[arg(long, value_enum)]
-    pub kind: TokenizerKind,
-    /// Tokens in all, special ones included
-    #[arg(long, value_name = "N")]
-    pub vocab_size: usize,
-    /// A text that is always one token; repeatable [default: the speakers of DialogSum for unigram, none for bpe]
-    #[arg(long, value_name = "TEXT")]
-    pub symbol: Vec<String>,
-    /// With bpe: lower-case the texts, and begin them with a space, so that a small vocabulary holds more words
-    #[arg(long)]
-    pub uncased: bool,
-    /// Folder for tokenizer.json and its two companions; it must not exist
-    #[arg(long, value_name = "DIR")]
-    pub out: PathBuf,
-    /// Print JSON
-    #[arg(long)]
-    pub json: bool,
-    /// Texts: .jsonl (dialogue, summary, text), .csv (text), or a text a line
-    #[arg(value_name = "DATA", required = true)]
-    pub data: Vec<PathBuf>,
 }

@@ -7,10 +7,12 @@ mod run;
 use super::device;
 use super::machine;
 use super::memory::size;
+use super::moved::Moved;
 use super::report;
 use crate::error::{Error, Result};
 use crate::io::disk;
 use crate::io::hub::Hub;
+use crate::lab::models::Labels;
 use clap::Args;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -29,6 +31,9 @@ pub struct Arguments {
     /// A reward model to read whole
     #[arg(long, value_name = "SRC")]
     pub reward: Option<String>,
+    /// What the reward model calls its two labels, the harmless one first, where these are not nothate and hate
+    #[arg(long, value_name = "NOTHATE,HATE")]
+    pub reward_labels: Option<Labels>,
     /// Print JSON: {"ok":…,"findings":[{"about":…,"state":"ok|note|wrong","what":…,"do":…}]}
     #[arg(long)]
     pub json: bool,
@@ -106,11 +111,17 @@ pub fn doctor(args: &Arguments) -> Result<()> {
         (models::Kind::Reward, &args.reward),
     ] {
         if let Some(src) = src {
-            models::look(part, src, &mut found);
+            models::look(part, src, args.reward_labels.as_ref(), &mut found);
         }
     }
     if let Some(path) = &args.run {
-        run::look(path, &mut found);
+        let now = Moved {
+            policy: args.policy.as_deref(),
+            reward: args.reward.as_deref(),
+            labels: args.reward_labels.as_ref(),
+            ..Moved::default()
+        };
+        run::look(path, now, &mut found);
     }
     let wrong = found.count(State::Wrong);
     if args.json {

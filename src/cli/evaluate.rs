@@ -1,8 +1,9 @@
 //! `evaluate` and `compare`: a run's step 0 against its newest checkpoint, or two adapters of one base.
 
 use super::args::{self, Pair};
-use super::memory;
+use super::memory::{self, Prompts};
 use super::models;
+use super::moved::{self, Moved};
 use super::report;
 use super::run_folder::{RunFolder, unzipped};
 use super::shipped::{TINY, companions};
@@ -21,6 +22,8 @@ use std::path::PathBuf;
 
 /// Rows generated and scored at once.
 const BATCH: usize = 16;
+/// What needs less memory.
+const LOWER: &str = "lower --max-new-tokens, or take shorter dialogues";
 
 /// What is compared, loaded.
 struct Subject {
@@ -39,7 +42,13 @@ struct Subject {
     _lock: Option<RunFolder>,
 }
 
-fn load(args: &Pair, terminal: &mut Terminal) -> Result<Subject> {
+/// The rows of `--data` that are evaluated on, or those of `data`.
+fn test_rows(args: &Pair, data: &str, terminal: &mut Terminal) -> Result<Vec<Dialogue>> {
+    if args.every_row { models::every_row(data, terminal) } else { Ok(models::dialogues(data, terminal)?.1) }
+}
+
+/// Loads what is compared on the first `n` rows.
+fn load(args: &Pair, n: usize, terminal: &mut Terminal) -> Result<Subject> {
     let preset = |config: PpoConfig, policy: &str| match args.preset {
         Some(preset) => settings(preset, policy, None).map(|p| PpoConfig { seed: config.seed, ..p }),
         None => Ok(config),
@@ -48,17 +57,30 @@ fn load(args: &Pair, terminal: &mut Terminal) -> Result<Subject> {
         let path = &unzipped(path, terminal)?;
         let store = RunFolder::open(path)?;
         let mut config = RunConfig::read(&store)?;
-        config.reward = args.reward.clone().unwrap_or(config.reward);
-        config.data = args.data.clone().unwrap_or(config.data);
+        let now = Moved {
+            policy: args.policy.as_deref(),
+            adapter: args.adapter.as_deref(),
+            reward: args.reward.as_deref(),
+            labels: args.reward_labels.as_ref(),
+            data: args.data.as_deref(),
+        };
+        now.put_into(&mut config);
+        moved::check_there(&config, &store)?;
+        now.check_adapter(&store, terminal)?;
+        let same_type = args.held.weights.is_none_or(|weights| weights == config.weights);
         config.weights = args.held.weights.unwrap_or(config.weights);
         let newest = run::newest_checkpoint(&store)?;
-        let lower = "lower --max-new-tokens";
-        will_fit(&config).ask_generation(BATCH, args.max_new_tokens, lower, terminal)?;
-        let loaded = load_run(&store, &config, newest, false, terminal)?;
+        let test = test_rows(args, &config.data, terminal)?;
+        let prompts = Prompts::of(test.iter().take(n));
+        will_fit(&config).ask_generation(BATCH, &prompts, args.max_new_tokens, LOWER, terminal)?;
+        let loaded = load_run(&store, &config, newest, false, Vec::new(), terminal)?;
+        if args.policy.is_some() && same_type {
+            moved::check_weights(&store, &config, &loaded.lab.actor)?;
+        }
         return Ok(Subject {
             actor: loaded.lab.actor,
             judge: loaded.lab.judge,
-            test: if args.every_row { models::every_row(&config.data)? } else { loaded.test },
+            test,
             before: Some(INITIAL),
             after: Some(POLICY),
             seed: args.seed.unwrap_or(config.ppo.seed),
@@ -77,7 +99,8 @@ fn load(args: &Pair, terminal: &mut Terminal) -> Result<Subject> {
     let precision = args.held.weights.unwrap_or_default();
     let reward = args.reward.as_deref().unwrap_or(reward);
     let models = memory::Models { policy: Some(policy), reward: Some(reward), precision };
-    models.ask_generation(BATCH, args.max_new_tokens, "lower --max-new-tokens", terminal)?;
+    let test = test_rows(args, args.data.as_deref().unwrap_or(data), terminal)?;
+    models.ask_generation(BATCH, &Prompts::of(test.iter().take(n)), args.max_new_tokens, LOWER, terminal)?;
     let mut actor = models::actor(policy, precision, 0, terminal)?;
     let mut put = |name: &'static str, src: &str| -> Result<Option<&'static str>> {
         if src == "off" {
@@ -91,11 +114,8 @@ fn load(args: &Pair, terminal: &mut Terminal) -> Result<Subject> {
     let config = preset(PpoConfig::default(), policy)?;
     Ok(Subject {
         actor,
-        judge: models::judge(reward, precision, terminal)?,
-        test: match &args.data {
-            Some(file) if args.every_row => models::every_row(file)?,
-            other => models::dialogues(other.as_deref().unwrap_or(data), terminal)?.1,
-        },
+        judge: models::judge(reward, args.reward_labels.as_ref(), precision, terminal)?,
+        test,
         before,
         after,
         seed: args.seed.unwrap_or(config.seed),
@@ -131,7 +151,7 @@ impl Subject {
 /// Toxicity, score and ROUGE of both sides.
 pub fn evaluate(args: &args::Evaluate) -> Result<()> {
     let mut terminal = Terminal::new(args.json)?;
-    let subject = load(&args.pair, &mut terminal)?;
+    let subject = load(&args.pair, args.n, &mut terminal)?;
     let options = subject.options(&args.pair, args.n);
     let result = evaluation(&subject.pairs(&options, &mut terminal)?, &options)?;
     let out = args.out.clone().or_else(|| Some(subject.home.as_ref()?.join("evaluation.json")));
@@ -154,7 +174,7 @@ pub fn evaluate(args: &args::Evaluate) -> Result<()> {
 /// The table of summaries.
 pub fn compare(args: &args::Compare) -> Result<()> {
     let mut terminal = Terminal::new(args.json)?;
-    let subject = load(&args.pair, &mut terminal)?;
+    let subject = load(&args.pair, args.n, &mut terminal)?;
     let options = subject.options(&args.pair, args.n);
     let pairs = subject.pairs(&options, &mut terminal)?;
     let rows = pairs.iter().map(Paired::row).collect();

@@ -2,10 +2,11 @@
 
 use super::args::{self, FreshAdapter};
 use super::inputs;
-use super::memory::Models;
+use super::limits::{MOST, up_to};
+use super::memory::{Models, Tokens};
 use super::models;
 use super::shipped::Part;
-use super::supervised::{LoopArgs, Place, StoredArg, run};
+use super::supervised::{self, LoopArgs, Place, StoredArg, replace, replace_all, run};
 use super::terminal::Terminal;
 use super::train::remembered;
 use crate::error::{Error, Result};
@@ -14,7 +15,7 @@ use crate::io::pretrained::tokenizer_files;
 use crate::lab::finetune::{Finetune, FinetuneSettings, Trained};
 use crate::lab::models::{Actor, Precision};
 use crate::lab::supervised::Settings;
-use crate::text::dialogue::Dialogue;
+use crate::text::dialogue::{Dialogue, Split};
 use clap::Args;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -31,10 +32,10 @@ pub struct Arguments {
     pub training: LoopArgs,
 }
 
-/// What is trained, and on what.
+/// Models and data, which may have moved when a run is continued.
 #[derive(Debug, Clone, Args, Serialize, Deserialize)]
-#[group(id = "what")]
-pub struct What {
+#[group(id = "sources")]
+pub struct Sources {
     /// The model to start from: a T5 or FLAN-T5 [default: google/flan-t5-base]
     #[arg(long, value_name = "SRC", conflicts_with_all = ["model_config", "tokenizer"])]
     pub policy: Option<String>,
@@ -44,21 +45,9 @@ pub struct What {
     /// Folder of the fresh model's tokenizer
     #[arg(long, value_name = "DIR", requires = "model_config")]
     pub tokenizer: Option<String>,
-    /// Let fresh attention begin as trained attention turns out: it learns to copy from far fewer examples
-    #[arg(long, requires = "model_config")]
-    #[serde(default)]
-    pub mimetic: bool,
-    /// Train every parameter of --policy and save a whole model, instead of a LoRA adapter
-    #[arg(long)]
-    pub full: bool,
     /// The LoRA adapter to start from, in PEFT layout [default: a fresh one]
     #[arg(long, value_name = "SRC", conflicts_with_all = ["full", "model_config"])]
     pub adapter: Option<String>,
-    #[command(flatten)]
-    pub fresh: FreshAdapter,
-    /// Dropout on a fresh adapter's input
-    #[arg(long, value_name = "P", default_value_t = 0.05)]
-    pub lora_dropout: f64,
     /// Pairs to train on, once for each file (jsonl or csv with dialogue and summary; every row is used), or DialogSum's
     /// folder or hub id (the lab's training split is used) [default: knkarthick/dialogsum]
     #[arg(long, value_name = "SRC")]
@@ -66,6 +55,27 @@ pub struct What {
     /// Pairs to evaluate on [default: the data's validation part, or its last 100 rows]
     #[arg(long, value_name = "FILE")]
     pub validation: Option<String>,
+}
+
+/// What is trained, and on what.
+#[derive(Debug, Clone, Args, Serialize, Deserialize)]
+#[group(id = "what")]
+pub struct What {
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub sources: Sources,
+    /// Let fresh attention begin as trained attention turns out: it learns to copy from far fewer examples
+    #[arg(long, requires = "model_config")]
+    #[serde(default)]
+    pub mimetic: bool,
+    /// Train every parameter of --policy and save a whole model, instead of a LoRA adapter
+    #[arg(long)]
+    pub full: bool,
+    #[command(flatten)]
+    pub fresh: FreshAdapter,
+    /// Dropout on a fresh adapter's input
+    #[arg(long, value_name = "P", default_value_t = 0.05)]
+    pub lora_dropout: f64,
     /// Use at most so many rows to evaluate the loss on
     #[arg(long, value_name = "N", default_value_t = 500)]
     pub validation_rows: usize,
@@ -79,10 +89,10 @@ pub struct What {
     #[arg(long, value_name = "P")]
     pub dropout: Option<f32>,
     /// Longest prompt in tokens; longer dialogues are cut
-    #[arg(long, value_name = "N", default_value_t = 512)]
+    #[arg(long, value_name = "N", default_value_t = 512, value_parser = up_to::<MOST>)]
     pub max_source: usize,
     /// Longest summary in tokens
-    #[arg(long, value_name = "N", default_value_t = 128)]
+    #[arg(long, value_name = "N", default_value_t = 128, value_parser = up_to::<MOST>)]
     pub max_target: usize,
     /// Number type of the frozen weights under an adapter: f16 and bf16 take half of f32's memory, q8_0 a quarter
     /// [default: f32]
@@ -103,14 +113,33 @@ pub fn finetune(args: &Arguments) -> Result<()> {
 /// Every folder and file by its whole path, so that the run can be resumed from anywhere.
 fn whole(what: &What) -> What {
     let path = |src: &Option<String>| src.as_deref().map(remembered);
-    What {
-        policy: path(&what.policy),
-        model_config: path(&what.model_config),
-        tokenizer: path(&what.tokenizer),
-        adapter: path(&what.adapter),
-        data: what.data.iter().map(|src| remembered(src)).collect(),
-        validation: path(&what.validation),
-        ..what.clone()
+    let s = &what.sources;
+    let sources = Sources {
+        policy: path(&s.policy),
+        model_config: path(&s.model_config),
+        tokenizer: path(&s.tokenizer),
+        adapter: path(&s.adapter),
+        data: s.data.iter().map(|src| remembered(src)).collect(),
+        validation: path(&s.validation),
+    };
+    What { sources, ..what.clone() }
+}
+
+impl supervised::What for What {
+    fn moved_to(&mut self, given: Self) -> Result<()> {
+        let (was, given) = (&mut self.sources, given.sources);
+        if given.policy.is_some() && was.policy.is_none() && was.model_config.is_none() {
+            was.policy = Some(args::LAB_POLICY.into());
+        }
+        if was.data.is_empty() && !given.data.is_empty() {
+            was.data = vec![args::LAB_DATA.into()];
+        }
+        replace("policy", &mut was.policy, given.policy)?;
+        replace("model-config", &mut was.model_config, given.model_config)?;
+        replace("tokenizer", &mut was.tokenizer, given.tokenizer)?;
+        replace("adapter", &mut was.adapter, given.adapter)?;
+        replace_all("data", &mut was.data, given.data)?;
+        replace("validation", &mut was.validation, given.validation)
     }
 }
 
@@ -133,42 +162,49 @@ fn task(what: &What, training: &Settings, terminal: &mut Terminal) -> Result<Fin
         validation.len(),
         super::report::thousands(task.trainable_parameters()),
     ));
+    if task.cut() > 0 {
+        let (cut, of) = (task.cut(), what.max_source);
+        terminal.line(&format!(
+            "note: {cut} training pairs have a longer prompt than {of} tokens (--max-source); it is cut"
+        ));
+    }
     Ok(task)
 }
 
 /// Refuses, before anything is loaded, a number type for weights that are trained, and what needs too much memory.
 fn will_fit(what: &What, training: &Settings, terminal: &mut Terminal) -> Result<()> {
     let precision = what.weights.unwrap_or_default();
-    if precision != Precision::F32 && (what.full || what.model_config.is_some()) {
+    if precision != Precision::F32 && (what.full || what.sources.model_config.is_some()) {
         let what = format!("--weights {} is for weights that stay frozen; here every one is trained", precision.name());
         return Err(Error::input(
             what,
             "leave --weights out, or train an adapter: leave --full and --model-config out",
         ));
     }
-    if what.model_config.is_some() {
+    if what.sources.model_config.is_some() {
         return Ok(()); // nothing to load: fresh weights are for models made here, which are small
     }
-    let policy = what.policy.as_deref().unwrap_or(args::LAB_POLICY);
-    let adapter = match &what.adapter {
+    let policy = what.sources.policy.as_deref().unwrap_or(args::LAB_POLICY);
+    let adapter = match &what.sources.adapter {
         _ if what.full => None,
         Some(src) => Some(models::adapter_config(src, terminal)?),
         None => Some(models::fresh_config(policy, &what.fresh, what.lora_dropout)?),
     };
     let wanted = Models { policy: Some(policy), reward: None, precision };
-    wanted.ask_finetune(adapter.as_ref(), training.batch_size, (what.max_source, what.max_target), terminal)
+    let tokens = Tokens { prompt: what.max_source, response: what.max_target };
+    wanted.ask_finetune(adapter.as_ref(), training.batch_size, tokens, terminal)
 }
 
 /// The model, and which of it is trained.
 fn model(what: &What, seed: u64, terminal: &mut Terminal) -> Result<(Actor, Trained)> {
     let precision = what.weights.unwrap_or_default();
-    if let (Some(file), Some(tokenizer)) = (&what.model_config, &what.tokenizer) {
+    if let (Some(file), Some(tokenizer)) = (&what.sources.model_config, &what.sources.tokenizer) {
         let json: serde_json::Value = inputs::json(Path::new(file), "the config.json of a T5")?;
         let tokenizer = Folder::open(tokenizer)?;
         let (actor, vars) = Actor::fresh(file, &json, &tokenizer, what.mimetic, seed)?;
         return Ok((actor, Trained::Model { vars, config: json, tokenizer: tokenizer_files(&tokenizer)? }));
     }
-    let policy = what.policy.as_deref().unwrap_or(args::LAB_POLICY);
+    let policy = what.sources.policy.as_deref().unwrap_or(args::LAB_POLICY);
     let source = models::find(policy, Part::Policy, terminal)?;
     if what.full {
         let config = source.read_json("config.json")?;
@@ -176,7 +212,7 @@ fn model(what: &What, seed: u64, terminal: &mut Terminal) -> Result<(Actor, Trai
         return Ok((actor, Trained::Model { vars, config, tokenizer: tokenizer_files(&*source)? }));
     }
     let mut actor = Actor::load_as(&*source, precision, seed)?;
-    let adapter = match &what.adapter {
+    let adapter = match &what.sources.adapter {
         Some(src) => models::put_adapter(&mut actor, src, true, terminal)?,
         None => models::fresh_adapter(&mut actor, policy, &what.fresh, what.lora_dropout, seed)?,
     };
@@ -189,19 +225,23 @@ const HELD_OUT: usize = 100;
 /// Training and validation rows.
 fn data(what: &What, terminal: &mut Terminal) -> Result<(Vec<Dialogue>, Vec<Dialogue>)> {
     let default = [args::LAB_DATA.to_string()];
-    let sources = if what.data.is_empty() { &default[..] } else { &what.data };
+    let sources = if what.sources.data.is_empty() { &default[..] } else { &what.sources.data };
     let (mut rows, mut validation) = (Vec::new(), Vec::new());
     for src in sources {
         if Path::new(src).is_file() {
-            rows.extend(models::every_row(src)?);
+            // a file may say itself what is for validation; every other row is trained on
+            let (held, own): (Vec<_>, Vec<_>) =
+                models::every_row(src, terminal)?.into_iter().partition(|row| row.split == Some(Split::Validation));
+            rows.extend(own);
+            validation.extend(held);
         } else {
             let parts = models::corpus(src, terminal)?;
             rows.extend(parts.train);
             validation.extend(parts.validation);
         }
     }
-    if let Some(src) = &what.validation {
-        validation = models::every_row(src)?;
+    if let Some(src) = &what.sources.validation {
+        validation = models::every_row(src, terminal)?;
     }
     if validation.is_empty() {
         if rows.len() <= HELD_OUT {

@@ -4,12 +4,12 @@ use super::args;
 use super::memory::size;
 use super::models;
 use super::report;
+use super::run_folder::PATIENCE;
 use super::shipped::{self, Part};
 use super::terminal::Terminal;
-use crate::error::{Error, Result};
-use crate::io::disk;
-use crate::io::safetensors::to_bytes;
-use crate::io::weights;
+use crate::error::Result;
+use crate::io::claim::Claim;
+use crate::lab::head;
 use crate::lab::memory::held;
 use crate::lab::models::{POLICY, Precision};
 use std::collections::BTreeMap;
@@ -17,7 +17,8 @@ use std::collections::BTreeMap;
 /// Architecture and parameter counts of a policy, all computed from the loaded tensors.
 pub fn info(args: &args::Info) -> Result<()> {
     let mut terminal = Terminal::new(args.json)?;
-    let tensors = weights::describe(&*models::find(&args.policy, Part::Policy, &mut terminal)?)?;
+    let source = models::find(&args.policy, Part::Policy, &mut terminal)?;
+    let tensors = head::describe(&*source, &head::config(&*source)?)?;
     let held = |precision| held(&tensors, precision);
     let mut actor = models::actor(&args.policy, Precision::F32, 0, &mut terminal)?;
     let given = args.adapter.as_deref().or(shipped::adapter(&args.policy)).filter(|src| *src != "fresh");
@@ -76,22 +77,13 @@ pub fn info(args: &args::Info) -> Result<()> {
 /// Writes base + adapter as one Hugging Face folder.
 pub fn merge(args: &args::Merge) -> Result<()> {
     let mut terminal = Terminal::new(false)?;
+    let out = Claim::for_output(&args.out, PATIENCE)?;
     let source = models::find(&args.policy, Part::Policy, &mut terminal)?;
     let adapter = models::read_adapter(&args.adapter, &mut terminal)?;
-    let mut tensors = weights::load(&*source)?;
+    let config = head::config(&*source)?;
+    let mut tensors = head::load(&*source, &config)?;
     adapter.merge(&mut tensors)?;
-    let tensors: BTreeMap<_, _> = tensors.into_iter().collect();
-    let mut files = BTreeMap::from([("model.safetensors".to_string(), to_bytes(&tensors)?)]);
-    for file in
-        ["config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"]
-    {
-        if source.has(file) {
-            files.insert(file.into(), source.read(file)?);
-        }
-    }
-    if args.out.exists() {
-        return Err(Error::file(args.out.display(), "exists already", "choose another --out; nothing is written over"));
-    }
-    disk::write_folder(&args.out, &files)?;
+    let files = head::merged_files(&*source, &config, tensors)?;
+    out.fill(&files)?;
     report::line(format!("merged {} into {}: {}", args.adapter, args.policy, args.out.display()))
 }

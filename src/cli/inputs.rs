@@ -1,8 +1,10 @@
 //! Texts and rows from files and standard input, a line each, with errors that name file and line.
 
+use crate::encoding;
 use crate::error::{Error, Result};
 use crate::io::disk;
 use serde::Deserialize;
+use std::io::Read;
 use std::path::Path;
 
 /// A file's text, or standard input's for `-`.
@@ -10,16 +12,21 @@ pub fn read_text(path: &Path) -> Result<String> {
     if path != Path::new("-") {
         return disk::read_text(path);
     }
-    std::io::read_to_string(std::io::stdin())
-        .map_err(|e| Error::file("standard input", e, "send UTF-8 text, a line each"))
+    let (name, mut bytes) = ("standard input", Vec::new());
+    std::io::stdin().read_to_end(&mut bytes).map_err(|e| Error::file(name, e, "send text, or name a file"))?;
+    Ok(encoding::text(name, &bytes)?.into_owned())
 }
 
 /// One text a line; blank lines are an error, for results come back by line.
 pub fn lines(path: &Path) -> Result<Vec<String>> {
     let text = read_text(path)?;
-    let lines: Vec<String> = text.lines().map(str::to_string).collect();
+    let lines: Vec<String> = encoding::lines(&text).map(str::to_string).collect();
     if let Some(i) = lines.iter().position(|l| l.trim().is_empty()) {
-        return Err(Error::file(place(path, i), "the line is empty", "remove it: there is one result a line"));
+        return Err(Error::file(
+            place(path, i),
+            "the line is empty",
+            "remove it: there is one result a line; or give the whole file as one text with --dialogue",
+        ));
     }
     if lines.is_empty() {
         return Err(Error::file(path.display(), "no text in it", "write one text a line"));
@@ -27,11 +34,42 @@ pub fn lines(path: &Path) -> Result<Vec<String>> {
     Ok(lines)
 }
 
+/// A file's whole text.
+pub fn whole(path: &Path) -> Result<String> {
+    let text = read_text(path)?;
+    let text = text.trim_end();
+    if text.trim().is_empty() {
+        return Err(Error::file(path.display(), "no text in it", "write a dialogue, a turn a line"));
+    }
+    Ok(text.to_string())
+}
+
+/// Do these lines look like the turns of one dialogue: two or more in a row that begin with a speaker, as in `#Person1#: …`
+/// or `Anna: …`, and name no other speaker? Whole dialogues on a line each name theirs again further on.
+pub fn are_turns(lines: &[String]) -> bool {
+    let speakers = |line: &str| line.split_whitespace().filter(|word| is_speaker(word)).count();
+    let turn = |line: &String| {
+        let (name, said) = line.split_once(':').unwrap_or((line, ""));
+        let words = name.split_whitespace().count();
+        let begins =
+            (1..=3).contains(&words) && is_speaker(&format!("{}:", name.split_whitespace().last().unwrap_or("")));
+        begins && !said.trim().is_empty() && speakers(said) == 0
+    };
+    lines.windows(2).any(|pair| pair.iter().all(turn))
+}
+
+/// `#Person1#:` or `Anna:`.
+fn is_speaker(word: &str) -> bool {
+    let Some(name) = word.strip_suffix(':') else { return false };
+    name.starts_with(|c: char| c == '#' || c.is_uppercase())
+        && name.chars().all(|c| c.is_alphanumeric() || "#_-.".contains(c))
+}
+
 /// One JSON value a line.
 pub fn json_lines<T: for<'de> Deserialize<'de>>(path: &Path, form: &str) -> Result<Vec<T>> {
     let text = read_text(path)?;
     let mut rows = Vec::new();
-    for (i, line) in text.lines().enumerate().filter(|(_, l)| !l.trim().is_empty()) {
+    for (i, line) in encoding::lines(&text).enumerate().filter(|(_, l)| !l.trim().is_empty()) {
         let row = serde_json::from_str(line)
             .map_err(|e| Error::file(place(path, i), e, format!("write {form} on each line")))?;
         rows.push(row);
@@ -65,4 +103,20 @@ pub enum PairRow {
 /// `file, line n`.
 pub fn place(path: &Path, index: usize) -> String {
     format!("{}, line {}", path.display(), index + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn turns_of_one_dialogue_are_told_from_dialogues_of_a_line_each() {
+        let are = |text: &str| are_turns(&text.lines().map(str::to_string).collect::<Vec<_>>());
+        assert!(are("#Person1#: I need a cake.\n#Person2#: By when?"));
+        assert!(are("Anna: Hi!\nDr. Li Wei: Good morning.\nAnna: How are you?"));
+        assert!(!are("#Person1#: A cake? #Person2#: Yes.\n#Person1#: Hi. #Person2#: Hello."));
+        assert!(!are("Anna: A cake? Ben: Yes.\nAnna: Hi. Ben: Hello."));
+        assert!(!are("What a nice day.\nI said: no."));
+        assert!(!are("Anna: Hi!"));
+    }
 }

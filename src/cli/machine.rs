@@ -13,11 +13,15 @@ pub struct Memory {
     pub free: u64,
 }
 
-/// What the system and control groups say; none where they say nothing.
+/// What the system, control groups and the process's own limits (`ulimit -v`) say; none where they say nothing.
 pub fn memory() -> Option<Memory> {
     let system = system(&read_to_string("/proc/meminfo").ok()?)?;
     let groups = groups(&read_to_string("/proc/self/cgroup").unwrap_or_default());
     let limits = groups.iter().filter_map(|folder| group(folder));
+    let own = read_to_string("/proc/self/limits").unwrap_or_default();
+    let status = read_to_string("/proc/self/status").unwrap_or_default();
+    let limits = limits.chain(addresses(&own, &status, "Max address space", "VmSize:"));
+    let limits = limits.chain(addresses(&own, &status, "Max data size", "VmData:"));
     Some(limits.fold(system, |a, b| Memory { total: a.total.min(b.total), free: a.free.min(b.free) }))
 }
 
@@ -28,6 +32,14 @@ fn system(meminfo: &str) -> Option<Memory> {
         line.split_whitespace().nth(1)?.parse::<u64>().ok().map(|kb| kb * 1024)
     };
     Some(Memory { total: bytes("MemTotal")?, free: bytes("MemAvailable")? })
+}
+
+/// A limit of /proc/self/limits on what the process may map, and what is left of it by /proc/self/status.
+fn addresses(limits: &str, status: &str, limit: &str, used: &str) -> Option<Memory> {
+    let soft = limits.lines().find_map(|line| line.strip_prefix(limit))?.split_whitespace().next()?;
+    let total = soft.parse::<u64>().ok()?; // "unlimited" is no number
+    let used = status.lines().find_map(|line| line.strip_prefix(used))?.split_whitespace().next()?;
+    Some(Memory { total, free: total.saturating_sub(used.parse::<u64>().ok()? * 1024) })
 }
 
 /// The control group of version 2 that `/proc/self/cgroup` names, and those above it; of version 1 the root that containers
@@ -92,6 +104,16 @@ mod tests {
         let text = "MemTotal:       25165824 kB\nMemFree:         1000 kB\nMemAvailable:   2048 kB\n";
         assert_eq!(system(text), Some(Memory { total: 24 << 30, free: 2 << 20 }));
         assert_eq!(system("MemTotal: 5 kB\n"), None);
+    }
+
+    #[test]
+    fn a_limit_on_addresses_counts() {
+        let limits = "Limit   Soft Limit  Hard Limit  Units\nMax data size   unlimited  unlimited  bytes\nMax address space   \
+                      6144000000   unlimited  bytes\n";
+        let status = "Name:\tx\nVmSize:\t   1000000 kB\nVmData:\t 500 kB\n";
+        let left = Memory { total: 6_144_000_000, free: 6_144_000_000 - 1_024_000_000 };
+        assert_eq!(addresses(limits, status, "Max address space", "VmSize:"), Some(left));
+        assert_eq!(addresses(limits, status, "Max data size", "VmData:"), None);
     }
 
     #[test]

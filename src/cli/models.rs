@@ -11,8 +11,10 @@ use crate::io::adapter_config::AdapterConfig;
 use crate::io::disk::Folder;
 use crate::io::hub::{ADAPTER, Hub, Kind, MODEL, Wanted};
 use crate::io::value_head::ValueHead as SavedHead;
-use crate::lab::models::{Actor, Judge, POLICY, Precision};
-use crate::text::dialogue::{Corpus, Dialogue, keep_lab_lengths, parse, split};
+use crate::lab::models::{Actor, Judge, Labels, POLICY, Precision};
+use crate::lab::tokenizers::tokenizer;
+use crate::text::dialogue::{self, Corpus, Dialogue, keep_lab_lengths, parse, split};
+use crate::text::tokenizer::Tokenizer;
 use clap::builder::PossibleValue;
 use clap::{Args, ValueEnum};
 use std::path::Path;
@@ -49,6 +51,11 @@ pub fn find(src: &str, part: Part, terminal: &mut Terminal) -> Result<Box<dyn By
 /// The base model of `src`, its matrices in `precision`.
 pub fn actor(src: &str, precision: Precision, seed: u64, terminal: &mut Terminal) -> Result<Actor> {
     Actor::load_as(&*find(src, Part::Policy, terminal)?, precision, seed)
+}
+
+/// The tokenizer of `src`, before its weights are loaded; none where it has none.
+pub fn policy_tokenizer(src: &str, terminal: &mut Terminal) -> Result<Option<Tokenizer>> {
+    tokenizer(&*find(src, Part::Policy, terminal)?)
 }
 
 /// Reads an adapter and puts it over the policy under the name `policy`; returns its configuration.
@@ -110,29 +117,43 @@ pub fn put_value_head(actor: &mut Actor, file: &Path) -> Result<()> {
 }
 
 /// DialogSum on the hub.
-const DATA_FILES: Wanted<'static> = Wanted { one_of: &[&["train.csv", "train.jsonl"]], optional: &VALIDATION_FILES };
-const VALIDATION_FILES: [&str; 2] = ["validation.csv", "dev.jsonl"];
+const DATA_FILES: Wanted<'static> = Wanted { one_of: &[&TRAIN_FILES], optional: &VALIDATION_FILES };
+const TRAIN_FILES: [&str; 4] = ["train.csv", "train.jsonl", "train.json", "train.tsv"];
+const VALIDATION_FILES: [&str; 6] =
+    ["validation.csv", "dev.jsonl", "validation.jsonl", "val.json", "validation.json", "validation.tsv"];
 
-/// The reward model of `src`, its matrices in `precision`.
-pub fn judge(src: &str, precision: Precision, terminal: &mut Terminal) -> Result<Judge> {
-    Judge::load_as(&*find(src, Part::Reward, terminal)?, precision)
+/// The reward model of `src`, its matrices in `precision`; `labels`: what it calls its labels, where not nothate and hate.
+pub fn judge(src: &str, labels: Option<&Labels>, precision: Precision, terminal: &mut Terminal) -> Result<Judge> {
+    let judge = Judge::load_with_labels(&*find(src, Part::Reward, terminal)?, precision, labels)?;
+    let [nothate, hate] = judge.model.label_names();
+    if labels.is_none() && !(nothate.eq_ignore_ascii_case("nothate") && hate.eq_ignore_ascii_case("hate")) {
+        terminal.line(&format!("{src}: its label {nothate} is read as nothate, {hate} as hate"));
+    }
+    Ok(judge)
 }
 
 /// DialogSum in a folder or on the hub: the lab's training and test split, and its validation part where it has one.
 pub fn corpus(src: &str, terminal: &mut Terminal) -> Result<Corpus> {
     let (train, test) = dialogues(src, terminal)?;
-    let folder = Hub::from_env()?.resolve(src, Kind::Dataset, DATA_FILES, terminal)?;
+    let folder = data_folder(src, terminal)?;
     let validation = match VALIDATION_FILES.into_iter().find(|file| folder.has(file)) {
-        Some(file) => parse(&folder.path(file), &folder.read(file)?)?,
+        Some(file) => read_dialogues(&folder, file, terminal)?,
         None => Vec::new(),
     };
     Ok(Corpus { train, validation, test })
 }
 
 /// Every row of a file, as it is.
-pub fn every_row(src: &str) -> Result<Vec<Dialogue>> {
+pub fn every_row(src: &str, terminal: &mut Terminal) -> Result<Vec<Dialogue>> {
     let (folder, file) = Folder::of_file(Path::new(src))?;
-    parse(&folder.path(&file), &folder.read(&file)?)
+    read_dialogues(&folder, &file, terminal)
+}
+
+/// A data file's dialogues; rows that are left out are told of.
+fn read_dialogues(folder: &Folder, file: &str, terminal: &mut Terminal) -> Result<Vec<Dialogue>> {
+    let kept = dialogue::read(&folder.path(file), &folder.read(file)?)?;
+    kept.notice.iter().for_each(|notice| terminal.line(&format!("warning: {notice}")));
+    Ok(kept.rows)
 }
 
 /// DialogSum's training and test split as the lab makes them: its train part, filtered by length, cut 8 : 2. Or those of
@@ -144,16 +165,36 @@ pub fn dialogues(src: &str, terminal: &mut Terminal) -> Result<(Vec<Dialogue>, V
     let (folder, file) = if Path::new(src).is_file() {
         Folder::of_file(Path::new(src))?
     } else {
-        let folder = Hub::from_env()?.resolve(src, Kind::Dataset, DATA_FILES, terminal)?;
-        let file = if folder.has("train.jsonl") { "train.jsonl" } else { "train.csv" };
-        (folder, file.to_string())
+        let folder = data_folder(src, terminal)?;
+        let first = ["train.jsonl"].into_iter().chain(TRAIN_FILES).find(|file| folder.has(file));
+        (folder, first.unwrap_or("train.csv").to_string())
     };
-    let train = parse(&folder.path(&file), &folder.read(&file)?)?;
+    let train = read_dialogues(&folder, &file, terminal)?;
     let rows = train.len();
     let kept = keep_lab_lengths(train);
     if kept.is_empty() {
         let what = format!("none of {rows} dialogues has more than 200 and at most 1000 characters");
         return Err(Error::file(src, what, "give DialogSum's train file, or a folder that holds it"));
     }
+    if kept.len() < rows {
+        let out = rows - kept.len();
+        terminal.line(&format!(
+            "note: {out} of {rows} dialogues in {file} are left out: the lab takes those with more than 200 and at most 1000 \
+             characters"
+        ));
+    }
     Ok(split(kept))
+}
+
+/// The folder of a data set, here or on the hub.
+fn data_folder(src: &str, terminal: &mut Terminal) -> Result<Folder> {
+    Hub::from_env()?.resolve(src, Kind::Dataset, DATA_FILES, terminal).map_err(|error| match error {
+        Error::File { path, what, .. } if what.ends_with("in this folder") || what.ends_with("on the hub") => Error::file(
+            path,
+            what,
+            "put a file of one of these names there, or name a file itself; a parquet file becomes jsonl with: python3 -c \
+             \"import pandas, sys; pandas.read_parquet(sys.argv[1]).to_json('train.jsonl', orient='records', lines=True)\" FILE",
+        ),
+        other => other,
+    })
 }

@@ -1,20 +1,58 @@
 //! `replay`: exactly given PPO steps on given rows, every number written. How anyone checks us against TRL.
 
-use super::args;
+use super::args::PresetArg;
 use super::inputs;
-use super::memory::Models;
-use super::models;
+use super::memory::{Models, Tokens};
+use super::models::{self, Held};
 use super::report;
+use super::run_folder::PATIENCE;
 use super::terminal::Terminal;
 use super::train::settings;
 use crate::error::{Error, Result};
+use crate::io::claim::Claim;
 use crate::io::disk;
 use crate::lab::replay::{Replay, Row, parse_rows};
 use crate::lab::run::step_name;
 use crate::pace::block_on;
+use crate::ppo::config::PpoConfig;
+use clap::Args;
+use std::path::PathBuf;
+
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// The base model
+    #[arg(long, value_name = "SRC")]
+    pub policy: String,
+    /// The LoRA adapter to train, in PEFT layout
+    #[arg(long, value_name = "SRC")]
+    pub adapter: String,
+    /// Value head: value_head.safetensors, or TRL's file
+    #[arg(long, value_name = "FILE")]
+    pub value_head: PathBuf,
+    /// Rows {"query_ids":[…],"response_ids":[…],"score":x} of a step, one a line; once for each step
+    #[arg(long, value_name = "FILE.jsonl", required = true)]
+    pub rows: Vec<PathBuf>,
+    /// Settings over the preset, as JSON; TRL's PPOConfig names are understood
+    #[arg(long, value_name = "FILE.json")]
+    pub config: Option<PathBuf>,
+    /// Mini-batch orders: a list per step of a list per PPO epoch of row numbers
+    #[arg(long, value_name = "FILE.json")]
+    pub orders: Option<PathBuf>,
+    /// The lab as published or corrected
+    #[arg(long, value_enum, default_value = "corrected")]
+    pub preset: PresetArg,
+    #[command(flatten)]
+    pub held: Held,
+    /// Folder for step-00001/ and so on
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
 
 /// Runs a PPO step for each rows file.
-pub fn replay(args: &args::Replay) -> Result<()> {
+pub fn replay(args: &Arguments) -> Result<()> {
     let config = settings(args.preset, "", args.config.as_deref())?;
     let read = |f: &std::path::PathBuf| parse_rows(&f.display().to_string(), inputs::read_text(f)?.as_bytes());
     let steps = args.rows.iter().map(read).collect::<Result<Vec<Vec<Row>>>>()?;
@@ -29,19 +67,23 @@ pub fn replay(args: &args::Replay) -> Result<()> {
         let what = format!("orders for {} steps, rows for {}", orders.len(), steps.len());
         return Err(Error::input(what, "give a list of orders for each --rows file"));
     }
-    if args.out.read_dir().is_ok_and(|mut entries| entries.next().is_some()) {
-        return Err(Error::file(args.out.display(), "is not empty", "choose a new folder for --out"));
-    }
+    let _claim = Claim::for_output(&args.out, PATIENCE)?;
     let mut terminal = Terminal::new(true)?;
     let precision = args.held.weights.unwrap_or_default();
     let adapter = models::adapter_config(&args.adapter, &mut terminal)?;
     let wanted = Models { policy: Some(&args.policy), reward: None, precision };
-    wanted.ask_ppo(&adapter, &config, &mut terminal)?;
+    let rows = || steps.iter().flatten();
+    let tokens = Tokens {
+        prompt: rows().map(|row| row.query_ids.len()).max().unwrap_or(0),
+        response: rows().map(|row| row.decoder_ids.len()).max().unwrap_or(0),
+    };
+    let most = steps.iter().map(Vec::len).max().unwrap_or(0);
+    let whole = PpoConfig { batch_size: most, mini_batch_size: config.mini_batch_size.min(most), ..config.clone() };
+    wanted.ask_steps(&adapter, &whole, tokens, &mut terminal)?;
     let mut actor = models::actor(&args.policy, precision, config.seed, &mut terminal)?;
     let adapter = models::put_adapter(&mut actor, &args.adapter, true, &mut terminal)?;
     models::put_value_head(&mut actor, &args.value_head)?;
     let mut replay = Replay::new(actor, adapter, config)?;
-    disk::create_folder(&args.out)?;
     let mut all = Vec::new();
     for (i, rows) in steps.into_iter().enumerate() {
         let order = orders.as_ref().map(|o| o[i].as_slice());

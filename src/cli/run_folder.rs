@@ -2,63 +2,95 @@
 
 use super::terminal::Terminal;
 use crate::error::{Error, Result};
+use crate::io::claim::{Claim, is_occupied};
 use crate::io::disk::{self, Folder, FolderLock};
-use crate::io::{ByteSource, ReadSeek, zip};
-use crate::lab::run::{CHECKPOINTS, CONFIG, ROLLOUTS, Store, newest_checkpoint};
+use crate::io::{ByteSource, Memory, ReadSeek, zip};
+use crate::lab::run::{CHECKPOINTS, CONFIG, ROLLOUTS, Store, check_run, is_run, step_of};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// How long a process that was just killed may hold its lock.
-const PATIENCE: Duration = Duration::from_secs(2);
+pub const PATIENCE: Duration = Duration::from_secs(2);
 
-/// A locked run folder.
+/// A locked run folder. One that is dropped before anything was written into it is removed.
 pub struct RunFolder {
     folder: Folder,
     root: PathBuf,
-    _lock: FolderLock,
+    _claim: Claim,
 }
 
 impl RunFolder {
-    /// A folder for a new run of `command`.
+    /// A folder for a new run of `command`, made and locked before the minutes that models and data may take.
     ///
     /// # Errors
-    /// One that holds a run, or anything else.
+    /// One that holds a run, or anything else, or that another process is about to fill.
     pub fn create(path: &Path, command: &str) -> Result<Self> {
         Self::check_free(path, command)?;
-        disk::create_folder(path)?;
-        Self::open(path)
+        let folder = Self::claimed(path, Claim::take(path, PATIENCE)?)?;
+        Self::refuse_taken(path, command)?; // another process may have been faster
+        Ok(folder)
     }
 
-    /// Whether a new run can go there and be written; asked before the minutes that models and data may take.
-    pub fn check_free(path: &Path, command: &str) -> Result<()> {
-        if path.join(CONFIG).exists() {
-            if newest_checkpoint(&Self::open(path)?).is_err() {
+    /// `runs/1`, or the next number that is free: no other process gets the same one.
+    pub fn next(command: &str) -> Result<Self> {
+        for number in 1_u64.. {
+            let path = PathBuf::from(format!("runs/{number}"));
+            if is_occupied(&path) {
+                continue;
+            }
+            let Some(claim) = Claim::if_free(&path)? else { continue };
+            if !is_occupied(&path) {
+                return Self::claimed(&path, claim);
+            }
+        }
+        Err(Error::input(format!("no number is free for a new run of {command} in runs/"), "give a folder with --out"))
+    }
+
+    /// Whether a new run can go there and be written.
+    fn check_free(path: &Path, command: &str) -> Result<()> {
+        if path.join(CONFIG).exists() && is_run(&Folder::open(path)?) {
+            let _free = FolderLock::take(path, PATIENCE)?;
+            return Self::refuse_taken(path, command);
+        }
+        Self::refuse_taken(path, command)?;
+        disk::check_writable(path)
+    }
+
+    fn refuse_taken(path: &Path, command: &str) -> Result<()> {
+        if path.join(CONFIG).exists() && is_run(&Folder::open(path)?) {
+            if has_no_checkpoint(path) {
                 return Ok(()); // a run that ended before its first save: nothing to lose
             }
             let hint =
                 format!("continue it with: detox-lab {command} --resume {}; or choose another --out", path.display());
             return Err(Error::file(path.display(), "holds a run already", hint));
         }
-        // A lock file or an unfinished temporary one is what a kill at the very start leaves.
-        let hidden = |e: std::fs::DirEntry| e.file_name().to_string_lossy().starts_with('.');
-        if path.read_dir().is_ok_and(|entries| entries.flatten().any(|e| !hidden(e))) {
+        if is_occupied(path) {
             return Err(Error::file(path.display(), "is not empty and holds no run", "choose a new folder for --out"));
         }
-        disk::check_writable(path)
+        Ok(())
     }
 
-    /// The folder of a run, mended after a crash.
+    /// The folder of a run, mended after a crash. A folder that is no run is left as it is.
     pub fn open(path: &Path) -> Result<Self> {
-        let folder = Folder::open(path)?;
-        let lock = FolderLock::take(path, PATIENCE)?;
+        check_run(&Folder::open(path)?)?;
+        Self::claimed(path, Claim::take(path, PATIENCE)?)
+    }
+
+    fn claimed(path: &Path, claim: Claim) -> Result<Self> {
         for part in [path.to_path_buf(), path.join(CHECKPOINTS), path.join(ROLLOUTS)] {
             if part.is_dir() {
                 disk::recover(&part)?;
             }
         }
-        Ok(Self { folder, root: path.to_path_buf(), _lock: lock })
+        Ok(Self { folder: Folder::open(path)?, root: path.to_path_buf(), _claim: claim })
+    }
+
+    /// Where it is.
+    pub fn root(&self) -> &Path {
+        &self.root
     }
 
     /// Where a file or folder of this name goes. A run whose folder was taken away is not begun anew somewhere in it.
@@ -79,6 +111,12 @@ impl RunFolder {
     }
 }
 
+/// Whether a run ended before its first save.
+fn has_no_checkpoint(path: &Path) -> bool {
+    let entries = fs::read_dir(path.join(CHECKPOINTS)).into_iter().flatten().flatten();
+    entries.filter_map(|e| step_of(e.file_name().to_str()?)).next().is_none()
+}
+
 /// The folder of a run that is named by the zip which the page saves: the zip is unpacked beside itself, and never over
 /// anything. Any other path stands for itself.
 pub fn unzipped(path: &Path, terminal: &mut Terminal) -> Result<PathBuf> {
@@ -86,20 +124,28 @@ pub fn unzipped(path: &Path, terminal: &mut Terminal) -> Result<PathBuf> {
         return Ok(path.to_path_buf());
     }
     let (shown, folder) = (path.display().to_string(), path.with_extension(""));
-    if folder.exists() {
-        let what = format!("{} is there already, so the zip is not unpacked", folder.display());
-        return Err(Error::file(shown, what, "name the folder instead of the zip, or move it away"));
-    }
+    let refuse_existing = || {
+        if is_occupied(&folder) {
+            let what = format!("{} is there already, so the zip is not unpacked", folder.display());
+            return Err(Error::file(&shown, what, "name the folder instead of the zip, or move it away"));
+        }
+        Ok(())
+    };
+    refuse_existing()?;
+    let claim = Claim::take(&folder, PATIENCE)?;
+    refuse_existing()?;
     let bytes = fs::read(path).map_err(|e| Error::file(&shown, e, "check the file's permissions"))?;
     let files = zip::unpack_folder(&bytes, &shown, |files| files.contains_key(CONFIG))?;
-    if !files.contains_key(CONFIG) {
+    let unpacked = Memory::new(&shown, files);
+    if !unpacked.has(CONFIG) {
         return Err(Error::file(
             shown,
             "no config.json in it, so this is not a run",
             "save the run again, not the adapter",
         ));
     }
-    disk::write_folder(&folder, &files)?;
+    check_run(&unpacked)?;
+    claim.fill(&unpacked.files)?;
     terminal.line(&format!("unpacked {shown} into {}", folder.display()));
     Ok(folder)
 }

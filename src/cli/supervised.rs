@@ -1,6 +1,8 @@
 //! What `finetune` and `train-reward` share: the loop's arguments, starting or continuing its run folder, and the words at
 //! its end.
 
+use super::limits::{MOST, up_to};
+use super::moved;
 use super::run_folder::RunFolder;
 use super::terminal::Terminal;
 use crate::error::{Error, Result};
@@ -48,10 +50,10 @@ pub struct LoopArgs {
     #[arg(long, value_name = "N", default_value_t = 3.0)]
     pub epochs: f64,
     /// Rows of one forward and backward pass
-    #[arg(long, value_name = "N", default_value_t = 16)]
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = up_to::<MOST>)]
     pub batch_size: usize,
     /// Batches whose gradients make one update
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = up_to::<MOST>)]
     pub accumulation: usize,
     /// Adam's learning rate at its highest
     #[arg(long, value_name = "RATE", default_value_t = 1e-3)]
@@ -110,7 +112,8 @@ impl LoopArgs {
 /// Where a run is begun or continued.
 #[derive(Debug, Args)]
 pub struct Place {
-    /// Continue the run in this folder; everything comes from it
+    /// Continue the run in this folder. Everything comes from it; where models or data have moved since, say with their options
+    /// where they are now
     #[arg(long, value_name = "RUN", conflicts_with_all = ["out", "loop", "what"])]
     pub resume: Option<PathBuf>,
     /// Folder for the run; its best/ is what was trained
@@ -127,9 +130,45 @@ struct Config<W> {
     settings: Settings,
 }
 
-/// Begins or continues a run of `command` and trains to its end; returns the run's folder and what was trained. `what` and
-/// `training` count for a new run only; `task` loads models and data.
-pub fn run<W: Serialize + DeserializeOwned, T: Task>(
+/// What is trained, and on what.
+pub trait What: Serialize + DeserializeOwned {
+    /// Puts in where models and data are now, for a run whose sources have moved.
+    ///
+    /// # Errors
+    /// A source that the run does not have.
+    fn moved_to(&mut self, given: Self) -> Result<()>;
+}
+
+/// Puts a source that was given in the place of the run's.
+///
+/// # Errors
+/// The run has none of this kind.
+pub fn replace(option: &str, was: &mut Option<String>, given: Option<String>) -> Result<()> {
+    if given.is_some() && was.is_none() {
+        return Err(Error::input(format!("the run was begun without --{option}"), "leave it out"));
+    }
+    *was = given.or_else(|| was.take());
+    Ok(())
+}
+
+/// [`replace`] for several files, of which none or all are given.
+///
+/// # Errors
+/// Fewer or more than the run has.
+pub fn replace_all(option: &str, was: &mut Vec<String>, given: Vec<String>) -> Result<()> {
+    if !given.is_empty() && given.len() != was.len() {
+        let what = format!("the run was begun with {} of --{option}, not {}", was.len(), given.len());
+        return Err(Error::input(what, "give all of them, in the order of the run's config.json"));
+    }
+    if !given.is_empty() {
+        *was = given;
+    }
+    Ok(())
+}
+
+/// Begins or continues a run of `command` and trains to its end; returns the run's folder and what was trained. `training`
+/// counts for a new run only, and of `what` only the sources for one that is continued; `task` loads models and data.
+pub fn run<W: What, T: Task>(
     command: &str,
     place: &Place,
     what: W,
@@ -139,10 +178,19 @@ pub fn run<W: Serialize + DeserializeOwned, T: Task>(
 ) -> Result<(PathBuf, T)> {
     if let Some(path) = &place.resume {
         let store = RunFolder::open(path)?;
-        let Config::<W> { what, settings, .. } = read_config(&store, command)?;
+        let mut config: Config<W> = read_config(&store, command)?;
+        let before = json(&config)?;
+        config.what.moved_to(what)?;
+        let now = json(&config)?;
+        moved::check_trained_on(&now["what"], &store)?;
+        let Config { what, settings, .. } = config;
         let task = task(&what, &settings, terminal)?;
         let step = newest_checkpoint(&store)?;
-        let trainer = Supervised::resume(&task, settings, store, terminal.unix_seconds())?;
+        let moved = now != before;
+        let trainer = Supervised::resume(&task, settings, moved.then_some(&now), store, terminal.unix_seconds())?;
+        if moved {
+            terminal.line("the run's config.json names the models and data that were given from now on");
+        }
         let of = trainer.updates();
         if step >= of {
             let shown = path.display();
@@ -156,23 +204,23 @@ pub fn run<W: Serialize + DeserializeOwned, T: Task>(
     let path = place.out.as_deref().ok_or_else(|| Error::input("no --out", "give a folder for the run"))?;
     let settings = training.settings();
     settings.validate()?;
-    RunFolder::check_free(path, command)?;
+    let store = RunFolder::create(path, command)?;
     let task = task(&what, &settings, terminal)?;
     let config =
         Config { version: env!("CARGO_PKG_VERSION").into(), command: command.into(), what, settings: settings.clone() };
-    let config = serde_json::to_value(&config).map_err(|e| Error::input(e, "report this"))?;
-    let store = RunFolder::create(path, command)?;
+    let config = json(&config)?;
     let trainer = Supervised::start(&task, settings, &config, store, terminal.unix_seconds())?;
     to_end(trainer, command, path, terminal)?;
     Ok((path.to_path_buf(), task))
 }
 
+fn json(config: &impl Serialize) -> Result<Value> {
+    serde_json::to_value(config).map_err(|e| Error::input(e, "report this"))
+}
+
 /// Reads the `config.json` of a run that `command` began.
 fn read_config<T: DeserializeOwned>(store: &RunFolder, command: &str) -> Result<T> {
     let path = store.path(run::CONFIG);
-    if !store.has(run::CONFIG) {
-        return Err(Error::file(store.name(), "no config.json here, so this is not a run folder", "check the path"));
-    }
     let json = store.read_json(run::CONFIG)?;
     let began = json.get("command").and_then(Value::as_str).unwrap_or("train").to_string();
     if began != command {

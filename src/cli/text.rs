@@ -2,7 +2,7 @@
 
 use super::args;
 use super::inputs::{self, Ids, PairRow};
-use super::memory::Models;
+use super::memory::{Models, Prompts, Tokens};
 use super::models;
 use super::report;
 use super::shipped;
@@ -14,6 +14,7 @@ use crate::lab::models::{Actor, AdapterName, POLICY};
 use crate::pace::{Pace, block_on};
 use crate::text::prompt::prompt;
 use crate::text::stream::TextStream;
+use crate::text::tokenizer::Tokenizer;
 use serde_json::json;
 
 /// Loads a policy, with an adapter unless it is `off`.
@@ -27,9 +28,6 @@ pub fn policy(args: &args::PolicyArgs, terminal: &mut Terminal) -> Result<(Actor
     Ok((actor, Some(POLICY)))
 }
 
-/// Tokens of a row that is given, for a forecast: what the reward model reads at most.
-const TOKENS: usize = 512;
-
 fn will_fit(args: &args::PolicyArgs) -> Models<'_> {
     Models { policy: Some(&args.policy), reward: None, precision: args.held.weights.unwrap_or_default() }
 }
@@ -38,20 +36,33 @@ fn will_fit(args: &args::PolicyArgs) -> Models<'_> {
 pub fn summarize(args: &args::Summarize) -> Result<()> {
     let queries = read(&args.input)?;
     let mut terminal = Terminal::new(args.json)?;
-    let rows = match &queries {
-        Queries::Texts(texts) => texts.len(),
-        Queries::Ids(rows) => rows.len(),
-    };
-    let lower = "lower --batch-size or --max-new-tokens";
-    will_fit(&args.model).ask_generation(rows.min(args.batch_size), args.max_new_tokens, lower, &mut terminal)?;
-    let (actor, adapter) = policy(&args.model, &mut terminal)?;
-    let ids = match queries {
-        Queries::Ids(rows) => rows,
+    if let (Queries::Texts(texts), Some(file), false) = (&queries, &args.input.text, args.raw)
+        && inputs::are_turns(texts)
+    {
+        terminal.line(&format!(
+            "note: the lines of {0} look like the turns of one dialogue, and each is summarized on its own; to summarize the \
+             whole file: --dialogue {0}",
+            file.display()
+        ));
+    }
+    let (rows, prompts) = match &queries {
         Queries::Texts(texts) => {
             let whole = |text: &String| if args.raw { text.clone() } else { prompt(text) };
-            let tokenizer = actor.tokenizer()?;
-            texts.iter().map(|t| tokenizer.encode(&whole(t))).collect::<Result<Vec<_>>>()?
+            (texts.len(), Prompts::Texts(texts.iter().map(|text| whole(text).into()).collect()))
         }
+        Queries::Ids(rows) => (rows.len(), Prompts::Tokens(rows.iter().map(Vec::len).max().unwrap_or(0))),
+    };
+    let lower = "give shorter texts, or lower --batch-size or --max-new-tokens";
+    let at_once = rows.min(args.batch_size);
+    will_fit(&args.model).ask_generation(at_once, &prompts, args.max_new_tokens, lower, &mut terminal)?;
+    let (actor, adapter) = policy(&args.model, &mut terminal)?;
+    let ids = match (queries, &prompts) {
+        (Queries::Ids(rows), _) => rows,
+        (_, Prompts::Texts(texts)) => {
+            let tokenizer = actor.tokenizer()?;
+            texts.iter().map(|text| tokenizer.encode(text)).collect::<Result<Vec<_>>>()?
+        }
+        _ => Vec::new(),
     };
     let sampling = Sampling {
         greedy: args.greedy,
@@ -88,16 +99,47 @@ enum Queries {
 
 /// What a command is to work on.
 fn read(input: &args::Input) -> Result<Queries> {
-    match (&input.given, &input.text, &input.ids) {
+    match (&input.given, &input.text, &input.dialogue, &input.ids) {
         (Some(text), ..) if text.trim().is_empty() => Err(Error::input("the text is empty", "give some text")),
         (Some(text), ..) => Ok(Queries::Texts(vec![text.clone()])),
-        (_, Some(file), _) => inputs::lines(file).map(Queries::Texts),
-        (_, _, Some(file)) => {
+        (_, Some(file), ..) => inputs::lines(file).map(Queries::Texts),
+        (_, _, Some(file), _) => inputs::whole(file).map(|text| Queries::Texts(vec![text])),
+        (.., Some(file)) => {
             let rows: Vec<Ids> = inputs::json_lines(file, r#"{"ids":[…]}"#)?;
             Ok(Queries::Ids(rows.into_iter().map(|r| r.ids).collect()))
         }
-        _ => Err(Error::input("no input", "give a text, --text FILE or --ids FILE.jsonl")),
+        _ => Err(Error::input("no input", "give a text, --text FILE, --dialogue FILE or --ids FILE.jsonl")),
     }
+}
+
+/// Tokens of the longest query, or more.
+fn longest(queries: &Queries) -> usize {
+    match queries {
+        Queries::Texts(texts) => texts.iter().map(|text| text.len() + 2).max(),
+        Queries::Ids(rows) => rows.iter().map(Vec::len).max(),
+    }
+    .unwrap_or(0)
+}
+
+/// Asks whether the numbers of given rows fit in memory: first with a bound for texts, then with their tokens.
+fn rows_fit(args: &args::PolicyArgs, rows: &[PairRow], terminal: &mut Terminal) -> Result<()> {
+    let tokens = |tokenizer: Option<&Tokenizer>| -> Result<Tokens> {
+        let count = |text: &String| tokenizer.map_or(Ok(text.len() + 2), |t| t.encode(text).map(|ids| ids.len()));
+        let mut most = Tokens { prompt: 0, response: 0 };
+        for row in rows {
+            let (prompt, response) = match row {
+                PairRow::Ids { query_ids, response_ids } => (query_ids.len(), response_ids.len() + 1),
+                PairRow::Text { query, response } => (count(query)?, count(response)? + 1),
+            };
+            most = Tokens { prompt: most.prompt.max(prompt), response: most.response.max(response) };
+        }
+        Ok(most)
+    };
+    let wanted = will_fit(args);
+    wanted.ask_given(tokens(None)?, terminal).or_else(|error| match models::policy_tokenizer(&args.policy, terminal)? {
+        Some(tokenizer) => wanted.ask_given(tokens(Some(&tokenizer))?, terminal),
+        None => Err(error),
+    })
 }
 
 fn summary_json(generated: &Generated, text: Option<String>) -> serde_json::Value {
@@ -152,8 +194,8 @@ pub fn score(args: &args::Score) -> Result<()> {
     let queries = read(&args.input)?;
     let precision = args.model.held.weights.unwrap_or_default();
     let wanted = Models { policy: None, reward: Some(&args.model.reward), precision };
-    wanted.ask_generation(16, TOKENS, "use a smaller model", &mut terminal)?;
-    let judge = models::judge(&args.model.reward, precision, &mut terminal)?;
+    wanted.ask_scoring(longest(&queries), &mut terminal)?;
+    let judge = models::judge(&args.model.reward, args.model.reward_labels.as_ref(), precision, &mut terminal)?;
     let (texts, ids) = match queries {
         Queries::Ids(ids) => (None, ids),
         Queries::Texts(texts) => {
@@ -161,6 +203,16 @@ pub fn score(args: &args::Score) -> Result<()> {
             (Some(texts), ids)
         }
     };
+    let limit = judge.model.classifier().config().limit();
+    let long: Vec<usize> = (0..ids.len()).filter(|row| ids[*row].len() > limit).collect();
+    if let Some(first) = long.first() {
+        let others = if long.len() > 1 { format!(" (and {} others)", long.len() - 1) } else { String::new() };
+        let tokens = ids[*first].len();
+        terminal.line(&format!(
+            "note: text {}{others} was cut: it has {tokens} tokens, and the reward model reads the first {limit}",
+            first + 1
+        ));
+    }
     let scored = block_on(judge.score_ids(&ids, true, &mut terminal))?;
     if args.json {
         return report::json(&json!({ "rows": scored }));
@@ -182,7 +234,7 @@ pub fn logprobs(args: &args::Logprobs) -> Result<()> {
     let form = r#"{"query_ids":[…],"response_ids":[…]} or {"query":"…","response":"…"}"#;
     let rows: Vec<PairRow> = inputs::json_lines(&args.rows, form)?;
     let mut terminal = Terminal::new(args.json)?;
-    will_fit(&args.model).ask_generation(1, TOKENS, "use a smaller model", &mut terminal)?;
+    rows_fit(&args.model, &rows, &mut terminal)?;
     let (mut actor, adapter) = policy(&args.model, &mut terminal)?;
     if let Some(file) = &args.value_head {
         models::put_value_head(&mut actor, file)?;

@@ -2,13 +2,15 @@
 
 use super::args::{self, PresetArg};
 use super::inputs;
-use super::memory;
+use super::memory::{self, Prompts};
 use super::models;
+use super::moved::{self, Moved};
 use super::run_folder::{RunFolder, unzipped};
 use super::shipped::{self, TINY};
-use super::terminal::Terminal;
+use super::terminal::{Terminal, say};
 use crate::error::{Error, Result};
 use crate::io::ByteSource;
+use crate::io::adapter::PeftAdapter;
 use crate::io::adapter_config::AdapterConfig;
 use crate::io::disk::Folder;
 use crate::lab::events::Observer;
@@ -18,7 +20,9 @@ use crate::lab::train::{Trainer, mend};
 use crate::pace::block_on;
 use crate::ppo::config::{PpoConfig, Preset};
 use crate::text::dialogue::Dialogue;
-use std::path::{Path, PathBuf};
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::Value;
+use std::path::Path;
 
 /// PPO steps of a run that is not told how many.
 const STEPS: u64 = 10;
@@ -33,15 +37,8 @@ pub fn train(args: &args::Train) -> Result<()> {
     }
     match (&args.resume, &args.out) {
         (Some(path), _) => resume(path, args, &mut terminal),
-        (None, Some(path)) => start(path, args, &mut terminal),
-        (None, None) => start(&free_folder(), args, &mut terminal),
+        (None, out) => start(out.as_deref(), args, &mut terminal),
     }
-}
-
-/// `runs/1`, or the next number that is free.
-fn free_folder() -> PathBuf {
-    let folder = |n: u32| PathBuf::from(format!("runs/{n}"));
-    (1..).map(folder).find(|path| !path.exists()).unwrap_or_else(|| folder(1))
 }
 
 /// Settings from preset, the shipped policy's own where it is trained, and file.
@@ -52,11 +49,41 @@ pub fn settings(preset: PresetArg, policy: &str, config: Option<&Path>) -> Resul
     };
     let base = if policy == TINY { shipped::ppo(preset)? } else { PpoConfig::preset(preset) };
     let Some(path) = config else { return Ok(base) };
-    let json: serde_json::Value = inputs::json(path, "one JSON object of settings")?;
+    let Once(json) = inputs::json(path, "one JSON object of settings, such as {\"batch_size\": 8}")?;
+    for notice in PpoConfig::notices(&json) {
+        say(&format!("note: {}: {notice}", path.display()));
+    }
     PpoConfig::from_json(base, &json).map_err(|e| match e {
         Error::Input { what, hint } => Error::file(path.display(), what, hint),
         other => other,
     })
+}
+
+/// A JSON object in which every key stands once; of two, one would be lost without a word.
+struct Once(Value);
+
+impl<'de> Deserialize<'de> for Once {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> std::result::Result<Self, D::Error> {
+        struct Keys;
+        impl<'de> Visitor<'de> for Keys {
+            type Value = Once;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a JSON object of settings")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut from: A) -> std::result::Result<Once, A::Error> {
+                let mut all = serde_json::Map::new();
+                while let Some((key, value)) = from.next_entry::<String, Value>()? {
+                    if all.insert(key.clone(), value).is_some() {
+                        return Err(serde::de::Error::custom(format!("setting {key} is given twice")));
+                    }
+                }
+                Ok(Once(Value::Object(all)))
+            }
+        }
+        from.deserialize_map(Keys)
+    }
 }
 
 /// As the hub or a folder would be named in config.json: folders by their whole path, so that a run can be resumed from
@@ -66,18 +93,20 @@ pub fn remembered(src: &str) -> String {
     path.map_or_else(|| src.to_string(), |path| path.display().to_string())
 }
 
-fn start(path: &Path, args: &args::Train, terminal: &mut Terminal) -> Result<()> {
+/// Begins a run in a folder, or in the next numbered one of `runs/`.
+fn start(out: Option<&Path>, args: &args::Train, terminal: &mut Terminal) -> Result<()> {
     let policy = args.policy.as_deref().unwrap_or(TINY);
     let (reward, data) = shipped::companions(policy);
     let adapter = args.adapter.as_deref().or(shipped::adapter(policy)).filter(|src| *src != "fresh");
     let mut ppo = settings(args.preset, policy, args.config.as_deref())?;
     ppo.seed = args.seed.unwrap_or(ppo.seed);
-    ppo.validate()?;
+    ppo.validate_run()?;
     let config = RunConfig {
         version: env!("CARGO_PKG_VERSION").into(),
         policy: remembered(policy),
         adapter: adapter.map(remembered),
         reward: remembered(args.reward.as_deref().unwrap_or(reward)),
+        reward_labels: args.reward_labels.clone(),
         data: remembered(args.data.as_deref().unwrap_or(data)),
         steps: args.steps.unwrap_or(if policy == TINY { shipped::STEPS } else { STEPS }),
         save_every: args.save_every,
@@ -86,15 +115,20 @@ fn start(path: &Path, args: &args::Train, terminal: &mut Terminal) -> Result<()>
         keep_rollouts: Some(args.keep_rollouts),
         ppo,
     };
-    RunFolder::check_free(path, "train")?;
     if config.steps == 0 {
         return Err(Error::input("--steps is 0", "give at least 1"));
     }
+    let store = match out {
+        Some(path) => RunFolder::create(path, "train")?,
+        None => RunFolder::next("train")?,
+    };
+    let path = &store.root().to_path_buf();
     let wanted = match &config.adapter {
         Some(src) => models::adapter_config(src, terminal)?,
         None => models::fresh_config(&config.policy, &args.fresh, LORA_DROPOUT)?,
     };
-    will_fit(&config).ask_ppo(&wanted, &config.ppo, terminal)?;
+    let (dialogues, _) = models::dialogues(&config.data, terminal)?;
+    will_fit(&config).ask_ppo(&wanted, &config.ppo, &Prompts::of(&dialogues), terminal)?;
     let mut actor = models::actor(&config.policy, config.weights, config.ppo.seed, terminal)?;
     let adapter = match &config.adapter {
         Some(src) => models::put_adapter(&mut actor, src, true, terminal)?,
@@ -106,9 +140,7 @@ fn start(path: &Path, args: &args::Train, terminal: &mut Terminal) -> Result<()>
     actor.policy.value_head.dropout = config.ppo.value_head_dropout as f32;
     keep_initial(&mut actor)?;
     actor.tokenizer()?;
-    let judge = models::judge(&config.reward, config.weights, terminal)?;
-    let (dialogues, _) = models::dialogues(&config.data, terminal)?;
-    let store = RunFolder::create(path, "train")?;
+    let judge = models::judge(&config.reward, config.reward_labels.as_ref(), config.weights, terminal)?;
     let now = terminal.unix_seconds();
     let lab = Lab { actor, judge, dialogues };
     let trainer = Trainer::start(&lab, config, adapter, store, now)?;
@@ -128,15 +160,37 @@ fn resume(path: &Path, args: &args::Train, terminal: &mut Terminal) -> Result<()
             format!("go on with --steps {}, or look at it: detox-lab evaluate --run {}", newest + 10, path.display());
         return Err(Error::file(path.display(), what, hint));
     }
-    config.ppo.validate()?;
+    config.ppo.validate_run()?;
+    let now = moved(args);
+    let changed = now.put_into(&mut config);
+    moved::check_there(&config, &store)?;
+    now.check_adapter(&store, terminal)?;
     let adapter = memory::adapter_config(&checkpoint(&store, newest)?)?;
-    will_fit(&config).ask_ppo(&adapter, &config.ppo, terminal)?;
-    let Loaded { lab, adapter, .. } = load_run(&store, &config, newest, true, terminal)?;
+    let (dialogues, _) = models::dialogues(&config.data, terminal)?;
+    will_fit(&config).ask_ppo(&adapter, &config.ppo, &Prompts::of(&dialogues), terminal)?;
+    let Loaded { lab, adapter } = load_run(&store, &config, newest, true, dialogues, terminal)?;
+    if args.policy.is_some() {
+        moved::check_weights(&store, &config, &lab.actor)?;
+    }
     terminal.line(&format!("going on after step {newest} of {}", config.steps));
-    let now = terminal.unix_seconds();
-    let trainer = Trainer::resume(&lab, config, adapter, store, now)?;
+    let seconds = terminal.unix_seconds();
+    let trainer = Trainer::resume(&lab, config, adapter, store, seconds)?;
+    if changed {
+        terminal.line("the run's config.json names the models and data that were given from now on");
+    }
     trainer.warnings.iter().for_each(|warning| terminal.line(&format!("warning: {warning}")));
     run_to_end(trainer, path, terminal)
+}
+
+/// What is given beside `--resume`.
+fn moved(args: &args::Train) -> Moved<'_> {
+    Moved {
+        policy: args.policy.as_deref(),
+        adapter: args.adapter.as_deref(),
+        reward: args.reward.as_deref(),
+        labels: args.reward_labels.as_ref(),
+        data: args.data.as_deref(),
+    }
 }
 
 fn run_to_end<S: Store>(mut trainer: Trainer<&Lab, S>, path: &Path, terminal: &mut Terminal) -> Result<()> {
@@ -160,6 +214,17 @@ fn run_to_end<S: Store>(mut trainer: Trainer<&Lab, S>, path: &Path, terminal: &m
         Err(error) => {
             // A failed step may have counted itself before its checkpoint could be written.
             let saved = run::newest_checkpoint(&trainer.store).map_or(0, |newest| newest);
+            if matches!(error, Error::Input { .. }) {
+                // The same settings and random streams: the step would end in the same way again.
+                terminal.line(&format!(
+                    "the run ended in step {}; the last good state is in {shown}/{}/{}: a new run with other settings can start \
+                     from it with --adapter and --value-head",
+                    saved + 1,
+                    run::CHECKPOINTS,
+                    run::step_name(saved)
+                ));
+                return Err(error);
+            }
             terminal.line(&format!(
                 "the run ended in step {}; the last good state is the checkpoint of step {saved}. Continue with: detox-lab \
                  train --resume {shown}",
@@ -184,21 +249,25 @@ pub struct Loaded {
     /// Holds the adapter of a checkpoint under `policy` and step 0's under `initial`.
     pub lab: Lab,
     pub adapter: AdapterConfig,
-    pub test: Vec<Dialogue>,
 }
 
-/// Loads what a run needs, as it was after `step`.
+/// Loads what a run needs beside its `dialogues`, as it was after `step`.
 pub fn load_run(
     store: &dyn ByteSource,
     config: &RunConfig,
     step: u64,
     trainable: bool,
+    dialogues: Vec<Dialogue>,
     terminal: &mut Terminal,
 ) -> Result<Loaded> {
     let mut actor = models::actor(&config.policy, config.weights, config.ppo.seed, terminal)?;
     let (newest, first) = (checkpoint(store, step)?, checkpoint(store, 0)?);
-    let adapter = actor.go_back(&newest, &first, &config.ppo, trainable)?;
-    let judge = models::judge(&config.reward, config.weights, terminal)?;
-    let (dialogues, test) = models::dialogues(&config.data, terminal)?;
-    Ok(Loaded { lab: Lab { actor, judge, dialogues }, adapter, test })
+    // What cannot be read has its own message; after that, what fails is that they do not fit the policy.
+    for folder in [&newest, &first] {
+        PeftAdapter::read(folder)?;
+    }
+    let adapter =
+        actor.go_back(&newest, &first, &config.ppo, trainable).map_err(|e| moved::of_this_run(e, &config.policy))?;
+    let judge = models::judge(&config.reward, config.reward_labels.as_ref(), config.weights, terminal)?;
+    Ok(Loaded { lab: Lab { actor, judge, dialogues }, adapter })
 }

@@ -4,7 +4,7 @@ use super::inputs;
 use super::models;
 use super::report;
 use super::shipped::Part;
-use super::supervised::{self, LoopArgs, Place, StoredArg};
+use super::supervised::{self, LoopArgs, Place, StoredArg, replace, replace_all};
 use super::terminal::Terminal;
 use super::train::remembered;
 use crate::error::{Error, Result};
@@ -12,7 +12,7 @@ use crate::io::ByteSource;
 use crate::io::disk::{self, Folder};
 use crate::lab::classification::Quality;
 use crate::lab::classifier::Classifier;
-use crate::lab::models::Judge;
+use crate::lab::models::{Judge, Labels};
 use crate::lab::run;
 use crate::lab::supervised::{BEST, Settings};
 use crate::lab::train_reward::{Balance, RewardSettings, TrainReward};
@@ -50,13 +50,18 @@ pub struct Arguments {
     pub json: bool,
 }
 
-/// What is trained, and on what.
+/// Models and data, which may have moved when a run is continued.
 #[derive(Debug, Clone, Args, Serialize, Deserialize)]
-#[group(id = "what")]
-pub struct What {
+#[group(id = "sources")]
+pub struct Sources {
     /// The model to start from: a RoBERTa, with or without a classification head; --learning-rate 2e-5 is usual then
     #[arg(long, value_name = "SRC", conflicts_with_all = ["model_config", "tokenizer"])]
     pub reward: Option<String>,
+    /// What --reward calls its two labels, the harmless one first, where these are not nothate and hate; the trained model is
+    /// saved with these two
+    #[arg(long, value_name = "NOTHATE,HATE", requires = "reward")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reward_labels: Option<Labels>,
     /// Start from fresh weights of this config.json instead; it needs hidden_size, num_hidden_layers,
     /// num_attention_heads, intermediate_size and max_position_embeddings
     #[arg(long, value_name = "FILE", requires = "tokenizer")]
@@ -64,12 +69,22 @@ pub struct What {
     /// Folder of the fresh model's tokenizer (made by train-tokenizer --kind bpe)
     #[arg(long, value_name = "DIR", requires = "model_config")]
     pub tokenizer: Option<String>,
-    /// Csv files with the columns text and label (hate or nothate, 1 or 0); a column split says what is held out
-    #[arg(long, value_name = "FILE.csv", num_args = 1..)]
+    /// Files with the columns text and label (hate or nothate, 1 or 0), as csv, tsv or JSON; a column split says what is
+    /// held out
+    #[arg(long, value_name = "FILE", num_args = 1..)]
     pub data: Vec<String>,
-    /// Csv files that are only measured on
-    #[arg(long, value_name = "FILE.csv", num_args = 1..)]
+    /// Files of the same form that are only measured on
+    #[arg(long, value_name = "FILE", num_args = 1..)]
     pub held_out: Vec<String>,
+}
+
+/// What is trained, and on what.
+#[derive(Debug, Clone, Args, Serialize, Deserialize)]
+#[group(id = "what")]
+pub struct What {
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub sources: Sources,
     /// Share of the rows that is held out of a file without a split
     #[arg(long, value_name = "FRACTION", default_value_t = 0.1)]
     pub held_out_share: f64,
@@ -104,19 +119,33 @@ pub fn train_reward(args: &Arguments) -> Result<()> {
 fn whole(what: &What) -> What {
     let path = |src: &Option<String>| src.as_deref().map(remembered);
     let paths = |all: &[String]| all.iter().map(|src| remembered(src)).collect();
-    What {
-        reward: path(&what.reward),
-        model_config: path(&what.model_config),
-        tokenizer: path(&what.tokenizer),
-        data: paths(&what.data),
-        held_out: paths(&what.held_out),
-        ..what.clone()
+    let s = &what.sources;
+    let sources = Sources {
+        reward: path(&s.reward),
+        reward_labels: s.reward_labels.clone(),
+        model_config: path(&s.model_config),
+        tokenizer: path(&s.tokenizer),
+        data: paths(&s.data),
+        held_out: paths(&s.held_out),
+    };
+    What { sources, ..what.clone() }
+}
+
+impl supervised::What for What {
+    fn moved_to(&mut self, given: Self) -> Result<()> {
+        let (was, given) = (&mut self.sources, given.sources);
+        replace("reward", &mut was.reward, given.reward)?;
+        was.reward_labels = given.reward_labels.or_else(|| was.reward_labels.take());
+        replace("model-config", &mut was.model_config, given.model_config)?;
+        replace("tokenizer", &mut was.tokenizer, given.tokenizer)?;
+        replace_all("data", &mut was.data, given.data)?;
+        replace_all("held-out", &mut was.held_out, given.held_out)
     }
 }
 
 fn task(what: &What, training: &Settings, terminal: &mut Terminal) -> Result<TrainReward> {
-    if what.data.is_empty() {
-        return Err(Error::input("no --data", "give at least one csv file with text and label"));
+    if what.sources.data.is_empty() {
+        return Err(Error::input("no --data", "give at least one file with text and label"));
     }
     let settings = RewardSettings {
         label_smoothing: what.label_smoothing,
@@ -130,19 +159,24 @@ fn task(what: &What, training: &Settings, terminal: &mut Terminal) -> Result<Tra
         held_out: what.held_out_share,
         stored: what.save_as.into(),
     };
-    let (data, held_out) = (sources(&what.data)?, sources(&what.held_out)?);
+    let (data, held_out) = (sources(&what.sources.data, terminal)?, sources(&what.sources.held_out, terminal)?);
     let classifier = classifier(what, training.seed, terminal)?;
     let Settings { batch_size, seed, .. } = *training;
     let task = TrainReward::new(classifier, settings, data, held_out, batch_size, seed)?;
     let ((train, held_out), parameters) = (task.rows(), report::thousands(task.parameters()));
     terminal.line(&format!("{train} training rows, {held_out} held out, {parameters} parameters to train"));
+    if let (rows @ 1.., limit) = task.at_limit() {
+        terminal.line(&format!("note: {rows} training texts have {limit} tokens or more; they are cut after {limit}"));
+    }
     Ok(task)
 }
 
-fn sources(files: &[String]) -> Result<Vec<Source>> {
+fn sources(files: &[String], terminal: &mut Terminal) -> Result<Vec<Source>> {
     let source = |file: &String| {
         let (folder, name) = Folder::of_file(Path::new(file))?;
-        Source::parse(&folder.path(&name), &folder.read(&name)?)
+        let source = Source::parse(&folder.path(&name), &folder.read(&name)?)?;
+        source.notice.iter().for_each(|notice| terminal.line(&format!("warning: {notice}")));
+        Ok(source)
     };
     files.iter().map(source).collect()
 }
@@ -151,14 +185,19 @@ fn classifier(what: &What, seed: u64, terminal: &mut Terminal) -> Result<Classif
     if what.dropout.is_some_and(|p| !(0.0..1.0).contains(&p)) {
         return Err(Error::input("the dropout cannot work", "give a fraction from 0 to below 1"));
     }
-    if let (Some(file), Some(tokenizer)) = (&what.model_config, &what.tokenizer) {
+    if let (Some(file), Some(tokenizer)) = (&what.sources.model_config, &what.sources.tokenizer) {
         let json = inputs::json(Path::new(file), "the config.json of a RoBERTa")?;
         return Classifier::fresh(file, json, &Folder::open(tokenizer)?, what.dropout, seed);
     }
-    let src = what.reward.as_deref().ok_or_else(|| {
+    let src = what.sources.reward.as_deref().ok_or_else(|| {
         Error::input("no model to train", "give --reward, or --model-config and --tokenizer for fresh weights")
     })?;
-    let classifier = Classifier::load(&*models::find(src, Part::Reward, terminal)?, what.dropout, seed)?;
+    let classifier = Classifier::load(
+        &*models::find(src, Part::Reward, terminal)?,
+        what.sources.reward_labels.as_ref(),
+        what.dropout,
+        seed,
+    )?;
     if classifier.fresh_head {
         terminal.line(&format!("{src} has no classification head; it gets a fresh one"));
     }

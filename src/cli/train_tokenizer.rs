@@ -1,25 +1,57 @@
 //! `train-tokenizer`: texts in, the files of a tokenizer out.
 
-use super::args;
+use super::limits::{MOST, up_to};
 use super::report;
+use super::run_folder::PATIENCE;
 use super::terminal::Terminal;
 use crate::error::{Error, Result};
 use crate::io::ByteSource;
-use crate::io::disk::{self, Folder};
+use crate::io::claim::Claim;
+use crate::io::disk::Folder;
 use crate::text::texts::texts;
 use crate::text::tokenizer::Tokenizer;
 use crate::text::train_tokenizer::{Kind, Recipe, speakers, train};
-use std::path::Path;
+use clap::{Args, ValueEnum};
+use std::path::{Path, PathBuf};
+
+/// T5's tokenizer, or RoBERTa's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum TokenizerKind {
+    Unigram,
+    Bpe,
+}
+
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// unigram for a T5, bpe for a RoBERTa
+    #[arg(long, value_enum)]
+    pub kind: TokenizerKind,
+    /// Tokens in all, special ones included
+    #[arg(long, value_name = "N", value_parser = up_to::<MOST>)]
+    pub vocab_size: usize,
+    /// A text that is always one token; repeatable [default: the speakers of DialogSum for unigram, none for bpe]
+    #[arg(long, value_name = "TEXT")]
+    pub symbol: Vec<String>,
+    /// With bpe: lower-case the texts, and begin them with a space, so that a small vocabulary holds more words
+    #[arg(long)]
+    pub uncased: bool,
+    /// Folder for tokenizer.json and its two companions; it must not exist
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Texts: .jsonl, .json, .csv or .tsv (text, or dialogue and summary), or a text a line
+    #[arg(value_name = "DATA", required = true)]
+    pub data: Vec<PathBuf>,
+}
 
 /// Trains a tokenizer and writes its folder.
-pub fn train_tokenizer(args: &args::TrainTokenizer) -> Result<()> {
-    if args.out.exists() {
-        return Err(Error::file(args.out.display(), "exists already", "choose another --out; nothing is written over"));
-    }
+pub fn train_tokenizer(args: &Arguments) -> Result<()> {
     let terminal = Terminal::new(args.json)?;
     let kind = match args.kind {
-        args::TokenizerKind::Unigram => Kind::Unigram,
-        args::TokenizerKind::Bpe => Kind::Bpe,
+        TokenizerKind::Unigram => Kind::Unigram,
+        TokenizerKind::Bpe => Kind::Bpe,
     };
     if args.uncased && kind == Kind::Unigram {
         return Err(Error::input(
@@ -32,11 +64,12 @@ pub fn train_tokenizer(args: &args::TrainTokenizer) -> Result<()> {
         _ => args.symbol.clone(),
     };
     let recipe = Recipe { kind, vocab_size: args.vocab_size, symbols, uncased: args.uncased };
+    let out = Claim::for_output(&args.out, PATIENCE)?;
     let texts = read(&args.data)?;
     terminal.line(&format!("{} texts; training a vocabulary of {} …", texts.len(), recipe.vocab_size));
     let files = alone(|| train(&recipe, &texts))?;
     let tokenizer = Tokenizer::from_json("tokenizer.json", &files["tokenizer.json"])?;
-    disk::write_folder(&args.out, &files)?;
+    out.fill(&files)?;
 
     let ids: usize = texts.iter().map(|text| tokenizer.encode(text).map(|ids| ids.len() - 1)).sum::<Result<_>>()?;
     let words: usize = texts.iter().map(|text| text.split_whitespace().count()).sum();

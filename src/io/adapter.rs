@@ -4,6 +4,7 @@
 //! Source: PEFT 0.13.2 `utils/save_and_load.py` (key names) and `tuners/lora/layer.py` (`get_delta_weight`).
 
 use super::adapter_config::{AdapterConfig, CONFIG_FILE};
+use super::names::unwrapped;
 use super::{ByteSource, safetensors, weights};
 use crate::error::{Error, Result};
 use candle_core::{DType, Tensor};
@@ -13,8 +14,13 @@ use std::collections::{BTreeMap, HashMap};
 pub const WEIGHTS_FILE: &str = "adapter_model.safetensors";
 const OLD_WEIGHTS_FILE: &str = "adapter_model.bin";
 const PREFIX: &str = "base_model.model.";
-const A: &str = ".lora_A.weight";
-const B: &str = ".lora_B.weight";
+const A: &str = ".lora_A";
+const B: &str = ".lora_B";
+const WEIGHT: &str = ".weight";
+/// Modules that are tables or heads, not layers inside the blocks.
+const TABLES: [&str; 4] = ["lm_head", "shared", "encoder.embed_tokens", "decoder.embed_tokens"];
+const MERGE_FIRST: &str = "merge it with PEFT (merge_and_unload), save the result and use it as the policy";
+const EMPTY: &str = "save it again: model.save_pretrained(FOLDER) on the PEFT model, with all weights gathered";
 
 /// One adapter. Tensors, f32, by PEFT's names: `base_model.model.<module>.lora_A.weight` (r, in) and `….lora_B.weight`
 /// (out, r).
@@ -50,19 +56,27 @@ impl PeftAdapter {
             }
         };
         let path = source.path(file);
+        let stored: BTreeMap<String, Tensor> = weights::load_file(source, file, &|_| true)?.into_iter().collect();
+        if stored.is_empty() {
+            return Err(Error::file(path, "no tensors in it: the adapter is empty", EMPTY));
+        }
         let mut tensors = BTreeMap::new();
-        for (name, tensor) in weights::load_file(source, file, &|_| true)? {
-            let name = saved_name(&name);
-            if module_of(&name).is_none() {
+        let mut from: BTreeMap<String, String> = BTreeMap::new();
+        for (given, tensor) in stored {
+            if unwrapped(&given).starts_with("v_head.") {
+                continue; // TRL's value head, which `value_head` reads
+            }
+            let name = saved_name(&given).map_err(|(what, hint)| Error::file(&path, what, hint))?;
+            if let Some(other) = from.get(&name) {
+                let what = format!("{other} and {given} are adapters of the same layer");
                 return Err(Error::file(
                     path,
-                    format!("tensor {name} is not LoRA's A or B of a linear layer"),
-                    "use an adapter with bias \"none\", and without modules_to_save, DoRA or adapted embeddings",
+                    what,
+                    "save one adapter alone: save_pretrained(FOLDER, selected_adapters=[NAME])",
                 ));
             }
-            if tensors.insert(name.clone(), tensor).is_some() {
-                return Err(Error::file(path, format!("tensor {name} is there twice"), "save the adapter again"));
-            }
+            from.insert(name.clone(), given);
+            tensors.insert(name, tensor);
         }
         Ok(Self { config, tensors, name: source.name() })
     }
@@ -84,7 +98,7 @@ impl PeftAdapter {
 
     /// A (r, in) and B (out, r) of a module.
     pub fn pair(&self, module: &str) -> Option<(&Tensor, &Tensor)> {
-        let get = |part: &str| self.tensors.get(&format!("{PREFIX}{module}{part}"));
+        let get = |part: &str| self.tensors.get(&format!("{PREFIX}{module}{part}{WEIGHT}"));
         get(A).zip(get(B))
     }
 
@@ -98,8 +112,8 @@ impl PeftAdapter {
         let mut expected = BTreeMap::new();
         for module in targets {
             let r = self.config.rank_for(&module.name);
-            expected.insert(format!("{PREFIX}{}{A}", module.name), [r, module.in_dim]);
-            expected.insert(format!("{PREFIX}{}{B}", module.name), [module.out_dim, r]);
+            expected.insert(format!("{PREFIX}{}{A}{WEIGHT}", module.name), [r, module.in_dim]);
+            expected.insert(format!("{PREFIX}{}{B}{WEIGHT}", module.name), [module.out_dim, r]);
         }
         for (name, shape) in &expected {
             match self.tensors.get(name) {
@@ -114,6 +128,11 @@ impl PeftAdapter {
         wrong.extend(left_over.map(|name| format!("{name} has no place in the base")));
         if wrong.is_empty() {
             return Ok(warnings);
+        }
+        let of_table = self.modules().into_iter().find(|m| TABLES.contains(m));
+        if let Some(table) = of_table.filter(|table| !names.contains(table)) {
+            let what = format!("the adapter changes {table}, and only layers inside the blocks are supported");
+            return Err(Error::file(&self.name, what, MERGE_FIRST));
         }
         let shown = wrong.iter().take(3).cloned().collect::<Vec<_>>().join("; ");
         let more = if wrong.len() > 3 { format!("; and {} more", wrong.len() - 3) } else { String::new() };
@@ -163,13 +182,34 @@ impl PeftAdapter {
     }
 }
 
-/// A key as PEFT saves it: the state dict of a live model has the adapter's name inside (`lora_A.default.weight`).
-fn saved_name(name: &str) -> String {
-    name.replace(".lora_A.default.", ".lora_A.").replace(".lora_B.default.", ".lora_B.")
+/// A key as PEFT saves it. Keys of a live model's state dict have wrappers' prefixes, none, or PEFT's twice, and the
+/// adapter's name inside (`lora_A.default.weight`).
+///
+/// # Errors
+/// What the tensor is, and what to do, where it is none of a linear layer's LoRA.
+fn saved_name(given: &str) -> std::result::Result<String, (String, &'static str)> {
+    let own = unwrapped(given);
+    if own.contains(".lora_embedding_") {
+        return Err((format!("tensor {given} is an adapter of embeddings, which is not supported"), MERGE_FIRST));
+    }
+    for part in [A, B] {
+        let Some((module, rest)) = own.split_once(part) else { continue };
+        // ".weight", or ".NAME.weight" with the adapter's name
+        if rest == WEIGHT || rest.strip_suffix(WEIGHT).is_some_and(|name| name.starts_with('.')) {
+            return Ok(format!("{PREFIX}{module}{part}{WEIGHT}"));
+        }
+    }
+    if own.contains(".base_layer.") {
+        let hint = "save the adapter alone: model.save_pretrained(FOLDER), on the PEFT model";
+        return Err((format!("tensor {given} is of the base model, which was saved with the adapter"), hint));
+    }
+    let hint = "use an adapter with bias \"none\", and without modules_to_save, DoRA or adapted embeddings";
+    Err((format!("tensor {given} is not LoRA's A or B of a linear layer"), hint))
 }
 
 /// The module that a saved key belongs to.
 fn module_of(name: &str) -> Option<&str> {
     let name = name.strip_prefix(PREFIX)?;
+    let name = name.strip_suffix(WEIGHT)?;
     name.strip_suffix(A).or_else(|| name.strip_suffix(B))
 }

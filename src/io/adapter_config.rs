@@ -4,6 +4,7 @@
 //! Source: PEFT 0.13.2 and later, `tuners/tuners_utils.py` (`check_target_module_exists`) and
 //! `utils/other.py` (`get_pattern_key`).
 
+use crate::encoding;
 use crate::error::{Error, Result};
 use fancy_regex::{Regex, RegexBuilder};
 use serde_json::{Map, Value, json};
@@ -99,7 +100,7 @@ impl AdapterConfig {
 
     /// Reads the file's bytes; `path` is for messages. Any LoRA variant parses; see [`AdapterConfig::check_supported`].
     pub fn parse(bytes: &[u8], path: &str) -> Result<Self> {
-        let value = serde_json::from_slice(bytes)
+        let value = serde_json::from_slice(&encoding::json(bytes))
             .map_err(|e| Error::file(path, format!("not valid JSON: {e}"), "write or fetch the adapter again"))?;
         Self::from_value(value, path)
     }
@@ -330,8 +331,18 @@ impl Fields<'_> {
             Some(value) => self.names("layers_pattern", value)?,
         };
         let filled = names.iter().filter(|name| !name.is_empty());
-        let pattern = |name: &String| self.regex("layers_pattern", &format!(r"\A.*\.{name}\.(\d+)\."), names.len());
+        // `.*?` finds a name's first number (T5's block), `.*` its last (the sub-layer)
+        let before = if self.counts_blocks() { ".*?" } else { ".*" };
+        let pattern =
+            |name: &String| self.regex("layers_pattern", &format!(r"\A{before}\.{name}\.(\d+)\."), names.len());
         Ok(Some(Layers { numbers, patterns: filled.map(pattern).collect::<Result<_>>()? }))
+    }
+
+    /// Was the adapter written by PEFT 0.20 or later, which numbers layers by a name's first number?
+    fn counts_blocks(&self) -> bool {
+        let version = self.text("peft_version").unwrap_or_default();
+        let mut numbers = version.split('.').map_while(|part| part.parse::<u32>().ok());
+        (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) >= (0, 20)
     }
 
     fn patterns<T>(&self, key: &str, value: impl Fn(&Value) -> Result<T>) -> Result<Vec<(Regex, String, T)>> {

@@ -3,6 +3,7 @@
 #![allow(clippy::disallowed_methods)]
 
 use super::{ByteSource, Lasting, ReadSeek, is_safe_name};
+use crate::encoding;
 use crate::error::{Error, Result};
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -11,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-const LOCK_FILE: &str = ".lock";
+pub(super) const LOCK_FILE: &str = ".lock";
 const TEMPORARY: &str = ".tmp-";
 const REPLACED: &str = ".old-";
 
@@ -143,9 +144,10 @@ pub fn check_writable(path: &Path) -> Result<()> {
     removed.map_err(|e| failed(&probe, e))
 }
 
-/// A file's text.
+/// A file's text, without a byte order mark.
 pub fn read_text(path: &Path) -> Result<String> {
-    fs::read_to_string(path).map_err(|e| failed(path, e))
+    let bytes = fs::read(path).map_err(|e| failed(path, e))?;
+    Ok(encoding::text(&path.display().to_string(), &bytes)?.into_owned())
 }
 
 /// Replaces `path` by `bytes` in one step.
@@ -317,6 +319,11 @@ impl FolderLock {
     /// Takes the lock, or says who has it. A process that was just killed holds it for a moment more: `patience` is how
     /// long to wait.
     pub fn take(folder: &Path, patience: Duration) -> Result<Self> {
+        Self::if_free(folder, patience)?.ok_or_else(|| in_use(folder))
+    }
+
+    /// [`FolderLock::take`], or none where another process has it.
+    pub(super) fn if_free(folder: &Path, patience: Duration) -> Result<Option<Self>> {
         let path = folder.join(LOCK_FILE);
         let open = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
         let mut file = open.map_err(|e| failed(&path, e))?;
@@ -327,20 +334,25 @@ impl FolderLock {
                 Err(TryLockError::WouldBlock) if began.elapsed() < patience => {
                     std::thread::sleep(Duration::from_millis(50));
                 }
-                Err(TryLockError::WouldBlock) => return Err(in_use(folder, file)),
+                Err(TryLockError::WouldBlock) => return Ok(None),
                 Err(TryLockError::Error(e)) => return Err(failed(&path, e)),
             }
         }
         let owner = std::process::id().to_string();
         file.set_len(0).and_then(|()| file.write_all(owner.as_bytes())).map_err(|e| failed(&path, e))?;
-        Ok(Self { _file: file })
+        Ok(Some(Self { _file: file }))
+    }
+
+    /// Whether the lock is still the one of the folder at this path, and not of one that was removed or replaced meanwhile:
+    /// the lock file there then has this process's number.
+    pub(super) fn is_of(&self, folder: &Path) -> bool {
+        fs::read_to_string(folder.join(LOCK_FILE)).is_ok_and(|owner| owner == std::process::id().to_string())
     }
 }
 
-/// `file` is the other's lock, with its process number.
-fn in_use(folder: &Path, file: File) -> Error {
-    let mut owner = String::new();
-    let _ = file.take(20).read_to_string(&mut owner); // only for the message
+/// What to say of a folder that another process has locked.
+pub(super) fn in_use(folder: &Path) -> Error {
+    let owner = fs::read_to_string(folder.join(LOCK_FILE)).unwrap_or_default(); // only for the message
     Error::file(
         folder.display(),
         format!("in use by another detox-lab (process {})", owner.trim()),

@@ -4,6 +4,10 @@
 //! Source of the cache's layout: huggingface_hub, "Understand caching".
 #![allow(clippy::disallowed_methods)]
 
+mod id;
+pub mod settings;
+
+use self::id::Id;
 use super::disk::{self, Folder};
 use super::transfer::{Fault, Transfer, Watch};
 use super::{ByteSource, weights};
@@ -14,10 +18,6 @@ use std::time::Duration;
 
 /// Where the hub is unless HF_ENDPOINT says otherwise.
 const ENDPOINT: &str = "https://huggingface.co";
-/// How long a connection may say nothing, unless HF_HUB_DOWNLOAD_TIMEOUT says otherwise (in seconds, as huggingface_hub
-/// has it).
-const TIMEOUT: Duration = Duration::from_secs(20);
-
 /// Which files are needed.
 #[derive(Debug, Clone, Copy)]
 pub struct Wanted<'a> {
@@ -34,6 +34,8 @@ pub const MODEL: Wanted<'static> = Wanted {
         "tokenizer.json",
         "tokenizer_config.json",
         "special_tokens_map.json",
+        "added_tokens.json",
+        "spiece.model",
         "vocab.json",
         "merges.txt",
         "generation_config.json",
@@ -89,41 +91,15 @@ struct Sibling {
 }
 
 impl Hub {
-    /// From HF_HUB_CACHE or HF_HOME, HF_ENDPOINT, HF_TOKEN (or the saved token), HF_HUB_OFFLINE, HF_HUB_DOWNLOAD_TIMEOUT.
+    /// From the environment, as huggingface_hub reads it; see [`settings`].
     pub fn from_env() -> Result<Self> {
-        let var = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-        let home = || {
-            let base = var("XDG_CACHE_HOME").map(PathBuf::from);
-            let base = base.or_else(|| Some(PathBuf::from(var("HOME").or_else(|| var("USERPROFILE"))?).join(".cache")));
-            base.map(|b| b.join("huggingface"))
-        };
-        let home = var("HF_HOME").map(PathBuf::from).or_else(home);
-        let cache = var("HF_HUB_CACHE").map(PathBuf::from).or_else(|| Some(home.as_ref()?.join("hub")));
-        let Some(cache) = cache else {
-            return Err(Error::input("no folder for the hub's cache: HOME is not set", "set HF_HOME to a folder"));
-        };
-        let saved = || std::fs::read_to_string(home?.join("token")).ok();
-        let token = var("HF_TOKEN").or_else(saved).map(|t| t.trim().to_string()).filter(|t| !t.is_empty());
-        let offline =
-            var("HF_HUB_OFFLINE").is_some_and(|v| ["1", "true", "yes", "on"].contains(&v.to_lowercase().as_str()));
-        let endpoint = var("HF_ENDPOINT").map(|e| e.trim_end_matches('/').to_string());
-        let timeout = match var("HF_HUB_DOWNLOAD_TIMEOUT") {
-            None => TIMEOUT,
-            Some(text) => match text.parse().ok().and_then(|secs| Duration::try_from_secs_f64(secs).ok()) {
-                Some(timeout) if !timeout.is_zero() => timeout,
-                _ => {
-                    let what = format!("HF_HUB_DOWNLOAD_TIMEOUT is {text:?}");
-                    return Err(Error::input(what, "give seconds, or unset it"));
-                }
-            },
-        };
-        Ok(Self { cache, endpoint, token, offline, timeout })
+        settings::from(&|name| std::env::var(name).ok())
     }
 
     /// The folder with the `wanted` files of `source`: a local folder, or `owner/name[@revision]` on the hub. What the
     /// cache has of a revision is not asked for again.
     pub fn resolve(&self, source: &str, kind: Kind, wanted: Wanted<'_>, progress: &mut dyn Progress) -> Result<Folder> {
-        let path = Path::new(source);
+        let path = settings::with_home(Path::new(source), std::env::home_dir());
         if path.exists() {
             let folder = Folder::open(path)?;
             return match missing(&folder, wanted)? {
@@ -131,7 +107,7 @@ impl Hub {
                 Some(what) => Err(Error::file(source, format!("no {what} in this folder"), "check the path")),
             };
         }
-        let Some(id) = Id::parse(source, kind) else {
+        let Some(id) = Id::parse(source, kind, self.endpoint.as_deref()) else {
             return Err(Error::input(
                 format!("{source:?} is neither a folder here nor a hub id"),
                 "give an existing folder, or owner/name or owner/name@revision (google/flan-t5-small)",
@@ -146,8 +122,11 @@ impl Hub {
             (Some(folder), None) => Ok(folder),
             (_, Some(what)) if self.offline => Err(Error::file(
                 self.cache.join(id.folder()).display(),
-                format!("{source}: no {what} in the cache, and HF_HUB_OFFLINE is set (no folder {source} here either)"),
-                "unset HF_HUB_OFFLINE once, copy the files there, or give a local folder",
+                format!(
+                    "{source}: no {what} in the cache, and HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE is set (no folder {source} \
+                     here either)"
+                ),
+                "unset it once, copy the files there, or give a local folder",
             )),
             _ => self.fetch(&id, wanted, progress),
         }
@@ -290,14 +269,6 @@ fn missing(folder: &Folder, wanted: Wanted<'_>) -> Result<Option<String>> {
     Ok(None)
 }
 
-/// A parsed hub id.
-struct Id {
-    source: String,
-    name: String,
-    revision: String,
-    kind: Kind,
-}
-
 impl Kind {
     /// As the hub's addresses and the cache's folders begin.
     fn folder(self) -> &'static str {
@@ -308,36 +279,9 @@ impl Kind {
     }
 }
 
-impl Id {
-    /// `owner/name` or `owner/name@revision`.
-    fn parse(source: &str, kind: Kind) -> Option<Self> {
-        let (name, revision) = source.split_once('@').unwrap_or((source, "main"));
-        let (owner, repo) = name.split_once('/')?;
-        let part_ok = |part: &str| {
-            let chars_ok = part.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c));
-            chars_ok && !part.is_empty() && !part.starts_with(['.', '-'])
-        };
-        let revision_ok = super::is_safe_name(revision) && !revision.contains(char::is_whitespace);
-        (part_ok(owner) && part_ok(repo) && revision_ok).then(|| Self {
-            source: source.to_string(),
-            name: name.to_string(),
-            revision: revision.to_string(),
-            kind,
-        })
-    }
-
-    /// As the addresses of its files begin.
-    fn path(&self) -> String {
-        match self.kind {
-            Kind::Model => self.name.clone(),
-            Kind::Dataset => format!("datasets/{}", self.name),
-        }
-    }
-
-    /// Its folder in the cache.
-    fn folder(&self) -> String {
-        format!("{}--{}", self.kind.folder(), self.name.replace('/', "--"))
-    }
+/// Whether `source` has the form of a hub id: `owner/name[@revision]`.
+pub fn is_id(source: &str, kind: Kind) -> bool {
+    Id::parse(source, kind, None).is_some()
 }
 
 /// Our progress in `transfer`'s form.

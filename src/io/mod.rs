@@ -3,6 +3,7 @@
 pub mod adapter;
 pub mod adapter_config;
 pub mod dtype;
+pub mod names;
 pub mod pickle;
 pub mod pretrained;
 pub mod safetensors;
@@ -14,12 +15,15 @@ pub mod weights;
 pub mod zip;
 
 #[cfg(feature = "cli")]
+pub mod claim;
+#[cfg(feature = "cli")]
 pub mod disk;
 #[cfg(feature = "cli")]
 pub mod hub;
 #[cfg(feature = "cli")]
 pub mod transfer;
 
+use crate::encoding;
 use crate::error::{Error, Result};
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -69,7 +73,7 @@ pub trait ByteSource {
 
     /// `file` as JSON.
     fn read_json(&self, file: &str) -> Result<serde_json::Value> {
-        serde_json::from_slice(&self.read(file)?)
+        serde_json::from_slice(&encoding::json(&self.read(file)?))
             .map_err(|e| Error::file(self.path(file), format!("not valid JSON: {e}"), "fetch or write the file again"))
     }
 }

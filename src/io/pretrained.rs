@@ -48,7 +48,7 @@ pub fn to_files(
 ) -> Result<BTreeMap<String, Vec<u8>>> {
     let mut files = tokenizer;
     let config = completed(config, stored)?;
-    if config["model_type"] == "t5" {
+    if config["model_type"] != "roberta" {
         files.insert("generation_config.json".into(), pretty(&generation_config(&config)));
     }
     files.insert("config.json".into(), pretty(&Value::Object(config)));
@@ -69,8 +69,8 @@ fn completed(config: &Value, stored: Stored) -> Result<Map<String, Value>> {
         slot.clone()
     };
     match default("model_type", Value::Null).as_str() {
-        Some("t5") => {
-            default("architectures", json!(["T5ForConditionalGeneration"]));
+        Some(kind @ ("t5" | "mt5")) => {
+            default("architectures", json!([format!("{}ForConditionalGeneration", kind.to_uppercase())]));
             default("is_encoder_decoder", json!(true));
             for (key, id) in [("pad_token_id", 0), ("eos_token_id", 1), ("decoder_start_token_id", 0)] {
                 default(key, json!(id));
@@ -84,6 +84,9 @@ fn completed(config: &Value, stored: Stored) -> Result<Map<String, Value>> {
     }
     let dtype = if stored == Stored::F16 { "float16" } else { "float32" };
     config.insert("torch_dtype".into(), json!(dtype));
+    if let Some(newer) = config.get_mut("dtype") {
+        *newer = json!(dtype); // transformers 5's name for it
+    }
     Ok(config)
 }
 

@@ -46,10 +46,15 @@ pub fn read(
     Ok(())
 }
 
-/// Where a tensor's numbers lie in the file: what it says of the tensor, and its first byte. None where there is no such tensor.
-pub fn place(reader: &mut dyn ReadSeek, path: &str, name: &str) -> Result<Option<(Described, u64)>, Error> {
+/// The place in the file of the tensor whose name `is` accepts: its description and its first byte. None where there is no
+/// such tensor.
+pub fn place(
+    reader: &mut dyn ReadSeek,
+    path: &str,
+    is: &dyn Fn(&str) -> bool,
+) -> Result<Option<(Described, u64)>, Error> {
     let (entries, data_start) = header(reader, path)?;
-    let entry = entries.into_iter().find(|entry| entry.name == name);
+    let entry = entries.into_iter().find(|entry| is(&entry.name));
     Ok(entry.map(|e| (Described { name: e.name, shape: e.shape, dtype: e.dtype }, data_start + e.start)))
 }
 

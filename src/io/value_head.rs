@@ -1,9 +1,11 @@
 //! The value head's file: TRL's names `v_head.summary.weight` (1, D) and `v_head.summary.bias` (1), alone in
-//! `value_head.safetensors` or among a checkpoint's tensors as TRL saves them. The head itself is `model::policy`'s.
+//! `value_head.safetensors` or among a checkpoint's tensors as TRL saves them, in one file or in shards. The head itself is `model::policy`'s.
 
+use super::names::unwrapped;
 use super::{ByteSource, safetensors, weights};
 use crate::error::{Error, Result};
 use candle_core::Tensor;
+use std::collections::BTreeMap;
 
 /// The file we write.
 pub const VALUE_HEAD_FILE: &str = "value_head.safetensors";
@@ -20,8 +22,8 @@ pub struct ValueHead {
 }
 
 impl ValueHead {
-    /// Reads the head out of `file`: our own, or TRL's `pytorch_model.bin` or `model.safetensors`. Only the head's
-    /// tensors are loaded.
+    /// Reads the head out of `file`: our own, TRL's `pytorch_model.bin` or `model.safetensors`, or the index of its shards.
+    /// Only the head's tensors are loaded.
     pub fn read(source: &dyn ByteSource, file: &str) -> Result<Self> {
         Self::read_from(source, file)?.ok_or_else(|| {
             Error::file(
@@ -34,7 +36,7 @@ impl ValueHead {
 
     /// The head that a run, an adapter or a TRL folder holds, if any.
     pub fn find(source: &dyn ByteSource) -> Result<Option<Self>> {
-        for file in [VALUE_HEAD_FILE, "model.safetensors", "pytorch_model.bin"] {
+        for file in [VALUE_HEAD_FILE].into_iter().chain(weights::WEIGHT_FILES) {
             if source.has(file)
                 && let Some(head) = Self::read_from(source, file)?
             {
@@ -45,7 +47,19 @@ impl ValueHead {
     }
 
     fn read_from(source: &dyn ByteSource, file: &str) -> Result<Option<Self>> {
-        let mut tensors = weights::load_file(source, file, &|name| name == WEIGHT || name == BIAS)?;
+        let wanted = |name: &str| [WEIGHT, BIAS].contains(&&*unwrapped(name));
+        let files = if file.ends_with(".index.json") {
+            let mut map = weights::weight_map(source, file)?;
+            map.retain(|name, _| wanted(name));
+            weights::shards(&map)
+        } else {
+            vec![file.to_string()]
+        };
+        let mut tensors = BTreeMap::new();
+        for file in files {
+            let stored = weights::load_file(source, &file, &wanted)?.into_iter();
+            tensors.extend(stored.map(|(name, tensor)| (unwrapped(&name).into_owned(), tensor)));
+        }
         let wrong = |what: String| Error::file(source.path(file), what, "a value head is (1, model width) and (1)");
         let (weight, bias) = match (tensors.remove(WEIGHT), tensors.remove(BIAS)) {
             (Some(weight), Some(bias)) => (weight, bias),

@@ -1,7 +1,9 @@
 //! A checkpoint's tensors by name, from a folder in Hugging Face layout: `model.safetensors`, `pytorch_model.bin`, or
-//! shards of either listed in an index. The formats themselves: `safetensors` and `torch`.
+//! shards of either listed in an index. Names are without the prefixes of wrappers (`names`), except in [`load_file`] and
+//! [`describe_file`]. The formats themselves: `safetensors` and `torch`.
 
 use super::dtype::Dtype;
+use super::names::unwrapped;
 use super::table::Table;
 use super::{ByteSource, is_safe_name, safetensors, torch};
 use crate::error::{Error, Result};
@@ -30,7 +32,63 @@ pub fn load(source: &dyn ByteSource) -> Result<HashMap<String, Tensor>> {
 /// is what `take` keeps plus one tensor (of a torch file: one storage).
 pub fn each(source: &dyn ByteSource, keep: &dyn Fn(&str) -> bool, take: &mut Taker<'_>) -> Result<()> {
     let file = weight_file(source)?;
+    let mut names = Names::new(source, file);
+    let keep = &|name: &str| keep(&unwrapped(name));
+    let take: &mut Taker<'_> = &mut |name, tensor| take(names.own(&name)?, tensor);
     if file.ends_with(".index.json") { each_shard(source, file, keep, take) } else { each_of(source, file, keep, take) }
+}
+
+/// The own names of a checkpoint's tensors, one after another.
+struct Names<'a> {
+    source: &'a dyn ByteSource,
+    file: &'a str,
+    seen: HashSet<String>,
+}
+
+impl<'a> Names<'a> {
+    fn new(source: &'a dyn ByteSource, file: &'a str) -> Self {
+        Self { source, file, seen: HashSet::new() }
+    }
+
+    /// # Errors
+    /// A second tensor of the same name, and a layer under an adapter.
+    fn own(&mut self, name: &str) -> Result<String> {
+        let own = unwrapped(name).into_owned();
+        let wrong = |what: String, hint: &str| Err(Error::file(self.source.path(self.file), what, hint));
+        if own.contains(".base_layer.") {
+            let what = format!("tensor {name} is the base layer of a PEFT model that was saved as a whole");
+            return wrong(what, "save it merged: model.merge_and_unload().save_pretrained(FOLDER)");
+        }
+        if !self.seen.insert(own.clone()) {
+            let what = format!("tensor {own} is there twice: as {name} and with another prefix");
+            return wrong(what, "save the model again, from one of its wrappers");
+        }
+        Ok(own)
+    }
+}
+
+/// Do the tensors `a` and `b` of the checkpoint in `source` hold the same numbers? No where one is not there.
+pub fn same(source: &dyn ByteSource, a: &str, b: &str) -> Result<bool> {
+    let described = describe(source)?;
+    let find = |name: &str| described.iter().find(|d| d.name == name);
+    let (Some(first), Some(second)) = (find(a), find(b)) else { return Ok(false) };
+    if first.shape != second.shape {
+        return Ok(false);
+    }
+    let mut tensors = Vec::with_capacity(2);
+    each(source, &|name| name == a || name == b, &mut |_, tensor| {
+        tensors.push(tensor);
+        Ok(())
+    })?;
+    let [a, b] = &tensors[..] else { return Ok(false) };
+    let rows = first.shape.first().copied().unwrap_or(0);
+    for row in 0..rows {
+        let of = |tensor: &Tensor| tensor.get(row)?.flatten_all()?.to_vec1::<f32>();
+        if of(a)? != of(b)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// The matrix `name` of the checkpoint in `source`, left where it lies. None where it is not there, holds no floats, or cannot
@@ -38,8 +96,8 @@ pub fn each(source: &dyn ByteSource, keep: &dyn Fn(&str) -> bool, take: &mut Tak
 pub fn table(source: &dyn ByteSource, name: &str) -> Result<Option<Table>> {
     let mut file = weight_file(source)?.to_string();
     if file.ends_with(".index.json") {
-        match weight_map(source, &file)?.remove(name) {
-            Some(shard) => file = shard,
+        match weight_map(source, &file)?.into_iter().find(|(stored, _)| unwrapped(stored) == name) {
+            Some((_, shard)) => file = shard,
             None => return Ok(None),
         }
     }
@@ -47,7 +105,8 @@ pub fn table(source: &dyn ByteSource, name: &str) -> Result<Option<Table>> {
         return Ok(None);
     }
     let Some(opened) = source.open_to_last(&file)? else { return Ok(None) };
-    let place = safetensors::place(&mut *source.open(&file)?, &source.path(&file), name)?;
+    let place =
+        safetensors::place(&mut *source.open(&file)?, &source.path(&file), &|stored| unwrapped(stored) == name)?;
     Ok(place.and_then(|(described, start)| Table::new(opened, &described, start)))
 }
 
@@ -64,18 +123,20 @@ pub struct Described {
 /// loading; numbers are not looked at.
 pub fn describe(source: &dyn ByteSource) -> Result<Vec<Described>> {
     let file = weight_file(source)?;
+    let mut names = Names::new(source, file);
+    let own = |d: Described| Ok(Described { name: names.own(&d.name)?, ..d });
     if !file.ends_with(".index.json") {
-        return describe_file(source, file);
+        return describe_file(source, file)?.into_iter().map(own).collect();
     }
     let map = weight_map(source, file)?;
     let mut all = Vec::with_capacity(map.len());
     for shard in shards(&map) {
         all.extend(describe_file(source, &shard)?.into_iter().filter(|d| map.get(&d.name) == Some(&shard)));
     }
-    let names: HashSet<&str> = all.iter().map(|d| d.name.as_str()).collect();
-    match map.iter().find(|(name, _)| !names.contains(name.as_str())) {
+    let there: HashSet<&str> = all.iter().map(|d| d.name.as_str()).collect();
+    match map.iter().find(|(name, _)| !there.contains(name.as_str())) {
         Some((name, shard)) => Err(not_in_shard(source, shard, name, file)),
-        None => Ok(all),
+        None => all.into_iter().map(own).collect(),
     }
 }
 

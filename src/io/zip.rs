@@ -38,18 +38,29 @@ pub fn unpack_folder(
     path: &str,
     is_folder: impl Fn(&BTreeMap<String, Vec<u8>>) -> bool,
 ) -> Result<BTreeMap<String, Vec<u8>>> {
-    let files = unpack(bytes, path)?;
-    let top = files.keys().next().and_then(|name| Some(format!("{}/", name.split_once('/')?.0)));
-    match top {
-        Some(top) if !is_folder(&files) && files.keys().all(|name| name.starts_with(&top)) => {
-            Ok(files.into_iter().map(|(name, bytes)| (name[top.len()..].to_string(), bytes)).collect())
+    let mut files = unpack(bytes, path)?;
+    while !is_folder(&files) {
+        let top = files.keys().next().and_then(|name| Some(format!("{}/", name.split_once('/')?.0)));
+        match top {
+            Some(top) if files.keys().all(|name| name.starts_with(&top)) => {
+                files = files.into_iter().map(|(name, bytes)| (name[top.len()..].to_string(), bytes)).collect();
+            }
+            _ => break,
         }
-        _ => Ok(files),
     }
+    Ok(files)
 }
 
-/// The files of a zip; `path` is for messages. Refuses names that lead out of the folder, links, encrypted files,
-/// names that are there twice, and sizes beyond any run.
+/// Is this a file that a system's file manager adds to folders and archives: Finder's or Explorer's own data?
+fn is_litter(name: &str) -> bool {
+    let file = name.rsplit('/').next().unwrap_or(name);
+    let known = [".DS_Store", "Thumbs.db", "desktop.ini"].iter().any(|litter| file.eq_ignore_ascii_case(litter));
+    known || file.starts_with("._") || name.split('/').any(|part| part == "__MACOSX")
+}
+
+/// The files of a zip; `path` is for messages. A backslash separates folders as `/` does, as older programs on Windows write
+/// it; what file managers add is left out. Refuses names that lead out of the folder, links, encrypted files, names that are
+/// there twice, and sizes beyond any run.
 pub fn unpack(bytes: &[u8], path: &str) -> Result<BTreeMap<String, Vec<u8>>> {
     let hint = "save the zip again";
     let failed = |e: ZipError| Error::file(path, format!("not a usable zip: {e}"), hint);
@@ -66,10 +77,10 @@ pub fn unpack(bytes: &[u8], path: &str) -> Result<BTreeMap<String, Vec<u8>>> {
     let mut left = most;
     for index in 0..zip.len() {
         let mut file = zip.by_index(index).map_err(failed)?;
-        if file.is_dir() {
+        let name = file.name().map_err(failed)?.replace('\\', "/");
+        if file.is_dir() || name.ends_with('/') || is_litter(&name) {
             continue;
         }
-        let name = file.name().map_err(failed)?.into_owned();
         if !is_safe_name(&name) || file.is_symlink() {
             return Err(wrong(format!("{name:?} is a link or leads out of the folder")));
         }
@@ -80,6 +91,9 @@ pub fn unpack(bytes: &[u8], path: &str) -> Result<BTreeMap<String, Vec<u8>>> {
         left = left.checked_sub(content.len() as u64).ok_or_else(|| {
             wrong(format!("{} bytes that unpack to more than {most}, which no run's do", bytes.len()))
         })?;
+        if files.contains_key(&name) {
+            return Err(wrong(format!("{name} is there twice")));
+        }
         files.insert(name, content);
     }
     Ok(files)

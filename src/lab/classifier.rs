@@ -1,11 +1,12 @@
 //! A RoBERTa classifier that is about to be trained: fresh weights for a configuration, or a model from a folder, with its
 //! tokenizer and all that a saved folder needs. Training it is `train_reward`'s.
 
-use super::models::{named, tokenizer as read_tokenizer};
+use super::models::{Labels, named};
+use super::tokenizers::{NoTokenizer, tokenizer as read_tokenizer};
 use crate::error::{Error, Result};
 use crate::io::{ByteSource, pretrained, weights};
 use crate::model::fresh;
-use crate::model::reward::RewardModel;
+use crate::model::reward::{RewardModel, nothate_column};
 use crate::model::roberta::RobertaConfig;
 use crate::nn::params::Params;
 use crate::text::tokenizer::Tokenizer;
@@ -37,16 +38,17 @@ impl Classifier {
         dropout: Option<f64>,
         seed: u64,
     ) -> Result<Self> {
-        Self::build(config, HashMap::new(), tokenizer, dropout, seed).map_err(|e| named(e, file))
+        Self::build(config, HashMap::new(), tokenizer, None, dropout, seed).map_err(|e| named(e, file))
     }
 
-    /// The model in a folder; a RoBERTa without classification head gets a fresh one.
+    /// The model in a folder; a RoBERTa without classification head gets a fresh one. `labels`: what it calls nothate and
+    /// hate; what is trained is saved with these two names.
     ///
     /// # Errors
     /// As [`Classifier::fresh`], and weights that do not fit the config.
-    pub fn load(source: &dyn ByteSource, dropout: Option<f64>, seed: u64) -> Result<Self> {
+    pub fn load(source: &dyn ByteSource, labels: Option<&Labels>, dropout: Option<f64>, seed: u64) -> Result<Self> {
         let tensors = weights::load(source)?;
-        Self::build(source.read_json("config.json")?, tensors, source, dropout, seed)
+        Self::build(source.read_json("config.json")?, tensors, source, labels, dropout, seed)
             .map_err(|e| named(e, &source.name()))
     }
 
@@ -54,13 +56,16 @@ impl Classifier {
         config: Value,
         mut tensors: HashMap<String, Tensor>,
         folder: &dyn ByteSource,
+        labels: Option<&Labels>,
         dropout: Option<f64>,
         seed: u64,
     ) -> Result<Self> {
-        let tokenizer = read_tokenizer(folder)?.ok_or_else(|| {
-            Error::file(folder.name(), "no tokenizer here", "make one with: detox-lab train-tokenizer --kind bpe")
-        })?;
-        let config = completed(config, &tokenizer, dropout)?;
+        let tokenizer = read_tokenizer(folder)?.ok_or_else(|| NoTokenizer::of(folder, "roberta-base").error())?;
+        let mut config = completed(config, &tokenizer, dropout, labels.is_some())?;
+        let nothate = nothate_column(&RobertaConfig::from_json(&config.to_string())?, labels)?;
+        let names = if nothate == 0 { ["nothate", "hate"] } else { ["hate", "nothate"] };
+        config["id2label"] = json!({"0": names[0], "1": names[1]});
+        config["label2id"] = json!({names[0]: 0, names[1]: 1});
         let roberta = RobertaConfig::from_json(&config.to_string())?;
         if tokenizer.vocab_size() > roberta.vocab_size {
             let what = format!("vocab_size is {}, the tokenizer has {}", roberta.vocab_size, tokenizer.vocab_size());
@@ -68,6 +73,10 @@ impl Classifier {
                 what,
                 "set vocab_size to at least the tokenizer's, or use the model's own tokenizer",
             ));
+        }
+        if tensors.contains_key("embeddings.word_embeddings.weight") {
+            // a RobertaModel alone is saved without the prefix that it has inside a classifier
+            tensors = tensors.into_iter().map(|(name, tensor)| (format!("roberta.{name}"), tensor)).collect();
         }
         let empty = tensors.is_empty();
         let mut fresh_head = false;
@@ -89,8 +98,9 @@ impl Classifier {
     }
 }
 
-/// `config.json` with roberta-base's values where it says nothing, and our labels where it has none of its own.
-fn completed(config: Value, tokenizer: &Tokenizer, dropout: Option<f64>) -> Result<Value> {
+/// `config.json` with roberta-base's values where it says nothing, and our labels where it has none of its own and nobody has
+/// `named` them.
+fn completed(config: Value, tokenizer: &Tokenizer, dropout: Option<f64>, named: bool) -> Result<Value> {
     let Value::Object(mut config) = config else {
         return Err(Error::input("the config.json is no JSON object", "give the sizes of a RoBERTa as JSON"));
     };
@@ -107,10 +117,12 @@ fn completed(config: Value, tokenizer: &Tokenizer, dropout: Option<f64>) -> Resu
         ("id2label", json!({"0": "nothate", "1": "hate"})),
         ("label2id", json!({"nothate": 0, "hate": 1})),
     ];
-    if config.get("architectures") != Some(&defaults[0].1) {
+    if config.get("architectures") != Some(&defaults[0].1) && !named {
         // not a classifier yet: labels of another task mean nothing here
         config.retain(|key, _| !["architectures", "id2label", "label2id"].contains(&key.as_str()));
     }
+    // A classifier whose config names no labels has LABEL_0 and LABEL_1, which the person has named.
+    let defaults = defaults.into_iter().filter(|(key, _)| !(named && key.contains("2")));
     for (key, value) in defaults {
         config.entry(key).or_insert(value);
     }

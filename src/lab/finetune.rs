@@ -2,6 +2,7 @@
 //! summarizes, or a whole model. The loop around it is `supervised`'s, reading data and models is the door's.
 
 use super::events::{Event, Observer, Phase};
+use super::head;
 use super::models::{Actor, POLICY};
 use super::supervised::{BatchLoss, Evaluated, Task, fingerprint};
 use crate::error::{Error, Result};
@@ -65,12 +66,15 @@ impl FinetuneSettings {
 struct Pair {
     source: Vec<u32>,
     target: Vec<u32>,
+    /// The dialogue has more tokens than are in `source`.
+    cut: bool,
 }
 
 impl Pair {
     fn new(tokenizer: &Tokenizer, dialogue: &str, summary: &str, settings: &FinetuneSettings) -> Result<Self> {
         let whole = tokenizer.encode(&prompt(dialogue))?;
-        let source = if whole.len() <= settings.max_source {
+        let cut = whole.len() > settings.max_source;
+        let source = if !cut {
             whole
         } else {
             // The dialogue is cut, never the instruction after it.
@@ -79,7 +83,7 @@ impl Pair {
             let kept = tokenizer.encode_truncated(dialogue, room)?;
             tokenizer.encode_truncated(&prompt(tokenizer.decode(&kept, true)?.trim_end()), settings.max_source)?
         };
-        Ok(Self { source, target: tokenizer.encode_truncated(summary, settings.max_target)? })
+        Ok(Self { source, target: tokenizer.encode_truncated(summary, settings.max_target)?, cut })
     }
 }
 
@@ -130,6 +134,11 @@ impl Finetune {
         let held_out = held_out.collect::<Result<Vec<_>>>()?;
         let lengths = pairs.iter().map(|p| p.source.len() + p.target.len()).collect();
         Ok(Self { actor, trained, settings, train: pairs, lengths, validation: held_out, batch_size })
+    }
+
+    /// Training pairs whose dialogue has more tokens than are read of it.
+    pub fn cut(&self) -> usize {
+        self.train.iter().filter(|pair| pair.cut).count()
     }
 
     /// Numbers that training changes.
@@ -289,8 +298,10 @@ impl Task for Finetune {
                 PeftAdapter { config: (**config).clone(), tensors, name: String::new() }.to_files()
             }
             Trained::Model { vars, config, tokenizer } => {
-                let tensors = vars.iter().map(|(name, var)| (name.clone(), var.as_detached_tensor())).collect();
-                pretrained::to_files(config, &tensors, self.settings.stored, tokenizer.clone())
+                let tensors = vars.iter().map(|(name, var)| (name.clone(), var.as_detached_tensor()));
+                let (mut config, mut tensors) = (config.clone(), tensors.collect());
+                head::saved_form(&self.actor.policy.t5.config, &mut config, &mut tensors)?;
+                pretrained::to_files(&config, &tensors, self.settings.stored, tokenizer.clone())
             }
         }
     }

@@ -2,6 +2,7 @@
 //! the machine has, and what to do about it, is the door's.
 //!
 //! The activations are those that the graph of a forward pass keeps for its backward: counted in `model::t5` line by line.
+//! Sizes are multiplied as f64: the settings may be any numbers, and a product that is too large for u64 becomes its largest.
 
 use super::models::Precision;
 use crate::io::adapter_config::AdapterConfig;
@@ -9,15 +10,16 @@ use crate::io::weights::Described;
 use crate::model::config::T5Config;
 use crate::model::may_be_compact;
 use crate::model::roberta::RobertaConfig;
+use crate::nn::cpu::threads;
 use crate::nn::weight::PIECE;
-use crate::ppo::config::PpoConfig;
+use crate::ppo::config::{PpoConfig, ScoredText};
 
 /// The program itself, its tokenizers and data, and what an allocator keeps back.
 const PROGRAM: u64 = 100 << 20;
-/// Tokens of the longest prompt, where it is not known: the lab's dialogues have at most 1000 characters.
-pub const PROMPT: u64 = 360;
 /// Bytes of an f32.
 const F32: u64 = 4;
+/// Prompts that are encoded at once have so many tokens together, or one prompt has more.
+const ENCODED: usize = crate::model::generate::ENCODE_TOKENS;
 
 /// One thing in memory.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
@@ -58,7 +60,8 @@ impl Forecast {
 
     /// Bytes at the worst moment.
     pub fn peak(&self) -> u64 {
-        self.held.iter().map(|part| part.bytes).sum::<u64>() + self.largest().map_or(0, |part| part.bytes)
+        let held = self.held.iter().fold(0u64, |sum, part| sum.saturating_add(part.bytes));
+        held.saturating_add(self.largest().map_or(0, |part| part.bytes))
     }
 
     /// A model's frozen weights, and the one tensor that is there in f32 as well while they are loaded.
@@ -102,39 +105,73 @@ pub fn adapted(config: &AdapterConfig, base: &[Described]) -> Vec<Adapted> {
 
 /// Numbers of an adapter.
 pub fn adapter_numbers(adapted: &[Adapted]) -> u64 {
-    adapted.iter().map(|(_, input, output, rank)| rank * (input + output)).sum()
+    adapted.iter().map(|(_, input, output, rank)| *rank as f64 * (*input as f64 + *output as f64)).sum::<f64>() as u64
 }
 
-/// Bytes of the caches of `rows` rows that are generated at once: up to `new` tokens each after prompts of `prompt`.
-pub fn cache(c: &T5Config, rows: u64, prompt: u64, new: u64) -> u64 {
-    let keys_and_values = 2 * c.inner() as u64 * c.decoder_layers() as u64;
-    let logits = 3 * rows * c.vocab_size as u64;
-    (rows * (prompt + new) * keys_and_values + logits) * F32
+/// So many f32, in bytes.
+fn f32s(numbers: f64) -> u64 {
+    (numbers * F32 as f64) as u64
+}
+
+/// Tokens of a batch: of the longest prompt, and of the longest response.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tokens {
+    pub prompt: usize,
+    pub response: usize,
+}
+
+/// Numbers of the attention scores that exist at one time, `copies` of them: each thread has those of one head and row.
+fn scores(c: &T5Config, rows: f64, queries: f64, keys: f64, copies: f64) -> f64 {
+    let at_once = (threads() as f64).min(c.num_heads as f64 * rows);
+    copies * at_once * queries * keys
+}
+
+/// Bytes of encoding prompts of up to `prompt` tokens, all `rows` of them, a few at a time.
+pub fn encoding(c: &T5Config, rows: usize, prompt: usize) -> u64 {
+    let (d, inner, ff) = (c.d_model as f64, c.inner() as f64, c.d_ff as f64);
+    let together = (ENCODED / prompt.max(1)).clamp(1, rows.max(1)) as f64;
+    let (rows, prompt) = (rows as f64, prompt as f64);
+    // a layer's input and output and its norm beside q, k, v, both side by side and what they attend to, or beside the
+    // parts of a feed-forward layer
+    let layer = 4.0 * d + (6.0 * inner).max(3.0 * ff);
+    let kept = 2.0 * rows * prompt * d; // every prompt's hidden states, and the parts that they are put together from
+    f32s(together * prompt * layer + kept + scores(c, together, prompt, prompt, 1.0))
+}
+
+/// Bytes of the caches of `rows` rows that are generated at once.
+pub fn cache(c: &T5Config, rows: usize, tokens: Tokens) -> u64 {
+    let (rows, prompt, new) = (rows as f64, tokens.prompt as f64, tokens.response as f64);
+    let keys_and_values = 2.0 * c.inner() as f64 * c.decoder_layers() as f64;
+    let logits = 3.0 * rows * c.vocab_size as f64;
+    f32s(rows * (prompt + new) * keys_and_values + logits)
 }
 
 /// Bytes that the forward pass of a PPO mini-batch, or of an adapter's fine-tuning, keeps on the tape for its backward
-/// (`nn::tape`): of `rows` prompts of `prompt` tokens and responses of `response`. Where weights are frozen that is what norms,
+/// (`nn::tape`): of `rows` prompts and responses of so many tokens. Where weights are frozen that is what norms,
 /// attention, activations and adapters were given.
-pub fn taped(c: &T5Config, adapted: &[Adapted], rows: u64, prompt: u64, response: u64) -> u64 {
-    let (d, inner, ff) = (c.d_model as u64, c.inner() as u64, c.d_ff as u64);
-    let (encoder, decoder) = (rows * prompt, rows * response);
-    let own = 2 * d + 3 * inner; // before and after the norm; q, k, v
-    let feed_forward = d + 2 * ff;
-    let cross = 2 * d + inner;
-    let blocks = c.num_layers as u64 * encoder * (own + feed_forward)
-        + c.decoder_layers() as u64 * (decoder * (own + cross + feed_forward) + encoder * 2 * inner);
+pub fn taped(c: &T5Config, adapted: &[Adapted], rows: usize, tokens: Tokens) -> u64 {
+    let (d, inner, ff) = (c.d_model as f64, c.inner() as f64, c.d_ff as f64);
+    let (encoder, decoder) = (rows as f64 * tokens.prompt as f64, rows as f64 * tokens.response as f64);
+    let own = 2.0 * d + 3.0 * inner; // before and after the norm; q, k, v
+    let feed_forward = d + 2.0 * ff;
+    let cross = 2.0 * d + inner;
+    let blocks = c.num_layers as f64 * encoder * (own + feed_forward)
+        + c.decoder_layers() as f64 * (decoder * (own + cross + feed_forward) + encoder * 2.0 * inner);
     // x, where it is not the norm's of an attention, and x Aᵀ, scaled or not
     let lora = adapted.iter().map(|(name, input, _, rank)| {
         let shared = ["q", "k", "v"].iter().any(|end| name.ends_with(&format!("Attention.{end}")));
-        (2 * rank + if shared { 0 } else { *input }) * if of_prompt(name) { encoder } else { decoder }
+        let numbers = 2.0 * *rank as f64 + if shared { 0.0 } else { *input as f64 };
+        numbers * if of_prompt(name) { encoder } else { decoder }
     });
-    let ends = d * (2 * encoder + 4 * decoder); // embeddings, last norms, the states that the head reads
-    (blocks + lora.sum::<u64>() + ends + in_backward(c, encoder, decoder)) * F32
+    let ends = d * (2.0 * encoder + 4.0 * decoder); // embeddings, last norms, the states that the head reads
+    f32s(blocks + lora.sum::<f64>() + ends + in_backward(c, rows, tokens))
 }
 
-/// Numbers of gradients at one time: a few of the widest layers'.
-fn in_backward(c: &T5Config, encoder: u64, decoder: u64) -> u64 {
-    4 * encoder.max(decoder) * c.d_ff.max(c.inner()) as u64
+/// Numbers of gradients at one time: a few of the widest layers', and attention's probabilities with their gradients.
+fn in_backward(c: &T5Config, rows: usize, tokens: Tokens) -> f64 {
+    let longest = tokens.prompt.max(tokens.response) as f64;
+    let wide = c.d_ff.max(c.inner()) as f64;
+    4.0 * rows as f64 * longest * wide + scores(c, rows as f64, longest, longest, 2.0)
 }
 
 /// Does this layer read the prompt's tokens?
@@ -142,70 +179,105 @@ fn of_prompt(name: &str) -> bool {
     name.starts_with("encoder.") || name.ends_with("EncDecAttention.k") || name.ends_with("EncDecAttention.v")
 }
 
-/// Bytes that a forward pass over `rows` rows keeps in candle's graph for its backward: prompts of `prompt` tokens, responses
-/// of `response`.
-pub fn graph(c: &T5Config, adapted: &[Adapted], rows: u64, prompt: u64, response: u64) -> u64 {
-    let (d, inner, ff) = (c.d_model as u64, c.inner() as u64, c.d_ff as u64);
-    let (encoder, decoder) = (rows * prompt, rows * response);
+/// Bytes that a forward pass over `rows` rows keeps in candle's graph for its backward: prompts and responses of so many
+/// tokens.
+pub fn graph(c: &T5Config, adapted: &[Adapted], rows: usize, tokens: Tokens) -> u64 {
+    let (d, inner, ff) = (c.d_model as f64, c.inner() as f64, c.d_ff as f64);
+    let (encoder, decoder) = (rows as f64 * tokens.prompt as f64, rows as f64 * tokens.response as f64);
     // a self-attention: norm, q, k, v, both side by side, what they attend to, o, sum; a feed-forward layer: norm, two
     // halves, their product, wo, sum
-    let own = 3 * d + 6 * inner;
-    let feed_forward = 3 * d + 3 * ff;
-    let cross_queries = 3 * d + 2 * inner;
-    let cross_keys = 4 * inner; // of the prompt's tokens
-    let blocks = c.num_layers as u64 * encoder * (own + feed_forward)
-        + c.decoder_layers() as u64 * (decoder * (own + cross_queries + feed_forward) + encoder * cross_keys);
+    let own = 3.0 * d + 6.0 * inner;
+    let feed_forward = 3.0 * d + 3.0 * ff;
+    let cross_queries = 3.0 * d + 2.0 * inner;
+    let cross_keys = 4.0 * inner; // of the prompt's tokens
+    let blocks = c.num_layers as f64 * encoder * (own + feed_forward)
+        + c.decoder_layers() as f64 * (decoder * (own + cross_queries + feed_forward) + encoder * cross_keys);
     // an adapter: x Aᵀ, scaled, times Bᵀ, the sum with the base's
-    let lora = adapted
-        .iter()
-        .map(|(name, _, output, rank)| 2 * (rank + output) * if of_prompt(name) { encoder } else { decoder });
-    let ends = d * (2 * encoder + 4 * decoder); // as on the tape
-    (blocks + lora.sum::<u64>() + ends + in_backward(c, encoder, decoder)) * F32
+    let lora = adapted.iter().map(|(name, _, output, rank)| {
+        2.0 * (*rank as f64 + *output as f64) * if of_prompt(name) { encoder } else { decoder }
+    });
+    let ends = d * (2.0 * encoder + 4.0 * decoder); // as on the tape
+    f32s(blocks + lora.sum::<f64>() + ends + in_backward(c, rows, tokens))
 }
 
 /// Bytes of scoring `rows` rows of `tokens` tokens: one layer at a time.
-pub fn scoring(c: &RobertaConfig, rows: u64, tokens: u64) -> u64 {
-    let tokens = rows * tokens.min(c.limit() as u64);
-    tokens * (8 * c.hidden_size as u64 + 2 * c.intermediate_size as u64) * F32
+pub fn scoring(c: &RobertaConfig, rows: usize, tokens: usize) -> u64 {
+    let tokens = rows as f64 * tokens.min(c.limit()) as f64;
+    f32s(tokens * (8.0 * c.hidden_size as f64 + 2.0 * c.intermediate_size as f64))
 }
 
-/// Adds what generating `rows` rows of up to `new` tokens takes.
-pub fn generation(forecast: &mut Forecast, policy: &T5Config, rows: u64, new: u64) {
-    forecast.phase(format!("generating {rows} rows of up to {new} tokens"), cache(policy, rows, PROMPT, new));
+/// Adds what generating `rows` rows takes: encoding their prompts, then the decoder's caches.
+pub fn generation(forecast: &mut Forecast, policy: &T5Config, rows: usize, tokens: Tokens) {
+    let Tokens { prompt, response } = tokens;
+    forecast.phase(format!("encoding prompts of up to {prompt} tokens"), encoding(policy, rows, prompt));
+    forecast.phase(
+        format!("generating {rows} rows of up to {response} tokens for prompts of up to {prompt}"),
+        cache(policy, rows, tokens),
+    );
 }
 
 /// Adds what PPO steps take besides the weights: generation, a mini-batch forward and backward; the adapter with its copy
 /// for the KL, its gradients and Adam's two moments.
-pub fn ppo(forecast: &mut Forecast, policy: &T5Config, adapted: &[Adapted], config: &PpoConfig) {
-    let new = config.rollout.output_max_length.saturating_sub(1).max(1) as u64;
-    let rows = config.mini_batch_size.min(config.batch_size) as u64;
-    forecast.hold("the adapter, its first state, gradients and Adam's moments", 5 * adapter_numbers(adapted) * F32);
-    generation(forecast, policy, config.batch_size as u64, new);
+pub fn ppo(forecast: &mut Forecast, policy: &T5Config, adapted: &[Adapted], config: &PpoConfig, tokens: Tokens) {
+    let rows = config.mini_batch_size.min(config.batch_size);
+    let numbers = adapter_numbers(adapted).saturating_mul(5 * F32);
+    forecast.hold("the adapter, its first state, gradients and Adam's moments", numbers);
+    generation(forecast, policy, config.batch_size, tokens);
+    let Tokens { prompt, response } = tokens;
     forecast.phase(
-        format!("forward and backward of {rows} rows of {PROMPT} + {new} tokens"),
-        taped(policy, adapted, rows, PROMPT, new),
+        format!("forward and backward of {rows} rows of {prompt} + {response} tokens"),
+        taped(policy, adapted, rows, tokens),
     );
 }
 
-/// Adds what fine-tuning takes besides the weights, in batches of (rows, source tokens, target tokens): of an adapter, or
-/// (none) of every parameter.
+/// Adds what the numbers of a given row take: its prompt's encoding, or the decoder over the whole response.
+pub fn teacher_forced(forecast: &mut Forecast, c: &T5Config, tokens: Tokens) {
+    let Tokens { prompt, response } = tokens;
+    let (d, inner, ff) = (c.d_model as f64, c.inner() as f64, c.d_ff as f64);
+    let (encoder, decoder) = (prompt as f64, response as f64);
+    let layer = decoder * (4.0 * d + (6.0 * inner).max(3.0 * ff)) + encoder * (d + 4.0 * inner);
+    let attention = scores(c, 1.0, decoder, encoder.max(decoder), 1.0);
+    let logits = (c.vocab_size as f64).max(f64::from(1 << 22));
+    forecast.phase(format!("encoding a prompt of {prompt} tokens"), encoding(c, 1, prompt));
+    forecast.phase(format!("decoding a response of {response} tokens"), f32s(layer + attention + logits));
+}
+
+/// Tokens of the longest response that a PPO step may generate.
+pub fn longest_response(config: &PpoConfig) -> usize {
+    config.rollout.output_max_length.saturating_sub(1).max(1)
+}
+
+/// Tokens of the longest text that the reward model is given about prompts and responses of so many tokens.
+pub fn longest_scored(config: &PpoConfig, tokens: Tokens) -> usize {
+    match config.scored_text {
+        ScoredText::QueryAndResponse => tokens.prompt.saturating_add(tokens.response),
+        _ => tokens.response,
+    }
+}
+
+/// Adds what fine-tuning takes besides the weights, in batches of so many rows: of an adapter, or (none) of every
+/// parameter.
 pub fn finetune(
     forecast: &mut Forecast,
     policy: &T5Config,
     base: &[Described],
     adapter: Option<&AdapterConfig>,
-    (rows, source, target): (u64, u64, u64),
+    rows: usize,
+    tokens: Tokens,
 ) {
     let adapted = adapter.map(|config| adapted(config, base)).unwrap_or_default();
     match adapter {
-        Some(_) => forecast.hold("the adapter, its gradients and Adam's moments", 4 * adapter_numbers(&adapted) * F32),
+        Some(_) => {
+            let numbers = adapter_numbers(&adapted).saturating_mul(4 * F32);
+            forecast.hold("the adapter, its gradients and Adam's moments", numbers);
+        }
         None => forecast.hold("gradients and Adam's moments of every parameter", 3 * held(base, Precision::F32)),
     }
     forecast.phase(
-        format!("forward and backward of {rows} pairs of up to {source} + {target} tokens"),
+        format!("forward and backward of {rows} pairs of up to {} + {} tokens", tokens.prompt, tokens.response),
         match adapter {
-            Some(_) => taped(policy, &adapted, rows, source, target),
-            None => graph(policy, &adapted, rows, source, target),
+            Some(_) => taped(policy, &adapted, rows, tokens),
+            None => graph(policy, &adapted, rows, tokens),
         },
     );
 }
@@ -249,5 +321,19 @@ mod tests {
         forecast.phase("c", 9);
         assert_eq!(forecast.peak(), PROGRAM + 14);
         assert_eq!(forecast.largest().unwrap().what, "c");
+    }
+
+    #[test]
+    fn long_prompts_are_counted_by_their_attention_and_absurd_numbers_are_only_large() {
+        let json = br#"{"vocab_size": 4096, "d_model": 192, "d_kv": 32, "d_ff": 512, "num_layers": 4, "num_heads": 6}"#;
+        let c = T5Config::from_json("config.json", json).unwrap();
+        let squares = |prompt: usize| (prompt * prompt * 4 * threads().min(6)) as u64;
+        assert!(encoding(&c, 1, 40_000) > squares(40_000));
+        assert!(encoding(&c, 16, 300) < 16 * 300 * 40_000, "short prompts take what their layers take");
+        let huge = Tokens { prompt: usize::MAX, response: usize::MAX };
+        assert_eq!(taped(&c, &[], usize::MAX, huge), u64::MAX);
+        let mut forecast = Forecast::new();
+        generation(&mut forecast, &c, usize::MAX, huge);
+        assert_eq!(forecast.peak(), u64::MAX);
     }
 }

@@ -1,6 +1,9 @@
 //! Chapter 1, set up: a policy and a reward model with their tokenizers, from folders that a door has found.
 
+use super::head;
 use super::run::VALUE_HEAD;
+use super::tokenizers::{NoTokenizer, tokenizer};
+use crate::encoding;
 use crate::error::{Error, Result};
 use crate::io::adapter::{Module, PeftAdapter};
 use crate::io::adapter_config::AdapterConfig;
@@ -11,6 +14,7 @@ use crate::io::{ByteSource, weights};
 pub use crate::model::config::T5Config;
 pub use crate::model::policy::{AdapterName, INITIAL, POLICY};
 use crate::model::policy::{Policy, ValueHead};
+pub use crate::model::reward::Labels;
 use crate::model::reward::{RewardModel, ScoreOptions, Scored};
 pub use crate::model::roberta::RobertaConfig;
 use crate::model::t5::T5;
@@ -43,6 +47,8 @@ pub struct Actor {
     pub policy: Policy,
     /// None where the folder has no tokenizer: ids only.
     pub tokenizer: Option<Tokenizer>,
+    /// What to say where there is none.
+    pub no_tokenizer: NoTokenizer,
 }
 
 impl Actor {
@@ -56,16 +62,16 @@ impl Actor {
     /// # Errors
     /// Also a weight that the kind cannot hold.
     pub fn load_as(source: &dyn ByteSource, precision: Precision, seed: u64) -> Result<Self> {
-        let config = T5Config::from_json(&source.path("config.json"), &source.read("config.json")?)?;
-        let params = Params::held(held(source, precision, looked_up(&config))?);
-        Self::build(config, &params, tokenizer(source)?, seed).map_err(|e| named(e, &source.name()))
+        let config = head::config(source)?;
+        let params = Params::held(held(source, precision, looked_up(&config), &|name| head::is_used(&config, name))?);
+        Self::build(config, &params, source, seed).map_err(|e| named(e, &source.name()))
     }
 
     /// The base model in a folder with every parameter trainable: also those, by checkpoint name.
     pub fn trainable(source: &dyn ByteSource, seed: u64) -> Result<(Self, Vec<(String, Var)>)> {
-        let config = T5Config::from_json(&source.path("config.json"), &source.read("config.json")?)?;
-        let params = Params::trainable(weights::load(source)?);
-        let actor = Self::build(config, &params, tokenizer(source)?, seed).map_err(|e| named(e, &source.name()))?;
+        let config = head::config(source)?;
+        let params = Params::trainable(head::load(source, &config)?);
+        let actor = Self::build(config, &params, source, seed).map_err(|e| named(e, &source.name()))?;
         Ok((actor, params.vars()))
     }
 
@@ -78,8 +84,9 @@ impl Actor {
         seed: u64,
     ) -> Result<(Self, Vec<(String, Var)>)> {
         let config = T5Config::from_json(file, config.to_string().as_bytes())?;
-        let tokenizer = tokenizer(tokenizer_folder)?;
-        if let Some(pieces) = tokenizer.as_ref().map(Tokenizer::vocab_size).filter(|n| *n > config.vocab_size) {
+        if let Some(pieces) =
+            tokenizer(tokenizer_folder)?.as_ref().map(Tokenizer::vocab_size).filter(|n| *n > config.vocab_size)
+        {
             let what = format!("vocab_size is {}, the tokenizer has {pieces} pieces", config.vocab_size);
             return Err(Error::file(file, what, "set vocab_size to at least the tokenizer's"));
         }
@@ -88,14 +95,15 @@ impl Actor {
             fresh::mimetic(&config, &mut weights)?;
         }
         let params = Params::trainable(weights);
-        let actor = Self::build(config, &params, tokenizer, seed)?;
+        let actor = Self::build(config, &params, tokenizer_folder, seed)?;
         Ok((actor, params.vars()))
     }
 
-    fn build(config: T5Config, params: &Params, tokenizer: Option<Tokenizer>, seed: u64) -> Result<Self> {
+    fn build(config: T5Config, params: &Params, source: &dyn ByteSource, seed: u64) -> Result<Self> {
+        let (tokenizer, no_tokenizer) = (tokenizer(source)?, NoTokenizer::of(source, "google/flan-t5-base"));
         let t5 = T5::load(config, params)?;
         let head = ValueHead::fresh(t5.config.d_model, &mut Rng::new(seed, Purpose::Init, 0, 0))?;
-        Ok(Self { policy: Policy::new(t5, head), tokenizer })
+        Ok(Self { policy: Policy::new(t5, head), tokenizer, no_tokenizer })
     }
 
     /// Puts a PEFT adapter over the base under a name. Returns what is worth a warning.
@@ -169,12 +177,7 @@ impl Actor {
 
     /// The tokenizer, or an error that says where one comes from.
     pub fn tokenizer(&self) -> Result<&Tokenizer> {
-        self.tokenizer.as_ref().ok_or_else(|| {
-            Error::input(
-                "the policy's folder has no tokenizer.json",
-                "copy the tokenizer of google/flan-t5-base into it, or give ids",
-            )
-        })
+        self.tokenizer.as_ref().ok_or_else(|| self.no_tokenizer.error())
     }
 
     /// A fresh adapter for this base: A uniform in ±1/√in (PEFT's kaiming init), B zero.
@@ -214,6 +217,8 @@ pub fn keep_initial(actor: &mut Actor) -> Result<()> {
 pub struct Judge {
     pub model: RewardModel,
     pub tokenizer: Option<Tokenizer>,
+    /// What to say where there is none.
+    pub no_tokenizer: NoTokenizer,
 }
 
 impl Judge {
@@ -227,22 +232,23 @@ impl Judge {
     /// # Errors
     /// Also a weight that the kind cannot hold.
     pub fn load_as(source: &dyn ByteSource, precision: Precision) -> Result<Self> {
-        let config = String::from_utf8(source.read("config.json")?)
-            .map_err(|e| Error::file(source.path("config.json"), e, "give the folder of a RoBERTa classifier"))?;
-        let params = Params::held(held(source, precision, &WORDS)?);
-        let model = RewardModel::load(&params, &config).map_err(|e| named(e, &source.name()))?;
-        Ok(Self { model, tokenizer: tokenizer(source)? })
+        Self::load_with_labels(source, precision, None)
+    }
+
+    /// [`Judge::load_as`] for a checkpoint whose labels have other names than nothate and hate.
+    ///
+    /// # Errors
+    /// As [`Judge::load_as`], and labels that the checkpoint does not have.
+    pub fn load_with_labels(source: &dyn ByteSource, precision: Precision, labels: Option<&Labels>) -> Result<Self> {
+        let config = encoding::text(&source.path("config.json"), &source.read("config.json")?)?.into_owned();
+        let params = Params::held(held(source, precision, &WORDS, &|_| true)?);
+        let model = RewardModel::load_with_labels(&params, &config, labels).map_err(|e| named(e, &source.name()))?;
+        Ok(Self { model, tokenizer: tokenizer(source)?, no_tokenizer: NoTokenizer::of(source, "roberta-base") })
     }
 
     /// The tokenizer, or an error that says where one comes from.
     pub fn tokenizer(&self) -> Result<&Tokenizer> {
-        let missing = || {
-            Error::input(
-                "the reward model's folder has no tokenizer",
-                "copy roberta-base's tokenizer.json into it, or give ids",
-            )
-        };
-        self.tokenizer.as_ref().ok_or_else(missing)
+        self.tokenizer.as_ref().ok_or_else(|| self.no_tokenizer.error())
     }
 
     /// Ids of a text.
@@ -264,8 +270,7 @@ impl Judge {
 
 /// The tables of a policy that are looked up and no more; one that is also the output matrix is not among them.
 fn looked_up(config: &T5Config) -> &'static [&'static str] {
-    let tables = &["shared.weight", "encoder.embed_tokens.weight", "decoder.embed_tokens.weight"];
-    if config.tie_word_embeddings { &[] } else { tables }
+    if config.tie_word_embeddings { &[] } else { &head::TABLES }
 }
 
 /// As [`looked_up`], of a reward model.
@@ -297,7 +302,8 @@ fn left_in_file(source: &dyn ByteSource, names: &[&'static str]) -> Result<HashM
 
 /// What of a policy's checkpoint is in memory while it is used with frozen weights.
 pub fn policy_in_memory(source: &dyn ByteSource, config: &T5Config) -> Result<Vec<Described>> {
-    described_in_memory(source, looked_up(config))
+    let all = described_in_memory(source, looked_up(config))?;
+    Ok(all.into_iter().filter(|d| head::is_used(config, &d.name)).collect())
 }
 
 /// As [`policy_in_memory`], of a reward model.
@@ -310,12 +316,17 @@ fn described_in_memory(source: &dyn ByteSource, names: &[&'static str]) -> Resul
     Ok(weights::describe(source)?.into_iter().filter(|t| !tables.contains_key(t.name.as_str())).collect())
 }
 
-/// A checkpoint's tensors, matrices in `precision`, large ones of `names` left in their file; one tensor at a time is there in
-/// f32 as well.
-fn held(source: &dyn ByteSource, precision: Precision, names: &[&'static str]) -> Result<HashMap<String, Weight>> {
+/// A checkpoint's tensors that are `used`, matrices in `precision`, large ones of `names` left in their file; one tensor at a
+/// time is there in f32 as well.
+fn held(
+    source: &dyn ByteSource,
+    precision: Precision,
+    names: &[&'static str],
+    used: &dyn Fn(&str) -> bool,
+) -> Result<HashMap<String, Weight>> {
     let tables = left_in_file(source, names)?;
     let mut all = HashMap::new();
-    weights::each(source, &|name| !tables.contains_key(name), &mut |name, tensor| {
+    weights::each(source, &|name| used(name) && !tables.contains_key(name), &mut |name, tensor| {
         let kind = if may_be_compact(&name, tensor.dims()) { precision } else { Precision::F32 };
         let weight = Weight::frozen(tensor, kind).map_err(|e| match e {
             Error::NotFinite { what, hint, row } => {
@@ -328,14 +339,6 @@ fn held(source: &dyn ByteSource, precision: Precision, names: &[&'static str]) -
     })?;
     all.extend(tables.into_iter().map(|(name, t)| (name.to_string(), Weight::Elsewhere(Arc::new(t), precision))));
     Ok(all)
-}
-
-pub(super) fn tokenizer(source: &dyn ByteSource) -> Result<Option<Tokenizer>> {
-    if !source.has("tokenizer.json") && !source.has("vocab.json") {
-        return Ok(None);
-    }
-    let read = |file: &str| if source.has(file) { source.read(file).map(Some) } else { Ok(None) };
-    Tokenizer::from_files(&source.name(), read).map(Some)
 }
 
 /// The same error with a folder or file in front, where it does not name a file yet.

@@ -5,6 +5,7 @@ use super::events::Rooms;
 use super::models::{Actor, keep_initial};
 use super::run::{grids, json_bytes};
 use super::train::adapter_files;
+use crate::encoding;
 use crate::error::{Error, Result};
 use crate::io::adapter_config::AdapterConfig;
 use crate::io::safetensors::to_bytes;
@@ -13,7 +14,6 @@ use crate::ppo::config::PpoConfig;
 use crate::ppo::state::PpoState;
 pub use crate::ppo::step::StepOutcome;
 use crate::ppo::step::ppo_step;
-use crate::text::texts::utf8;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
@@ -34,7 +34,8 @@ struct Line {
 /// Not UTF-8, a line of another form, no row at all; each with its line.
 pub fn parse_rows(path: &str, bytes: &[u8]) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
-    for (index, line) in utf8(path, bytes)?.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+    let text = encoding::text(path, bytes)?;
+    for (index, line) in encoding::lines(&text).enumerate().filter(|(_, line)| !line.trim().is_empty()) {
         let line: Line =
             serde_json::from_str(line).map_err(|e| Error::file(format!("{path}, line {}", index + 1), e, FORM))?;
         let Line { query_ids, response_ids: decoder_ids, score } = line;

@@ -1,7 +1,7 @@
 //! A run's folder (house.md's layout) as names and bytes: what is written when, and how a run is read back. Where the
 //! bytes go is the [`Store`]'s: a folder on disk, or a browser's storage.
 
-use super::models::{Precision, named};
+use super::models::{Labels, Precision, named};
 use super::rollout::Sample;
 use crate::error::{Error, Result};
 use crate::io::ByteSource;
@@ -50,6 +50,9 @@ pub struct RunConfig {
     /// The adapter the run started from; none: a fresh one.
     pub adapter: Option<String>,
     pub reward: String,
+    /// What the reward model calls its labels, the harmless one first; none: nothate and hate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reward_labels: Option<Labels>,
     pub data: String,
     /// PPO steps in all.
     pub steps: u64,
@@ -73,10 +76,7 @@ impl RunConfig {
     /// # Errors
     /// No such file, another form, a run of another command, PPO settings that make no sense; each names the file.
     pub fn read(store: &dyn ByteSource) -> Result<Self> {
-        if !store.has(CONFIG) {
-            let what = "no config.json here, so this is not a run folder";
-            return Err(Error::file(store.name(), what, "give a folder that detox-lab train wrote"));
-        }
+        check_run(store)?;
         let hint = "the run's config.json was damaged or written by another version; start a new run";
         let json = store.read_json(CONFIG)?;
         if let Some(command) = json.get("command").and_then(serde_json::Value::as_str) {
@@ -113,6 +113,36 @@ impl RunConfig {
     pub fn bytes(&self) -> Result<Vec<u8>> {
         json_bytes(self)
     }
+}
+
+/// Refuses a folder that is not a run's, before anything is written into it: the files of a model include a `config.json` too.
+///
+/// # Errors
+/// No `config.json`, one that cannot be read, or one that is not of a run.
+pub fn check_run(store: &dyn ByteSource) -> Result<()> {
+    if !store.has(CONFIG) {
+        let what = "no config.json here, so this is not a run folder";
+        return Err(Error::file(store.name(), what, "give a folder that detox-lab train wrote"));
+    }
+    let json = store.read_json(CONFIG)?;
+    if !describes_run(&json) {
+        let what = match json.get("model_type").and_then(serde_json::Value::as_str) {
+            Some(kind) => format!("the config.json of a model ({kind}), so this is not a run folder"),
+            None => "has no settings of a run (ppo), so this is not a run folder".into(),
+        };
+        return Err(Error::file(store.path(CONFIG), what, "give a folder that detox-lab train wrote"));
+    }
+    Ok(())
+}
+
+/// Whether a folder's `config.json` is of a run.
+pub fn is_run(store: &dyn ByteSource) -> bool {
+    store.read_json(CONFIG).is_ok_and(|json| describes_run(&json))
+}
+
+/// `train` writes `ppo`, the commands of supervised training `command` and `settings`.
+fn describes_run(json: &serde_json::Value) -> bool {
+    json.get("ppo").is_some() || json.get("command").is_some()
 }
 
 /// Pretty JSON with a final line break.

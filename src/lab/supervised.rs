@@ -82,7 +82,7 @@ impl Settings {
     pub fn validate(&self) -> Result<()> {
         let positive = |x: f64| x.is_finite() && x > 0.0;
         let wrong = [
-            (!positive(self.epochs), "epochs", "a number above 0"),
+            (!positive(self.epochs) || self.epochs > 1e6, "number of epochs", "a number above 0, at most 1000000"),
             (self.batch_size == 0, "batch size", "at least 1"),
             (self.accumulation == 0, "accumulation", "at least 1"),
             (!positive(self.learning_rate), "learning rate", "a number above 0"),
@@ -114,7 +114,7 @@ impl Settings {
     fn rows(&self, lengths: &[usize], batch: u64) -> Vec<usize> {
         let (pass, at) = (batch / self.batches(lengths.len()), batch % self.batches(lengths.len()));
         let mut order = Rng::new(self.seed, Purpose::Shuffle, pass, 0).permutation(lengths.len());
-        for group in order.chunks_mut(GROUP * self.batch_size) {
+        for group in order.chunks_mut(self.batch_size.saturating_mul(GROUP)) {
             group.sort_by_key(|row| (lengths[*row], *row));
         }
         let batches: Vec<&[usize]> = order.chunks(self.batch_size).collect();
@@ -206,8 +206,14 @@ impl<'a, T: Task, S: Store> Supervised<'a, T, S> {
     }
 
     /// Goes on from the newest checkpoint in `store`: puts its weights into the task's variables. What was written
-    /// after that checkpoint is dropped, for it is computed again.
-    pub fn resume(task: &'a T, settings: Settings, mut store: S, unix_seconds: f64) -> Result<Self> {
+    /// after that checkpoint is dropped, for it is computed again. `config`: the `config.json` to be, where it changes.
+    pub fn resume(
+        task: &'a T,
+        settings: Settings,
+        config: Option<&Value>,
+        mut store: S,
+        unix_seconds: f64,
+    ) -> Result<Self> {
         settings.validate()?;
         let step = run::newest_checkpoint(&store)?;
         let folder = format!("{}/{}", run::CHECKPOINTS, run::step_name(step));
@@ -232,6 +238,9 @@ impl<'a, T: Task, S: Store> Supervised<'a, T, S> {
             weights::load_file(&store, &format!("{folder}/{}", run::ADAM), &|_| true)?;
         let mut adam = Adam::new(0.9, 0.999, 1e-8).relative(settings.relative);
         adam.import(&vars, state.step, &moments)?;
+        if let Some(config) = config {
+            store.put(run::CONFIG, &run::json_bytes(config)?)?;
+        }
         run::cut_back(&mut store, step)?;
         run::remove_steps(&mut store, run::CHECKPOINTS, |old| old >= step)?;
         let events = run::begin_events(&mut store, unix_seconds, &format!("detox-lab.from-{step}"))?;

@@ -143,6 +143,13 @@ impl TrainReward {
         (self.train.len(), self.held_out.iter().map(|source| source.labels.len()).sum())
     }
 
+    /// Training rows that fill the longest text in tokens: they were cut, apart from those that are just as long.
+    pub fn at_limit(&self) -> (usize, usize) {
+        let limit = self.classifier.model.classifier().config().limit();
+        let limit = self.settings.max_length.map_or(limit, |length| length.min(limit));
+        (self.lengths.iter().filter(|length| **length >= limit).count(), limit)
+    }
+
     /// Numbers that training changes.
     pub fn parameters(&self) -> usize {
         self.classifier.parameters()

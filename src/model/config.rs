@@ -1,5 +1,6 @@
 //! A T5 checkpoint's `config.json`, as far as the arithmetic depends on it.
 
+use crate::encoding;
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 
@@ -29,8 +30,12 @@ pub struct T5Config {
     pub initializer_factor: f64,
     #[serde(default = "feed_forward")]
     pub feed_forward_proj: String,
+    /// Is the head the embeddings?
     #[serde(default = "yes")]
     pub tie_word_embeddings: bool,
+    /// Are hidden states scaled before the head? Absent (as before transformers 5): where the head is the embeddings.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scale_decoder_outputs: Option<bool>,
     #[serde(default)]
     pub pad_token_id: u32,
     #[serde(default = "eos")]
@@ -64,6 +69,12 @@ fn eos() -> u32 {
     1
 }
 
+/// Was this `config.json` written by transformers 5 or later?
+fn of_transformers_5(config: &serde_json::Value) -> bool {
+    let version = config.get("transformers_version").and_then(|v| v.as_str());
+    version.and_then(|v| v.split('.').next()?.parse::<u32>().ok()).is_some_and(|major| major >= 5)
+}
+
 /// The feed-forward layer's kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FeedForward {
@@ -77,13 +88,17 @@ impl T5Config {
     /// Reads a `config.json`; `file` is its name for errors.
     pub fn from_json(file: &str, json: &[u8]) -> Result<Self> {
         let hint = "give the folder of a T5 or FLAN-T5 model (its config.json has d_model, d_kv, num_heads …)";
-        let value: serde_json::Value = serde_json::from_slice(json).map_err(|e| Error::file(file, e, hint))?;
-        if let Some(kind) = value.get("model_type").and_then(|v| v.as_str())
-            && !["t5", "mt5"].contains(&kind)
-        {
+        let value: serde_json::Value =
+            serde_json::from_slice(&encoding::json(json)).map_err(|e| Error::file(file, e, hint))?;
+        let kind = value.get("model_type").and_then(|v| v.as_str()).unwrap_or("t5");
+        if !["t5", "mt5"].contains(&kind) {
             return Err(Error::file(file, format!("model_type is {kind}, not t5"), hint));
         }
-        let config: Self = serde_json::from_value(value).map_err(|e| Error::file(file, e, hint))?;
+        let never_scales = kind == "mt5" && of_transformers_5(&value);
+        let mut config: Self = serde_json::from_value(value).map_err(|e| Error::file(file, e, hint))?;
+        if never_scales {
+            config.scale_decoder_outputs = config.scale_decoder_outputs.or(Some(false));
+        }
         config.feed_forward().map_err(|e| Error::file(file, e, hint))?;
         match config.fault() {
             Some(what) => Err(Error::file(file, what, hint)),
@@ -117,6 +132,23 @@ impl T5Config {
             return Some(format!("layer_norm_epsilon is {}", self.layer_norm_epsilon));
         }
         None
+    }
+
+    /// The same with a head of its `own`, or with the embeddings as its head.
+    pub fn with_head(self, own: bool) -> Self {
+        let scales = self.scales();
+        let scale_decoder_outputs = (scales == own).then_some(scales);
+        Self { tie_word_embeddings: !own, scale_decoder_outputs, ..self }
+    }
+
+    /// Are hidden states multiplied by [`Self::head_scale`] before the head?
+    pub fn scales(&self) -> bool {
+        self.scale_decoder_outputs.unwrap_or(self.tie_word_embeddings)
+    }
+
+    /// d_model^-½.
+    pub fn head_scale(&self) -> f64 {
+        (self.d_model as f64).powf(-0.5)
     }
 
     /// Decoder blocks.

@@ -30,9 +30,8 @@ type Spec = (String, Vec<usize>, Start);
 /// names sooner.
 pub fn t5(config: &T5Config, seed: u64) -> Result<HashMap<String, Tensor>> {
     let mut weights = draw(t5_specs(config)?, seed)?;
-    if !config.tie_word_embeddings
-        && let Some(shared) = weights.get("shared.weight")
-    {
+    let own = !config.tie_word_embeddings || !config.scales();
+    if own && let Some(shared) = weights.get("shared.weight") {
         let head = (shared / (config.d_model as f64).sqrt())?;
         weights.insert("lm_head.weight".into(), head);
     }

@@ -156,7 +156,7 @@ pub struct Choice<'a> {
 }
 
 /// Prompt tokens encoded between two pause points.
-const ENCODE_TOKENS: usize = 1024;
+pub const ENCODE_TOKENS: usize = 1024;
 
 /// Who listens to a generation; it is also asked at every pause point whether to go on.
 pub trait Listener: Pace {
@@ -273,12 +273,12 @@ impl<'a> Decoding<'a> {
                 let stats = vectorized(|| LogSoftmax::of(logits));
                 let mut rng = state.rng.clone();
                 let id = sampling.choose(logits, state.out.ids.len(), eos, &mut rng);
-                (id, rng, logits[id as usize] - stats.log_sum, stats)
+                (id, rng, stats.logprob(logits[id as usize]), stats)
             })
         })?;
         for ((row, value), (id, rng, logprob, stats)) in self.active.iter().zip(values).zip(chosen) {
             let state = &mut self.rows[*row];
-            if !stats.log_sum.is_finite() {
+            if !stats.is_finite() {
                 return Err(Error::not_finite(
                     format!("a logit of row {}, token {}", row + 1, state.out.ids.len()),
                     "check the model's weights for NaN; a smaller learning rate if they were trained here",

@@ -8,17 +8,36 @@ use crate::pace::Pace;
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
-/// The names of the two labels in a checkpoint's `id2label`, compared without regard to case.
-#[derive(Debug, Clone, Copy)]
-pub struct LabelNames<'a> {
-    pub nothate: &'a str,
-    pub hate: &'a str,
+/// What a person calls a checkpoint's two labels: `neutral,toxic`, the harmless one first. Compared without regard to case.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Labels(String);
+
+impl std::str::FromStr for Labels {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        match text.split_once(',') {
+            Some((harmless, hateful)) if !harmless.trim().is_empty() && !hateful.trim().is_empty() => {
+                Ok(Self(text.trim().to_string()))
+            }
+            _ => Err("give the reward model's two labels with a comma between them, the harmless one first, such as \
+                      neutral,toxic"
+                .into()),
+        }
+    }
 }
 
-impl Default for LabelNames<'_> {
-    /// The names of facebook/roberta-hate-speech-dynabench-r4-target.
-    fn default() -> Self {
-        Self { nothate: "nothate", hate: "hate" }
+impl std::fmt::Display for Labels {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl Labels {
+    /// Whether these are the two labels, in this order. A label may have a comma of its own.
+    pub fn are(&self, harmless: &str, hateful: &str) -> bool {
+        let same = |between: &str| self.0.to_lowercase() == format!("{harmless}{between}{hateful}").to_lowercase();
+        same(",") || same(", ")
     }
 }
 
@@ -81,23 +100,28 @@ pub struct RewardModel {
 }
 
 impl RewardModel {
-    /// Builds the classifier from its tensors and the text of its `config.json`, which must name its two labels
-    /// `nothate` and `hate`.
+    /// Builds the classifier from its tensors and the text of its `config.json`, whose two labels must be `nothate` and
+    /// `hate` in one of their usual spellings (such as NOT_HATE and HATE, non-hate and hate).
     ///
     /// # Errors
     /// As [`RobertaConfig::from_json`] and [`Roberta::load`], and other labels: the message lists them.
     pub fn load(params: &Params, config_json: &str) -> Result<Self> {
-        Self::load_with_labels(params, config_json, LabelNames::default())
+        Self::load_with_labels(params, config_json, None)
     }
 
     /// [`RewardModel::load`] for a checkpoint whose labels have other names.
     ///
     /// # Errors
     /// As [`RewardModel::load`].
-    pub fn load_with_labels(params: &Params, config_json: &str, names: LabelNames<'_>) -> Result<Self> {
+    pub fn load_with_labels(params: &Params, config_json: &str, labels: Option<&Labels>) -> Result<Self> {
         let config = RobertaConfig::from_json(config_json)?;
-        let nothate = nothate_column(&config, names)?;
+        let nothate = nothate_column(&config, labels)?;
         Ok(Self { classifier: Roberta::load(params, config)?, nothate })
+    }
+
+    /// The checkpoint's own names of `nothate` and `hate`.
+    pub fn label_names(&self) -> [&str; 2] {
+        [self.nothate, 1 - self.nothate].map(|i| self.classifier.config().id2label.get(&i).map_or("", String::as_str))
     }
 
     /// The classifier, for its configuration and sizes.
@@ -194,22 +218,48 @@ impl RewardModel {
     }
 }
 
-/// The column called `names.nothate`, of two whose other is called `names.hate`.
-fn nothate_column(config: &RobertaConfig, names: LabelNames<'_>) -> Result<usize> {
-    let column =
-        |name: &str| config.id2label.iter().find(|(_, label)| label.eq_ignore_ascii_case(name)).map(|(i, _)| *i);
-    match (column(names.nothate), column(names.hate)) {
-        (Some(nothate), Some(hate)) if nothate != hate && config.id2label.len() == 2 => Ok(nothate),
+/// The column of the harmless label: the first of `labels`, or the one that says "not hate".
+pub fn nothate_column(config: &RobertaConfig, labels: Option<&Labels>) -> Result<usize> {
+    let found: Vec<&str> = config.id2label.values().map(String::as_str).collect();
+    let &[first, second] = &found[..] else {
+        return Err(Error::input(
+            format!("the reward model has {} labels ({}), expected 2", found.len(), found.join(", ")),
+            "give a classifier with two labels, one for harmless and one for hateful text",
+        ));
+    };
+    let options = format!("--reward-labels {}, or --reward-labels {}", pair(first, second), pair(second, first));
+    let Some(labels) = labels else {
+        return match (spells_hate(first), spells_hate(second)) {
+            (Some(false), Some(true)) => Ok(0),
+            (Some(true), Some(false)) => Ok(1),
+            _ => Err(Error::input(
+                format!("the reward model's labels are {first} and {second}, expected nothate and hate"),
+                format!("say which is which, the harmless one first: {options}"),
+            )),
+        };
+    };
+    match (labels.are(first, second), labels.are(second, first)) {
+        (true, false) => Ok(0),
+        (false, true) => Ok(1),
         _ => Err(Error::input(
-            format!(
-                "the reward model's labels are {:?}, expected two: {:?} and {:?}",
-                config.id2label.values().collect::<Vec<_>>(),
-                names.nothate,
-                names.hate
-            ),
-            "take a hate-speech classifier with these labels, or say which of its labels mean them",
+            format!("--reward-labels {labels} does not name the reward model's labels, which are {first} and {second}"),
+            format!("give both, the harmless one first: {options}"),
         )),
     }
+}
+
+/// Two labels as they are typed after an option.
+fn pair(harmless: &str, hateful: &str) -> String {
+    let text = format!("{harmless},{hateful}");
+    if text.contains(|c: char| !c.is_alphanumeric() && !"_-,.".contains(c)) { format!("'{text}'") } else { text }
+}
+
+/// Whether a label says "hate" (NOT_HATE, non-hate and the like: the contrary), or something else.
+fn spells_hate(label: &str) -> Option<bool> {
+    let letters: String = label.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect();
+    let hate = |text: &str| ["hate", "hateful", "hatespeech"].contains(&text);
+    let negated = ["not", "non", "no"].into_iter().filter_map(|no| letters.strip_prefix(no)).any(hate);
+    if negated { Some(false) } else { hate(&letters).then_some(true) }
 }
 
 /// At most `limit` ids: the first ones, and the last.

@@ -177,8 +177,10 @@ pub struct T5 {
 }
 
 impl T5 {
-    /// Takes the weights under `p` by their checkpoint names.
+    /// Takes the weights under `p` by their checkpoint names; `lm_head` is the head wherever it is there.
     pub fn load(config: T5Config, p: &Params) -> Result<Self> {
+        let own = !config.tie_word_embeddings || p.at("lm_head").has("weight");
+        let config = config.with_head(own);
         let mut l = Loader { modules: Vec::new() };
         let size = [config.vocab_size, config.d_model];
         let table = ["shared", "encoder.embed_tokens", "decoder.embed_tokens"].map(|n| p.at(n));
@@ -312,11 +314,10 @@ impl T5 {
         Ok(Packed { hidden: self.dropped(self.normed(&x, &self.decoder.norm)?, pass)?, spans })
     }
 
-    /// What the output matrix reads: hidden states as they are, or scaled by d_model^-½ where the head is tied to the
-    /// embeddings (transformers `T5ForConditionalGeneration.forward`).
+    /// What the output matrix reads: hidden states as they are, or scaled by d_model^-½
+    /// (transformers `T5ForConditionalGeneration.forward`).
     pub fn head_input(&self, hidden: &Tensor) -> Result<Tensor> {
-        let scale = (self.config.d_model as f64).powf(-0.5);
-        Ok(if self.config.tie_word_embeddings { (hidden * scale)? } else { hidden.clone() })
+        Ok(if self.config.scales() { (hidden * self.config.head_scale())? } else { hidden.clone() })
     }
 
     /// An empty cache for decoding one token a row at a time, up to `capacity` tokens a row.

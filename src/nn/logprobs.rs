@@ -63,7 +63,7 @@ impl Chosen {
                 let rows = for_tasks(logits.len() / vocab, |i| {
                     let z = &logits[i * vocab..(i + 1) * vocab];
                     let stats = vectorized(|| LogSoftmax::of(z));
-                    [z[self.ids[first + i] as usize] - stats.log_sum, stats.entropy()]
+                    [stats.logprob(z[self.ids[first + i] as usize]), stats.entropy()]
                 });
                 out[first * 2..(first + rows.len()) * 2].copy_from_slice(rows.as_flattened());
             })
@@ -93,8 +93,9 @@ impl Chosen {
                                 let stats = LogSoftmax::of(z);
                                 let (g_logprob, g_entropy) = (g[at * 2], g[at * 2 + 1]);
                                 for z in z.iter_mut() {
-                                    let p = exp(*z - stats.max) / stats.sum;
-                                    *z = g_entropy * p * (stats.mean_logit - *z) - g_logprob * p;
+                                    let shifted = *z - stats.max;
+                                    let p = exp(shifted) / stats.sum;
+                                    *z = g_entropy * p * (stats.mean_shifted - shifted) - g_logprob * p;
                                 }
                                 z[self.ids[at] as usize] += g_logprob;
                             }
@@ -155,12 +156,14 @@ impl CustomOp2 for Chosen {
     }
 }
 
-/// What a row of logits z says: its largest, log Σ eᶻ, Σ eᶻ⁻ᵐ, Σ p z.
+/// What a row of logits z says: its largest m, Σ eᶻ⁻ᵐ, its logarithm, and Σ p (z − m). All but m are of the shifted logits:
+/// z may be in the hundreds, where sums of z itself lose the digits that an entropy consists of. The few operations a row
+/// after the sums are done in f64.
 pub struct LogSoftmax {
     pub max: f32,
-    pub log_sum: f32,
     pub sum: f32,
-    pub mean_logit: f32,
+    log_sum: f64,
+    pub mean_shifted: f32,
 }
 
 impl LogSoftmax {
@@ -169,11 +172,63 @@ impl LogSoftmax {
     pub fn of(z: &[f32]) -> Self {
         let max = max(z);
         let (sum, weighted) = exp_sums(z, max);
-        Self { max, log_sum: max + sum.ln(), sum, mean_logit: weighted / sum }
+        Self { max, sum, log_sum: f64::from(sum).ln(), mean_shifted: weighted / sum }
     }
 
-    /// −Σ p log p, in nats.
+    /// log p of the token whose logit is z.
+    pub fn logprob(&self, z: f32) -> f32 {
+        (f64::from(z) - f64::from(self.max) - self.log_sum) as f32
+    }
+
+    /// −Σ p log p, in nats: a sum of two numbers that are not below 0.
     pub fn entropy(&self) -> f32 {
-        self.log_sum - self.mean_logit
+        (self.log_sum - f64::from(self.mean_shifted)) as f32
+    }
+
+    /// False where a logit is NaN or infinite.
+    pub fn is_finite(&self) -> bool {
+        (f64::from(self.max) + self.log_sum).is_finite()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::nn::rng::{Purpose, Rng};
+    use candle_core::{Device, Var};
+
+    /// Log-prob of token `id`, entropy, and the entropy's gradient, of logits in f64.
+    fn plain(z: &[f32], id: usize) -> (f64, f64, Vec<f64>) {
+        let z: Vec<f64> = z.iter().map(|z| f64::from(*z)).collect();
+        let max = z.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let log_sum = max + z.iter().map(|z| (z - max).exp()).sum::<f64>().ln();
+        let logp: Vec<f64> = z.iter().map(|z| z - log_sum).collect();
+        let entropy = -logp.iter().map(|l| l.exp() * l).sum::<f64>();
+        let gradient = logp.iter().map(|l| -l.exp() * (l + entropy)).collect();
+        (logp[id], entropy, gradient)
+    }
+
+    #[test]
+    fn entropies_are_close_to_f64_however_large_the_logits_are() {
+        // as T5 v1.1's: not scaled, in the hundreds, and all far from 0
+        for (middle, spread) in [(0.0, 2.0), (-40.0, 8.0), (300.0, 12.0), (-700.0, 1.0)] {
+            let mut rng = Rng::new(8, Purpose::Init, 0, 0);
+            let z: Vec<f32> = (0..4097).map(|_| middle + spread * rng.normal()).collect();
+            // hidden (1, 1) = 1 makes the weights (V, 1) the logits
+            let hidden = Var::new(&[[1f32]], &Device::Cpu).unwrap();
+            let weight = Tensor::from_slice(&z, (z.len(), 1), &Device::Cpu).unwrap();
+            let out = chosen_logprobs(hidden.as_tensor(), &weight.into(), &[17]).unwrap();
+            let numbers = out.to_vec2::<f32>().unwrap().remove(0);
+            let (logprob, entropy, gradient) = plain(&z, 17);
+            assert!((f64::from(numbers[1]) - entropy).abs() < 5e-6, "entropy {} and {entropy}", numbers[1]);
+            assert!((f64::from(numbers[0]) - logprob).abs() < 2e-6, "log-prob {} and {logprob}", numbers[0]);
+            // dH/dhidden = Σ dH/dz z, which is largest where z is: the rounding of its terms counts
+            let entropy = out.narrow(1, 1, 1).unwrap().sum_all().unwrap();
+            let got = entropy.backward().unwrap().get(hidden.as_tensor()).unwrap().to_vec2::<f32>().unwrap()[0][0];
+            let want: f64 = gradient.iter().zip(&z).map(|(g, z)| g * f64::from(*z)).sum();
+            let terms: f64 = gradient.iter().zip(&z).map(|(g, z)| (g * f64::from(*z)).abs()).sum();
+            assert!((f64::from(got) - want).abs() < 1e-6 * terms.max(1.0), "gradient {got} and {want}");
+        }
     }
 }

@@ -112,20 +112,22 @@ pub fn dot(a: &[f32], b: &[f32]) -> f32 {
     together(lanes) + rest
 }
 
-/// (Σ eˣ⁻ᵐ, Σ eˣ⁻ᵐ x): what [`exp_shifted`], [`sum`] and [`dot`] give together, in the same order.
+/// (Σ eˣ⁻ᵐ, Σ eˣ⁻ᵐ (x − m)). No term of the second sum is above 0, so nothing cancels in it.
 #[inline(always)]
 pub fn exp_sums(row: &[f32], max: f32) -> (f32, f32) {
     let (mut lanes, mut weighted) = ([0f32; LANES], [0f32; LANES]);
     let chunks = row.chunks_exact(LANES);
     let rest = chunks.remainder().iter().fold((0.0, 0.0), |(sum, dot), x| {
-        let e = exp(*x - max);
-        (sum + e, dot + e * x)
+        let shifted = *x - max;
+        let e = exp(shifted);
+        (sum + e, dot + e * shifted)
     });
     for chunk in chunks {
         for i in 0..LANES {
-            let e = exp(chunk[i] - max);
+            let shifted = chunk[i] - max;
+            let e = exp(shifted);
             lanes[i] += e;
-            weighted[i] += e * chunk[i];
+            weighted[i] += e * shifted;
         }
     }
     (together(lanes) + rest.0, together(weighted) + rest.1)

@@ -64,10 +64,7 @@ impl Params {
     pub fn weight(&self, name: &str, shape: &[usize]) -> Result<Weight> {
         let full = self.full(name);
         let Some(tensor) = self.tensors.get(&full) else {
-            return Err(Error::input(
-                format!("the checkpoint has no tensor {full}"),
-                "check that config.json and the weights belong to the same model",
-            ));
+            return Err(self.missing(&full));
         };
         if tensor.dims() != shape {
             return Err(Error::shape(full, &tensor.dims(), shape, "check that config.json belongs to these weights"));
@@ -87,8 +84,50 @@ impl Params {
         Ok(out.into())
     }
 
+    /// No tensor `full`; where all that is different is a prefix, the message names it.
+    fn missing(&self, full: &str) -> Error {
+        let what = format!("the checkpoint has no tensor {full}");
+        let prefixes = self.tensors.keys().filter_map(|name| name.strip_suffix(full)?.strip_suffix('.'));
+        let cut = self.tensors.keys().filter(|name| full.strip_suffix(*name).is_some_and(|front| front.ends_with('.')));
+        let (prefix, cut) = (prefixes.min(), cut.max_by_key(|name| name.len()));
+        match (prefix, cut) {
+            (Some(prefix), _) => Error::input(
+                format!("{what}, but {prefix}.{full}: its names begin with the prefix \"{prefix}.\""),
+                "save the model from inside its wrapper, or take the prefix off the names",
+            ),
+            (None, Some(cut)) => Error::input(
+                format!("{what}, but {cut}: its names lack the prefix \"{}\"", &full[..full.len() - cut.len()]),
+                "save the model with its head (…ForConditionalGeneration, …ForSequenceClassification)",
+            ),
+            _ => Error::input(what, "check that config.json and the weights belong to the same model"),
+        }
+    }
+
     /// Every variable taken so far, by checkpoint name.
     pub fn vars(&self) -> Vec<(String, Var)> {
         self.vars.as_ref().map(|v| v.borrow().clone()).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use candle_core::Device;
+
+    #[test]
+    fn a_prefix_that_is_too_much_or_missing_is_named() {
+        let message = |there: [&str; 2]| {
+            let tensor = Tensor::zeros(1, DType::F32, &Device::Cpu).unwrap();
+            let params = Params::frozen(there.iter().map(|name| (name.to_string(), tensor.clone())).collect());
+            params.at("roberta").get("norm", &[1]).unwrap_err().to_string()
+        };
+        for _ in 0..3 {
+            let more = message(["b.roberta.norm", "a.roberta.norm"]);
+            assert!(more.contains("no tensor roberta.norm, but a.roberta.norm") && more.contains("\"a.\""), "{more}");
+            let less = message(["norm", "other"]);
+            assert!(less.contains("but norm: its names lack the prefix \"roberta.\""), "{less}");
+        }
+        assert!(message(["x", "y"]).contains("belong to the same model"));
     }
 }

@@ -245,6 +245,37 @@ impl PpoConfig {
         self.validate_pairs()
     }
 
+    /// Refuses, beside what [`validate`](Self::validate) does, a run in which every step would fail.
+    ///
+    /// # Errors
+    /// Advantages or scores that are brought to one scale from a single number.
+    pub fn validate_run(&self) -> Result<()> {
+        self.validate()?;
+        let rows = match self.whiten_over {
+            WhitenOver::Batch => self.batch_size,
+            WhitenOver::MiniBatch => self.mini_batch_size,
+        };
+        let untrained = usize::from(!self.train_first_token) + usize::from(!self.keep_start_token);
+        let longest = (self.rollout.output_max_length - 1).saturating_sub(untrained);
+        if rows.saturating_mul(longest) < 2 {
+            let set = if self.whiten_over == WhitenOver::Batch { "batch_size" } else { "mini_batch_size" };
+            return Err(Error::input(
+                format!(
+                    "{set} = {rows} with output_max_length = {}: advantages are whitened over at least two response tokens, \
+                     and there would be {} at most",
+                    self.rollout.output_max_length,
+                    rows * longest
+                ),
+                format!("raise {set}, or output_min_length and output_max_length"),
+            ));
+        }
+        if self.score_scaling && self.batch_size == 1 {
+            let what = "score_scaling with batch_size = 1: one score has no standard deviation";
+            return Err(Error::input(what, "raise batch_size, or set score_scaling to false"));
+        }
+        Ok(())
+    }
+
     /// Settings that must fit each other.
     fn validate_pairs(&self) -> Result<()> {
         if !self.batch_size.is_multiple_of(self.rows_per_update()) {
@@ -317,5 +348,20 @@ mod tests {
         refuse(&|c| c.score_norm = true, "score_scaling");
         refuse(&|c| c.rollout.output_max_length = 100, "output_min_length");
         refuse(&|c| c.rollout.top_p = 0.0, "top_p");
+    }
+
+    #[test]
+    fn a_run_that_can_never_make_a_step_is_refused() {
+        let run = |rows: usize, tokens: usize, change: &dyn Fn(&mut PpoConfig)| {
+            let mut config = PpoConfig { batch_size: rows, mini_batch_size: 1, ..PpoConfig::default() };
+            (config.rollout.output_min_length, config.rollout.output_max_length) = (tokens, tokens + 1);
+            change(&mut config);
+            config.validate_run().map_err(|e| e.to_string())
+        };
+        assert!(run(1, 1, &|_| ()).unwrap_err().contains("batch_size = 1"));
+        assert!(run(1, 2, &|_| ()).is_ok() && run(2, 1, &|_| ()).is_ok());
+        assert!(run(2, 1, &|c| c.whiten_over = WhitenOver::MiniBatch).unwrap_err().contains("mini_batch_size = 1"));
+        assert!(run(2, 1, &|c| c.train_first_token = false).is_err());
+        assert!(run(1, 9, &|c| c.score_scaling = true).unwrap_err().contains("score_scaling"));
     }
 }

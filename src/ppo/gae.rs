@@ -70,7 +70,7 @@ pub fn whiten(x: &Grid, mask: &Grid, shift_mean: bool) -> Result<Grid> {
     if mask_count(mask) < 2.0 {
         return Err(Error::input(
             "whitening needs at least two trained response tokens in its set",
-            "raise mini_batch_size, or set whiten_over to \"batch\"",
+            "raise batch_size, mini_batch_size or min_length, or set whiten_over to \"batch\"",
         ));
     }
     let (mean, var) = (masked_mean(x, mask), masked_var(x, mask));

@@ -3,55 +3,8 @@
 
 use crate::error::{Error, Result};
 use crate::ppo::config::PpoConfig;
+use crate::ppo::trl::{self, ALIASES, Foreign};
 use serde_json::{Map, Value};
-
-/// TRL's `PPOConfig` (and transformers' or the notebook's) names of settings that are ours under another name.
-pub const ALIASES: [(&str, &str); 15] = [
-    ("init_kl_coef", "kl_coef"),
-    ("adap_kl_ctrl", "adaptive_kl"),
-    ("target", "kl_target"),
-    ("horizon", "kl_horizon"),
-    ("kl_penalty", "kl_estimator"),
-    ("lam", "lambda"),
-    ("cliprange", "clip_range"),
-    ("cliprange_value", "clip_range_value"),
-    ("use_score_scaling", "score_scaling"),
-    ("use_score_norm", "score_norm"),
-    ("summary_dropout_prob", "value_head_dropout"),
-    ("lr", "learning_rate"),
-    ("lr_scheduler_type", "lr_schedule"),
-    ("adam_epsilon", "adam_eps"),
-    ("forward_batch_size", "mini_batch_size"),
-];
-
-/// Keys of TRL's `PPOConfig` that change no number here; accepted, so that a TRL config can be used as it is.
-pub const IGNORED: [&str; 25] = [
-    "exp_name",
-    "task_name",
-    "model_name",
-    "query_dataset",
-    "reward_model",
-    "remove_unused_columns",
-    "log_with",
-    "tracker_kwargs",
-    "tracker_project_name",
-    "accelerator_kwargs",
-    "project_kwargs",
-    "push_to_hub_if_best_kwargs",
-    "compare_steps",
-    "steps",
-    "total_ppo_epochs",
-    "world_size",
-    "optimize_cuda_cache",
-    "optimize_device_cache",
-    "gradient_checkpointing",
-    "is_encoder_decoder",
-    "is_peft_model",
-    "backward_batch_size",
-    "global_backward_batch_size",
-    "global_batch_size",
-    "dataset_num_proc",
-];
 
 impl PpoConfig {
     /// `base` with the settings of a JSON object put over it, then validated.
@@ -65,8 +18,9 @@ impl PpoConfig {
         };
         let mut settings = as_object(&base)?;
         let mut seen: Map<String, Value> = Map::new();
-        for (key, value) in given {
+        for (key, value) in &trl::flat(given)? {
             let Some(name) = canonical(key, value, &settings)? else { continue };
+            let value = &as_the_setting_has_it(name, value, &settings);
             if seen.insert(name.to_string(), value.clone()).is_some_and(|earlier| earlier != *value) {
                 return Err(Error::input(
                     format!("setting {name} is given twice with different values, once as {key}"),
@@ -79,6 +33,11 @@ impl PpoConfig {
         config.validate()?;
         Ok(config)
     }
+
+    /// What is worth saying about settings that [`from_json`](Self::from_json) accepts and that change nothing here.
+    pub fn notices(json: &Value) -> Vec<String> {
+        trl::notices(json)
+    }
 }
 
 /// The setting that `key` means, or none when it is to be ignored.
@@ -86,15 +45,23 @@ fn canonical<'a>(key: &'a str, value: &Value, settings: &Map<String, Value>) -> 
     if settings.contains_key(key) {
         return Ok(Some(key));
     }
-    if IGNORED.contains(&key) || (key == "forward_batch_size" && value.is_null()) {
-        return Ok(None);
-    }
-    if let Some((_, name)) = ALIASES.iter().find(|(alias, _)| *alias == key) {
-        return Ok(Some(name));
+    match trl::meaning(key, value)? {
+        Foreign::Alias(name) => return Ok(Some(name)),
+        Foreign::Ignored => return Ok(None),
+        Foreign::Unknown => {}
     }
     let known = settings.keys().map(String::as_str).chain(ALIASES.iter().map(|(alias, _)| *alias));
     let nearest = known.min_by_key(|name| edit_distance(key, name)).unwrap_or_default();
     Err(Error::input(format!("unknown setting {key}"), format!("the nearest known setting is {nearest}")))
+}
+
+/// A number of the setting's own kind: whole ones may be written as 4.0.
+fn as_the_setting_has_it(name: &str, value: &Value, settings: &Map<String, Value>) -> Value {
+    let counts = name == "total_steps" || settings.get(name).is_some_and(Value::is_u64);
+    match trl::whole(value) {
+        Some(n) if counts => n.into(),
+        _ => value.clone(),
+    }
 }
 
 /// Puts one setting over the others; an error names it.
@@ -104,6 +71,12 @@ fn set(settings: &mut Map<String, Value>, name: &str, value: &Value) -> Result<(
             "kl_penalty \"full\" is not offered: it needs both models' whole distribution at every token, and only the \
              chosen tokens' log-probs are kept",
             "use k3: it estimates the same KL, without bias and never negative, from the chosen tokens",
+        ));
+    }
+    if value.as_str().is_some_and(|text| text.trim().parse::<f64>().is_ok()) {
+        return Err(Error::input(
+            format!("setting {name} = {value} is a text, and a number is needed"),
+            format!("write it without quotes: {}", value.as_str().unwrap_or_default().trim()),
         ));
     }
     settings.insert(name.to_string(), value.clone());
@@ -182,6 +155,54 @@ mod tests {
     }
 
     #[test]
+    fn a_notebook_s_cells_are_taken_as_they_are() {
+        let config = merge(json!({
+            "batch_size": 4.0, "mini_batch_size": 2.0, "top_k": 0.0, "top_p": 1.0, "seed": 3.0, "total_steps": 10.0,
+            "generation_kwargs": {"min_length": 5, "top_k": 0.0, "top_p": 0.9, "do_sample": true, "pad_token_id": 0,
+                "temperature": null, "num_beams": 1, "repetition_penalty": 1.0},
+            "output_length_sampler": {"min_value": 100, "max_value": 400}, "missing_eos_penalty": null,
+        }));
+        assert!(config.unwrap_err().to_string().contains("top_p is given twice"));
+        let config = merge(json!({
+            "batch_size": 4.0, "mini_batch_size": 2.0, "seed": 3.0, "total_steps": 10.0,
+            "generation_kwargs": {"min_length": -1, "top_k": 0.0, "top_p": 0.9, "do_sample": true, "pad_token_id": 0,
+                "temperature": null, "num_beams": 1, "repetition_penalty": 1.0},
+            "output_length_sampler": {"min_value": 10, "max_value": 40}, "missing_eos_penalty": null,
+        }))
+        .unwrap();
+        assert_eq!((config.batch_size, config.mini_batch_size, config.seed, config.total_steps), (4, 2, 3, Some(10)));
+        assert_eq!((config.min_length, config.rollout.top_k, config.rollout.top_p), (0, 0, 0.9));
+        assert_eq!((config.rollout.output_min_length, config.rollout.output_max_length), (10, 40));
+        let fixed = merge(json!({"generation_kwargs": {"max_new_tokens": 32}})).unwrap();
+        assert_eq!((fixed.rollout.output_min_length, fixed.rollout.output_max_length), (32, 33));
+    }
+
+    #[test]
+    fn names_that_mean_something_else_are_answered_with_ours() {
+        let message = |json| merge(json).unwrap_err().to_string();
+        for (json, ours) in [
+            (json!({"num_ppo_epochs": 2}), "ppo_epochs"),
+            (json!({"response_length": 53}), "output_max_length"),
+            (json!({"per_device_train_batch_size": 8}), "mini_batch_size"),
+            (json!({"missing_eos_penalty": 1.0}), "penalty"),
+            (json!({"generation_kwargs": {"do_sample": false}}), "sampled"),
+            (json!({"generation_kwargs": {"num_beams": 2}}), "num_beams = 2"),
+            (json!({"generation_kwargs": {"max_new_tokens": "all"}}), "max_new_tokens"),
+            (json!({"generation_kwargs": {"topk": 2}}), "nearest known setting is top_k"),
+            (json!({"generation_kwargs": 5}), "generation_kwargs"),
+        ] {
+            let message = message(json);
+            assert!(message.contains(ours), "{message}");
+        }
+        let told = trl::notices(&json!({"model_name": "x", "log_with": "wandb", "steps": 3, "tracker_kwargs": null,
+            "generation_kwargs": {"pad_token_id": 0}}));
+        assert_eq!(told.len(), 4, "{told:?}");
+        assert!(
+            told[0].contains("log_with, pad_token_id") && told[1].contains("--policy") && told[2].contains("--steps")
+        );
+    }
+
+    #[test]
     fn what_is_written_reads_back() {
         let config = PpoConfig { score_clip: Some(0.1), kl_coef: 0.1 + 0.2, ..PpoConfig::default() };
         let json = serde_json::from_str(&serde_json::to_string(&config).unwrap()).unwrap();
@@ -199,6 +220,8 @@ mod tests {
         assert!(message(json!({"gamma": 2})).contains("gamma"));
         assert!(message(json!({"lam": 0.5, "lambda": 0.6})).contains("twice"));
         assert!(message(json!({"kl_penalty": "full"})).contains("k3"));
+        assert!(message(json!({"learning_rate": "1e-5"})).contains("without quotes: 1e-5"));
+        assert!(message(json!({"batch_size": 4.5})).contains("setting batch_size"));
         assert!(message(json!([1])).contains("object"));
         assert!(merge(json!({"lam": 0.5, "lambda": 0.5, "mini_batch_size": 8})).is_ok());
     }

@@ -12,3 +12,4 @@ pub mod rooms;
 pub mod state;
 pub mod stats;
 pub mod step;
+pub mod trl;

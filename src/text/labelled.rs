@@ -1,8 +1,9 @@
-//! Labelled texts from csv files: what a reward model learns from. Which rows are held out where the file does not say
+//! Labelled texts from csv or JSON files: what a reward model learns from. Which rows are held out where the file does not say
 //! is the caller's choice.
 
 use crate::error::{Error, Result};
-use crate::text::texts::{csv_fault, utf8};
+use crate::text::dialogue::Split;
+use crate::text::rows::{Form, LeftOut, Row, each};
 
 /// What a file says about where a row belongs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,78 +27,62 @@ pub struct Source {
     /// The file's name without folder and ending; it names the source in tables and metrics.
     pub name: String,
     pub rows: Vec<Labelled>,
+    /// What to tell a person about rows that were left out.
+    pub notice: Option<String>,
 }
 
-const FORM: &str = "the file needs a header with `text` and `label`; texts with commas or line breaks stand in quotes";
+const FORM: Form<'static> = Form {
+    needed: &[&["text"], &["label"]],
+    hint: "name the fields `text` and `label`; the file is csv or tsv with a header, with quotes around texts that hold \
+           separators or line breaks, or JSON lines, or one JSON array",
+};
 
 impl Source {
-    /// Reads a csv file with the columns `text`, `label` (hate or nothate, 1 or 0) and perhaps `split` (train, or else
-    /// dev, valid, validation or test, which are held out; empty means train where other rows say something).
+    /// Reads a file whose rows have `text`, `label` (hate or nothate, 1 or 0) and perhaps `split` (train, or else dev,
+    /// val, valid, validation or test, which are held out; empty means train where other rows say something). Rows with
+    /// an empty text are left out, and the notice says so.
     ///
     /// # Errors
-    /// No rows, a missing column, an unknown label or split, an empty text; each with its line.
+    /// No rows, a missing column, an unknown label or split; each with its line.
     pub fn parse(path: &str, bytes: &[u8]) -> Result<Self> {
-        let text = utf8(path, bytes)?;
-        let mut reader = csv::Reader::from_reader(text.as_bytes());
-        let headers = reader.headers().map_err(|e| Error::file(path, csv_fault(&e), FORM))?;
-        let column = |name: &str| headers.iter().position(|header| header.trim() == name);
-        let (Some(text), Some(label)) = (column("text"), column("label")) else {
-            let what = format!("no columns `text` and `label` in its header ({})", Vec::from_iter(headers).join(","));
-            return Err(Error::file(format!("{path}:1"), what, FORM));
-        };
-        let columns = Columns { text, label, split: column("split") };
-        let mut rows = Vec::new();
-        let mut record = csv::StringRecord::new();
-        loop {
-            let at = format!("{path}:{}", reader.position().line());
-            if !reader.read_record(&mut record).map_err(|e| Error::file(&at, csv_fault(&e), FORM))? {
-                break;
+        let (mut rows, mut left_out) = (Vec::new(), LeftOut::default());
+        each(path, bytes, &FORM, |row| {
+            match row.filled("text")? {
+                Some(text) => rows.push(labelled(&row, text)?),
+                None => left_out.add(&row, Error::file(&row.at, "the text is empty", "remove the row, or fill it in")),
             }
-            rows.push(columns.row(&record, &at)?);
-        }
+            Ok(())
+        })?;
+        let notice = left_out.notice(rows.len())?;
         if rows.is_empty() {
-            return Err(Error::file(path, "no rows in it", FORM));
+            return Err(Error::file(path, "no rows in it", FORM.hint));
         }
         if rows.iter().any(|row| row.part.is_some()) {
             rows.iter_mut().for_each(|row| row.part = row.part.or(Some(Part::Train)));
         }
         let name = path.rsplit(['/', '\\']).next().unwrap_or(path);
-        Ok(Self { name: name.rsplit_once('.').map_or(name, |(stem, _)| stem).to_string(), rows })
+        let name = name.rsplit_once('.').map_or(name, |(stem, _)| stem).to_string();
+        Ok(Self { name, rows, notice })
     }
 }
 
-/// Where a file has what.
-struct Columns {
-    text: usize,
-    label: usize,
-    split: Option<usize>,
-}
-
-impl Columns {
-    fn row(&self, record: &csv::StringRecord, at: &str) -> Result<Labelled> {
-        let field = |column: usize| record.get(column).unwrap_or("");
-        let text = field(self.text);
-        if text.trim().is_empty() {
-            return Err(Error::file(at, "the text is empty", "remove the row, or fill it in"));
+/// A row with this text. Labels may be numbers as pandas writes them where some are missing: 1.0.
+fn labelled(row: &Row, text: String) -> Result<Labelled> {
+    let label = row.text("label")?.unwrap_or_default();
+    let hate = match label.trim().to_lowercase().as_str() {
+        "hate" | "1" | "1.0" => true,
+        "nothate" | "0" | "0.0" => false,
+        _ => {
+            let what = format!("unknown label {:?}", label.trim());
+            return Err(Error::file(&row.at, what, "write hate or nothate, or 1 or 0"));
         }
-        let hate = match field(self.label).trim() {
-            "hate" | "1" => true,
-            "nothate" | "0" => false,
-            other => {
-                return Err(Error::file(at, format!("unknown label {other:?}"), "write hate or nothate, or 1 or 0"));
-            }
-        };
-        let part = match self.split.map_or("", field).trim() {
-            "" => None,
-            "train" => Some(Part::Train),
-            "dev" | "valid" | "validation" | "test" => Some(Part::HeldOut),
-            other => {
-                let hint = "write train, dev or test, or leave the split empty in all rows";
-                return Err(Error::file(at, format!("unknown split {other:?}"), hint));
-            }
-        };
-        Ok(Labelled { text: text.to_string(), hate, part })
-    }
+    };
+    let split = Split::parse(&row.text("split")?.unwrap_or_default());
+    let part = split.map_err(|(what, hint)| Error::file(&row.at, what, hint))?.map(|split| match split {
+        Split::Train => Part::Train,
+        Split::Validation | Split::Test => Part::HeldOut,
+    });
+    Ok(Labelled { text, hate, part })
 }
 
 #[cfg(test)]
@@ -130,9 +115,9 @@ mod tests {
         for (text, fault) in [
             ("", "some.csv:1"),
             ("text,label\n", "some.csv: no rows"),
-            ("text,labels\na,hate\n", "some.csv:1: no columns `text` and `label`"),
+            ("text,labels\na,hate\n", "some.csv:1: no column `label` in its header, which has `text`, `labels`"),
             ("text,label\n\"a\nb\",hate\nc,toxic\n", "some.csv:4: unknown label \"toxic\""),
-            ("text,label\na,hate\n\" \",hate\n", "some.csv:3: the text is empty"),
+            ("text,label\n\" \",hate\n", "some.csv:2: the text is empty"),
             ("text,label,split\na,hate,later\n", "some.csv:2: unknown split \"later\""),
             ("text,label\na,hate\nb\n", "some.csv:3: this row has 1 columns, the header has 2"),
         ] {

@@ -5,6 +5,7 @@ pub mod dialogue;
 pub mod labelled;
 pub mod prompt;
 pub mod rouge;
+pub mod rows;
 pub mod stream;
 pub mod texts;
 pub mod tokenizer;

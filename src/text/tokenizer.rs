@@ -1,6 +1,7 @@
 //! Room 3, tokens: T5's and RoBERTa's tokenizers over the `tokenizers` crate, with the ids and texts of transformers
 //! 4.27.2's fast tokenizers. Reading files is left to the caller; text that appears token by token is in `stream`.
 
+use crate::encoding;
 use crate::error::{Error, Result};
 use crate::text::stream::{TextStream, clean_up};
 use crate::text::tokenizer_check;
@@ -58,8 +59,8 @@ impl Tokenizer {
 
     /// RoBERTa's byte-level BPE from `vocab.json` and `merges.txt`; `folder` is for messages.
     pub fn from_vocab_and_merges(folder: &str, vocab: &[u8], merges: &[u8]) -> Result<Self> {
-        let vocab: Vocab =
-            serde_json::from_slice(vocab).map_err(|e| Error::file(format!("{folder}/vocab.json"), e, GET_FILES))?;
+        let vocab: Vocab = serde_json::from_slice(&encoding::json(vocab))
+            .map_err(|e| Error::file(format!("{folder}/vocab.json"), e, GET_FILES))?;
         for token in vocab.keys() {
             let wrong = |what| Error::file(format!("{folder}/vocab.json"), what, GET_FILES);
             tokenizer_check::token(token).map_err(wrong)?;
@@ -181,9 +182,9 @@ fn not_encoded(text: &str, e: &tokenizers::Error) -> Error {
 
 /// `merges.txt`: a version line, then two symbols a line, the most frequent pair first.
 fn parse_merges(path: &str, bytes: &[u8]) -> Result<Merges> {
-    let text = std::str::from_utf8(bytes).map_err(|e| Error::file(path, format!("not UTF-8 text: {e}"), GET_FILES))?;
+    let text = encoding::text(path, bytes)?;
     let mut merges = Vec::new();
-    for (index, line) in text.lines().enumerate() {
+    for (index, line) in encoding::lines(&text).enumerate() {
         if line.is_empty() || line.starts_with("#version") {
             continue;
         }

@@ -5,6 +5,7 @@
 //!
 //! Source: tokenizers 0.23.2 and spm_precompiled 0.1.4, read for what they index, unwrap and expect.
 
+use crate::encoding;
 use crate::text::charsmap;
 use fancy_regex::RegexBuilder;
 use serde_json::{Map, Value};
@@ -25,7 +26,7 @@ type Checked<T = ()> = Result<T, String>;
 /// The JSON of a tokenizer that `tokenizers` can be given, or what is wrong with `json`. What is returned is what was
 /// checked, written anew: each key once, without truncation and padding.
 pub(super) fn checked(json: &[u8]) -> Checked<Vec<u8>> {
-    let mut file: Map<String, Value> = serde_json::from_slice(json).map_err(|e| e.to_string())?;
+    let mut file: Map<String, Value> = serde_json::from_slice(&encoding::json(json)).map_err(|e| e.to_string())?;
     for key in ["truncation", "padding"] {
         file.insert(key.into(), Value::Null);
     }

@@ -54,6 +54,7 @@ fn bench() -> Result<Bench> {
         policy: "policy".into(),
         adapter: None,
         reward: "reward".into(),
+        reward_labels: None,
         data: "data".into(),
         steps: 10,
         save_every: 1,

@@ -9,7 +9,7 @@ use crate::io::ByteSource;
 use crate::io::adapter::PeftAdapter;
 use crate::io::hub::{ADAPTER, Hub, Kind as Repo, MODEL, Progress};
 use crate::io::weights;
-use crate::lab::models::{Actor, Judge};
+use crate::lab::models::{Actor, Judge, Labels, Precision};
 
 /// What a source is used as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,13 +43,13 @@ impl Progress for Silent {
 }
 
 /// Reads a source as what it is to be used as.
-pub fn look(kind: Kind, src: &str, found: &mut Findings) {
+pub fn look(kind: Kind, src: &str, labels: Option<&Labels>, found: &mut Findings) {
     let name = kind.name();
     let Some(source) = found.take(name, here(kind, src)) else { return };
     let done = match kind {
         Kind::Policy => policy(&*source, found),
         Kind::Adapter => adapter(&*source, found),
-        Kind::Reward => reward(&*source, found),
+        Kind::Reward => reward(&*source, labels, found),
     };
     found.take(name, done);
 }
@@ -82,11 +82,10 @@ fn policy(source: &dyn ByteSource, found: &mut Findings) -> Result<()> {
         ),
     );
     match &actor.tokenizer {
-        None => found.wrong(
-            "policy",
-            "no tokenizer.json in the folder",
-            "copy the tokenizer of google/flan-t5-base into it",
-        ),
+        None => {
+            let (what, hint) = actor.no_tokenizer.told();
+            found.wrong("policy", what, hint);
+        }
         Some(tokenizer) if tokenizer.vocab_size() > config.vocab_size => {
             let what = format!(
                 "its tokenizer has {} pieces, the model {} embeddings",
@@ -100,13 +99,20 @@ fn policy(source: &dyn ByteSource, found: &mut Findings) -> Result<()> {
     Ok(())
 }
 
-fn reward(source: &dyn ByteSource, found: &mut Findings) -> Result<()> {
+fn reward(source: &dyn ByteSource, labels: Option<&Labels>, found: &mut Findings) -> Result<()> {
     whole(source, "reward", found)?;
-    let judge = Judge::load(source)?;
+    let judge = Judge::load_with_labels(source, Precision::F32, labels)?;
     let parameters = super::report::thousands(judge.model.parameter_count());
-    found.ok("reward", format!("a RoBERTa of {parameters} parameters with the labels nothate and hate"));
+    let [nothate, hate] = judge.model.label_names();
+    found.ok(
+        "reward",
+        format!("a RoBERTa of {parameters} parameters with the labels {nothate} (nothate) and {hate} (hate)"),
+    );
     match &judge.tokenizer {
-        None => found.wrong("reward", "no tokenizer in the folder", "copy roberta-base's tokenizer.json into it"),
+        None => {
+            let (what, hint) = judge.no_tokenizer.told();
+            found.wrong("reward", what, hint);
+        }
         Some(tokenizer) => found.ok("reward", format!("a tokenizer of {} pieces", tokenizer.vocab_size())),
     }
     Ok(())

@@ -2,6 +2,7 @@
 //! only: what a resume would mend is said, not done.
 
 use super::super::memory::size;
+use super::super::moved::{self, Moved};
 use super::{Findings, State};
 use crate::error::Result;
 use crate::io::ByteSource;
@@ -16,17 +17,13 @@ use std::fs::{File, TryLockError};
 use std::path::Path;
 
 /// Looks through a run's folder.
-pub fn look(path: &Path, found: &mut Findings) {
+pub fn look(path: &Path, now: Moved<'_>, found: &mut Findings) {
     let Some(folder) = found.take("run", Folder::open(path)) else { return };
+    if found.take("run", run::check_run(&folder)).is_none() {
+        return;
+    }
     lock(path, found);
     leftovers(path, found);
-    if !folder.has(run::CONFIG) {
-        return found.wrong(
-            "run",
-            format!("{}: no config.json, so this is not a run", path.display()),
-            "check the path",
-        );
-    }
     let began =
         folder.read_json(run::CONFIG).map(|json| json.get("command").and_then(Value::as_str).map(str::to_string));
     let Some(command) = found.take("run", began) else { return };
@@ -34,10 +31,14 @@ pub fn look(path: &Path, found: &mut Findings) {
     match command {
         Some(command) => {
             found.ok("run", format!("begun by {command}"));
+            let json = folder.read_json(run::CONFIG).unwrap_or_default();
+            found.take("run", moved::check_trained_on(&json["what"], &folder));
             lines(&folder, run::METRICS, newest, Numbering::Rising, found);
         }
         None => {
-            let Some(config) = found.take("run", RunConfig::read(&folder)) else { return };
+            let Some(mut config) = found.take("run", RunConfig::read(&folder)) else { return };
+            now.put_into(&mut config);
+            found.take("run", moved::check_there(&config, &folder));
             let what = format!(
                 "{} of {} steps of {} as {}",
                 newest.unwrap_or(0),
@@ -166,7 +167,7 @@ fn lines(
             found.wrong("run", format!("{}:{}: no step in it", folder.path(file), at + 1), "remove the line");
             return by_step;
         };
-        if step <= last || (numbering == Numbering::Each && step != last + 1) {
+        if step < last || (numbering == Numbering::Each && step != last + 1) {
             let what = format!("{}:{}: step {step} after step {last}", folder.path(file), at + 1);
             found.wrong(
                 "run",

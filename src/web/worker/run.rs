@@ -78,7 +78,7 @@ impl<P: Port> Engine<P> {
     /// Begins a run from the adapter at hand.
     pub async fn start(&mut self, id: Id, config: Map<String, Value>, preset: Preset, steps: u64) -> Result<Answer> {
         let ppo = PpoConfig::from_json(shipped::ppo(preset)?, &Value::Object(config))?;
-        ppo.validate()?;
+        ppo.validate_run()?;
         if steps == 0 {
             return Err(Error::input("a run of 0 steps", "ask for at least 1"));
         }
@@ -95,6 +95,7 @@ impl<P: Port> Engine<P> {
             policy: TINY.into(),
             adapter: Some(ready.adapter_name.clone()),
             reward: TINY.into(),
+            reward_labels: None,
             data: TINY.into(),
             steps,
             save_every: SAVE_EVERY,
@@ -230,6 +231,10 @@ impl<P: Port> Engine<P> {
         config.ppo.validate()?;
         if [&config.policy, &config.reward, &config.data].into_iter().any(|src| src != TINY) {
             let what = format!("this run trains {} on {}, not the shipped models", config.policy, config.data);
+            return Err(Error::input(what, "continue it natively: detox-lab train --resume RUN"));
+        }
+        if let Some(labels) = config.reward_labels.as_ref().filter(|labels| !labels.are("nothate", "hate")) {
+            let what = format!("this run reads the labels of its reward model as {labels}");
             return Err(Error::input(what, "continue it natively: detox-lab train --resume RUN"));
         }
         let (newest, first) = (tab.folder(&checkpoint(newest_checkpoint(&tab)?)), tab.folder(&checkpoint(0)));

@@ -1,0 +1,157 @@
+//! The models and data that a run's `config.json` names, and where they are now if they have moved since.
+
+use super::models;
+use super::shipped::{Part, TINY};
+use super::terminal::Terminal;
+use super::train::remembered;
+use crate::error::{Error, Result};
+use crate::io::ByteSource;
+use crate::io::adapter::PeftAdapter;
+use crate::io::hub::{Kind, is_id};
+use crate::io::weights::load_file;
+use crate::lab::inspect::token_numbers;
+use crate::lab::models::{Actor, INITIAL, Labels};
+use crate::lab::replay::parse_rows;
+use crate::lab::run::{CHECKPOINTS, CONFIG, ROLLOUTS, RunConfig, Store, step_name};
+use crate::ppo::config::KlReference;
+use serde_json::Value;
+use std::path::Path;
+
+/// What the options beside `--run` and `--resume` say.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Moved<'a> {
+    pub policy: Option<&'a str>,
+    pub adapter: Option<&'a str>,
+    pub reward: Option<&'a str>,
+    pub labels: Option<&'a Labels>,
+    pub data: Option<&'a str>,
+}
+
+impl Moved<'_> {
+    /// Puts what is given into a run's configuration, in memory. Returns whether that changed anything.
+    pub fn put_into(&self, config: &mut RunConfig) -> bool {
+        let before = config.clone();
+        let put = |into: &mut String, given: Option<&str>| *into = given.map_or_else(|| into.clone(), remembered);
+        put(&mut config.policy, self.policy);
+        put(&mut config.reward, self.reward);
+        put(&mut config.data, self.data);
+        config.adapter = self.adapter.map(remembered).or_else(|| config.adapter.clone());
+        config.reward_labels = self.labels.cloned().or_else(|| config.reward_labels.clone());
+        *config != before
+    }
+
+    /// Refuses an adapter that is not the one the run began with: the run goes on from its own checkpoints.
+    pub fn check_adapter(&self, store: &dyn ByteSource, terminal: &mut Terminal) -> Result<()> {
+        let Some(src) = self.adapter else { return Ok(()) };
+        let first = format!("{}/{CHECKPOINTS}/{}", store.name(), step_name(0));
+        let began = models::read_adapter(&first, terminal)?;
+        let hint = "leave --adapter out: the run has the adapter in its checkpoints";
+        if src == "fresh" || src == "off" {
+            return Err(Error::input(format!("--adapter {src} cannot be given for a run that has an adapter"), hint));
+        }
+        if same(&began, &PeftAdapter::read(&*models::find(src, Part::Adapter, terminal)?)?)? {
+            return Ok(());
+        }
+        Err(Error::file(src, format!("not the adapter that the run began with, which is in {first}"), hint))
+    }
+}
+
+fn same(a: &PeftAdapter, b: &PeftAdapter) -> Result<bool> {
+    if a.modules() != b.modules() {
+        return Ok(false);
+    }
+    for module in a.modules() {
+        let (Some(a), Some(b)) = (a.pair(module), b.pair(module)) else { return Ok(false) };
+        for (a, b) in [(a.0, b.0), (a.1, b.1)] {
+            let numbers =
+                |t: &candle_core::Tensor| t.flatten_all()?.to_dtype(candle_core::DType::F32)?.to_vec1::<f32>();
+            if a.dims() != b.dims() || numbers(a)? != numbers(b)? {
+                return Ok(false);
+            }
+        }
+    }
+    Ok(true)
+}
+
+/// Whether a source that was there when a run began is gone: no folder or file any more, and no id of the hub.
+fn is_gone(src: &str, kind: Kind) -> bool {
+    src != TINY && !Path::new(src).exists() && !is_id(src, kind)
+}
+
+fn gone(store: &dyn ByteSource, key: &str, src: &str) -> Error {
+    let what = format!("names {src} as the run's {}, which is not there any more", key.replace('_', " "));
+    Error::file(store.path(CONFIG), what, format!("say where it is now: --{} SRC", key.replace('_', "-")))
+}
+
+/// Refuses a run whose models or data are gone, before anything is loaded: names the run's `config.json`, the path in it, and
+/// the option that says where it is now.
+pub fn check_there(config: &RunConfig, store: &dyn ByteSource) -> Result<()> {
+    let sources = [
+        ("policy", &config.policy, Kind::Model),
+        ("reward", &config.reward, Kind::Model),
+        ("data", &config.data, Kind::Dataset),
+    ];
+    match sources.into_iter().find(|(_, src, kind)| is_gone(src, *kind)) {
+        Some((key, src, _)) => Err(gone(store, key, src)),
+        None => Ok(()),
+    }
+}
+
+/// [`check_there`] for a run of supervised training, whose sources are in `what`.
+pub fn check_trained_on(what: &Value, store: &dyn ByteSource) -> Result<()> {
+    for key in ["policy", "model_config", "tokenizer", "adapter", "reward", "data", "held_out", "validation"] {
+        let kind = if ["data", "held_out"].contains(&key) { Kind::Dataset } else { Kind::Model };
+        let sources = match &what[key] {
+            Value::Array(many) => many.iter().filter_map(Value::as_str).collect(),
+            one => one.as_str().into_iter().collect::<Vec<_>>(),
+        };
+        if let Some(src) = sources.into_iter().find(|src| is_gone(src, kind)) {
+            return Err(gone(store, key, src));
+        }
+    }
+    Ok(())
+}
+
+/// An error about an adapter of the run that does not fit the policy.
+pub fn of_this_run(error: Error, policy: &str) -> Error {
+    let new = || format!("the run was trained over another policy than {policy}: give that one with --policy");
+    match error {
+        Error::File { path, what, .. } => Error::File { path, what, hint: new() },
+        Error::Input { what, .. } => Error::Input { what, hint: new() },
+        Error::Shape { tensor, got, expected, .. } => Error::Shape { tensor, got, expected, hint: new() },
+        other => other,
+    }
+}
+
+/// Log-probs of one response, computed by one model in two numbers of threads or on two machines, differ by less.
+const SAME: f32 = 0.05;
+
+/// Refuses a policy with the run's shape and other weights: the rollouts tell what the run's own policy makes of a response.
+pub fn check_weights(store: &dyn Store, config: &RunConfig, actor: &Actor) -> Result<()> {
+    let rollouts = store.list(ROLLOUTS)?;
+    let Some(name) = rollouts.iter().rev().find_map(|name| name.strip_suffix(".jsonl")) else { return Ok(()) };
+    let (rows, tensors) = (format!("{ROLLOUTS}/{name}.jsonl"), format!("{ROLLOUTS}/{name}.safetensors"));
+    let rows = parse_rows(&store.path(&rows), &store.read(&rows)?)?;
+    let numbers = load_file(store, &tensors, &|name| name == "ref_logprobs")?;
+    let (Some(row), Some(numbers)) = (rows.first(), numbers.get("ref_logprobs")) else { return Ok(()) };
+    if row.decoder_ids.first() != Some(&actor.policy.t5.config.decoder_start_token_id) {
+        return Ok(()); // a response that lost its start token was computed one position off
+    }
+    let adapter = match config.ppo.kl_reference {
+        KlReference::Base => None,
+        KlReference::Initial => Some(INITIAL),
+    };
+    let now = token_numbers(actor, adapter, &row.query_ids, &row.decoder_ids)?.logprobs;
+    let then = numbers.get(0)?.to_vec1::<f32>()?;
+    match now.iter().zip(&then).find(|(now, then)| (*now - *then).abs() > SAME) {
+        None => Ok(()),
+        Some((now, then)) => {
+            let what = format!(
+                "other weights than the policy that this run was trained over: a token of {} has the log-prob {now:.3}, in \
+                 the run {then:.3}",
+                store.path(ROLLOUTS)
+            );
+            Err(Error::file(&config.policy, what, "give the run's own policy with --policy"))
+        }
+    }
+}

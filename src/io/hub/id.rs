@@ -1,0 +1,81 @@
+//! Hub ids as people have them: `owner/name`, with a revision, or pasted from the address of a page.
+
+use super::{ENDPOINT, Kind};
+
+/// Models that the hub had before names had owners, as far as they are of our kinds; it leads their old names on.
+const WITHOUT_OWNER: [&str; 8] =
+    ["t5-small", "t5-base", "t5-large", "t5-3b", "t5-11b", "roberta-base", "roberta-large", "distilroberta-base"];
+
+/// A parsed hub id.
+pub struct Id {
+    pub source: String,
+    pub name: String,
+    pub revision: String,
+    pub kind: Kind,
+}
+
+impl Id {
+    /// `owner/name` or `owner/name@revision`, also as the address of a page of the hub (at `endpoint` or the usual one).
+    pub fn parse(source: &str, kind: Kind, endpoint: Option<&str>) -> Option<Self> {
+        let text = source.trim();
+        let pasted = pasted(text, kind, endpoint);
+        let (name, revision) = match &pasted {
+            Some((name, revision)) => (name.as_str(), revision.as_str()),
+            None => text.trim_end_matches('/').split_once('@').unwrap_or((text.trim_end_matches('/'), "main")),
+        };
+        let part_ok = |part: &str| {
+            let chars_ok = part.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c));
+            chars_ok && !part.is_empty() && !part.starts_with(['.', '-'])
+        };
+        let name_ok = match name.split_once('/') {
+            Some((owner, repo)) => part_ok(owner) && part_ok(repo),
+            None => kind == Kind::Model && WITHOUT_OWNER.contains(&name),
+        };
+        let revision_ok = crate::io::is_safe_name(revision) && !revision.contains(char::is_whitespace);
+        (name_ok && revision_ok).then(|| Self {
+            source: text.to_string(),
+            name: name.to_string(),
+            revision: revision.to_string(),
+            kind,
+        })
+    }
+
+    /// As the addresses of its files begin.
+    pub fn path(&self) -> String {
+        match self.kind {
+            Kind::Model => self.name.clone(),
+            Kind::Dataset => format!("datasets/{}", self.name),
+        }
+    }
+
+    /// Its folder in the cache.
+    pub fn folder(&self) -> String {
+        format!("{}--{}", self.kind.folder(), self.name.replace('/', "--"))
+    }
+}
+
+/// Name and revision from the address of a repository's page or of a file in it, `hf://` too; none where it is no address.
+fn pasted(text: &str, kind: Kind, endpoint: Option<&str>) -> Option<(String, String)> {
+    let hosts = [endpoint.unwrap_or(ENDPOINT), ENDPOINT, "https://www.huggingface.co", "https://hf.co"];
+    let rest = hosts.iter().find_map(|host| {
+        let bare = host.split_once("://").map_or(*host, |(_, bare)| bare);
+        let text = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")).unwrap_or(text);
+        text.strip_prefix(bare)?.strip_prefix('/')
+    });
+    let rest = rest.or_else(|| text.strip_prefix("hf://"))?;
+    let rest = rest.split(['?', '#']).next()?.trim_end_matches('/');
+    let rest = match (kind, rest.strip_prefix("datasets/")) {
+        (Kind::Dataset, Some(rest)) => rest,
+        (Kind::Model, None) => rest.strip_prefix("models/").unwrap_or(rest),
+        _ => return None,
+    };
+    let mut parts = rest.split('/');
+    let name = format!("{}/{}", parts.next()?, parts.next()?);
+    let (name, at) = name.split_once('@').unwrap_or((&name, "main"));
+    let revision = match (parts.next(), parts.next()) {
+        (Some("tree" | "blob" | "resolve" | "commit"), Some(revision)) => revision.replace("%2F", "/"),
+        (None, _) => at.to_string(),
+        _ => return None,
+    };
+    Some((name.to_string(), revision))
+}
