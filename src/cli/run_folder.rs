@@ -30,6 +30,8 @@ impl RunFolder {
         Self::check_free(path, command)?;
         let folder = Self::claimed(path, Claim::take(path, PATIENCE)?)?;
         Self::refuse_taken(path, command)?; // another process may have been faster
+        // Only under the claim: another owner would take the probe for an unfinished file and remove it.
+        disk::check_writable(path)?;
         Ok(folder)
     }
 
@@ -48,14 +50,13 @@ impl RunFolder {
         Err(Error::input(format!("no number is free for a new run of {command} in runs/"), "give a folder with --out"))
     }
 
-    /// Whether a new run can go there and be written.
+    /// Whether a new run can go there.
     fn check_free(path: &Path, command: &str) -> Result<()> {
         if path.join(CONFIG).exists() && is_run(&Folder::open(path)?) {
             let _free = FolderLock::take(path, PATIENCE)?;
             return Self::refuse_taken(path, command);
         }
-        Self::refuse_taken(path, command)?;
-        disk::check_writable(path)
+        Self::refuse_taken(path, command)
     }
 
     fn refuse_taken(path: &Path, command: &str) -> Result<()> {
