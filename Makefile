@@ -18,10 +18,11 @@ test: check ## every check, then every test, those in a browser last
 	cargo test --all-features
 	$(MAKE) test-page
 
+# The program is built together with a test, with the features that `cargo test` uses, so that nothing is compiled twice.
 test-page: web ## the story in headless Chromium, from dist/
 	scripts/setup.sh browser
 	scripts/wasm-cargo.sh test --profile page --test web_parts
-	cargo build --all-features --bin detox-lab --test cli_run # with a test, so that all is as `cargo test` has built it
+	cargo build --all-features --bin detox-lab --test cli_run
 	DETOX_LAB="$${CARGO_TARGET_DIR:-target}/debug/detox-lab" node --test --test-concurrency=1 tests/page/*.test.mjs
 
 demo: ## the page: build it, serve it on this machine, print the address

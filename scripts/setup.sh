@@ -63,7 +63,7 @@ apt() {
 # The first number of the version that apt would install; 0 where it has none.
 candidate() { apt-cache policy "$1" 2>/dev/null | sed -n 's/^ *Candidate: \([0-9]*\).*/\1/p'; }
 
-# npm PACKAGE: from the npm registry, for every user of the machine.
+# npm_global PACKAGE: from npm, for every user of the machine.
 npm_global() {
     have npm || apt npm
     local as=()

@@ -93,15 +93,22 @@ pub struct PolicyArgs {
     pub held: Held,
 }
 
+/// What the reward model's labels mean.
+#[derive(Debug, Args)]
+pub struct LabelArgs {
+    /// The names of the reward model's two labels if they are not nothate and hate, the harmless one first
+    #[arg(long, value_name = "NOTHATE,HATE")]
+    pub reward_labels: Option<Labels>,
+}
+
 /// The reward model.
 #[derive(Debug, Args)]
 pub struct RewardArgs {
     /// The reward model: a RoBERTa classifier with the labels nothate and hate
     #[arg(long, value_name = "SRC", default_value = TINY)]
     pub reward: String,
-    /// What the reward model calls its two labels, the harmless one first, where these are not nothate and hate
-    #[arg(long, value_name = "NOTHATE,HATE")]
-    pub reward_labels: Option<Labels>,
+    #[command(flatten)]
+    pub labels: LabelArgs,
     #[command(flatten)]
     pub held: Held,
 }
@@ -226,8 +233,8 @@ pub struct Logprobs {
 
 #[derive(Debug, Args)]
 pub struct Train {
-    /// Continue the run in this folder. Everything but --steps comes from it; where a model or the data has moved since, say
-    /// where it is now with --policy, --adapter, --reward or --data
+    /// Continue the run in this folder. Everything but --steps comes from it; if a model or the data has moved, give
+    /// its new place with --policy, --adapter, --reward or --data
     #[arg(long, value_name = "RUN", conflicts_with_all = ["out", "config", "preset", "seed", "weights"])]
     pub resume: Option<PathBuf>,
     /// Folder for the run; it must not hold one already [default: runs/1, or the next number that is free]
@@ -247,9 +254,8 @@ pub struct Train {
     /// The reward model [default: tiny with the tiny policy, else facebook/roberta-hate-speech-dynabench-r4-target]
     #[arg(long, value_name = "SRC")]
     pub reward: Option<String>,
-    /// What the reward model calls its two labels, the harmless one first, where these are not nothate and hate
-    #[arg(long, value_name = "NOTHATE,HATE")]
-    pub reward_labels: Option<Labels>,
+    #[command(flatten)]
+    pub labels: LabelArgs,
     /// DialogSum: a file, a folder, or a hub data set; or tiny, the dialogues that ship with the program [default: tiny
     /// with the tiny policy, else knkarthick/dialogsum]
     #[arg(long, value_name = "SRC")]
@@ -288,10 +294,10 @@ pub struct Pair {
     /// A run folder: before is its step 0, after its newest checkpoint
     #[arg(long, value_name = "RUN", required_unless_present = "policy")]
     pub run: Option<PathBuf>,
-    /// The base model, instead of a run; beside --run: where the run's base model is now
+    /// The base model, instead of a run; with --run: where the run's base model is now
     #[arg(long, value_name = "SRC")]
     pub policy: Option<String>,
-    /// Beside --run: where the adapter is now that the run began with (it is in the run too)
+    /// With --run: where the adapter that the run started from is now (the run has its own copy of it)
     #[arg(long, value_name = "SRC", requires = "run")]
     pub adapter: Option<String>,
     /// Adapter before, or off
@@ -303,9 +309,8 @@ pub struct Pair {
     /// The reward model [default: the run's, or the policy's companion]
     #[arg(long, value_name = "SRC")]
     pub reward: Option<String>,
-    /// What the reward model calls its two labels, the harmless one first, where these are not nothate and hate
-    #[arg(long, value_name = "NOTHATE,HATE")]
-    pub reward_labels: Option<Labels>,
+    #[command(flatten)]
+    pub labels: LabelArgs,
     /// DialogSum [default: the run's, or the policy's companion]
     #[arg(long, value_name = "SRC")]
     pub data: Option<String>,

@@ -4,6 +4,7 @@
 mod models;
 mod run;
 
+use super::args::LabelArgs;
 use super::device;
 use super::machine;
 use super::memory::size;
@@ -12,7 +13,6 @@ use super::report;
 use crate::error::{Error, Result};
 use crate::io::disk;
 use crate::io::hub::Hub;
-use crate::lab::models::Labels;
 use clap::Args;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -31,9 +31,8 @@ pub struct Arguments {
     /// A reward model to read whole
     #[arg(long, value_name = "SRC")]
     pub reward: Option<String>,
-    /// What the reward model calls its two labels, the harmless one first, where these are not nothate and hate
-    #[arg(long, value_name = "NOTHATE,HATE")]
-    pub reward_labels: Option<Labels>,
+    #[command(flatten)]
+    pub labels: LabelArgs,
     /// Print JSON: {"ok":…,"findings":[{"about":…,"state":"ok|note|wrong","what":…,"do":…}]}
     #[arg(long)]
     pub json: bool,
@@ -111,14 +110,14 @@ pub fn doctor(args: &Arguments) -> Result<()> {
         (models::Kind::Reward, &args.reward),
     ] {
         if let Some(src) = src {
-            models::look(part, src, args.reward_labels.as_ref(), &mut found);
+            models::look(part, src, args.labels.reward_labels.as_ref(), &mut found);
         }
     }
     if let Some(path) = &args.run {
         let now = Moved {
             policy: args.policy.as_deref(),
             reward: args.reward.as_deref(),
-            labels: args.reward_labels.as_ref(),
+            labels: args.labels.reward_labels.as_ref(),
             ..Moved::default()
         };
         run::look(path, now, &mut found);

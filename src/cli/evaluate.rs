@@ -61,7 +61,7 @@ fn load(args: &Pair, n: usize, terminal: &mut Terminal) -> Result<Subject> {
             policy: args.policy.as_deref(),
             adapter: args.adapter.as_deref(),
             reward: args.reward.as_deref(),
-            labels: args.reward_labels.as_ref(),
+            labels: args.labels.reward_labels.as_ref(),
             data: args.data.as_deref(),
         };
         now.put_into(&mut config);
@@ -114,7 +114,7 @@ fn load(args: &Pair, n: usize, terminal: &mut Terminal) -> Result<Subject> {
     let config = preset(PpoConfig::default(), policy)?;
     Ok(Subject {
         actor,
-        judge: models::judge(reward, args.reward_labels.as_ref(), precision, terminal)?,
+        judge: models::judge(reward, args.labels.reward_labels.as_ref(), precision, terminal)?,
         test,
         before,
         after,

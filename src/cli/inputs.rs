@@ -4,6 +4,8 @@ use crate::encoding;
 use crate::error::{Error, Result};
 use crate::io::disk;
 use serde::Deserialize;
+use serde::de::{Deserializer, MapAccess, Visitor};
+use serde_json::Value;
 use std::io::Read;
 use std::path::Path;
 
@@ -83,6 +85,33 @@ pub fn json_lines<T: for<'de> Deserialize<'de>>(path: &Path, form: &str) -> Resu
 /// A whole JSON file.
 pub fn json<T: for<'de> Deserialize<'de>>(path: &Path, form: &str) -> Result<T> {
     serde_json::from_str(&read_text(path)?).map_err(|e| Error::file(path.display(), e, format!("write {form}")))
+}
+
+/// A JSON object that has each key once. serde_json alone would keep the last of two without a word.
+pub struct Once(pub Value);
+
+impl<'de> Deserialize<'de> for Once {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> std::result::Result<Self, D::Error> {
+        struct Keys;
+        impl<'de> Visitor<'de> for Keys {
+            type Value = Once;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a JSON object of settings")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut from: A) -> std::result::Result<Once, A::Error> {
+                let mut all = serde_json::Map::new();
+                while let Some((key, value)) = from.next_entry::<String, Value>()? {
+                    if all.insert(key.clone(), value).is_some() {
+                        return Err(serde::de::Error::custom(format!("setting {key} is given twice")));
+                    }
+                }
+                Ok(Once(Value::Object(all)))
+            }
+        }
+        from.deserialize_map(Keys)
+    }
 }
 
 /// `{"ids":[…]}`.

@@ -1,6 +1,6 @@
-//! Numbers on the command line: the largest that can make sense, so that a slip of the finger is told of at once.
+//! Limits of numbers on the command line, so that a typing error is refused at once.
 
-/// Rows, tokens and ranks: more than this is a slip of the finger, whatever the machine.
+/// The largest number of rows, tokens or ranks that makes sense on any machine.
 pub const MOST: usize = 1_000_000;
 
 /// A whole number from 1 to `MAX`.
@@ -9,11 +9,12 @@ pub fn up_to<const MAX: usize>(text: &str) -> Result<usize, String> {
     number.ok_or_else(|| format!("give a whole number from 1 to {MAX}"))
 }
 
-/// `--threads`: some more than the machine has are fine, thousands would only wait for each other.
+/// `--threads`: a few more than the machine has cores do no harm; thousands would only wait for each other.
 pub fn threads(text: &str) -> Result<usize, String> {
     let has = std::thread::available_parallelism().map_or(1, usize::from);
     let most = has.max(64);
-    let wrong = || format!("this machine runs {has} at once: give a number from 1 to {most}, or leave it out");
+    let wrong =
+        || format!("this machine runs {has} threads at once: give a number from 1 to {most}, or leave --threads out");
     text.parse().ok().filter(|n| (1..=most).contains(n)).ok_or_else(wrong)
 }
 

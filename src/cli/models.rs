@@ -149,7 +149,7 @@ pub fn every_row(src: &str, terminal: &mut Terminal) -> Result<Vec<Dialogue>> {
     read_dialogues(&folder, &file, terminal)
 }
 
-/// A data file's dialogues; rows that are left out are told of.
+/// A data file's dialogues. A warning says which rows are left out.
 fn read_dialogues(folder: &Folder, file: &str, terminal: &mut Terminal) -> Result<Vec<Dialogue>> {
     let kept = dialogue::read(&folder.path(file), &folder.read(file)?)?;
     kept.notice.iter().for_each(|notice| terminal.line(&format!("warning: {notice}")));

@@ -7,7 +7,7 @@ use super::train::remembered;
 use crate::error::{Error, Result};
 use crate::io::ByteSource;
 use crate::io::adapter::PeftAdapter;
-use crate::io::hub::{Kind, is_id};
+use crate::io::hub::{self, Kind, is_id};
 use crate::io::weights::load_file;
 use crate::lab::inspect::token_numbers;
 use crate::lab::models::{Actor, INITIAL, Labels};
@@ -15,9 +15,8 @@ use crate::lab::replay::parse_rows;
 use crate::lab::run::{CHECKPOINTS, CONFIG, ROLLOUTS, RunConfig, Store, step_name};
 use crate::ppo::config::KlReference;
 use serde_json::Value;
-use std::path::Path;
 
-/// What the options beside `--run` and `--resume` say.
+/// The options that are given with `--run` or `--resume`.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Moved<'a> {
     pub policy: Option<&'a str>,
@@ -40,7 +39,7 @@ impl Moved<'_> {
         *config != before
     }
 
-    /// Refuses an adapter that is not the one the run began with: the run goes on from its own checkpoints.
+    /// Refuses an adapter that is not the one the run started from: the run continues from its own checkpoints.
     pub fn check_adapter(&self, store: &dyn ByteSource, terminal: &mut Terminal) -> Result<()> {
         let Some(src) = self.adapter else { return Ok(()) };
         let first = format!("{}/{CHECKPOINTS}/{}", store.name(), step_name(0));
@@ -49,38 +48,21 @@ impl Moved<'_> {
         if src == "fresh" || src == "off" {
             return Err(Error::input(format!("--adapter {src} cannot be given for a run that has an adapter"), hint));
         }
-        if same(&began, &PeftAdapter::read(&*models::find(src, Part::Adapter, terminal)?)?)? {
+        if began.is_same(&PeftAdapter::read(&*models::find(src, Part::Adapter, terminal)?)?)? {
             return Ok(());
         }
-        Err(Error::file(src, format!("not the adapter that the run began with, which is in {first}"), hint))
+        Err(Error::file(src, format!("not the adapter that the run started from, which is in {first}"), hint))
     }
-}
-
-fn same(a: &PeftAdapter, b: &PeftAdapter) -> Result<bool> {
-    if a.modules() != b.modules() {
-        return Ok(false);
-    }
-    for module in a.modules() {
-        let (Some(a), Some(b)) = (a.pair(module), b.pair(module)) else { return Ok(false) };
-        for (a, b) in [(a.0, b.0), (a.1, b.1)] {
-            let numbers =
-                |t: &candle_core::Tensor| t.flatten_all()?.to_dtype(candle_core::DType::F32)?.to_vec1::<f32>();
-            if a.dims() != b.dims() || numbers(a)? != numbers(b)? {
-                return Ok(false);
-            }
-        }
-    }
-    Ok(true)
 }
 
 /// Whether a source that was there when a run began is gone: no folder or file any more, and no id of the hub.
 fn is_gone(src: &str, kind: Kind) -> bool {
-    src != TINY && !Path::new(src).exists() && !is_id(src, kind)
+    src != TINY && !hub::local(src).exists() && !is_id(src, kind)
 }
 
 fn gone(store: &dyn ByteSource, key: &str, src: &str) -> Error {
-    let what = format!("names {src} as the run's {}, which is not there any more", key.replace('_', " "));
-    Error::file(store.path(CONFIG), what, format!("say where it is now: --{} SRC", key.replace('_', "-")))
+    let what = format!("names {src} as the run's {}, which does not exist any more", key.replace('_', " "));
+    Error::file(store.path(CONFIG), what, format!("give its new place: --{} SRC", key.replace('_', "-")))
 }
 
 /// Refuses a run whose models or data are gone, before anything is loaded: names the run's `config.json`, the path in it, and
@@ -114,7 +96,7 @@ pub fn check_trained_on(what: &Value, store: &dyn ByteSource) -> Result<()> {
 
 /// An error about an adapter of the run that does not fit the policy.
 pub fn of_this_run(error: Error, policy: &str) -> Error {
-    let new = || format!("the run was trained over another policy than {policy}: give that one with --policy");
+    let new = || format!("the run was trained with another policy than {policy}: give that one with --policy");
     match error {
         Error::File { path, what, .. } => Error::File { path, what, hint: new() },
         Error::Input { what, .. } => Error::Input { what, hint: new() },
@@ -123,10 +105,10 @@ pub fn of_this_run(error: Error, policy: &str) -> Error {
     }
 }
 
-/// Log-probs of one response, computed by one model in two numbers of threads or on two machines, differ by less.
+/// The largest difference between a token's log-probs from one model, computed on two machines or with other threads.
 const SAME: f32 = 0.05;
 
-/// Refuses a policy with the run's shape and other weights: the rollouts tell what the run's own policy makes of a response.
+/// Refuses a policy with the run's shape and other weights, by the log-probs that the run's own policy gave a saved response.
 pub fn check_weights(store: &dyn Store, config: &RunConfig, actor: &Actor) -> Result<()> {
     let rollouts = store.list(ROLLOUTS)?;
     let Some(name) = rollouts.iter().rev().find_map(|name| name.strip_suffix(".jsonl")) else { return Ok(()) };
@@ -147,8 +129,8 @@ pub fn check_weights(store: &dyn Store, config: &RunConfig, actor: &Actor) -> Re
         None => Ok(()),
         Some((now, then)) => {
             let what = format!(
-                "other weights than the policy that this run was trained over: a token of {} has the log-prob {now:.3}, in \
-                 the run {then:.3}",
+                "this is not the policy that the run was trained with: it gives a token of {} the log-prob {now:.3}, and the \
+                 run's own gave {then:.3}",
                 store.path(ROLLOUTS)
             );
             Err(Error::file(&config.policy, what, "give the run's own policy with --policy"))

@@ -112,8 +112,8 @@ impl LoopArgs {
 /// Where a run is begun or continued.
 #[derive(Debug, Args)]
 pub struct Place {
-    /// Continue the run in this folder. Everything comes from it; where models or data have moved since, say with their options
-    /// where they are now
+    /// Continue the run in this folder. Everything comes from it; if models or data have moved, give their new places with
+    /// their options
     #[arg(long, value_name = "RUN", conflicts_with_all = ["out", "loop", "what"])]
     pub resume: Option<PathBuf>,
     /// Folder for the run; its best/ is what was trained
@@ -145,7 +145,7 @@ pub trait What: Serialize + DeserializeOwned {
 /// The run has none of this kind.
 pub fn replace(option: &str, was: &mut Option<String>, given: Option<String>) -> Result<()> {
     if given.is_some() && was.is_none() {
-        return Err(Error::input(format!("the run was begun without --{option}"), "leave it out"));
+        return Err(Error::input(format!("this run was started without --{option}"), "leave it out"));
     }
     *was = given.or_else(|| was.take());
     Ok(())
@@ -157,7 +157,8 @@ pub fn replace(option: &str, was: &mut Option<String>, given: Option<String>) ->
 /// Fewer or more than the run has.
 pub fn replace_all(option: &str, was: &mut Vec<String>, given: Vec<String>) -> Result<()> {
     if !given.is_empty() && given.len() != was.len() {
-        let what = format!("the run was begun with {} of --{option}, not {}", was.len(), given.len());
+        let what =
+            format!("this run was started with {} values of --{option}, and {} are given", was.len(), given.len());
         return Err(Error::input(what, "give all of them, in the order of the run's config.json"));
     }
     if !given.is_empty() {
@@ -189,7 +190,7 @@ pub fn run<W: What, T: Task>(
         let moved = now != before;
         let trainer = Supervised::resume(&task, settings, moved.then_some(&now), store, terminal.unix_seconds())?;
         if moved {
-            terminal.line("the run's config.json names the models and data that were given from now on");
+            terminal.line("the run's config.json now names the models and data that you gave");
         }
         let of = trainer.updates();
         if step >= of {
@@ -215,7 +216,8 @@ pub fn run<W: What, T: Task>(
 }
 
 fn json(config: &impl Serialize) -> Result<Value> {
-    serde_json::to_value(config).map_err(|e| Error::input(e, "report this"))
+    serde_json::to_value(config)
+        .map_err(|e| Error::input(e, "this is a bug in detox-lab: please open an issue with this message"))
 }
 
 /// Reads the `config.json` of a run that `command` began.

@@ -195,7 +195,7 @@ pub fn score(args: &args::Score) -> Result<()> {
     let precision = args.model.held.weights.unwrap_or_default();
     let wanted = Models { policy: None, reward: Some(&args.model.reward), precision };
     wanted.ask_scoring(longest(&queries), &mut terminal)?;
-    let judge = models::judge(&args.model.reward, args.model.reward_labels.as_ref(), precision, &mut terminal)?;
+    let judge = models::judge(&args.model.reward, args.model.labels.reward_labels.as_ref(), precision, &mut terminal)?;
     let (texts, ids) = match queries {
         Queries::Ids(ids) => (None, ids),
         Queries::Texts(texts) => {

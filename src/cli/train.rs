@@ -1,7 +1,7 @@
 //! `train` and `train --resume`: models from arguments or from a run, the lab's trainer, and what to do next.
 
 use super::args::{self, PresetArg};
-use super::inputs;
+use super::inputs::{self, Once};
 use super::memory::{self, Prompts};
 use super::models;
 use super::moved::{self, Moved};
@@ -13,6 +13,7 @@ use crate::io::ByteSource;
 use crate::io::adapter::PeftAdapter;
 use crate::io::adapter_config::AdapterConfig;
 use crate::io::disk::Folder;
+use crate::io::hub;
 use crate::lab::events::Observer;
 use crate::lab::models::{Lab, keep_initial};
 use crate::lab::run::{self, RunConfig, Store};
@@ -20,8 +21,6 @@ use crate::lab::train::{Trainer, mend};
 use crate::pace::block_on;
 use crate::ppo::config::{PpoConfig, Preset};
 use crate::text::dialogue::Dialogue;
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
-use serde_json::Value;
 use std::path::Path;
 
 /// PPO steps of a run that is not told how many.
@@ -59,37 +58,9 @@ pub fn settings(preset: PresetArg, policy: &str, config: Option<&Path>) -> Resul
     })
 }
 
-/// A JSON object in which every key stands once; of two, one would be lost without a word.
-struct Once(Value);
-
-impl<'de> Deserialize<'de> for Once {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> std::result::Result<Self, D::Error> {
-        struct Keys;
-        impl<'de> Visitor<'de> for Keys {
-            type Value = Once;
-
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("a JSON object of settings")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut from: A) -> std::result::Result<Once, A::Error> {
-                let mut all = serde_json::Map::new();
-                while let Some((key, value)) = from.next_entry::<String, Value>()? {
-                    if all.insert(key.clone(), value).is_some() {
-                        return Err(serde::de::Error::custom(format!("setting {key} is given twice")));
-                    }
-                }
-                Ok(Once(Value::Object(all)))
-            }
-        }
-        from.deserialize_map(Keys)
-    }
-}
-
-/// As the hub or a folder would be named in config.json: folders by their whole path, so that a run can be resumed from
-/// anywhere.
+/// The name of a source in config.json: folders and files by their whole path, so that a run can be resumed from anywhere.
 pub fn remembered(src: &str) -> String {
-    let path = if src == TINY { None } else { std::fs::canonicalize(src).ok() };
+    let path = if src == TINY { None } else { std::fs::canonicalize(hub::local(src)).ok() };
     path.map_or_else(|| src.to_string(), |path| path.display().to_string())
 }
 
@@ -106,7 +77,7 @@ fn start(out: Option<&Path>, args: &args::Train, terminal: &mut Terminal) -> Res
         policy: remembered(policy),
         adapter: adapter.map(remembered),
         reward: remembered(args.reward.as_deref().unwrap_or(reward)),
-        reward_labels: args.reward_labels.clone(),
+        reward_labels: args.labels.reward_labels.clone(),
         data: remembered(args.data.as_deref().unwrap_or(data)),
         steps: args.steps.unwrap_or(if policy == TINY { shipped::STEPS } else { STEPS }),
         save_every: args.save_every,
@@ -176,7 +147,7 @@ fn resume(path: &Path, args: &args::Train, terminal: &mut Terminal) -> Result<()
     let seconds = terminal.unix_seconds();
     let trainer = Trainer::resume(&lab, config, adapter, store, seconds)?;
     if changed {
-        terminal.line("the run's config.json names the models and data that were given from now on");
+        terminal.line("the run's config.json now names the models and data that you gave");
     }
     trainer.warnings.iter().for_each(|warning| terminal.line(&format!("warning: {warning}")));
     run_to_end(trainer, path, terminal)
@@ -188,7 +159,7 @@ fn moved(args: &args::Train) -> Moved<'_> {
         policy: args.policy.as_deref(),
         adapter: args.adapter.as_deref(),
         reward: args.reward.as_deref(),
-        labels: args.reward_labels.as_ref(),
+        labels: args.labels.reward_labels.as_ref(),
         data: args.data.as_deref(),
     }
 }

@@ -57,8 +57,8 @@ pub struct Sources {
     /// The model to start from: a RoBERTa, with or without a classification head; --learning-rate 2e-5 is usual then
     #[arg(long, value_name = "SRC", conflicts_with_all = ["model_config", "tokenizer"])]
     pub reward: Option<String>,
-    /// What --reward calls its two labels, the harmless one first, where these are not nothate and hate; the trained model is
-    /// saved with these two
+    /// The names of the two labels of --reward if they are not nothate and hate, the harmless one first; the trained model
+    /// is saved with nothate and hate
     #[arg(long, value_name = "NOTHATE,HATE", requires = "reward")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reward_labels: Option<Labels>,

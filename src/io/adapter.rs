@@ -96,6 +96,23 @@ impl PeftAdapter {
         modules
     }
 
+    /// Whether both change the same layers by the same numbers; types of numbers may differ.
+    pub fn is_same(&self, other: &Self) -> Result<bool> {
+        if self.modules() != other.modules() {
+            return Ok(false);
+        }
+        let numbers = |t: &Tensor| t.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>();
+        for module in self.modules() {
+            let (Some(a), Some(b)) = (self.pair(module), other.pair(module)) else { return Ok(false) };
+            for (a, b) in [(a.0, b.0), (a.1, b.1)] {
+                if a.dims() != b.dims() || numbers(a)? != numbers(b)? {
+                    return Ok(false);
+                }
+            }
+        }
+        Ok(true)
+    }
+
     /// A (r, in) and B (out, r) of a module.
     pub fn pair(&self, module: &str) -> Option<(&Tensor, &Tensor)> {
         let get = |part: &str| self.tensors.get(&format!("{PREFIX}{module}{part}{WEIGHT}"));

@@ -99,7 +99,7 @@ impl Hub {
     /// The folder with the `wanted` files of `source`: a local folder, or `owner/name[@revision]` on the hub. What the
     /// cache has of a revision is not asked for again.
     pub fn resolve(&self, source: &str, kind: Kind, wanted: Wanted<'_>, progress: &mut dyn Progress) -> Result<Folder> {
-        let path = settings::with_home(Path::new(source), std::env::home_dir());
+        let path = local(source);
         if path.exists() {
             let folder = Folder::open(path)?;
             return match missing(&folder, wanted)? {
@@ -279,9 +279,15 @@ impl Kind {
     }
 }
 
-/// Whether `source` has the form of a hub id: `owner/name[@revision]`.
+/// Where `source` would be on this machine; `~` is the user's home folder.
+pub fn local(source: &str) -> PathBuf {
+    settings::with_home(Path::new(source), std::env::home_dir())
+}
+
+/// Whether `source` has the form of a hub id, or of the address of a page on the hub that the environment names.
 pub fn is_id(source: &str, kind: Kind) -> bool {
-    Id::parse(source, kind, None).is_some()
+    let endpoint = Hub::from_env().ok().and_then(|hub| hub.endpoint);
+    Id::parse(source, kind, endpoint.as_deref()).is_some()
 }
 
 /// Our progress in `transfer`'s form.

@@ -226,7 +226,8 @@ pub fn mend(store: &mut impl Store, config: &RunConfig, step: u64) -> Result<Vec
 fn check_weights(actor: &Actor) -> Result<()> {
     for (name, var) in actor.policy.trainable() {
         if !var.as_tensor().flatten_all()?.to_vec1::<f32>()?.iter().all(|x| x.is_finite()) {
-            let hint = "lower the learning rate and go on from the newest checkpoint, the last good state";
+            let hint =
+                "lower the learning rate (learning_rate) in a new run; the newest checkpoint is the last good state";
             return Err(Error::not_finite(format!("a number of {name} after the last update"), hint));
         }
     }

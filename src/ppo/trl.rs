@@ -25,7 +25,7 @@ pub const ALIASES: [(&str, &str); 15] = [
 ];
 
 /// Keys that change no number here; accepted, so that a TRL config can be used as it is.
-const IGNORED: [&str; 48] = [
+const IGNORED: [&str; 52] = [
     "exp_name",
     "task_name",
     "query_dataset",
@@ -71,6 +71,10 @@ const IGNORED: [&str; 48] = [
     "dataloader_num_workers",
     "ddp_find_unused_parameters",
     "disable_tqdm",
+    "sanity_check",
+    "num_updates",
+    "torch_empty_cache_steps",
+    "use_liger_kernel",
     // generation
     "pad_token_id",
     "eos_token_id",
@@ -79,10 +83,11 @@ const IGNORED: [&str; 48] = [
 ];
 
 /// Keys whose meaning the command line has; ignored, and the notice says which option it is.
-const OPTIONS: [(&str, &str); 18] = [
+const OPTIONS: [(&str, &str); 19] = [
     ("model_name", "--policy"),
     ("model_name_or_path", "--policy"),
     ("sft_model_path", "--policy"),
+    ("base_model", "--policy"),
     ("reward_model", "--reward"),
     ("reward_model_path", "--reward"),
     ("dataset_name", "--data"),
@@ -101,7 +106,7 @@ const OPTIONS: [(&str, &str); 18] = [
 ];
 
 /// Keys that are neither ours nor to be ignored, and what to write instead.
-const INSTEAD: [(&str, &str); 14] = [
+const INSTEAD: [(&str, &str); 17] = [
     ("num_ppo_epochs", "write ppo_epochs"),
     ("response_length", LENGTHS),
     ("max_new_tokens", LENGTHS),
@@ -110,13 +115,18 @@ const INSTEAD: [(&str, &str); 14] = [
     ("per_device_train_batch_size", "write batch_size (rows of a step) and mini_batch_size (rows of a forward pass)"),
     ("num_mini_batches", "write mini_batch_size: batch_size / num_mini_batches"),
     ("warmup_ratio", "write warmup_steps, in PPO steps"),
-    ("missing_eos_penalty", "leave it out: there is no penalty for a response without an end token"),
+    ("missing_eos_penalty", NO_PENALTY),
+    ("non_eos_penalty", NO_PENALTY),
+    ("penalty_reward_value", NO_PENALTY),
+    ("lr_scheduler_kwargs", "leave it out: lr_schedule and warmup_steps are all there is"),
     ("stop_token", "leave it out: a response ends with the policy's own end token"),
     ("stop_token_id", "leave it out: a response ends with the policy's own end token"),
     ("weight_decay", "leave it out: Adam runs without weight decay, as in TRL's PPOTrainer"),
     ("optim", "leave it out: the optimizer is Adam"),
     ("kl_ctl", "write kl_coef"),
 ];
+
+const NO_PENALTY: &str = "leave it out: there is no penalty for a response without an end token";
 
 const LENGTHS: &str =
     "write output_min_length and output_max_length; for at most N new tokens in each response, N and N + 1";
@@ -126,6 +136,7 @@ fn means_nothing(key: &str, value: &Value) -> bool {
     let number = |n: f64| value.as_f64() == Some(n);
     match key {
         "do_sample" => *value == json!(true),
+        "non_eos_penalty" => *value == json!(false),
         "num_beams" | "num_return_sequences" | "num_beam_groups" => number(1.0),
         "repetition_penalty" | "encoder_repetition_penalty" | "length_penalty" | "typical_p" => number(1.0),
         "no_repeat_ngram_size" | "diversity_penalty" | "penalty_alpha" | "weight_decay" | "warmup_ratio" => number(0.0),
