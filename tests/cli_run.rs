@@ -296,6 +296,24 @@ fn a_run_goes_on_with_models_that_moved() {
     ok(&train_args(&moving, text(&config), "1", text(&out)));
     std::fs::rename(&here, &there).unwrap();
 
+    // A shell leaves ~ as it is inside quotes.
+    let mut home = program(&["evaluate", "--run", text(&out), "--policy", "~/there", "-n", "2"]);
+    assert!(home.env("HOME", dir.path()).output().unwrap().status.success());
+    let mut home =
+        program(&["train", "--policy", "~/there", "--config", text(&config), "--steps", "1", "--out", "home"]);
+    assert!(
+        home.env("HOME", dir.path())
+            .current_dir(dir.path())
+            .args(["--adapter", &models[1]])
+            .args(["--reward", &models[2]])
+            .args(["--data", &models[3]])
+            .output()
+            .unwrap()
+            .status
+            .success()
+    );
+    ok(&["train", "--resume", text(&dir.path().join("home")), "--steps", "2"]);
+
     let lost = fails(&["evaluate", "--run", text(&out), "-n", "2"]);
     assert!(lost.contains("config.json") && lost.contains("here") && lost.contains("--policy"), "{lost}");
     let doctor = run(&["doctor", "--run", text(&out)]);
@@ -314,7 +332,7 @@ fn a_run_goes_on_with_models_that_moved() {
     bytes[middle..].fill(0);
     std::fs::write(&weights, bytes).unwrap();
     let other = fails(&["evaluate", "--run", text(&out), "--policy", text(&there), "-n", "2"]);
-    assert!(other.contains("other weights"), "{other}");
+    assert!(other.contains("not the policy that the run was trained with"), "{other}");
     let shape = fails(&["evaluate", "--run", text(&out), "--policy", "tiny", "-n", "2"]);
     assert!(shape.contains("trained over another policy than tiny"), "{shape}");
     let adapter =

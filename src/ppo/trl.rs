@@ -299,3 +299,23 @@ pub fn notices(given: &Value) -> Vec<String> {
     }
     notices
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn penalties_for_missing_ends_are_refused_unless_they_are_off() {
+        let of = |key: &str, value: Value| meaning(key, &value);
+        assert!(matches!(of("non_eos_penalty", json!(false)), Ok(Foreign::Ignored)));
+        assert!(matches!(of("missing_eos_penalty", Value::Null), Ok(Foreign::Ignored)));
+        for (key, value) in
+            [("non_eos_penalty", json!(true)), ("penalty_reward_value", json!(-1)), ("missing_eos_penalty", json!(1.0))]
+        {
+            assert!(of(key, value).is_err_and(|e| e.to_string().contains("no penalty")), "{key}");
+        }
+        assert!(matches!(of("sanity_check", json!(false)), Ok(Foreign::Ignored)));
+        assert!(matches!(of("nobodys_name", json!(1)), Ok(Foreign::Unknown)));
+    }
+}
