@@ -337,7 +337,7 @@ fn a_run_goes_on_with_models_that_moved() {
     assert!(shape.contains("an adapter for another base model"), "{shape}");
     let adapter =
         fails(&["train", "--resume", text(&out), "--adapter", "tiny", "--policy", &models[0], "--steps", "9"]);
-    assert!(adapter.contains("not the adapter that the run began with"), "{adapter}");
+    assert!(adapter.contains("not the adapter that the run started from"), "{adapter}");
 }
 
 #[test]
