@@ -1,8 +1,8 @@
 //! A RoBERTa classifier that is about to be trained: fresh weights for a configuration, or a model from a folder, with its
 //! tokenizer and all that a saved folder needs. Training it is `train_reward`'s.
 
-use super::models::{Labels, named};
-use super::tokenizers::{NoTokenizer, tokenizer as read_tokenizer};
+use super::models::Labels;
+use super::sources::tokenizer::{NoTokenizer, tokenizer as read_tokenizer};
 use crate::error::{Error, Result};
 use crate::io::{ByteSource, pretrained, weights};
 use crate::model::fresh;
@@ -38,7 +38,7 @@ impl Classifier {
         dropout: Option<f64>,
         seed: u64,
     ) -> Result<Self> {
-        Self::build(config, HashMap::new(), tokenizer, None, dropout, seed).map_err(|e| named(e, file))
+        Self::build(config, HashMap::new(), tokenizer, None, dropout, seed).map_err(|e| e.in_file(file))
     }
 
     /// The model in a folder; a RoBERTa without classification head gets a fresh one. `labels`: what it calls nothate and
@@ -49,7 +49,7 @@ impl Classifier {
     pub fn load(source: &dyn ByteSource, labels: Option<&Labels>, dropout: Option<f64>, seed: u64) -> Result<Self> {
         let tensors = weights::load(source)?;
         Self::build(source.read_json("config.json")?, tensors, source, labels, dropout, seed)
-            .map_err(|e| named(e, &source.name()))
+            .map_err(|e| e.in_file(&source.name()))
     }
 
     fn build(

@@ -1,9 +1,9 @@
 //! A run's folder: is it whole, do its files agree with each other, can it be continued, and does someone hold it. Read
 //! only: what a resume would mend is said, not done.
 
-use super::super::memory::size;
-use super::super::moved::{self, Moved};
-use super::{Findings, State};
+use super::findings::{Findings, State};
+use crate::cli::memory::size;
+use crate::cli::run_sources::{self, NewLocations};
 use crate::error::Result;
 use crate::io::ByteSource;
 use crate::io::adapter::PeftAdapter;
@@ -17,7 +17,7 @@ use std::fs::{File, TryLockError};
 use std::path::Path;
 
 /// Looks through a run's folder.
-pub fn look(path: &Path, now: Moved<'_>, found: &mut Findings) {
+pub fn look(path: &Path, now: NewLocations<'_>, found: &mut Findings) {
     let Some(folder) = found.take("run", Folder::open(path)) else { return };
     if found.take("run", run::check_run(&folder)).is_none() {
         return;
@@ -32,13 +32,13 @@ pub fn look(path: &Path, now: Moved<'_>, found: &mut Findings) {
         Some(command) => {
             found.ok("run", format!("begun by {command}"));
             let json = folder.read_json(run::CONFIG).unwrap_or_default();
-            found.take("run", moved::check_trained_on(&json["what"], &folder));
+            found.take("run", run_sources::check_exist_in(&json["what"], &folder));
             lines(&folder, run::METRICS, newest, Numbering::Rising, found);
         }
         None => {
             let Some(mut config) = found.take("run", RunConfig::read(&folder)) else { return };
             now.put_into(&mut config);
-            found.take("run", moved::check_there(&config, &folder));
+            found.take("run", run_sources::check_exist(&config, &folder));
             let what = format!(
                 "{} of {} steps of {} as {}",
                 newest.unwrap_or(0),
@@ -90,7 +90,7 @@ fn checkpoints(path: &Path, ppo: bool, found: &mut Findings) -> Option<u64> {
     let mut steps: Vec<u64> = entries.filter_map(|e| run::step_of(e.file_name().to_str()?)).collect();
     steps.sort_unstable();
     let Some(newest) = steps.last().copied() else {
-        found.wrong("run", "no checkpoint", "start it anew: it ended before its first save");
+        found.wrong("run", "no checkpoint", "start a new run: this one ended before its first save");
         return None;
     };
     if ppo && steps[0] != 0 {
@@ -105,8 +105,8 @@ fn checkpoints(path: &Path, ppo: bool, found: &mut Findings) -> Option<u64> {
                 let text = error.to_string();
                 let what = text.split("\n  try: ").next().unwrap_or_default();
                 let remedy = match steps.len() {
-                    1 => "start the run anew: it has no other checkpoint".into(),
-                    n => format!("remove {name}; the run then goes on from step {}", steps[n - 2]),
+                    1 => "start a new run: this one has no other checkpoint".into(),
+                    n => format!("remove {name}; the run then continues from step {}", steps[n - 2]),
                 };
                 found.wrong("run", what, remedy);
             }
@@ -172,7 +172,7 @@ fn lines(
             found.wrong(
                 "run",
                 what,
-                "lines were lost or written twice: bring the file back from a copy, or start anew",
+                "lines were lost or written twice: restore the file from a copy, or start a new run",
             );
             return by_step;
         }
@@ -181,7 +181,7 @@ fn lines(
     }
     if numbering == Numbering::Each && last < newest {
         let what = format!("{} ends at step {last}, the newest checkpoint is of step {newest}", folder.path(file));
-        found.wrong("run", what, "lines were lost: bring the file back from a copy; training itself can go on");
+        found.wrong("run", what, "lines were lost: restore the file from a copy; training itself can continue");
     } else if last > newest {
         let what = format!("{} has steps {} to {last}, which no checkpoint counts", folder.path(file), newest + 1);
         found.note("run", what, "nothing: a resume drops them and computes them again");
@@ -198,7 +198,7 @@ fn read_lines(folder: &Folder, file: &str, newest: u64, found: &mut Findings) ->
             found.wrong(
                 "run",
                 format!("{} is missing", folder.path(file)),
-                "bring it back from a copy; training can go on",
+                "restore it from a copy; training can continue",
             );
         }
         return Vec::new();
@@ -265,7 +265,7 @@ fn step_agrees(
     metrics: Option<&Value>,
     bytes: &mut u64,
 ) -> std::result::Result<(), (String, &'static str)> {
-    const BACK: &str = "bring the file back from a copy; training itself can go on";
+    const BACK: &str = "restore the file from a copy; training itself can continue";
     let rewards = rewards.map_or(&[][..], Vec::as_slice);
     if rewards.len() != config.ppo.batch_size {
         let what =

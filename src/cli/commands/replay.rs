@@ -1,18 +1,17 @@
 //! `replay`: exactly given PPO steps on given rows, every number written. How anyone checks us against TRL.
 
-use super::args::PresetArg;
-use super::inputs;
-use super::memory::{Models, Tokens};
-use super::models::{self, Held};
-use super::report;
-use super::run_folder::PATIENCE;
-use super::terminal::Terminal;
-use super::train::settings;
+use crate::cli::args::{PresetArg, WeightsArgs};
+use crate::cli::run_folder::PATIENCE;
+use crate::cli::settings::settings;
+use crate::cli::terminal::Terminal;
+use crate::cli::{inputs, memory, report, sources};
 use crate::error::{Error, Result};
 use crate::io::claim::Claim;
 use crate::io::disk;
 use crate::lab::replay::{Replay, Row, parse_rows};
 use crate::lab::run::step_name;
+use crate::lab::sources::adapter::AdapterStart;
+use crate::lab::sources::forecast::{self, Tokens};
 use crate::pace::block_on;
 use crate::ppo::config::PpoConfig;
 use clap::Args;
@@ -42,7 +41,7 @@ pub struct Arguments {
     #[arg(long, value_enum, default_value = "corrected")]
     pub preset: PresetArg,
     #[command(flatten)]
-    pub held: Held,
+    pub held: WeightsArgs,
     /// Folder for step-00001/ and so on
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
@@ -52,7 +51,7 @@ pub struct Arguments {
 }
 
 /// Runs a PPO step for each rows file.
-pub fn replay(args: &Arguments) -> Result<()> {
+pub fn run(args: &Arguments) -> Result<()> {
     let config = settings(args.preset, "", args.config.as_deref())?;
     let read = |f: &std::path::PathBuf| parse_rows(&f.display().to_string(), inputs::read_text(f)?.as_bytes());
     let steps = args.rows.iter().map(read).collect::<Result<Vec<Vec<Row>>>>()?;
@@ -70,8 +69,8 @@ pub fn replay(args: &Arguments) -> Result<()> {
     let _claim = Claim::for_output(&args.out, PATIENCE)?;
     let mut terminal = Terminal::new(true)?;
     let precision = args.held.weights.unwrap_or_default();
-    let adapter = models::adapter_config(&args.adapter, &mut terminal)?;
-    let wanted = Models { policy: Some(&args.policy), reward: None, precision };
+    let adapter = AdapterStart::Saved(Box::new(sources::adapter(&args.adapter, &mut terminal)?));
+    let head = sources::value_head(&args.value_head)?;
     let rows = || steps.iter().flatten();
     let tokens = Tokens {
         prompt: rows().map(|row| row.query_ids.len()).max().unwrap_or(0),
@@ -79,15 +78,22 @@ pub fn replay(args: &Arguments) -> Result<()> {
     };
     let most = steps.iter().map(Vec::len).max().unwrap_or(0);
     let whole = PpoConfig { batch_size: most, mini_batch_size: config.mini_batch_size.min(most), ..config.clone() };
-    wanted.ask_steps(&adapter, &whole, tokens, &mut terminal)?;
-    let mut actor = models::actor(&args.policy, precision, config.seed, &mut terminal)?;
-    let adapter = models::put_adapter(&mut actor, &args.adapter, true, &mut terminal)?;
-    models::put_value_head(&mut actor, &args.value_head)?;
+    let policy = sources::policy(&args.policy, &mut terminal)?;
+    let needed = forecast::steps(&policy, None, adapter.config(), &whole, tokens, precision);
+    memory::check(
+        &needed,
+        precision,
+        "lower mini_batch_size, batch_size or output_max_length in --config, or take shorter dialogues",
+    )?;
+    let mut actor = policy.load(precision, config.seed)?;
+    let adapter = sources::put_adapter(adapter, Some(&args.adapter), &mut actor, config.seed, &terminal)?;
+    sources::put_value_head(&mut actor, &head, &args.value_head)?;
     let mut replay = Replay::new(actor, adapter, config)?;
     let mut all = Vec::new();
     for (i, rows) in steps.into_iter().enumerate() {
         let order = orders.as_ref().map(|o| o[i].as_slice());
-        let outcome = block_on(replay.step(&rows, order, &mut terminal)).map_err(|e| in_rows(e, &args.rows[i]))?;
+        let outcome = block_on(replay.step(&rows, order, &mut terminal))
+            .map_err(|e| e.in_file(&args.rows[i].display().to_string()))?;
         disk::write_folder(&args.out.join(step_name(i as u64 + 1)), &replay.files(&outcome)?)?;
         for warning in &outcome.stats.warnings {
             terminal.line(&format!("warning: {warning}"));
@@ -109,12 +115,4 @@ pub fn replay(args: &Arguments) -> Result<()> {
         return report::json(&serde_json::json!({ "steps": all }));
     }
     report::line(format!("written to {}", args.out.display()))
-}
-
-/// An error about a row, with the file's name.
-fn in_rows(error: Error, file: &std::path::Path) -> Error {
-    match error {
-        Error::Input { what, hint } => Error::file(file.display(), what, hint),
-        other => other,
-    }
 }

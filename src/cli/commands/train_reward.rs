@@ -1,12 +1,10 @@
 //! `train-reward`: a reward model from labelled texts. The training is `lab::train_reward`'s.
 
-use super::inputs;
-use super::models;
-use super::report;
-use super::shipped::Part;
-use super::supervised::{self, LoopArgs, Place, StoredArg, replace, replace_all};
-use super::terminal::Terminal;
-use super::train::remembered;
+use crate::cli::args::{LoopArgs, RunArgs, StoredArg};
+use crate::cli::sources::{self, Part, whole_path};
+use crate::cli::supervised::{self, replace, replace_all};
+use crate::cli::terminal::Terminal;
+use crate::cli::{inputs, report};
 use crate::error::{Error, Result};
 use crate::io::ByteSource;
 use crate::io::disk::{self, Folder};
@@ -19,6 +17,7 @@ use crate::lab::train_reward::{Balance, RewardSettings, TrainReward};
 use crate::pace::block_on;
 use crate::text::labelled::Source;
 use clap::{Args, ValueEnum};
+use indicatif::HumanCount;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
@@ -40,7 +39,7 @@ pub enum BalanceArg {
 #[derive(Debug, Args)]
 pub struct Arguments {
     #[command(flatten)]
-    pub place: Place,
+    pub place: RunArgs,
     #[command(flatten)]
     pub what: What,
     #[command(flatten)]
@@ -109,16 +108,17 @@ pub struct What {
 }
 
 /// Starts or continues the training of a reward model, and measures the best one as it was saved.
-pub fn train_reward(args: &Arguments) -> Result<()> {
+pub fn run(args: &Arguments) -> Result<()> {
     let mut terminal = Terminal::new(args.json)?;
-    let (path, task) = supervised::run(COMMAND, &args.place, whole(&args.what), &args.training, &mut terminal, task)?;
+    let (path, task) =
+        supervised::run(COMMAND, &args.place, with_whole_paths(&args.what), &args.training, &mut terminal, task)?;
     table(&task, &path, args.json, &mut terminal)
 }
 
 /// Every folder and file by its whole path, so that the run can be resumed from anywhere.
-fn whole(what: &What) -> What {
-    let path = |src: &Option<String>| src.as_deref().map(remembered);
-    let paths = |all: &[String]| all.iter().map(|src| remembered(src)).collect();
+fn with_whole_paths(what: &What) -> What {
+    let path = |src: &Option<String>| src.as_deref().map(whole_path);
+    let paths = |all: &[String]| all.iter().map(|src| whole_path(src)).collect();
     let s = &what.sources;
     let sources = Sources {
         reward: path(&s.reward),
@@ -131,8 +131,8 @@ fn whole(what: &What) -> What {
     What { sources, ..what.clone() }
 }
 
-impl supervised::What for What {
-    fn moved_to(&mut self, given: Self) -> Result<()> {
+impl supervised::Sources for What {
+    fn replace_by(&mut self, given: Self) -> Result<()> {
         let (was, given) = (&mut self.sources, given.sources);
         replace("reward", &mut was.reward, given.reward)?;
         was.reward_labels = given.reward_labels.or_else(|| was.reward_labels.take());
@@ -159,11 +159,11 @@ fn task(what: &What, training: &Settings, terminal: &mut Terminal) -> Result<Tra
         held_out: what.held_out_share,
         stored: what.save_as.into(),
     };
-    let (data, held_out) = (sources(&what.sources.data, terminal)?, sources(&what.sources.held_out, terminal)?);
+    let (data, held_out) = (rows(&what.sources.data, terminal)?, rows(&what.sources.held_out, terminal)?);
     let classifier = classifier(what, training.seed, terminal)?;
     let Settings { batch_size, seed, .. } = *training;
     let task = TrainReward::new(classifier, settings, data, held_out, batch_size, seed)?;
-    let ((train, held_out), parameters) = (task.rows(), report::thousands(task.parameters()));
+    let ((train, held_out), parameters) = (task.rows(), HumanCount(task.parameters() as u64));
     terminal.line(&format!("{train} training rows, {held_out} held out, {parameters} parameters to train"));
     if let (rows @ 1.., limit) = task.at_limit() {
         terminal.line(&format!("note: {rows} training texts have {limit} tokens or more; they are cut after {limit}"));
@@ -171,7 +171,8 @@ fn task(what: &What, training: &Settings, terminal: &mut Terminal) -> Result<Tra
     Ok(task)
 }
 
-fn sources(files: &[String], terminal: &mut Terminal) -> Result<Vec<Source>> {
+/// The rows of labelled files.
+fn rows(files: &[String], terminal: &mut Terminal) -> Result<Vec<Source>> {
     let source = |file: &String| {
         let (folder, name) = Folder::of_file(Path::new(file))?;
         let source = Source::parse(&folder.path(&name), &folder.read(&name)?)?;
@@ -193,7 +194,7 @@ fn classifier(what: &What, seed: u64, terminal: &mut Terminal) -> Result<Classif
         Error::input("no model to train", "give --reward, or --model-config and --tokenizer for fresh weights")
     })?;
     let classifier = Classifier::load(
-        &*models::find(src, Part::Reward, terminal)?,
+        &*sources::folder(src, Part::Reward, terminal)?,
         what.sources.reward_labels.as_ref(),
         what.dropout,
         seed,

@@ -1,20 +1,21 @@
 //! `doctor`: looks at the machine, the hub's cache, models and a run's folder, and says of each what is well, what is wrong
-//! and what to do. It changes nothing. Models are `doctor::models`'s, a run's folder `doctor::run`'s.
+//! and what to do. It changes nothing. Models are looked at in `models`, a run's folder in `run`.
 
+mod findings;
 mod models;
 mod run;
 
-use super::args::LabelArgs;
-use super::device;
-use super::machine;
-use super::memory::size;
-use super::moved::Moved;
-use super::report;
+use self::findings::{Findings, State};
+use crate::cli::args::LabelArgs;
+use crate::cli::hardware;
+use crate::cli::memory::size;
+use crate::cli::report;
+use crate::cli::run_sources::NewLocations;
+use crate::cli::sources::Part;
 use crate::error::{Error, Result};
 use crate::io::disk;
 use crate::io::hub::Hub;
 use clap::Args;
-use serde::Serialize;
 use std::path::{Path, PathBuf};
 
 #[derive(Debug, Args)]
@@ -38,105 +39,44 @@ pub struct Arguments {
     pub json: bool,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-enum State {
-    Ok,
-    /// Worth knowing; nothing is broken.
-    Note,
-    Wrong,
-}
-
-#[derive(Debug, Serialize)]
-struct Finding {
-    about: String,
-    state: State,
-    what: String,
-    /// What to do about it.
-    #[serde(rename = "do", skip_serializing_if = "Option::is_none")]
-    remedy: Option<String>,
-}
-
-/// What was found, in the order of looking.
-#[derive(Debug, Default)]
-pub struct Findings(Vec<Finding>);
-
-impl Findings {
-    fn add(&mut self, state: State, about: &str, what: impl ToString, remedy: Option<String>) {
-        self.0.push(Finding { about: about.into(), state, what: what.to_string(), remedy });
-    }
-
-    fn ok(&mut self, about: &str, what: impl ToString) {
-        self.add(State::Ok, about, what, None);
-    }
-
-    fn note(&mut self, about: &str, what: impl ToString, remedy: impl Into<String>) {
-        self.add(State::Note, about, what, Some(remedy.into()));
-    }
-
-    fn wrong(&mut self, about: &str, what: impl ToString, remedy: impl Into<String>) {
-        self.add(State::Wrong, about, what, Some(remedy.into()));
-    }
-
-    /// An error of the crate's as a finding: its sentence, and what it says to try.
-    fn error(&mut self, about: &str, error: &Error) {
-        let text = error.to_string();
-        let (what, hint) = text.split_once("\n  try: ").unwrap_or((&text, "look at the message"));
-        self.wrong(about, what, hint);
-    }
-
-    /// What of a check went well is handed on; what failed becomes a finding.
-    fn take<T>(&mut self, about: &str, result: Result<T>) -> Option<T> {
-        result.map_err(|error| self.error(about, &error)).ok()
-    }
-
-    fn count(&self, state: State) -> usize {
-        self.0.iter().filter(|finding| finding.state == state).count()
-    }
-}
-
 /// Looks at everything asked about.
 ///
 /// # Errors
 /// Something is wrong; the findings are printed before.
-pub fn doctor(args: &Arguments) -> Result<()> {
+pub fn run(args: &Arguments) -> Result<()> {
     let mut found = Findings::default();
     about_machine(&mut found);
     about_disk(args.run.as_deref().unwrap_or(Path::new(".")), &mut found);
     about_cache(&mut found);
-    for (part, src) in [
-        (models::Kind::Policy, &args.policy),
-        (models::Kind::Adapter, &args.adapter),
-        (models::Kind::Reward, &args.reward),
-    ] {
+    for (part, src) in [(Part::Policy, &args.policy), (Part::Adapter, &args.adapter), (Part::Reward, &args.reward)] {
         if let Some(src) = src {
             models::look(part, src, args.labels.reward_labels.as_ref(), &mut found);
         }
     }
     if let Some(path) = &args.run {
-        let now = Moved {
+        let now = NewLocations {
             policy: args.policy.as_deref(),
             reward: args.reward.as_deref(),
             labels: args.labels.reward_labels.as_ref(),
-            ..Moved::default()
+            ..NewLocations::default()
         };
         run::look(path, now, &mut found);
     }
     let wrong = found.count(State::Wrong);
     if args.json {
-        report::json(&serde_json::json!({ "ok": wrong == 0, "findings": found.0 }))?;
+        report::json(&serde_json::json!({ "ok": wrong == 0, "findings": found.all() }))?;
     } else {
         print(&found)?;
     }
     match wrong {
         0 => Ok(()),
-        1 => Err(Error::input("one thing is wrong", "what is written under it")),
-        n => Err(Error::input(format!("{n} things are wrong"), "what is written under each of them")),
+        1 => Err(Error::input("1 problem found", "follow the suggestion below it")),
+        n => Err(Error::input(format!("{n} problems found"), "follow the suggestion below each of them")),
     }
 }
 
 fn print(found: &Findings) -> Result<()> {
-    for finding in &found.0 {
+    for finding in found.all() {
         let word = match finding.state {
             State::Ok => "ok",
             State::Note => "note",
@@ -155,8 +95,8 @@ const LITTLE: u64 = 2_000_000_000;
 
 fn about_machine(found: &mut Findings) {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let name = machine::processor().unwrap_or_else(|| "a processor that the system does not name".into());
-    match machine::simd() {
+    let name = hardware::processor().unwrap_or_else(|| "a processor that the system does not name".into());
+    match hardware::simd() {
         Some(simd) if simd.contains(&"avx2") || simd.contains(&"asimd") => {
             found.ok("machine", format!("{cores} cores of {name}; SIMD: {}", simd.join(" ")));
         }
@@ -169,13 +109,8 @@ fn about_machine(found: &mut Findings) {
         }
         None => found.ok("machine", format!("{cores} cores of {name}")),
     }
-    match device::libraries()[..] {
-        [] => found.ok("machine", "computes on the CPU with kernels of its own"),
-        ref with => {
-            found.ok("machine", format!("computes on the CPU with kernels of its own; candle has {}", with.join(", ")))
-        }
-    }
-    match machine::memory() {
+    found.ok("machine", "computes on the CPU with kernels of its own");
+    match hardware::memory() {
         None => {
             found.note("memory", "this system does not say how much there is", "no forecast is made before loading")
         }
@@ -191,8 +126,8 @@ fn about_machine(found: &mut Findings) {
     }
 }
 
-/// Room that a few checkpoints of flan-t5-base's adapter take.
-const ROOM: u64 = 500_000_000;
+/// Bytes that a few checkpoints of flan-t5-base's adapter take.
+const FEW_CHECKPOINTS: u64 = 500_000_000;
 
 /// The disk where runs go.
 fn about_disk(path: &Path, found: &mut Findings) {
@@ -203,7 +138,7 @@ fn about_disk(path: &Path, found: &mut Findings) {
         Err(error) => found.error("disk", &error),
     }
     match fs4::available_space(folder) {
-        Ok(free) if free < ROOM => {
+        Ok(free) if free < FEW_CHECKPOINTS => {
             let what = format!("{shown}: {} free", size(free));
             found.wrong(
                 "disk",
@@ -236,7 +171,11 @@ fn about_cache(found: &mut Findings) {
     found.ok("hub cache", format!("{shown}: {models} repositories{offline}"));
     if let Some(first) = partial.first() {
         let what = format!("{} unfinished transfers, such as {}", partial.len(), first.display());
-        found.note("hub cache", what, "where no fetch is going on, remove them; the next fetch begins anew or goes on");
+        found.note(
+            "hub cache",
+            what,
+            "if no other process is fetching, remove them; the next fetch continues or starts again",
+        );
     }
 }
 

@@ -1,22 +1,21 @@
 //! `finetune`: the policy or an adapter over it from (dialogue, summary) pairs. The training is `lab::finetune`'s.
 
-use super::args::{self, FreshAdapter};
-use super::inputs;
-use super::limits::{MOST, up_to};
-use super::memory::{Models, Tokens};
-use super::models;
-use super::shipped::Part;
-use super::supervised::{self, LoopArgs, Place, StoredArg, replace, replace_all, run};
-use super::terminal::Terminal;
-use super::train::remembered;
+use crate::cli::args::{FreshAdapter, LoopArgs, MOST, RunArgs, StoredArg, up_to};
+use crate::cli::sources::{self, LAB_DATA, LAB_POLICY, whole_path};
+use crate::cli::supervised::{self, replace, replace_all};
+use crate::cli::terminal::Terminal;
+use crate::cli::{inputs, memory};
 use crate::error::{Error, Result};
 use crate::io::disk::Folder;
 use crate::io::pretrained::tokenizer_files;
 use crate::lab::finetune::{Finetune, FinetuneSettings, Trained};
+use crate::lab::fresh_policy::fresh_policy;
 use crate::lab::models::{Actor, Precision};
+use crate::lab::sources::forecast::{self, Tokens};
 use crate::lab::supervised::Settings;
 use crate::text::dialogue::{Dialogue, Split};
 use clap::Args;
+use indicatif::HumanCount;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
@@ -25,7 +24,7 @@ const COMMAND: &str = "finetune";
 #[derive(Debug, Args)]
 pub struct Arguments {
     #[command(flatten)]
-    pub place: Place,
+    pub place: RunArgs,
     #[command(flatten)]
     pub what: What,
     #[command(flatten)]
@@ -105,34 +104,34 @@ pub struct What {
 }
 
 /// Starts or continues a fine-tuning.
-pub fn finetune(args: &Arguments) -> Result<()> {
+pub fn run(args: &Arguments) -> Result<()> {
     let mut terminal = Terminal::new(false)?;
-    run(COMMAND, &args.place, whole(&args.what), &args.training, &mut terminal, task).map(drop)
+    supervised::run(COMMAND, &args.place, with_whole_paths(&args.what), &args.training, &mut terminal, task).map(drop)
 }
 
 /// Every folder and file by its whole path, so that the run can be resumed from anywhere.
-fn whole(what: &What) -> What {
-    let path = |src: &Option<String>| src.as_deref().map(remembered);
+fn with_whole_paths(what: &What) -> What {
+    let path = |src: &Option<String>| src.as_deref().map(whole_path);
     let s = &what.sources;
     let sources = Sources {
         policy: path(&s.policy),
         model_config: path(&s.model_config),
         tokenizer: path(&s.tokenizer),
         adapter: path(&s.adapter),
-        data: s.data.iter().map(|src| remembered(src)).collect(),
+        data: s.data.iter().map(|src| whole_path(src)).collect(),
         validation: path(&s.validation),
     };
     What { sources, ..what.clone() }
 }
 
-impl supervised::What for What {
-    fn moved_to(&mut self, given: Self) -> Result<()> {
+impl supervised::Sources for What {
+    fn replace_by(&mut self, given: Self) -> Result<()> {
         let (was, given) = (&mut self.sources, given.sources);
         if given.policy.is_some() && was.policy.is_none() && was.model_config.is_none() {
-            was.policy = Some(args::LAB_POLICY.into());
+            was.policy = Some(LAB_POLICY.into());
         }
         if was.data.is_empty() && !given.data.is_empty() {
-            was.data = vec![args::LAB_DATA.into()];
+            was.data = vec![LAB_DATA.into()];
         }
         replace("policy", &mut was.policy, given.policy)?;
         replace("model-config", &mut was.model_config, given.model_config)?;
@@ -144,8 +143,7 @@ impl supervised::What for What {
 }
 
 fn task(what: &What, training: &Settings, terminal: &mut Terminal) -> Result<Finetune> {
-    will_fit(what, training, terminal)?;
-    let (actor, trained) = model(what, training.seed, terminal)?;
+    let (actor, trained) = model(what, training, terminal)?;
     let settings = FinetuneSettings {
         label_smoothing: what.label_smoothing,
         dropout: what.dropout.unwrap_or(actor.policy.t5.config.dropout_rate),
@@ -160,7 +158,7 @@ fn task(what: &What, training: &Settings, terminal: &mut Terminal) -> Result<Fin
         "{} training rows, {} validation dialogues, {} parameters to train",
         rows.len(),
         validation.len(),
-        super::report::thousands(task.trainable_parameters()),
+        HumanCount(task.trainable_parameters() as u64),
     ));
     if task.cut() > 0 {
         let (cut, of) = (task.cut(), what.max_source);
@@ -171,9 +169,10 @@ fn task(what: &What, training: &Settings, terminal: &mut Terminal) -> Result<Fin
     Ok(task)
 }
 
-/// Refuses, before anything is loaded, a number type for weights that are trained, and what needs too much memory.
-fn will_fit(what: &What, training: &Settings, terminal: &mut Terminal) -> Result<()> {
-    let precision = what.weights.unwrap_or_default();
+/// The model, and which of it is trained. Refuses, before anything is loaded, a number type for weights that are trained, and
+/// what needs too much memory.
+fn model(what: &What, training: &Settings, terminal: &mut Terminal) -> Result<(Actor, Trained)> {
+    let (precision, seed) = (what.weights.unwrap_or_default(), training.seed);
     if precision != Precision::F32 && (what.full || what.sources.model_config.is_some()) {
         let what = format!("--weights {} is for weights that stay frozen; here every one is trained", precision.name());
         return Err(Error::input(
@@ -181,41 +180,31 @@ fn will_fit(what: &What, training: &Settings, terminal: &mut Terminal) -> Result
             "leave --weights out, or train an adapter: leave --full and --model-config out",
         ));
     }
-    if what.sources.model_config.is_some() {
-        return Ok(()); // nothing to load: fresh weights are for models made here, which are small
-    }
-    let policy = what.sources.policy.as_deref().unwrap_or(args::LAB_POLICY);
-    let adapter = match &what.sources.adapter {
-        _ if what.full => None,
-        Some(src) => Some(models::adapter_config(src, terminal)?),
-        None => Some(models::fresh_config(policy, &what.fresh, what.lora_dropout)?),
-    };
-    let wanted = Models { policy: Some(policy), reward: None, precision };
-    let tokens = Tokens { prompt: what.max_source, response: what.max_target };
-    wanted.ask_finetune(adapter.as_ref(), training.batch_size, tokens, terminal)
-}
-
-/// The model, and which of it is trained.
-fn model(what: &What, seed: u64, terminal: &mut Terminal) -> Result<(Actor, Trained)> {
-    let precision = what.weights.unwrap_or_default();
     if let (Some(file), Some(tokenizer)) = (&what.sources.model_config, &what.sources.tokenizer) {
+        // No forecast: fresh weights are for models made here, which are small.
         let json: serde_json::Value = inputs::json(Path::new(file), "the config.json of a T5")?;
         let tokenizer = Folder::open(tokenizer)?;
-        let (actor, vars) = Actor::fresh(file, &json, &tokenizer, what.mimetic, seed)?;
+        let (actor, vars) = fresh_policy(file, &json, &tokenizer, what.mimetic, seed)?;
         return Ok((actor, Trained::Model { vars, config: json, tokenizer: tokenizer_files(&tokenizer)? }));
     }
-    let policy = what.sources.policy.as_deref().unwrap_or(args::LAB_POLICY);
-    let source = models::find(policy, Part::Policy, terminal)?;
-    if what.full {
-        let config = source.read_json("config.json")?;
-        let (actor, vars) = Actor::trainable(&*source, seed)?;
-        return Ok((actor, Trained::Model { vars, config, tokenizer: tokenizer_files(&*source)? }));
-    }
-    let mut actor = Actor::load_as(&*source, precision, seed)?;
-    let adapter = match &what.sources.adapter {
-        Some(src) => models::put_adapter(&mut actor, src, true, terminal)?,
-        None => models::fresh_adapter(&mut actor, policy, &what.fresh, what.lora_dropout, seed)?,
+    let src = what.sources.policy.as_deref().unwrap_or(LAB_POLICY);
+    let given = what.sources.adapter.as_deref();
+    let adapter = match what.full {
+        true => None,
+        false => Some(sources::adapter_start(given, &what.fresh, what.lora_dropout, src, terminal)?),
     };
+    let policy = sources::policy(src, terminal)?;
+    let tokens = Tokens { prompt: what.max_source, response: what.max_target };
+    let config = adapter.as_ref().map(|adapter| adapter.config());
+    let needed = forecast::finetune(&policy, config, training.batch_size, tokens, precision);
+    memory::check(&needed, precision, "lower --batch-size (and raise --accumulation), --max-source or --max-target")?;
+    let Some(adapter) = adapter else {
+        let (config, tokenizer) = (policy.json.clone(), tokenizer_files(policy.source())?);
+        let (actor, vars) = policy.load_trainable(seed)?;
+        return Ok((actor, Trained::Model { vars, config, tokenizer }));
+    };
+    let mut actor = policy.load(precision, seed)?;
+    let adapter = sources::put_adapter(adapter, given, &mut actor, seed, terminal)?;
     Ok((actor, Trained::Adapter(Box::new(adapter))))
 }
 
@@ -224,24 +213,24 @@ const HELD_OUT: usize = 100;
 
 /// Training and validation rows.
 fn data(what: &What, terminal: &mut Terminal) -> Result<(Vec<Dialogue>, Vec<Dialogue>)> {
-    let default = [args::LAB_DATA.to_string()];
-    let sources = if what.sources.data.is_empty() { &default[..] } else { &what.sources.data };
+    let default = [LAB_DATA.to_string()];
+    let data = if what.sources.data.is_empty() { &default[..] } else { &what.sources.data };
     let (mut rows, mut validation) = (Vec::new(), Vec::new());
-    for src in sources {
+    for src in data {
         if Path::new(src).is_file() {
             // a file may say itself what is for validation; every other row is trained on
             let (held, own): (Vec<_>, Vec<_>) =
-                models::every_row(src, terminal)?.into_iter().partition(|row| row.split == Some(Split::Validation));
+                sources::every_row(src, terminal)?.into_iter().partition(|row| row.split == Some(Split::Validation));
             rows.extend(own);
             validation.extend(held);
         } else {
-            let parts = models::corpus(src, terminal)?;
+            let parts = sources::dialogues(src, true, terminal)?;
             rows.extend(parts.train);
             validation.extend(parts.validation);
         }
     }
     if let Some(src) = &what.sources.validation {
-        validation = models::every_row(src, terminal)?;
+        validation = sources::every_row(src, terminal)?;
     }
     if validation.is_empty() {
         if rows.len() <= HELD_OUT {

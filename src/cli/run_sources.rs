@@ -1,24 +1,26 @@
 //! The models and data that a run's `config.json` names, and where they are now if they have moved since.
 
-use super::models;
-use super::shipped::{Part, TINY};
+use super::sources::{self, TINY, whole_path};
 use super::terminal::Terminal;
-use super::train::remembered;
 use crate::error::{Error, Result};
 use crate::io::ByteSource;
-use crate::io::adapter::PeftAdapter;
+use crate::io::adapter_config::AdapterConfig;
+use crate::io::disk::Folder;
 use crate::io::hub::{self, Kind, is_id};
 use crate::io::weights::load_file;
-use crate::lab::inspect::token_numbers;
-use crate::lab::models::{Actor, INITIAL, Labels};
+use crate::lab::models::{Actor, INITIAL, Judge, Labels};
 use crate::lab::replay::parse_rows;
+use crate::lab::responses::token_numbers;
 use crate::lab::run::{CHECKPOINTS, CONFIG, ROLLOUTS, RunConfig, Store, step_name};
+use crate::lab::sources::policy::PolicySource;
+use crate::lab::sources::reward::RewardSource;
+use crate::lab::sources::saved::SavedPolicy;
 use crate::ppo::config::KlReference;
 use serde_json::Value;
 
 /// The options that are given with `--run` or `--resume`.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Moved<'a> {
+pub struct NewLocations<'a> {
     pub policy: Option<&'a str>,
     pub adapter: Option<&'a str>,
     pub reward: Option<&'a str>,
@@ -26,32 +28,89 @@ pub struct Moved<'a> {
     pub data: Option<&'a str>,
 }
 
-impl Moved<'_> {
+impl NewLocations<'_> {
+    /// Puts what is given into a run's configuration, in memory, and reads what the run saved of its policy after `step`.
+    /// Returns whether the configuration changed.
+    ///
+    /// # Errors
+    /// Models or data that are gone, a damaged checkpoint, another adapter than the run's.
+    pub fn apply(
+        &self,
+        config: &mut RunConfig,
+        store: &dyn ByteSource,
+        step: u64,
+        terminal: &mut Terminal,
+    ) -> Result<(bool, SavedPolicy)> {
+        let changed = self.put_into(config);
+        check_exist(config, store)?;
+        let saved = saved_policy(store, step)?;
+        self.check_adapter(&saved, terminal)?;
+        Ok((changed, saved))
+    }
+
     /// Puts what is given into a run's configuration, in memory. Returns whether that changed anything.
     pub fn put_into(&self, config: &mut RunConfig) -> bool {
         let before = config.clone();
-        let put = |into: &mut String, given: Option<&str>| *into = given.map_or_else(|| into.clone(), remembered);
+        let put = |into: &mut String, given: Option<&str>| *into = given.map_or_else(|| into.clone(), whole_path);
         put(&mut config.policy, self.policy);
         put(&mut config.reward, self.reward);
         put(&mut config.data, self.data);
-        config.adapter = self.adapter.map(remembered).or_else(|| config.adapter.clone());
+        config.adapter = self.adapter.map(whole_path).or_else(|| config.adapter.clone());
         config.reward_labels = self.labels.cloned().or_else(|| config.reward_labels.clone());
         *config != before
     }
 
     /// Refuses an adapter that is not the one the run started from: the run continues from its own checkpoints.
-    pub fn check_adapter(&self, store: &dyn ByteSource, terminal: &mut Terminal) -> Result<()> {
+    fn check_adapter(&self, saved: &SavedPolicy, terminal: &mut Terminal) -> Result<()> {
         let Some(src) = self.adapter else { return Ok(()) };
-        let first = format!("{}/{CHECKPOINTS}/{}", store.name(), step_name(0));
-        let began = models::read_adapter(&first, terminal)?;
         let hint = "leave --adapter out: the run has the adapter in its checkpoints";
         if src == "fresh" || src == "off" {
             return Err(Error::input(format!("--adapter {src} cannot be given for a run that has an adapter"), hint));
         }
-        if began.is_same(&PeftAdapter::read(&*models::find(src, Part::Adapter, terminal)?)?)? {
+        if saved.initial.is_same(&sources::adapter(src, terminal)?)? {
             return Ok(());
         }
-        Err(Error::file(src, format!("not the adapter that the run started from, which is in {first}"), hint))
+        let what = format!("not the adapter that the run started from, which is in {}", saved.initial.name);
+        Err(Error::file(src, what, hint))
+    }
+}
+
+/// What a run saved of its policy after `step`.
+fn saved_policy(store: &dyn ByteSource, step: u64) -> Result<SavedPolicy> {
+    let checkpoint = |step| Folder::open(format!("{}/{CHECKPOINTS}/{}", store.name(), step_name(step)));
+    SavedPolicy::read(&checkpoint(step)?, &checkpoint(0)?)
+}
+
+/// A run's models, found and not yet loaded.
+pub struct RunModels {
+    pub policy: PolicySource<'static>,
+    pub reward: RewardSource<'static>,
+}
+
+impl RunModels {
+    /// Finds the models of a run's configuration.
+    pub fn find(config: &RunConfig, terminal: &mut Terminal) -> Result<Self> {
+        let policy = sources::policy(&config.policy, terminal)?;
+        Ok(Self { policy, reward: sources::reward(&config.reward, terminal)? })
+    }
+
+    /// Loads them as they were when `saved` was saved. The policy's adapters are `policy` (trainable or not), and step 0's as
+    /// `initial`.
+    pub fn load(
+        self,
+        saved: SavedPolicy,
+        config: &RunConfig,
+        trainable: bool,
+        terminal: &Terminal,
+    ) -> Result<(Actor, Judge, AdapterConfig)> {
+        let mut actor = self.policy.load(config.weights, config.ppo.seed)?;
+        let restored = actor.restore(&saved, &config.ppo, trainable);
+        restored.map_err(|e| for_another_policy(e, &config.policy))?;
+        let adapter = saved.adapter.config.clone();
+        drop(saved); // its tensors are now the policy's
+        let labels = config.reward_labels.as_ref();
+        let judge = sources::load_reward(self.reward, &config.reward, config.weights, labels, terminal)?;
+        Ok((actor, judge, adapter))
     }
 }
 
@@ -67,7 +126,7 @@ fn gone(store: &dyn ByteSource, key: &str, src: &str) -> Error {
 
 /// Refuses a run whose models or data are gone, before anything is loaded: names the run's `config.json`, the path in it, and
 /// the option that says where it is now.
-pub fn check_there(config: &RunConfig, store: &dyn ByteSource) -> Result<()> {
+pub fn check_exist(config: &RunConfig, store: &dyn ByteSource) -> Result<()> {
     let sources = [
         ("policy", &config.policy, Kind::Model),
         ("reward", &config.reward, Kind::Model),
@@ -79,8 +138,8 @@ pub fn check_there(config: &RunConfig, store: &dyn ByteSource) -> Result<()> {
     }
 }
 
-/// [`check_there`] for a run of supervised training, whose sources are in `what`.
-pub fn check_trained_on(what: &Value, store: &dyn ByteSource) -> Result<()> {
+/// [`check_exist`] for a run of supervised training, whose sources are in `what`.
+pub fn check_exist_in(what: &Value, store: &dyn ByteSource) -> Result<()> {
     for key in ["policy", "model_config", "tokenizer", "adapter", "reward", "data", "held_out", "validation"] {
         let kind = if ["data", "held_out"].contains(&key) { Kind::Dataset } else { Kind::Model };
         let sources = match &what[key] {
@@ -95,7 +154,7 @@ pub fn check_trained_on(what: &Value, store: &dyn ByteSource) -> Result<()> {
 }
 
 /// An error about an adapter of the run that does not fit the policy.
-pub fn of_this_run(error: Error, policy: &str) -> Error {
+fn for_another_policy(error: Error, policy: &str) -> Error {
     let new = || format!("the run was trained with another policy than {policy}: give that one with --policy");
     match error {
         Error::File { path, what, .. } => Error::File { path, what, hint: new() },
@@ -109,7 +168,7 @@ pub fn of_this_run(error: Error, policy: &str) -> Error {
 const SAME: f32 = 0.05;
 
 /// Refuses a policy with the run's shape and other weights, by the log-probs that the run's own policy gave a saved response.
-pub fn check_weights(store: &dyn Store, config: &RunConfig, actor: &Actor) -> Result<()> {
+pub fn check_same_policy(store: &dyn Store, config: &RunConfig, actor: &Actor) -> Result<()> {
     let rollouts = store.list(ROLLOUTS)?;
     let Some(name) = rollouts.iter().rev().find_map(|name| name.strip_suffix(".jsonl")) else { return Ok(()) };
     let (rows, tensors) = (format!("{ROLLOUTS}/{name}.jsonl"), format!("{ROLLOUTS}/{name}.safetensors"));

@@ -1,9 +1,9 @@
 //! `train-tokenizer`: texts in, the files of a tokenizer out.
 
-use super::limits::{MOST, up_to};
-use super::report;
-use super::run_folder::PATIENCE;
-use super::terminal::Terminal;
+use crate::cli::args::{MOST, up_to};
+use crate::cli::report;
+use crate::cli::run_folder::PATIENCE;
+use crate::cli::terminal::Terminal;
 use crate::error::{Error, Result};
 use crate::io::ByteSource;
 use crate::io::claim::Claim;
@@ -47,7 +47,7 @@ pub struct Arguments {
 }
 
 /// Trains a tokenizer and writes its folder.
-pub fn train_tokenizer(args: &Arguments) -> Result<()> {
+pub fn run(args: &Arguments) -> Result<()> {
     let terminal = Terminal::new(args.json)?;
     let kind = match args.kind {
         TokenizerKind::Unigram => Kind::Unigram,

@@ -1,4 +1,4 @@
-//! Chapter 2.1 by hand: responses to given prompts, and the per-token numbers of given responses.
+//! Responses outside a run: generated for given prompts, or given and evaluated token by token.
 
 use super::events::Listener;
 use super::models::Actor;
