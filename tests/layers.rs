@@ -1,6 +1,7 @@
 //! The floors of the house, checked by reading the source: who may use whom, where a platform gate may stand, what the
 //! floors below the doors must not touch, how long a file may be, and that it says what it is. `.clippy.toml` forbids
 //! single functions; what a file computes is for the other tests.
+//! A binary of its own: it uses nothing of the crate, so it is built and run in a second.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};

@@ -1,5 +1,6 @@
 //! Matrix products and row loops under every SIMD width this processor has: against f64, in every layout, alike on one
 //! thread and on two. Which unit multiplies (`nn::tiles`, or gemm) depends on the machine; what holds for one holds for both.
+//! A binary of its own: the number of threads is the process's, and other tests would change it in the middle.
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 
 use detox_lab::nn::cpu::{Mat, matmul, set_threads, vectorized};

@@ -1,0 +1,37 @@
+//! What several tests need: where the reference data is, and how numbers are compared.
+#![allow(dead_code, clippy::unwrap_used, clippy::disallowed_methods, clippy::print_stderr)]
+
+use std::path::PathBuf;
+
+/// The reference data beside the checkout. Absent outside the project's own machines: a test then says so and is
+/// skipped; under CI=true its absence is a failure.
+pub fn shared() -> Option<PathBuf> {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared");
+    if folder.is_dir() {
+        return Some(folder);
+    }
+    assert!(std::env::var("CI").as_deref() != Ok("true"), "../shared is missing, and CI=true needs it");
+    eprintln!("skipped: ../shared (reference numbers and data) is not beside this checkout");
+    None
+}
+
+/// The project's own fixtures, written by the reference stack (`tests/fixtures/make_fixtures.py`).
+pub fn fixtures() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures")
+}
+
+/// Largest absolute difference; panics when lengths differ.
+pub fn max_abs_diff(a: &[f32], b: &[f32]) -> f32 {
+    assert_eq!(a.len(), b.len(), "lengths differ");
+    a.iter().zip(b).map(|(x, y)| (x - y).abs()).fold(0.0, f32::max)
+}
+
+/// A tensor's numbers, flat.
+pub fn flat(t: &candle_core::Tensor) -> Vec<f32> {
+    t.to_dtype(candle_core::DType::F32).unwrap().flatten_all().unwrap().to_vec1().unwrap()
+}
+pub mod hub;
+pub mod models;
+pub mod run;
+pub mod store;
+pub mod trl;
