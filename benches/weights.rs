@@ -6,6 +6,7 @@
 
 use candle_core::Tensor;
 use detox_lab::cli::heap::Heap;
+use detox_lab::finetuning::fresh;
 use detox_lab::io::adapter::PeftAdapter;
 use detox_lab::io::adapter_config::AdapterConfig;
 use detox_lab::io::disk::{self, Folder};
@@ -16,7 +17,6 @@ use detox_lab::lab::memory;
 use detox_lab::lab::models::{Actor, Judge, POLICY, Precision};
 use detox_lab::lab::sources::policy::PolicySource;
 use detox_lab::model::config::T5Config;
-use detox_lab::model::fresh;
 use detox_lab::model::generate::{Prompt, Sampling, generate};
 use detox_lab::model::t5::Pass;
 use detox_lab::nn::linear::Linear;

@@ -19,11 +19,12 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("model", &["nn"]),
     ("ppo", &["model", "nn"]),
     ("lab", &["ppo", "model", "text", "io", "nn"]),
+    ("finetuning", &["lab", "model", "text", "io", "nn"]),
     (
         "protocol",
         &["lab::evaluate", "lab::events", "lab::statistics", "model::reward", "ppo::batch", "ppo::config", "ppo::loss"],
     ),
-    ("cli", &["lab", "io", "text", "ppo::config"]),
+    ("cli", &["lab", "finetuning", "io", "text", "ppo::config"]),
     ("web", &["protocol"]),
     ("web/worker", &["protocol", "lab", "io", "text", "ppo::config"]),
 ];

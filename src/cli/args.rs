@@ -1,10 +1,10 @@
 //! Groups of arguments that several commands share, and the limits of numbers on the command line. A command's own arguments
 //! are in its file in `commands`.
 
+use crate::finetuning::supervised::{Schedule, Settings};
 use crate::io::pretrained::Stored;
 use crate::lab::models::{Labels, Precision};
 use crate::lab::shipped::TINY;
-use crate::lab::supervised::{Schedule, Settings};
 use clap::builder::PossibleValue;
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};

@@ -1,11 +1,7 @@
 //! The lab's chapters as functions, which the command line and the browser's worker call alike.
 
-pub mod classification;
-pub mod classifier;
 pub mod evaluate;
 pub mod events;
-pub mod finetune;
-pub mod fresh_policy;
 pub mod head;
 pub mod memory;
 pub mod models;
@@ -16,8 +12,6 @@ pub mod run;
 pub mod shipped;
 pub mod sources;
 pub mod statistics;
-pub mod supervised;
 pub mod table;
 pub mod train;
-pub mod train_reward;
 pub mod what_if;

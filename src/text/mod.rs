@@ -11,4 +11,3 @@ pub mod stream;
 pub mod texts;
 pub mod tokenizer;
 mod tokenizer_check;
-pub mod train_tokenizer;

@@ -5,6 +5,7 @@
 use crate::support;
 use crate::support::{fixtures, flat};
 use candle_core::Tensor;
+use detox_lab::finetuning::fresh;
 use detox_lab::io::disk::{self, Folder};
 use detox_lab::io::pretrained::{Stored, to_files};
 use detox_lab::io::weights::{Checkpoint, Described, load};
@@ -14,7 +15,6 @@ use detox_lab::lab::models::{Actor, Judge, Precision, RobertaConfig, T5Config};
 use detox_lab::lab::responses::token_numbers;
 use detox_lab::lab::sources::policy::PolicySource;
 use detox_lab::lab::sources::reward::RewardSource;
-use detox_lab::model::fresh;
 use detox_lab::pace::{NonStop, block_on};
 use serde_json::json;
 use std::collections::BTreeMap;

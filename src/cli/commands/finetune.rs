@@ -1,4 +1,4 @@
-//! `finetune`: the policy or an adapter over it from (dialogue, summary) pairs. The training is `lab::finetune`'s.
+//! `finetune`: a policy, or an adapter over it, trained on (dialogue, summary) pairs. The training is in `finetuning::finetune`.
 
 use crate::cli::args::{FreshAdapter, LoopArgs, MOST, RunArgs, StoredArg, up_to};
 use crate::cli::sources::{self, LAB_DATA, LAB_POLICY, whole_path};
@@ -6,13 +6,13 @@ use crate::cli::supervised::{self, replace, replace_all};
 use crate::cli::terminal::Terminal;
 use crate::cli::{inputs, memory};
 use crate::error::{Error, Result};
+use crate::finetuning::finetune::{Finetune, FinetuneSettings, Trained};
+use crate::finetuning::fresh_policy::fresh_policy;
+use crate::finetuning::supervised::Settings;
 use crate::io::disk::Folder;
 use crate::io::pretrained::tokenizer_files;
-use crate::lab::finetune::{Finetune, FinetuneSettings, Trained};
-use crate::lab::fresh_policy::fresh_policy;
 use crate::lab::models::{Actor, Precision};
 use crate::lab::sources::forecast::{self, Tokens};
-use crate::lab::supervised::Settings;
 use crate::text::dialogue::{Dialogue, Split};
 use clap::Args;
 use indicatif::HumanCount;

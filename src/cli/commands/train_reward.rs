@@ -1,4 +1,4 @@
-//! `train-reward`: a reward model from labelled texts. The training is `lab::train_reward`'s.
+//! `train-reward`: a reward model trained on labelled texts. The training is in `finetuning::reward_model`.
 
 use crate::cli::args::{LoopArgs, RunArgs, StoredArg};
 use crate::cli::sources::{self, Part, whole_path};
@@ -6,14 +6,14 @@ use crate::cli::supervised::{self, replace, replace_all};
 use crate::cli::terminal::Terminal;
 use crate::cli::{inputs, report};
 use crate::error::{Error, Result};
+use crate::finetuning::classifier::Classifier;
+use crate::finetuning::quality::Quality;
+use crate::finetuning::reward_model::{Balance, RewardSettings, TrainReward};
+use crate::finetuning::supervised::{BEST, Settings};
 use crate::io::ByteSource;
 use crate::io::disk::{self, Folder};
-use crate::lab::classification::Quality;
-use crate::lab::classifier::Classifier;
 use crate::lab::models::{Judge, Labels};
 use crate::lab::run;
-use crate::lab::supervised::{BEST, Settings};
-use crate::lab::train_reward::{Balance, RewardSettings, TrainReward};
 use crate::pace::block_on;
 use crate::text::labelled::Source;
 use clap::{Args, ValueEnum};

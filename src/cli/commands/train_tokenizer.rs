@@ -5,12 +5,12 @@ use crate::cli::report;
 use crate::cli::run_folder::PATIENCE;
 use crate::cli::terminal::Terminal;
 use crate::error::{Error, Result};
+use crate::finetuning::tokenizer::{Kind, Recipe, speakers, train};
 use crate::io::ByteSource;
 use crate::io::claim::Claim;
 use crate::io::disk::Folder;
 use crate::text::texts::texts;
 use crate::text::tokenizer::Tokenizer;
-use crate::text::train_tokenizer::{Kind, Recipe, speakers, train};
 use clap::{Args, ValueEnum};
 use std::path::{Path, PathBuf};
 

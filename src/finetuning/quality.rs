@@ -1,5 +1,5 @@
 //! How good a two-class classifier's probabilities are: accuracy, F1, area under the ROC curve, calibration. Plain
-//! numbers in and out; the model that gives the probabilities is `train_reward`'s.
+//! numbers in and out; the model that gives the probabilities is trained in `reward_model`.
 
 use serde::Serialize;
 

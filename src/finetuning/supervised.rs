@@ -2,11 +2,11 @@
 //! clipping, length-grouped batches, evaluation, the best model kept, checkpoints and exact resume. What a row is, its
 //! loss and how good the model is are the [`Task`]'s.
 
-use super::events::{Event, Observer};
-use super::run::{self, Store};
 use crate::error::{Error, Result};
 use crate::io::safetensors::to_bytes;
 use crate::io::{tensorboard, weights};
+use crate::lab::events::{Event, Observer};
+use crate::lab::run::{self, Store};
 use crate::nn::adam::{Adam, Gradients, Named, clip_factor};
 use crate::nn::rng::{Purpose, Rng};
 use crate::nn::tape::Recorded;

@@ -1,11 +1,11 @@
 //! A RoBERTa classifier that is about to be trained: fresh weights for a configuration, or a model from a folder, with its
-//! tokenizer and all that a saved folder needs. Training it is `train_reward`'s.
+//! tokenizer and all that a saved folder needs. It is trained in `reward_model`.
 
-use super::models::Labels;
-use super::sources::tokenizer::{NoTokenizer, tokenizer as read_tokenizer};
+use super::fresh;
 use crate::error::{Error, Result};
 use crate::io::{ByteSource, pretrained, weights};
-use crate::model::fresh;
+use crate::lab::models::Labels;
+use crate::lab::sources::tokenizer::{NoTokenizer, tokenizer as read_tokenizer};
 use crate::model::reward::{RewardModel, nothate_column};
 use crate::model::roberta::RobertaConfig;
 use crate::nn::params::Params;

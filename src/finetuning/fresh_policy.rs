@@ -1,12 +1,12 @@
 //! A policy of fresh weights, to be trained from the start.
 
-use super::models::Actor;
-use super::sources::policy::actor;
-use super::sources::tokenizer::{NoTokenizer, tokenizer};
+use super::fresh;
 use crate::error::{Error, Result};
 use crate::io::ByteSource;
+use crate::lab::models::Actor;
+use crate::lab::sources::policy::actor;
+use crate::lab::sources::tokenizer::{NoTokenizer, tokenizer};
 use crate::model::config::T5Config;
-use crate::model::fresh;
 use crate::nn::params::Params;
 use candle_core::Var;
 use serde_json::Value;

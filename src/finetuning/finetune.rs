@@ -1,14 +1,14 @@
 //! Supervised fine-tuning of the policy on (dialogue, summary) pairs: the lab's starting point, a LoRA adapter that
 //! summarizes, or a whole model. The loop around it is `supervised`'s, reading data and models is the door's.
 
-use super::events::{Event, Observer, Phase};
-use super::head;
-use super::models::{Actor, POLICY};
 use super::supervised::{BatchLoss, Evaluated, Task, fingerprint};
 use crate::error::{Error, Result};
 use crate::io::adapter::PeftAdapter;
 use crate::io::adapter_config::AdapterConfig;
 use crate::io::pretrained::{self, Stored};
+use crate::lab::events::{Event, Observer, Phase};
+use crate::lab::head;
+use crate::lab::models::{Actor, POLICY};
 use crate::model::generate::{Listener, Prompt, Sampling, generate};
 use crate::model::policy::{AdapterName, Policy, ValueHead};
 use crate::model::t5::{Pass, T5};

@@ -1,9 +1,9 @@
 //! Fresh weights for a configuration, drawn as transformers draws them, by checkpoint name: exactly the tensors that
 //! `T5::load` and `Roberta::load` take. Reading and writing them is `io`'s.
 
-use super::config::{FeedForward, T5Config};
-use super::roberta::RobertaConfig;
 use crate::error::Result;
+use crate::model::config::{FeedForward, T5Config};
+use crate::model::roberta::RobertaConfig;
 use crate::nn::cpu::for_tasks;
 use crate::nn::rng::{Purpose, Rng};
 use candle_core::{Device, Tensor};

@@ -1,12 +1,12 @@
 //! The reward model from labelled texts: trained on several sources and measured on each. The loop around it is
 //! `supervised`'s, the model `classifier`'s, the numbers `classification`'s, files are the door's.
 
-use super::classification::Quality;
 use super::classifier::Classifier;
-use super::events::{Event, Observer, Phase};
+use super::quality::Quality;
 use super::supervised::{BatchLoss, Evaluated, Task, fingerprint};
 use crate::error::{Error, Result};
 use crate::io::pretrained::{self, Stored};
+use crate::lab::events::{Event, Observer, Phase};
 use crate::model::reward::{RewardModel, ScoreOptions};
 use crate::nn::params::Params;
 use crate::nn::rng::{Purpose, Rng};
