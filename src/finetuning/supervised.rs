@@ -3,8 +3,9 @@
 //! loss and how good the model is are the [`Task`]'s.
 
 use crate::error::{Error, Result};
-use crate::io::safetensors::to_bytes;
-use crate::io::{tensorboard, weights};
+use crate::io::checkpoint::safetensors::to_bytes;
+use crate::io::checkpoint::weights;
+use crate::io::tensorboard;
 use crate::lab::events::{Event, Observer};
 use crate::lab::run::{self, Store};
 use crate::nn::adam::{Adam, Gradients, Named, clip_factor};

@@ -6,7 +6,7 @@
 
 use super::models::Precision;
 use crate::io::adapter_config::AdapterConfig;
-use crate::io::weights::Described;
+use crate::io::checkpoint::weights::Described;
 use crate::model::config::T5Config;
 use crate::model::may_be_compact;
 use crate::model::roberta::RobertaConfig;
@@ -286,7 +286,7 @@ pub fn finetune(
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::io::dtype::Dtype;
+    use crate::io::checkpoint::dtype::Dtype;
 
     fn described(name: &str, shape: &[usize]) -> Described {
         Described { name: name.into(), shape: shape.to_vec(), dtype: Dtype::F16 }

@@ -37,7 +37,7 @@ fn fixture(name: &str) -> Folder {
 
 /// Every matrix of a T5 as it is held.
 fn held(folder: &Folder, precision: Precision) -> HashMap<String, Weight> {
-    let tensors = detox_lab::io::weights::load(folder).unwrap();
+    let tensors = detox_lab::io::checkpoint::weights::load(folder).unwrap();
     let kind = |name: &str, t: &Tensor| {
         if detox_lab::model::may_be_compact(name, t.dims()) { precision } else { Precision::F32 }
     };
@@ -116,7 +116,7 @@ fn a_compact_model_is_the_f32_model_of_its_widened_weights() {
 #[test]
 fn what_transformers_stored_as_bf16_is_held_bit_for_bit() {
     let folder = fixture("t5_bf16");
-    let stored = detox_lab::io::weights::load(&folder).unwrap();
+    let stored = detox_lab::io::checkpoint::weights::load(&folder).unwrap();
     let mut compact = 0;
     for (name, weight) in held(&folder, Precision::Bf16) {
         compact += usize::from(weight.precision() == Precision::Bf16);

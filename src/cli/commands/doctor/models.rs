@@ -7,7 +7,7 @@ use crate::cli::sources::{self, Part};
 use crate::error::Result;
 use crate::io::ByteSource;
 use crate::io::adapter::PeftAdapter;
-use crate::io::weights::Checkpoint;
+use crate::io::checkpoint::weights::Checkpoint;
 use crate::lab::models::{Labels, Precision};
 use crate::lab::sources::policy::PolicySource;
 use crate::lab::sources::reward::RewardSource;

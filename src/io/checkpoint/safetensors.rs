@@ -3,10 +3,10 @@
 //! person needs the tensor's name in the message and because that crate lets duplicate names pass. Which files a model
 //! has: `weights`.
 
-use super::ReadSeek;
 use super::described::{Described, Taker, refuse_lfs_pointer};
 use super::dtype::{Dtype, elements};
 use crate::error::Error;
+use crate::io::ReadSeek;
 use ::safetensors::tensor::{Metadata, TensorInfo, View};
 use candle_core::{DType, Tensor};
 use serde::Deserialize;
