@@ -14,8 +14,10 @@ check: setup ## format, clippy natively and for the browser, docs: a warning is 
 	scripts/wasm-cargo.sh clippy --lib --bin app --bin worker --test web -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --no-deps --lib
 
+# Some tests need more than this repository (data beside the checkout, a user who may mount). They are marked ignored and counted as
+# such; with CI=true they run too.
 test: check ## every check, then every test, those in a browser last
-	cargo test --all-features
+	cargo test --all-features $(if $(filter true,$(CI)),-- --include-ignored)
 	$(MAKE) test-page
 
 # The program is built together with a test, with the features that `cargo test` uses, so that nothing is compiled twice.

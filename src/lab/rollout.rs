@@ -66,7 +66,7 @@ pub fn sampling(config: &PpoConfig) -> Sampling {
     }
 }
 
-/// What a batch of responses is for; the published lab treats the two differently (trl-ppo.md 2.3, 2.4 and 6).
+/// What a batch of responses is for; the published lab treats the two differently (docs/ppo.md 2.3, 2.4 and 6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
     /// A PPO step: the published lab scores query and response with special tokens spelled out.
@@ -149,7 +149,7 @@ pub async fn rollout(
     Ok(Rollout { samples, seconds: Seconds { generate, score, ..Seconds::default() } })
 }
 
-/// `summary[-max_new_tokens:]`: the notebook's slice, which loses the start token at the length limit (trl-ppo.md 2.3).
+/// `summary[-max_new_tokens:]`: the notebook's slice, which loses the start token at the length limit (docs/ppo.md 2.3).
 fn cut(ids: &[u32], max_new_tokens: usize) -> &[u32] {
     &ids[ids.len().saturating_sub(max_new_tokens)..]
 }

@@ -134,7 +134,7 @@ impl RobertaConfig {
 }
 
 /// Position of every id of a row. They follow the ids, not a mask: a pad id inside the text has the pad's own position
-/// and does not advance the count (transformers' `create_position_ids_from_input_ids`; trl-ppo.md 1.5).
+/// and does not advance the count (transformers' `create_position_ids_from_input_ids`; docs/ppo.md 1.5).
 pub fn position_ids(ids: &[u32], pad: u32) -> Vec<u32> {
     let mut position = pad;
     let next = |&id: &u32| {

@@ -1,6 +1,6 @@
 //! T5 / FLAN-T5 for training: every position's hidden state, any number of sequences packed without padding, low-rank
 //! adapters by name, and decoding with caches through the same layers. As transformers' `T5ForConditionalGeneration`
-//! computes it (trl-ppo.md 1.1). Token choice is `generate`'s, heads and adapters by name are `policy`'s.
+//! computes it (docs/ppo.md 1.1). Token choice is `generate`'s, heads and adapters by name are `policy`'s.
 
 use super::config::{FeedForward, T5Config};
 use crate::error::{Error, Result};

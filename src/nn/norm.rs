@@ -11,7 +11,7 @@ use super::tape::{self, Reads};
 use crate::error::{Error, Result};
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, DType, Layout, Shape, Tensor};
 
-/// `w * x / sqrt(mean(x²) + eps)`: no mean, no bias (T5; Zhang & Sennrich 2019, trl-ppo.md 1.1).
+/// `w * x / sqrt(mean(x²) + eps)`: no mean, no bias (T5; Zhang & Sennrich 2019, docs/ppo.md 1.1).
 ///
 /// `x` (..., D) f32 of any strides, `w` (D); the result has `x`'s shape. A gradient goes to `x`, and to `w` when it is
 /// tracked; frozen weights get none.
