@@ -10,11 +10,11 @@
 
 use candle_core::{Device, Tensor};
 use detox_lab::cli::heap::Heap;
+use detox_lab::finetuning::fresh;
 use detox_lab::io::adapter::PeftAdapter;
 use detox_lab::io::disk::Folder;
 use detox_lab::lab::models::{Actor, INITIAL, Judge, POLICY, keep_initial};
 use detox_lab::model::config::T5Config;
-use detox_lab::model::fresh;
 use detox_lab::model::generate::{Prompt, Sampling, generate};
 use detox_lab::model::policy::{Policy, ValueHead};
 use detox_lab::model::reward::RewardModel;

@@ -4,8 +4,8 @@
 
 use candle_core::{Device, Tensor};
 use detox_lab::cli::heap::Heap;
+use detox_lab::finetuning::fresh;
 use detox_lab::model::config::T5Config;
-use detox_lab::model::fresh;
 use detox_lab::model::generate::{Prompt, Sampling, generate};
 use detox_lab::model::policy::{POLICY, Policy, ValueHead};
 use detox_lab::model::t5::{Pass, T5};

@@ -8,6 +8,7 @@ pub mod encoding;
 pub mod error;
 pub mod pace;
 
+pub mod finetuning;
 pub mod io;
 pub mod lab;
 pub mod model;

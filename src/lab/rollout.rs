@@ -1,4 +1,4 @@
-//! Chapters 2.1 and 2.2 for a batch: dialogue → prompt → tokens → generate → reward (rooms 1 to 5).
+//! Chapters 2.1 and 2.2 for a batch: dialogue → prompt → tokens → generate → reward (stages 1 to 5).
 
 use super::events::{Event, Observer, Phase, Seconds};
 use super::models::{Actor, Judge};
@@ -77,7 +77,7 @@ pub enum Stage {
 }
 
 /// Generates and scores one response for each dialogue, `draws` in the same order.
-#[allow(clippy::too_many_arguments)] // the rooms' inputs, one each
+#[allow(clippy::too_many_arguments)] // the stages' inputs, one each
 pub async fn rollout(
     stage: Stage,
     actor: &Actor,
@@ -154,7 +154,7 @@ fn cut(ids: &[u32], max_new_tokens: usize) -> &[u32] {
     &ids[ids.len().saturating_sub(max_new_tokens)..]
 }
 
-/// Tells the door of a generation's tokens and rows.
+/// Reports a generation's tokens and finished rows to the observer.
 struct Relay<'a, O> {
     observer: &'a mut O,
     limits: &'a [usize],

@@ -1,4 +1,4 @@
-//! Room 2, the prompt: the lab's instruction around a dialogue, and the query the published lab makes of it.
+//! Stage 2, the prompt: the lab's instruction around a dialogue, and the query the published lab makes of it.
 //! Length filter and tokenization are left to `dialogue` and `tokenizer`.
 
 use crate::error::Result;

@@ -78,7 +78,7 @@ fn a_full_disk_stops_a_run_that_then_goes_on() {
         let number = |name: &str| name.trim_start_matches("step-").trim_start_matches('0').to_string();
         let step = [
             format!("the checkpoint of step {}.", number(&after)),
-            format!("going on after step {} ", number(&before)),
+            format!("continuing after step {} ", number(&before)),
         ];
         assert!(step.iter().any(|named| said.contains(named)), "{said}");
         assert_whole(&run, &after);
