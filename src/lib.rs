@@ -9,6 +9,7 @@ pub mod error;
 pub mod pace;
 
 pub mod io;
+pub mod kernels;
 pub mod lab;
 pub mod model;
 pub mod nn;

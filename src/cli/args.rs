@@ -13,7 +13,8 @@ use std::path::PathBuf;
 const AFTER: &str = "\
 A model argument (SRC) is a folder in Hugging Face layout (config.json with model.safetensors, sharded safetensors or \
 pytorch_model.bin), a hub id such as google/flan-t5-base, optionally with @revision, or tiny: the models that ship inside \
-this program. The hub's cache, HF_TOKEN, HF_HOME and HF_HUB_OFFLINE=1 are honoured.
+this program. The hub's cache, HF_TOKEN, HF_HOME and HF_HUB_OFFLINE=1 are honoured. DETOX_LAB_KERNEL chooses the code for \
+matrix products (portable, avx2, avx512, amx, neon), the fastest for this processor by default.
 
 The lab at once, offline, on the tiny models:
   detox-lab train

@@ -28,6 +28,7 @@ mod train_reward;
 mod train_tokenizer;
 
 use crate::error::{Error, Result};
+use crate::kernels::choice;
 use clap::Parser;
 use std::process::ExitCode;
 
@@ -36,11 +37,12 @@ pub fn main() -> ExitCode {
     let args = args::Cli::parse();
     let threads = args.threads.or_else(|| std::thread::available_parallelism().ok().map(usize::from)).unwrap_or(1);
     use_threads(threads.max(1));
+    let kernel = choose_kernel();
     memory::plan_with(args.memory);
     let log = tracing_subscriber::EnvFilter::from_default_env();
     let log = tracing_subscriber::fmt().with_env_filter(log).with_writer(std::io::stderr);
     let _ = log.log_internal_errors(false).try_init(); // where nobody reads standard error, work goes on
-    let done = device::check(args.device).and_then(|()| command(args.command));
+    let done = kernel.and_then(|()| device::check(args.device)).and_then(|()| command(args.command));
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(Error::Stopped) => {
@@ -52,6 +54,14 @@ pub fn main() -> ExitCode {
             terminal::say(&format!("error: {error}"));
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Uses the kernel that the environment names, if it names one.
+fn choose_kernel() -> Result<()> {
+    match std::env::var(choice::VARIABLE) {
+        Ok(name) if !name.is_empty() => choice::use_kernel(choice::Kernel::named(&name)?),
+        _ => Ok(()),
     }
 }
 

@@ -4,7 +4,7 @@
 use super::config::{FeedForward, T5Config};
 use super::roberta::RobertaConfig;
 use crate::error::Result;
-use crate::nn::cpu::for_tasks;
+use crate::kernels::pool::for_tasks;
 use crate::nn::rng::{Purpose, Rng};
 use candle_core::{Device, Tensor};
 use std::collections::HashMap;
