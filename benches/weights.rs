@@ -277,7 +277,7 @@ fn tiny() {
 
 fn main() {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    detox_lab::nn::cpu::work_on(threads);
+    detox_lab::kernels::pool::work_on(threads);
     let args: Vec<String> = std::env::args().skip(1).filter(|arg| arg != "--bench").collect();
     if let [word, precision, folder, out] = &args[..]
         && word == "one"

@@ -10,6 +10,7 @@ pub mod pace;
 
 pub mod finetuning;
 pub mod io;
+pub mod kernels;
 pub mod lab;
 pub mod model;
 pub mod nn;

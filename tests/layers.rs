@@ -13,25 +13,29 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("error", &[]),
     ("encoding", &[]),
     ("pace", &[]),
-    ("nn", &[]),
+    ("kernels", &[]),
+    ("nn", &["kernels"]),
     ("text", &[]),
     ("io", &[]),
-    ("model", &["nn"]),
+    ("model", &["nn", "kernels"]),
     ("ppo", &["model", "nn"]),
-    ("lab", &["ppo", "model", "text", "io", "nn"]),
-    ("finetuning", &["lab", "model", "text", "io", "nn"]),
+    ("lab", &["ppo", "model", "text", "io", "nn", "kernels"]),
+    ("finetuning", &["lab", "model", "text", "io", "nn", "kernels"]),
     (
         "protocol",
         &["lab::evaluate", "lab::events", "lab::statistics", "model::reward", "ppo::batch", "ppo::config", "ppo::loss"],
     ),
-    ("cli", &["lab", "finetuning", "io", "text", "ppo::config"]),
+    ("cli", &["lab", "finetuning", "io", "text", "ppo::config", "kernels::choice"]),
     ("web", &["protocol"]),
     ("web/worker", &["protocol", "lab", "io", "text", "ppo::config"]),
 ];
 
-/// Where platform gates may stand. `nn/tiles.rs` has instructions that no crate offers, and that one processor family has;
-/// `nn/ahead.rs` too; `cli/heap.rs` asks one system for large pages.
-const GATES: &[&str] = &["cli/heap.rs", "io/mod.rs", "lib.rs", "nn/ahead.rs", "nn/tiles.rs"];
+/// Where conditional compilation may be used; a name that ends in `/` is a folder. `kernels/` has instructions that only some
+/// processors have; `cli/heap.rs` asks one system for large pages.
+const GATES: &[&str] = &["cli/heap.rs", "io/mod.rs", "lib.rs", "kernels/"];
+
+/// Where `unsafe` may be used.
+const UNSAFE: &[&str] = &["cli/heap.rs", "cli/mod.rs", "kernels/"];
 
 /// What std offers that a browser does not (or that only a door may touch).
 const NATIVE: &[&str] =
@@ -156,13 +160,19 @@ fn a_loop_of_imports_is_found() {
 fn faults_in(path: &str, text: &str, native_io: &[String]) -> Vec<String> {
     let code = without_comments(text);
     let mut faults = form(path, text);
-    if !GATES.contains(&path) {
+    if !within(path, GATES) {
         faults.extend(gates(&code));
+    }
+    if !within(path, UNSAFE) && words(&code).any(|word| word == "unsafe") {
+        faults.push(format!("uses `unsafe`; only {UNSAFE:?} may"));
+    }
+    if room_of(path) == "kernels" && tested_apart(&code).contains("candle") {
+        faults.push("knows tensors; kernels compute on slices of numbers".into());
     }
     if path == "lib.rs" || path.starts_with("bin/") {
         return faults;
     }
-    let room = path.split('/').next().unwrap().trim_end_matches(".rs");
+    let room = room_of(path);
     faults.extend(upward(path, room, &code));
     let door = room == "cli"
         || native_io.iter().any(|m| path == format!("io/{m}.rs") || path.starts_with(&format!("io/{m}/")));
@@ -170,6 +180,27 @@ fn faults_in(path: &str, text: &str, native_io: &[String]) -> Vec<String> {
         faults.extend(forbidden(room, &code));
     }
     faults
+}
+
+/// The room at the top of `src/` that a file belongs to.
+fn room_of(path: &str) -> &str {
+    path.split('/').next().unwrap().trim_end_matches(".rs")
+}
+
+/// Is this file one of `places`, or in one of their folders?
+fn within(path: &str, places: &[&str]) -> bool {
+    places.iter().any(|place| path == *place || place.ends_with('/') && path.starts_with(place))
+}
+
+/// The names in `code`, without those in string literals that stand on one line.
+fn words(code: &str) -> impl Iterator<Item = &str> {
+    let outside = code.lines().flat_map(|line| line.split('"').step_by(2));
+    outside.flat_map(|part| part.split(|c: char| !c.is_alphanumeric() && c != '_'))
+}
+
+/// The code before the unit tests at the end of a file.
+fn tested_apart(code: &str) -> &str {
+    code.split("#[cfg(test)]").next().unwrap_or("")
 }
 
 /// Length and head.
@@ -217,7 +248,7 @@ fn upward(path: &str, room: &str, code: &str) -> Vec<String> {
 
 /// What belongs to a door. Unit tests at the end of a file may read files and print.
 fn forbidden(room: &str, code: &str) -> Vec<String> {
-    let code = code.split("#[cfg(test)]").next().unwrap_or("");
+    let code = tested_apart(code);
     let std_paths = paths(code, "std::").into_iter();
     let native = std_paths
         .filter(|p| NATIVE.iter().any(|n| p == n || p.starts_with(&format!("{n}::"))))
@@ -363,6 +394,17 @@ fn a_gate_elsewhere_is_found() {
         assert_eq!(faults("io/mod.rs", gate).len(), 0, "{gate}");
         assert_eq!(faults("lib.rs", gate).len(), 0, "{gate}");
     }
+}
+
+#[test]
+fn unsafe_code_and_tensors_in_the_wrong_place_are_found() {
+    for code in ["fn f() { unsafe { g() } }", "unsafe impl Send for X {}", "pub unsafe fn f() {}"] {
+        assert_eq!(faults("nn/ops.rs", code).len(), 1, "{code}");
+        assert_eq!(faults("kernels/gemm.rs", code).len(), 0, "{code}");
+    }
+    assert_eq!(faults("nn/ops.rs", "const POLICY: &str = \"style-src 'unsafe-inline'\"; // unsafe").len(), 0);
+    assert_eq!(faults("kernels/gemm.rs", "use candle_core::Tensor;").len(), 1);
+    assert_eq!(faults("kernels/gemm.rs", "#[cfg(test)]\nmod tests { use candle_core::Tensor; }").len(), 0);
 }
 
 #[test]

@@ -7,7 +7,7 @@
 
 use crate::error::{Error, Result};
 use crate::nn::attention::{Plan, Segment, attention};
-use crate::nn::dropout::{Drop, dropout};
+use crate::nn::dropout::{dropout, mask};
 use crate::nn::linear::Linear;
 use crate::nn::norm::layer_norm;
 use crate::nn::ops::{beside, gelu, plus};
@@ -330,7 +330,7 @@ impl Layer {
             scale: ((config.hidden_size / config.num_attention_heads) as f32).powf(-0.5),
             causal: false,
             buckets: None,
-            drop: rng.as_mut().map(|rng| Drop::new(config.attention_probs_dropout_prob, rng)),
+            drop: rng.as_mut().map(|rng| mask(config.attention_probs_dropout_prob, rng)),
         };
         let x = attention(&self.query.forward(keep)?, &kv, None, plan)?; // (M, D)
         let x = drop(self.attention_out.forward(&x)?, hidden_drop, rng)?;

@@ -5,10 +5,11 @@
 //! passes over memory and keeps every intermediate for the backward. Here both are one op that keeps nothing: the
 //! backward computes the row's statistics again.
 
-use super::cpu::{new_rows, slice, stored, with_slice};
-use super::math::{dot, sum};
+use super::storage::{slice, stored, with_slice};
 use super::tape::{self, Reads};
 use crate::error::{Error, Result};
+use crate::kernels::math::{dot, sum};
+use crate::kernels::pool::new_rows;
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, DType, Layout, Shape, Tensor};
 
 /// `w * x / sqrt(mean(x²) + eps)`: no mean, no bias (T5; Zhang & Sennrich 2019, docs/ppo.md 1.1).

@@ -29,7 +29,7 @@ pub fn available() -> bool {
 /// Linux gives a process the unit's 8 KB of registers when asked: arch_prctl(ARCH_REQ_XCOMP_PERM, XTILEDATA).
 fn permitted() -> bool {
     let result: i64;
-    // SAFETY: the call changes nothing but this permission.
+    // SAFETY: the system call changes nothing but this permission; rcx and r11, which it overwrites, are declared.
     unsafe {
         asm!("syscall", inlateout("rax") 158i64 => result, in("rdi") 0x1023, in("rsi") 18,
              lateout("rcx") _, lateout("r11") _, options(nostack));
@@ -49,20 +49,23 @@ pub unsafe fn multiply(a: Side, b: Side, c: Target, threads: usize) {
             // few columns: every thread has rows of its own
             let rows = a.len.div_ceil(threads).next_multiple_of(BLOCK).min(ROWS);
             each(a.len.div_ceil(rows), threads, |i| {
-                let left = pack_left(rest(a, i * rows, rows), 1);
-                // SAFETY: rows of its own.
-                unsafe { columns(&left, rest(a, i * rows, rows), b, shifted(c, i * rows, 0)) };
-                LEFT.set(left);
+                // SAFETY: the unit is there and the sides are valid, as the caller promises; each task writes rows of its own.
+                unsafe {
+                    let left = pack_left(rest(a, i * rows, rows), 1);
+                    columns(&left, rest(a, i * rows, rows), b, c.from(i * rows, 0));
+                    LEFT.set(left);
+                }
             });
             continue;
         }
         let cols = b.len.div_ceil(b.len.div_ceil(COLS * threads) * threads).next_multiple_of(BLOCK);
         for row in (0..a.len).step_by(ROWS) {
             let a = rest(a, row, ROWS);
-            let left = pack_left(a, threads);
+            // SAFETY: the unit is there and the side is valid, as the caller promises.
+            let left = unsafe { pack_left(a, threads) };
             each(b.len.div_ceil(cols), threads, |j| {
-                // SAFETY: columns of its own.
-                unsafe { columns(&left, a, rest(b, j * cols, cols), shifted(c, row, j * cols)) };
+                // SAFETY: as above, and each task writes columns of its own.
+                unsafe { columns(&left, a, rest(b, j * cols, cols), c.from(row, j * cols)) };
             });
             LEFT.set(left);
         }
@@ -74,17 +77,17 @@ fn part(side: Side, k: usize) -> Side {
     Side { data: side.data.wrapping_add(k * side.k_stride), k: (side.k - k).min(DEPTH), ..side }
 }
 
-fn shifted(c: Target, row: usize, col: usize) -> Target {
-    Target { data: c.data.wrapping_add(row * c.stride + col), ..c }
-}
-
 /// Packs `b`'s columns and multiplies all rows with them.
+///
+/// # Safety
+/// As [`multiply`]'s, and `left` must be what [`pack_left`] made of `a`.
 unsafe fn columns(left: &[Tile], a: Side, b: Side, c: Target) {
     let chunks = a.k.div_ceil(BLOCK);
     let mut kept = tiles(RIGHT.take(), b.len.div_ceil(BLOCK) * chunks * PARTS);
     let right = Tiles(kept.as_mut_ptr());
     let mut sums = [Tile([0; 512]); 4];
-    // SAFETY: as `multiply`'s.
+    // SAFETY: the unit is there and sides and target are valid, as the caller promises. `right` has tiles for all blocks of `b`, `left`
+    // for all of `a`; tiles are configured before they are used and released after; `store` stays below the sides' lengths.
     unsafe {
         // products with parts that are nothing but zeros are left out: every sum is the same without them
         let block = match pack_right(b, right) {
@@ -99,7 +102,7 @@ unsafe fn columns(left: &[Tile], a: Side, b: Side, c: Target) {
                 let next = next.wrapping_add(j * chunks * ASKED);
                 block(left[i * chunks * PARTS..].as_ptr(), right.block(j, chunks), chunks, next, &mut sums);
                 let (rows, cols) = ((a.len - i * BLOCK).min(BLOCK), (b.len - j * BLOCK).min(BLOCK));
-                store(&sums, shifted(c, i * BLOCK, j * BLOCK), rows, cols);
+                store(&sums, c.from(i * BLOCK, j * BLOCK), rows, cols);
             }
         }
         asm!("tilerelease", options(nostack, nomem));
@@ -107,13 +110,16 @@ unsafe fn columns(left: &[Tile], a: Side, b: Side, c: Target) {
     RIGHT.set(kept);
 }
 
-/// All eight tiles 16 rows of 64 bytes.
+/// Makes all eight tiles 16 rows of 64 bytes.
+///
+/// # Safety
+/// [`available`] must have said yes.
 unsafe fn configure() {
     let mut config = Tile([0; 512]);
     config.0[0] = 1; // palette
     config.0[8..16].fill(64); // bytes a row
     config.0[24..28].fill(16 << 8 | 16); // rows, a byte each
-    // SAFETY: 64 bytes in the format of the instruction.
+    // SAFETY: `config` has the 64 bytes that the instruction reads, in its format.
     unsafe { asm!("ldtilecfg [{}]", in(reg) config.0.as_ptr(), options(nostack, readonly)) };
 }
 
@@ -141,8 +147,11 @@ macro_rules! four {
 /// Of a chunk's tiles, `left` and `right` hold h, m, l, twice 16 rows each. With the products lines from `next` on are asked for.
 macro_rules! block {
     ($name:ident: $($line:expr),+ $(,)?) => {
+        /// # Safety
+        /// Each side must have `chunks` > 0 times six tiles, and the tiles of the unit must be configured.
         unsafe fn $name(left: *const Tile, right: *const Tile, chunks: usize, next: *const u8, sums: &mut [Tile; 4]) {
-            // SAFETY: `chunks` times six tiles on each side; tiles are configured.
+            // SAFETY: reads `chunks` times six tiles of each side, which are there, and writes the four tiles of `sums`; prefetches do not
+            // fault; all registers that it changes are declared.
             unsafe {
                 asm!(
                     "tilezero tmm0", "tilezero tmm1", "tilezero tmm2", "tilezero tmm3",
@@ -198,13 +207,16 @@ block! { of_bf16:
 }
 
 /// Writes a block's sums where they belong: rows × cols of it.
+///
+/// # Safety
+/// The processor must have AVX-512, the target must be valid for that block, and both must be at most 32.
 #[target_feature(enable = "avx512f")]
 unsafe fn store(sums: &[Tile; 4], c: Target, rows: usize, cols: usize) {
     let scale = _mm512_set1_ps(c.scale);
     for i in 0..rows {
         for half in 0..cols.div_ceil(16) {
             let mask = if cols - 16 * half >= 16 { !0 } else { (1u16 << (cols - 16 * half)) - 1 };
-            // SAFETY: inside the sums; inside the target where the mask is set.
+            // SAFETY: i and half are inside the sums' 32 × 32 numbers; the mask leaves out columns that the target does not have.
             unsafe {
                 let from = sums[i / 16 * 2 + half].0.as_ptr().cast::<f32>().add(i % 16 * 16);
                 let to = c.data.add(i * c.stride + 16 * half);

@@ -1,12 +1,13 @@
 //! Attention of single queries, as decoding one token a row asks for: keys and values are read once, in the order in which
 //! they lie, for all heads together. Nothing is multiplied as a matrix, since the reading is all the time it takes.
 
-use super::super::ahead::{LINE, ask};
-use super::super::cpu::{Out, for_tasks, threads, vectorized};
+use super::super::choice::vectorized;
 use super::super::math::{dot, exp_shifted};
+use super::super::pool::{Shared, for_tasks, threads};
+use super::super::prefetch::{LINE, into_l1};
 use super::Call;
 
-/// Rows of keys from asking to reading.
+/// How many rows of keys before they are read they are prefetched.
 const AHEAD: usize = 3;
 
 impl Call<'_> {
@@ -18,7 +19,7 @@ impl Call<'_> {
     /// [`Call::forward`] where each segment has one query.
     pub(super) fn decode(&self) -> Vec<f32> {
         let mut out = vec![0f32; self.q.len()]; // sums begin with it
-        let dst = Out(out.as_mut_ptr());
+        let dst = Shared::new(out.as_mut_ptr(), out.len());
         // a few pieces a thread: all heads of a segment, or some of them where segments are few
         let parts = (4 * threads()).div_ceil(self.plan.segments.len().max(1)).clamp(1, self.plan.heads);
         let heads = self.plan.heads.div_ceil(parts);
@@ -27,7 +28,7 @@ impl Call<'_> {
             let (segment, first) = (i / parts, i % parts * heads);
             let n = heads.min(self.plan.heads - first);
             let at = self.plan.segments[segment].query * self.width + first * self.d;
-            // SAFETY: this segment's row, these heads' columns.
+            // SAFETY: the row is this segment's alone (`Call::new` checked it), and the columns are of this task's heads.
             let out = unsafe { std::slice::from_raw_parts_mut(dst.at(at), n * self.d) };
             let mut p = vec![0f32; n * self.plan.segments[segment].keys];
             let biases: Vec<Vec<f32>> =
@@ -72,13 +73,13 @@ impl Call<'_> {
         }
     }
 
-    /// The first numbers of row `key` of keys or values. Those of the rows to come are asked for: they lie too far apart for the
+    /// The first numbers of row `key` of keys or values. Those of later rows are prefetched: they lie too far apart for the
     /// processor to foresee.
     #[inline(always)]
     fn of_key<'b>(&self, numbers: &'b [f32], key: usize, columns: usize) -> &'b [f32] {
         let at = key * 2 * self.width;
-        let ahead = numbers.as_ptr().wrapping_add(at + AHEAD * 2 * self.width);
-        (0..columns).step_by(LINE).for_each(|i| ask(ahead.wrapping_add(i)));
+        let next = numbers.as_ptr().wrapping_add(at + AHEAD * 2 * self.width);
+        (0..columns).step_by(LINE).for_each(|i| into_l1(next.wrapping_add(i)));
         &numbers[at..at + columns]
     }
 }

@@ -1,10 +1,10 @@
-//! How frozen matrices are held in fewer bits, and how pieces of them become f32 again. Products with them are
-//! `weight`'s. Widening is exact: what a kind loses, it loses once, when a matrix is taken.
+//! Matrices in fewer bits than f32 (f16, bf16, q8_0), and how pieces of them become f32 again. Products with them are in
+//! `matrix`. Widening is exact: rounding happens once, when the matrix is made.
 
+use super::choice::vectorized;
 use crate::error::{Error, Result};
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
-use pulp::Arch;
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
@@ -159,7 +159,7 @@ impl Compact {
             return;
         }
         let line = |row: usize| row * self.cols + cols.start..row * self.cols + cols.end;
-        Arch::new().dispatch(|| match &self.numbers {
+        vectorized(|| match &self.numbers {
             Numbers::Bf16(x) => {
                 for (row, out) in rows.zip(out.chunks_exact_mut(width)) {
                     out.iter_mut()
@@ -201,7 +201,7 @@ fn wide(bits: u16) -> f32 {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::nn::rng::{Purpose, Rng};
+    use crate::kernels::test_numbers;
 
     #[test]
     fn every_finite_f16_widens_exactly() {
@@ -216,8 +216,7 @@ mod tests {
     #[test]
     fn pieces_are_those_of_the_whole_and_within_the_kinds_rounding() {
         let (rows, cols) = (5, 75); // the third block of a row is not full
-        let mut rng = Rng::new(1, Purpose::Init, 0, 0);
-        let numbers: Vec<f32> = (0..rows * cols).map(|_| rng.normal()).collect();
+        let numbers = test_numbers(1, rows * cols);
         for (precision, relative) in
             [(Precision::Bf16, 1.0 / 256.0), (Precision::F16, 1.0 / 2048.0), (Precision::Q8_0, 0.0)]
         {
@@ -248,8 +247,7 @@ mod tests {
         // candle's own implementation of ggml's format
         use candle_core::quantized::{GgmlDType, QTensor};
         use candle_core::{Device, Tensor};
-        let mut rng = Rng::new(2, Purpose::Init, 0, 0);
-        let mut numbers: Vec<f32> = (0..7 * 96).map(|_| rng.normal() * 0.05).collect();
+        let mut numbers: Vec<f32> = test_numbers(2, 7 * 96).iter().map(|x| x * 0.05).collect();
         numbers[..32].fill(0.0);
         let held = Compact::of(&numbers, 7, 96, Precision::Q8_0).unwrap();
         let tensor = Tensor::from_slice(&numbers, (7, 96), &Device::Cpu).unwrap();

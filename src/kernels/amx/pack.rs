@@ -1,8 +1,8 @@
 //! What the tile unit multiplies, made from f32 matrices: every number in its three bf16 parts, in tiles, in the order in which
-//! `unit` loads them.
+//! `product` loads them.
 
-use super::super::ahead::{LINE, ask_early};
-use super::super::cpu::for_tasks;
+use super::super::pool::for_tasks;
+use super::super::prefetch::{LINE, into_l2};
 use super::Side;
 use std::arch::x86_64::*;
 use std::cell::Cell;
@@ -11,8 +11,8 @@ use std::cell::Cell;
 pub(super) const BLOCK: usize = 32;
 /// Tiles of a block's chunk: three parts of twice 16 rows.
 pub(super) const PARTS: usize = 6;
-/// Lines that are asked for while a block's chunk is packed: as many as it has.
-const ASKED: usize = BLOCK * BLOCK / LINE;
+/// Lines that are prefetched while a block's chunk is packed: as many as it has.
+const PREFETCHED: usize = BLOCK * BLOCK / LINE;
 
 /// 16 rows of 64 bytes.
 #[derive(Clone, Copy)]
@@ -36,15 +36,15 @@ pub(super) fn tiles(mut kept: Vec<Tile>, n: usize) -> Vec<Tile> {
 
 #[derive(Clone, Copy)]
 pub(super) struct Tiles(pub(super) *mut Tile);
-// SAFETY: tasks write disjoint blocks, and only read after all have written.
+// SAFETY: a pointer; tasks write blocks of their own through it, and read only after all have written.
 unsafe impl Send for Tiles {}
+// SAFETY: as above.
 unsafe impl Sync for Tiles {}
 
 impl Tiles {
     /// The tiles of block `i` of `chunks` chunks.
     pub(super) fn block(self, i: usize, chunks: usize) -> *mut Tile {
-        // SAFETY: callers allotted as many.
-        unsafe { self.0.add(i * chunks * PARTS) }
+        self.0.wrapping_add(i * chunks * PARTS)
     }
 }
 
@@ -62,11 +62,15 @@ pub(super) fn rest(side: Side, first: usize, len: usize) -> Side {
     Side { data: side.data.wrapping_add(first * side.stride), len: (side.len - first).min(len), ..side }
 }
 
-pub(super) fn pack_left(a: Side, threads: usize) -> Vec<Tile> {
+/// Packs `a`'s rows.
+///
+/// # Safety
+/// The processor must have AVX-512, and the side must be valid memory.
+pub(super) unsafe fn pack_left(a: Side, threads: usize) -> Vec<Tile> {
     let (blocks, chunks) = (a.len.div_ceil(BLOCK), a.k.div_ceil(BLOCK));
     let mut kept = tiles(LEFT.take(), blocks * chunks * PARTS);
     let out = Tiles(kept.as_mut_ptr());
-    // SAFETY: the unit is there, and with it AVX-512; each block has its own tiles.
+    // SAFETY: processor and side are as the caller promises; `kept` has tiles for all blocks, and each task writes those of its own.
     each(blocks, threads, |i| unsafe {
         let (rows, out) = (rest(a, i * BLOCK, BLOCK), out.block(i, chunks));
         for chunk in 0..chunks {
@@ -76,24 +80,27 @@ pub(super) fn pack_left(a: Side, threads: usize) -> Vec<Tile> {
     kept
 }
 
-/// Packs `b`'s columns in the order in which they lie in memory, and asks for what comes next while it does: a weight is read
+/// Packs `b`'s columns in the order in which they lie in memory, and prefetches what comes next while it does: a weight is read
 /// once a product, from far away, and lines here and there in many pages are not what the processor foresees. Returns how many
 /// of a number's parts are there: 1 where all numbers are bf16's, 2 where m is there and l is not.
+///
+/// # Safety
+/// The side must be valid memory, and `out` must have six tiles for each chunk of each of its blocks.
 #[target_feature(enable = "avx512f,avx512bw")]
 pub(super) unsafe fn pack_right(b: Side, out: Tiles) -> usize {
     let (blocks, chunks) = (b.len.div_ceil(BLOCK), b.k.div_ceil(BLOCK));
     let mut parts = 1;
-    // SAFETY: `chunks` times six tiles for each block.
+    // SAFETY: i and j are below the numbers of chunks and blocks, for which side and tiles are there, as the caller promises.
     unsafe {
         if b.k_stride == 1 {
             for (j, i) in (0..blocks).flat_map(|j| (0..chunks).map(move |i| (j, i))) {
-                ask(b.data.wrapping_add((j + 1) * BLOCK * b.stride), b.stride, b.k.div_ceil(LINE), i);
+                prefetch(b.data.wrapping_add((j + 1) * BLOCK * b.stride), b.stride, b.k.div_ceil(LINE), i);
                 parts =
                     parts.max(pack::<false>(rest(b, j * BLOCK, BLOCK), i * BLOCK, out.block(j, chunks).add(i * PARTS)));
             }
         } else {
             for (i, j) in (0..chunks).flat_map(|i| (0..blocks).map(move |j| (i, j))) {
-                ask(b.data.wrapping_add((i + 1) * BLOCK * b.k_stride), b.k_stride, b.len.div_ceil(LINE), j);
+                prefetch(b.data.wrapping_add((i + 1) * BLOCK * b.k_stride), b.k_stride, b.len.div_ceil(LINE), j);
                 parts =
                     parts.max(pack::<false>(rest(b, j * BLOCK, BLOCK), i * BLOCK, out.block(j, chunks).add(i * PARTS)));
             }
@@ -102,14 +109,17 @@ pub(super) unsafe fn pack_right(b: Side, out: Tiles) -> usize {
     parts
 }
 
-/// Asks memory for the `nth` piece of a block of rows, `stride` apart and `lines` long. They need not be there.
-fn ask(rows: *const f32, stride: usize, lines: usize, nth: usize) {
-    for line in nth * ASKED..(nth + 1) * ASKED {
-        ask_early(rows.wrapping_add(line / lines * stride + line % lines * LINE));
+/// Prefetches the `nth` piece of a block of rows, `stride` apart and `lines` long. They need not be there.
+fn prefetch(rows: *const f32, stride: usize, lines: usize, nth: usize) {
+    for line in nth * PREFETCHED..(nth + 1) * PREFETCHED {
+        into_l2(rows.wrapping_add(line / lines * stride + line % lines * LINE));
     }
 }
 
 /// x = h + m + l, each with at most 8 significant bits: their upper halves are bf16.
+///
+/// # Safety
+/// The processor must have AVX-512.
 #[target_feature(enable = "avx512f")]
 fn split(x: __m512) -> [__m512i; 3] {
     let round = |x: __m512| {
@@ -126,6 +136,9 @@ fn split(x: __m512) -> [__m512i; 3] {
 /// Packs at most 32 rows (columns) of a side, the chunk of 32 numbers from `k`: six tiles. A left tile has a row in each of
 /// its rows, 32 numbers; a right tile has the columns side by side, two numbers of each in a row. Returns how many parts have
 /// anything but zeros, h counted always.
+///
+/// # Safety
+/// The side must be valid memory, `k` below its depth, and `out` must have six tiles.
 #[target_feature(enable = "avx512f,avx512bw")]
 unsafe fn pack<const LEFT: bool>(side: Side, k: usize, out: *mut Tile) -> usize {
     // upper halves of 16 + 16 numbers, in order
@@ -141,7 +154,8 @@ unsafe fn pack<const LEFT: bool>(side: Side, k: usize, out: *mut Tile) -> usize 
     let mut copied = [0f32; 512];
     let mut there = [_mm512_setzero_si512(); 3];
     for half in 0..2 {
-        // SAFETY: 16 rows of 32 numbers (left) or 32 rows of 16 numbers (right) lie there, `stride` apart; `out` has six tiles.
+        // SAFETY: `view` gives 16 rows of 32 numbers (left) or 32 rows of 16 (right), `stride` apart; of the six tiles of `out`, each
+        // part writes 16 rows of one, which are aligned to 64 bytes as a tile is.
         unsafe {
             let order = _mm512_loadu_si512(ORDER.as_ptr().cast());
             let (from, stride) = view::<LEFT>(side, 16 * half, k, &mut copied);
@@ -172,6 +186,9 @@ unsafe fn pack<const LEFT: bool>(side: Side, k: usize, out: *mut Tile) -> usize 
 
 /// 16 rows from `first` and 32 numbers from `k`: where they lie as [`pack`] reads them, and the stride there. What lies
 /// otherwise, or reaches over the edge (where it is 0), is copied.
+///
+/// # Safety
+/// The side must be valid memory, and `k` below its depth.
 #[target_feature(enable = "avx512f")]
 unsafe fn view<const LEFT: bool>(side: Side, first: usize, k: usize, copied: &mut [f32; 512]) -> (*const f32, usize) {
     let from = side.data.wrapping_add(first * side.stride + k * side.k_stride);
@@ -183,7 +200,7 @@ unsafe fn view<const LEFT: bool>(side: Side, first: usize, k: usize, copied: &mu
     }
     let width = if LEFT { 32 } else { 16 };
     if full && across == 1 {
-        // SAFETY: two squares of 16 × 16 on both sides.
+        // SAFETY: the view is full, so the side has both squares of 16 × 16 numbers; `copied` has room for them.
         unsafe {
             for square in 0..2 {
                 let (at, to) = if LEFT { (16 * along, 16) } else { (16, 16 * width) };
@@ -196,19 +213,22 @@ unsafe fn view<const LEFT: bool>(side: Side, first: usize, k: usize, copied: &mu
     for row in 0..len {
         for x in 0..depth {
             let at = if LEFT { row * width + x } else { x * width + row };
-            // SAFETY: inside the side.
+            // SAFETY: row and x are below what is left of the side's length and depth.
             copied[at] = unsafe { *from.add(row * side.stride + x * side.k_stride) };
         }
     }
     (copied.as_ptr(), width)
 }
 
-/// `to[j][i] = from[i][j]` for 16 × 16 numbers, rows of `from` and `to` so far apart.
+/// `to[j][i] = from[i][j]` for 16 × 16 numbers, with the rows of both sides as far apart as their strides say.
+///
+/// # Safety
+/// Both sides must be valid for 16 rows of 16 numbers.
 #[target_feature(enable = "avx512f")]
 unsafe fn transpose(from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) {
     let mut x = [_mm512_setzero_ps(); 16];
     let mut y = x;
-    // SAFETY: callers vouch for 16 rows of 16 numbers on both sides.
+    // SAFETY: reads and writes 16 rows of 16 numbers, which the caller promises.
     unsafe {
         x.iter_mut().enumerate().for_each(|(i, x)| *x = _mm512_loadu_ps(from.add(i * from_stride)));
         let pd = |x: __m512| _mm512_castps_pd(x);
