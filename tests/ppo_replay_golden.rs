@@ -10,8 +10,8 @@ use common::models::golden_policy;
 use common::{fixtures, flat, max_abs_diff, shared};
 use detox_lab::model::policy::Policy;
 use detox_lab::pace::{NonStop, block_on};
-use detox_lab::ppo::config::PpoConfig;
 use detox_lab::ppo::step::{PpoState, StepOutcome, ppo_step};
+use detox_lab::settings::PpoConfig;
 use serde_json::Value;
 use trl::{CASES, Tensors, VERSIONS, assert_close, assert_grid, assert_stats, json, orders, rows, settings, tensors};
 

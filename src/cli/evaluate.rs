@@ -16,7 +16,7 @@ use crate::lab::models::{Actor, INITIAL, Judge, POLICY};
 use crate::lab::run::{self, RunConfig, json_bytes};
 use crate::lab::table::Table;
 use crate::pace::block_on;
-use crate::ppo::config::PpoConfig;
+use crate::settings::PpoConfig;
 use crate::text::dialogue::Dialogue;
 use std::path::PathBuf;
 

@@ -16,7 +16,7 @@ use crate::lab::memory::{
     Forecast, adapted, finetune, generation, longest_response, longest_scored, ppo, scoring, teacher_forced,
 };
 use crate::lab::models::{Precision, RobertaConfig, T5Config, policy_in_memory, reward_in_memory};
-use crate::ppo::config::PpoConfig;
+use crate::settings::PpoConfig;
 use crate::text::dialogue::Dialogue;
 use crate::text::prompt::prompt;
 use crate::text::tokenizer::Tokenizer;

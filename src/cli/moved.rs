@@ -13,7 +13,7 @@ use crate::lab::inspect::token_numbers;
 use crate::lab::models::{Actor, INITIAL, Labels};
 use crate::lab::replay::parse_rows;
 use crate::lab::run::{CHECKPOINTS, CONFIG, ROLLOUTS, RunConfig, Store, step_name};
-use crate::ppo::config::KlReference;
+use crate::settings::KlReference;
 use serde_json::Value;
 
 /// The options that are given with `--run` or `--resume`.

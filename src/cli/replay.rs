@@ -14,7 +14,7 @@ use crate::io::disk;
 use crate::lab::replay::{Replay, Row, parse_rows};
 use crate::lab::run::step_name;
 use crate::pace::block_on;
-use crate::ppo::config::PpoConfig;
+use crate::settings::PpoConfig;
 use clap::Args;
 use std::path::PathBuf;
 

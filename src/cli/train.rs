@@ -19,7 +19,7 @@ use crate::lab::models::{Lab, keep_initial};
 use crate::lab::run::{self, RunConfig, Store};
 use crate::lab::train::{Trainer, mend};
 use crate::pace::block_on;
-use crate::ppo::config::{PpoConfig, Preset};
+use crate::settings::{PpoConfig, Preset};
 use crate::text::dialogue::Dialogue;
 use std::path::Path;
 

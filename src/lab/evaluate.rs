@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::model::generate::Sampling;
 use crate::model::policy::AdapterName;
 use crate::nn::rng::{Purpose, Rng};
-use crate::ppo::config::PpoConfig;
+use crate::settings::PpoConfig;
 use crate::text::dialogue::Dialogue;
 use crate::text::rouge::{self, References, Rouge};
 use serde::{Deserialize, Serialize};

@@ -26,7 +26,7 @@ pub use crate::nn::precision::Precision;
 use crate::nn::rng::{Purpose, Rng};
 use crate::nn::weight::Weight;
 use crate::pace::Pace;
-use crate::ppo::config::PpoConfig;
+use crate::settings::PpoConfig;
 use crate::text::dialogue::Dialogue;
 use crate::text::tokenizer::Tokenizer;
 use candle_core::{Device, Tensor, Var};

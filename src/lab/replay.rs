@@ -10,10 +10,10 @@ use crate::error::{Error, Result};
 use crate::io::adapter_config::AdapterConfig;
 use crate::io::safetensors::to_bytes;
 pub use crate::ppo::batch::Row;
-use crate::ppo::config::PpoConfig;
 use crate::ppo::state::PpoState;
 pub use crate::ppo::step::StepOutcome;
 use crate::ppo::step::ppo_step;
+use crate::settings::PpoConfig;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 

@@ -2,7 +2,7 @@
 //! start token put back where a response lost it. Leaves tensors and the model to `step`.
 
 use crate::error::{Error, Result};
-use crate::ppo::config::PpoConfig;
+use crate::settings::PpoConfig;
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
@@ -207,7 +207,7 @@ fn check_row(i: usize, row: &Row, n: usize, train_first_token: bool) -> Result<(
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::ppo::config::Preset;
+    use crate::settings::Preset;
 
     fn row(decoder_ids: &[u32]) -> Row {
         Row { query_ids: vec![5, 1], decoder_ids: decoder_ids.to_vec(), score: 0.5, generated: None }

@@ -3,8 +3,8 @@
 
 use crate::error::{Error, Result};
 use crate::ppo::batch::Grid;
-use crate::ppo::config::PpoConfig;
 use crate::ppo::gae::{mask_count, masked_mean, masked_var};
+use crate::settings::PpoConfig;
 use serde::{Deserialize, Serialize};
 
 /// A mini-batch as the loss sees it, (M, R) each. Gradient flows through `logprobs` and `values` alone.

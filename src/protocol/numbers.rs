@@ -5,8 +5,8 @@ pub use crate::lab::events::Seconds;
 pub use crate::lab::statistics::{Difference, Spread, Toxicity, Verdict};
 pub use crate::model::reward::Scored;
 pub use crate::ppo::batch::Grid;
-pub use crate::ppo::config::{PpoConfig, Preset};
 pub use crate::ppo::loss::MiniBatchStats;
+pub use crate::settings::{PpoConfig, Preset};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 

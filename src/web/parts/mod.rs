@@ -38,7 +38,6 @@
 //!           changed: Signal<Map<String, Value>> locked: Signal<bool>
 //!           on_change: Callback<(Preset, Map<String, Value>)> />
 //!     `changed`: what differs from the preset's settings; on_change gets only settings that are valid together
-//! settings_table SETTINGS: &[Setting] (name, unit, group, does, kind)
 //!
 //! <ScoreCard scored: Signal<Scored> text?: Signal<String> />
 //! <WordBars words: Signal<Arc<Vec<Word>>> />
@@ -71,7 +70,6 @@ pub mod rooms;
 pub mod score_card;
 pub mod settings;
 pub mod settings_edit;
-pub mod settings_table;
 pub mod sum_view;
 pub mod sums;
 pub mod token_strip;
