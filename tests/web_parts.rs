@@ -3,7 +3,8 @@
 #![cfg(target_arch = "wasm32")]
 #![allow(clippy::unwrap_used)]
 
-use detox_lab::protocol::{PpoConfig, Preset, Step};
+use detox_lab::protocol::Step;
+use detox_lab::settings::{PpoConfig, Preset};
 use detox_lab::web::parts::{
     ChartTable, CompareTable, LineChart, Meaning, Progress, Quantity, Series, Settings, TokenStrip, WhatIf,
 };
@@ -116,7 +117,7 @@ async fn the_token_strip_follows_the_keys_and_writes_the_sum_out() {
 #[wasm_bindgen_test]
 async fn a_chart_is_read_by_keys_and_is_a_table_too() {
     let metrics = story().run.metrics;
-    let series = vec![Series::metric(&metrics, "ppo/mean_scores", "mean score", Meaning::Reward)];
+    let series = vec![Series::of(&metrics, |s| s.score, "mean score", Meaning::Reward)];
     let table = series.clone();
     let shown = Shown::new(move || {
         view! { <LineChart title="Mean score" series=Signal::stored(series) /> <ChartTable title="Mean score" series=Signal::stored(table) /> }

@@ -103,7 +103,7 @@ pub fn replay(args: &Arguments) -> Result<()> {
                 s.kl_coef
             ))?;
         }
-        all.push(outcome.stats.to_json(true));
+        all.push(outcome.stats.to_json());
     }
     if args.json {
         return report::json(&serde_json::json!({ "steps": all }));

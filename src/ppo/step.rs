@@ -125,7 +125,7 @@ pub async fn ppo_step<A: Actor>(
     let (kl_grid, scores) = (&kl, scores.as_slice()); // (B, R), (B)
     let numbers = BatchNumbers { batch: &batch, forward: &forward, kl: kl_grid, rewards: &rewards, scores, kl_coef };
     let stats = StepStats { learning_rate, grad_norms, epochs, ..StepStats::new(&numbers, &mini_batches) };
-    observer.room(&Room::Stats(&stats));
+    observer.room(&Room::Stats(state.step + 1, &stats));
     observer.pause().await?;
     state.kl.update(stats.kl, batch.len());
     state.step += 1;

@@ -20,7 +20,7 @@
 //! <LineChart title: String series: Signal<Vec<Series>> unit?: String at?: RwSignal<Option<f64>>
 //!            level?: Signal<Option<f64>> />
 //! <ChartTable title: String series: Signal<Vec<Series>> />
-//!     Series { name, meaning, points: Vec<(f64, f64)> }; Series::metric(&[Map], key, name, meaning)
+//!     Series { name, meaning, points: Vec<(f64, f64)> }; Series::of(&[Statistics], number, name, meaning)
 //!     `at`: the step read off; give several charts the same signal and they move together
 //! <Histogram title: String before: Signal<Vec<f64>> after?: Signal<Option<Vec<f64>>> />         values in 0..=1
 //!
