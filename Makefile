@@ -1,6 +1,6 @@
 # Thin on purpose: each line can also be typed by hand. `make` alone lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: help setup check test test-page demo demo-native web serve screenshots recorded effect effect-web tiny-models bench bench-peers bench-web long-run fuzz fmt clean
+.PHONY: help setup check test test-page demo demo-native web serve settings screenshots recorded effect effect-web tiny-models bench bench-peers bench-web long-run fuzz fmt clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | awk -F'|' '{ printf "  make %-11s %s\n", $$1, $$2 }'
@@ -43,6 +43,9 @@ web: ## build the page into dist/
 serve: ## serve dist/ on this machine
 	@scripts/setup.sh python
 	python3 scripts/serve.py dist
+
+settings: ## write docs/settings.md from the settings table
+	cargo run --quiet --no-default-features --example settings > docs/settings.md.tmp && mv docs/settings.md.tmp docs/settings.md
 
 screenshots: web ## every chapter at 1440, 768 and 360 px, light and dark, into build/screenshots/
 	scripts/setup.sh browser

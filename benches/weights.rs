@@ -22,7 +22,7 @@ use detox_lab::model::t5::Pass;
 use detox_lab::nn::linear::Linear;
 use detox_lab::nn::rng::{Purpose, Rng};
 use detox_lab::pace::{NonStop, Pace, block_on};
-use detox_lab::ppo::config::PpoConfig;
+use detox_lab::settings::PpoConfig;
 use detox_lab::text::dialogue::{Dialogue, parse, split};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;

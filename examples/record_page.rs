@@ -5,6 +5,7 @@
 use detox_lab::error::{Error, Result};
 use detox_lab::pace::block_on;
 use detox_lab::protocol::*;
+use detox_lab::settings::Preset;
 use detox_lab::web::recorded::{Judged, Recorded, SENTENCES, Written};
 use detox_lab::web::worker::inbox::Inbox;
 use detox_lab::web::worker::tab::Changes;
@@ -91,7 +92,7 @@ fn main() {
     let sides = [Adapter::Initial, Adapter::Off, Adapter::Policy];
     let mut asks = vec![
         Ask::Load,
-        Ask::Tokens { text: dialogue.into(), by: Side::Policy },
+        Ask::Tokens { text: dialogue.into(), by: Reader::Policy },
         Ask::Start { config: serde_json::Map::new(), preset: Preset::Corrected, steps: 80 },
         Ask::Train { steps: 80 },
     ];
@@ -108,7 +109,7 @@ fn main() {
     let answer = |of: Id| {
         let found = replies.iter().find_map(|reply| match reply {
             Reply::Done { id, answer } if *id == of => Some(answer.clone()),
-            Reply::Failed { id, failure } if *id == of => panic!("request {id}: {failure:?}"),
+            Reply::Failed { id, error } if *id == of => panic!("request {id}: {error}"),
             _ => None,
         });
         found.unwrap()

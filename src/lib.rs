@@ -15,6 +15,7 @@ pub mod lab;
 pub mod model;
 pub mod nn;
 pub mod ppo;
+pub mod settings;
 pub mod text;
 
 pub mod protocol;

@@ -17,7 +17,7 @@ pub use crate::model::roberta::RobertaConfig;
 use crate::nn::lora::LoraSpec;
 use crate::nn::rng::{Purpose, Rng};
 use crate::pace::Pace;
-use crate::ppo::config::PpoConfig;
+use crate::settings::PpoConfig;
 use crate::text::dialogue::Dialogue;
 use crate::text::tokenizer::Tokenizer;
 use candle_core::{Device, Tensor};

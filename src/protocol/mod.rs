@@ -2,10 +2,16 @@
 //! exactly one [`Reply::Done`] or [`Reply::Failed`]. Plain serde numbers, no tensors; weights never cross. How a message
 //! travels is `web`'s, what it causes is `web::worker`'s.
 
+mod evaluation;
 mod numbers;
+mod statistics;
 
+pub use evaluation::*;
 pub use numbers::*;
+pub use statistics::*;
 
+use crate::error::Error;
+use crate::settings::Preset;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -20,7 +26,7 @@ pub enum Message {
         id: Id,
         ask: Ask,
     },
-    /// End this request at its next pause point; it answers `Failed` with [`Failure::Stopped`].
+    /// End this request at its next pause point; it answers `Failed` with [`Error::Stopped`].
     Stop(Id),
     /// Go on from the room at which this request waits.
     Go(Id),
@@ -35,7 +41,7 @@ pub enum Ask {
     /// Chapter 1: fetch the shipped models and dialogues, and load them. Answer: [`Answer::Loaded`].
     Load,
     /// Room 3: a text as tokens; by the policy's, a dialogue within its prompt. Answer: [`Answer::Tokens`].
-    Tokens { text: String, by: Side },
+    Tokens { text: String, by: Reader },
     /// Chapter 2.1: a summary, streamed as [`Event::Token`]. Answer: [`Answer::Generated`].
     Generate(Generate),
     /// Chapter 2.2: both logits, probabilities and the score of texts. Answer: [`Answer::Scored`].
@@ -61,10 +67,10 @@ pub enum Ask {
     Forget,
 }
 
-/// Whose tokenizer.
+/// The model whose tokenizer is meant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Side {
+pub enum Reader {
     Policy,
     Reward,
 }
@@ -123,18 +129,8 @@ pub enum Reply {
     },
     Failed {
         id: Id,
-        failure: Failure,
+        error: Error,
     },
-}
-
-/// Why a request did not end well.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Failure {
-    /// Asked to stop; a run went back to its last whole step.
-    Stopped,
-    /// What failed and what to do, for the person.
-    Error { what: String, hint: String },
 }
 
 /// On the way.

@@ -1,14 +1,9 @@
 //! What the messages carry: plain numbers and texts, no tensors.
 
-pub use crate::lab::evaluate::Evaluation;
-pub use crate::lab::events::Seconds;
-pub use crate::lab::statistics::{Difference, Spread, Toxicity, Verdict};
-pub use crate::model::reward::Scored;
-pub use crate::ppo::batch::Grid;
-pub use crate::ppo::config::{PpoConfig, Preset};
-pub use crate::ppo::loss::MiniBatchStats;
+use super::{Evaluation, Grid, MiniBatchStats, Scored, Seconds, Statistics};
+use crate::settings::PpoConfig;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 /// What is being counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,8 +65,8 @@ pub enum Room {
     MiniBatch { indices: Vec<usize>, advantages: Grid, ratio: Grid, stats: MiniBatchStats },
     /// Room 10.
     Optimizer { updates: u64, grad_norm: f64, learning_rate: f64 },
-    /// Room 11: TRL's keys.
-    Stats(Map<String, Value>),
+    /// Room 11.
+    Statistics(Box<Statistics>),
 }
 
 impl Room {
@@ -86,7 +81,7 @@ impl Room {
             Self::Advantages { .. } => 8,
             Self::MiniBatch { .. } => 9,
             Self::Optimizer { .. } => 10,
-            Self::Stats(_) => 11,
+            Self::Statistics(_) => 11,
         }
     }
 }
@@ -112,8 +107,8 @@ pub struct Response {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Step {
     pub step: u64,
-    /// A line of metrics.jsonl, under TRL's keys.
-    pub metrics: Map<String, Value>,
+    #[serde(rename = "metrics")]
+    pub statistics: Statistics,
     pub queries: Vec<Query>,
     pub responses: Vec<Response>,
     pub scored: Vec<Scored>,
@@ -235,7 +230,7 @@ pub struct RunInfo {
     #[serde(deserialize_with = "by_value")]
     pub config: Box<PpoConfig>,
     /// metrics.jsonl, a line a step; none in the answer to `Train`, whose steps brought theirs.
-    pub metrics: Vec<Map<String, Value>>,
+    pub metrics: Vec<Statistics>,
     /// The command that goes on with the saved run natively.
     pub command: String,
 }

@@ -1,7 +1,7 @@
 //! The page in an address: chapter, seed, preset, changed settings, selected row, so that a link is a lesson.
 //! Plain Rust on the text behind `#`; the browser's history is `app`'s.
 
-use crate::protocol::Preset;
+use crate::settings::Preset;
 use serde_json::Value;
 use std::collections::BTreeMap;
 

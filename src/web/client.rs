@@ -3,7 +3,8 @@
 
 use super::requests::{End, OnEnd, OnEvent, Post, Requests};
 use super::state::State;
-use crate::protocol::{Ask, Failure, Id, Message, Reply};
+use crate::error::Error;
+use crate::protocol::{Ask, Id, Message, Reply};
 use js_sys::{Object, Reflect, Uint8Array};
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -74,7 +75,7 @@ impl Client {
         if sent {
             self.post((Message::Stop(id), None));
         } else {
-            self.end(id, Err(Failure::Stopped));
+            self.end(id, Err(Error::Stopped));
         }
         self.queue();
     }
@@ -150,7 +151,7 @@ impl Client {
                 }
             }
             Reply::Done { id, answer } => self.end(id, Ok((answer, bytes))),
-            Reply::Failed { id, failure } => self.end(id, Err(failure)),
+            Reply::Failed { id, error } => self.end(id, Err(error)),
         }
     }
 
@@ -204,7 +205,7 @@ impl Client {
         };
         state.lost(&why, for_good);
         let hint = if for_good { "Reload the page, or try another browser; the recorded run stays" } else { LOST_HINT };
-        let end = Err(Failure::Error { what: format!("The worker is lost: {why}"), hint: hint.into() });
+        let end = Err(Error::input(format!("The worker is lost: {why}"), hint));
         for (_, ask, on_end) in open {
             state.ended(&ask, &end);
             if let Some(on_end) = on_end {

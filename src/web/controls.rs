@@ -8,7 +8,8 @@ use super::engine::engine;
 use super::parts::format;
 use super::shown::shown;
 use super::state::Worker;
-use crate::protocol::{Ask, Preset};
+use crate::protocol::Ask;
+use crate::settings::Preset;
 use core::time::Duration;
 use leptos::prelude::*;
 

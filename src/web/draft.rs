@@ -1,7 +1,7 @@
-//! What the person chose for the next run, and how it shall play. Which settings there are is the engine's, what they do
-//! is told by `parts::settings_table`.
+//! What the person chose for the next run, and how it plays. Which settings there are is in `crate::settings`.
 
-use crate::protocol::{Loaded, PpoConfig, Preset};
+use crate::protocol::Loaded;
+use crate::settings::{PpoConfig, Preset};
 use serde_json::{Map, Value};
 
 /// Whether steps follow each other.

@@ -5,7 +5,8 @@ use super::client::Client;
 use super::draft::Play;
 use super::requests::{End, OnEvent};
 use super::state::{State, Worker};
-use crate::protocol::{Answer, Ask, Event, Failure, Id, Message, RunInfo};
+use crate::error::Error;
+use crate::protocol::{Answer, Ask, Event, Id, Message, RunInfo};
 use core::time::Duration;
 use leptos::prelude::*;
 
@@ -296,8 +297,8 @@ pub fn on_token(mut hear: impl FnMut(&crate::protocol::Token) + 'static) -> Opti
 /// What went wrong, if it was more than being stopped.
 pub fn fault(end: &End) -> Option<String> {
     match end {
-        Err(Failure::Error { what, .. }) => Some(what.clone()),
-        _ => None,
+        Ok(_) | Err(Error::Stopped) => None,
+        Err(error) => Some(error.what()),
     }
 }
 
@@ -305,7 +306,7 @@ pub fn fault(end: &End) -> Option<String> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::protocol::{PpoConfig, Preset};
+    use crate::settings::{PpoConfig, Preset};
 
     #[test]
     fn playing_goes_on_until_the_run_is_over() {
@@ -318,6 +319,6 @@ mod tests {
         assert!(!goes_on(Play::Playing, &run(3)));
         assert!(!goes_on(Play::Pausing, &run(2)));
         assert!(!goes_on(Play::Paused, &run(2)));
-        assert!(!goes_on(Play::Playing, &Err(Failure::Stopped)));
+        assert!(!goes_on(Play::Playing, &Err(Error::Stopped)));
     }
 }

@@ -1,11 +1,12 @@
 //! Which requests are out, and that each ends exactly once. Plain Rust: the way over the boundary is `client`'s, what an
 //! answer changes on the page is `state`'s.
 
-use crate::protocol::{Answer, Ask, Event, Failure, Id, Message};
+use crate::error::Error;
+use crate::protocol::{Answer, Ask, Event, Id, Message};
 use std::collections::BTreeMap;
 
 /// How a request ended: its answer, with the bytes that came beside it, or why there is none.
-pub type End = Result<(Answer, Option<Vec<u8>>), Failure>;
+pub type End = Result<(Answer, Option<Vec<u8>>), Error>;
 
 /// Called with every event on the way.
 pub type OnEvent = Box<dyn FnMut(&Event)>;
@@ -77,7 +78,7 @@ impl Requests {
     /// of an earlier worker.
     pub fn end(&mut self, id: Id, end: End) -> Option<(Ask, End, Option<OnEnd>)> {
         let open = self.open.remove(&id)?;
-        let end = if open.in_vain { end.map_err(|_| Failure::Stopped) } else { end };
+        let end = if open.in_vain { end.map_err(|_| Error::Stopped) } else { end };
         Some((open.ask, end, open.on_end))
     }
 
@@ -146,12 +147,12 @@ mod tests {
         let count = Rc::new(Cell::new(0));
         let (id, _) = requests.ask(Ask::Load, None, None, counted(&count));
         for _ in 0..2 {
-            if let Some((_, how, Some(end))) = requests.end(id, Err(Failure::Stopped)) {
+            if let Some((_, how, Some(end))) = requests.end(id, Err(Error::Stopped)) {
                 end(&how);
             }
         }
         assert_eq!(count.get(), 1);
-        assert!(requests.end(77, Err(Failure::Stopped)).is_none());
+        assert!(requests.end(77, Err(Error::Stopped)).is_none());
     }
 
     #[test]
@@ -160,12 +161,12 @@ mod tests {
         requests.ready();
         let count = Rc::new(Cell::new(0));
         let ids: Vec<Id> = (0..3).map(|_| requests.ask(Ask::Load, None, None, counted(&count)).0).collect();
-        requests.end(ids[0], Err(Failure::Stopped));
+        requests.end(ids[0], Err(Error::Stopped));
         for (_, _, end) in requests.lost() {
-            end.unwrap()(&Err(Failure::Stopped));
+            end.unwrap()(&Err(Error::Stopped));
         }
         assert_eq!(count.get(), 2);
-        assert!(requests.end(ids[1], Err(Failure::Stopped)).is_none());
+        assert!(requests.end(ids[1], Err(Error::Stopped)).is_none());
         let (next, post) = requests.ask(Ask::Restore, None, None, None);
         assert!(next > ids[2], "numbers are never used again");
         assert!(post.is_none(), "the new worker has not spoken yet");
@@ -179,10 +180,10 @@ mod tests {
         let words = |text: &str| Ask::Words { text: text.into() };
         let [before, load, forget, train, behind] =
             [words("a"), Ask::Load, Ask::Forget, Ask::Train { steps: 1 }, words("b")].map(&mut ask);
-        let fault = || Err(Failure::Error { what: "the server answered 404".into(), hint: String::new() });
+        let fault = || Err(Error::input("the server answered 404", ""));
         assert_eq!(requests.end(load, fault()).unwrap().1, fault());
         assert_eq!(requests.failed(load, &Ask::Load), [train, behind]);
-        assert_eq!(requests.end(train, fault()).unwrap().1, Err(Failure::Stopped));
+        assert_eq!(requests.end(train, fault()).unwrap().1, Err(Error::Stopped));
         assert_eq!(requests.end(behind, Ok((Answer::Nothing, None))).unwrap().1, Ok((Answer::Nothing, None)));
         assert_eq!(requests.end(forget, fault()).unwrap().1, fault());
         assert_eq!(requests.end(before, fault()).unwrap().1, fault());

@@ -3,9 +3,9 @@
 use super::browser::later;
 use super::engine::state;
 use super::parts::rooms::{Headlines, headline, headlines, rows_of_batch};
-use crate::protocol::{Evaluated, Grid, Grids, Loaded, MiniBatchStats, PpoConfig, Room, RunInfo, Seconds, Step};
+use crate::protocol::{Evaluated, Grid, Grids, Loaded, Room, RunInfo, Seconds, Statistics, Step};
+use crate::settings::PpoConfig;
 use leptos::prelude::*;
-use serde_json::{Map, Value};
 use std::sync::Arc;
 
 /// One signal for each thing shown; copied freely.
@@ -19,7 +19,7 @@ pub struct Shown {
     /// The rooms of the running step as far as reached, else of the step shown.
     pub rooms: Signal<Vec<Arc<Room>>>,
     pub config: Signal<Arc<PpoConfig>>,
-    pub metrics: Signal<Arc<Vec<Map<String, Value>>>>,
+    pub metrics: Signal<Arc<Vec<Statistics>>>,
     pub run: Signal<Option<Arc<RunInfo>>>,
     pub loaded: Signal<Option<Arc<Loaded>>>,
     /// Before and after.
@@ -131,11 +131,6 @@ impl Default for Shown {
     }
 }
 
-/// A number of metrics.jsonl.
-pub fn metric(step: &Step, key: &str) -> f64 {
-    step.metrics.get(key).and_then(Value::as_f64).unwrap_or(f64::NAN)
-}
-
 /// A finished step as the rooms it went through; room 9 as the mean over its mini-batches, room 10 (whose numbers no
 /// step keeps) left out.
 pub fn rooms_of(step: &Step) -> Vec<Arc<Room>> {
@@ -143,25 +138,7 @@ pub fn rooms_of(step: &Step) -> Vec<Arc<Room>> {
         return Vec::new();
     }
     let g = &step.grids;
-    let m = |key| metric(step, key);
-    let stats = MiniBatchStats {
-        policy_loss: m("ppo/loss/policy"),
-        value_loss: m("ppo/loss/value"),
-        total_loss: m("ppo/loss/total"),
-        entropy: m("ppo/policy/entropy"),
-        approx_kl: m("ppo/policy/approxkl"),
-        policy_kl: m("ppo/policy/policykl"),
-        clip_fraction: m("ppo/policy/clipfrac"),
-        advantages_mean: m("ppo/policy/advantages_mean"),
-        returns_mean: m("ppo/returns/mean"),
-        returns_var: m("ppo/returns/var"),
-        value_mean: m("ppo/val/vpred"),
-        value_error: m("ppo/val/error"),
-        value_clip_fraction: m("ppo/val/clipfrac"),
-        old_value_mean: m("ppo/val/mean"),
-        old_value_var: m("ppo/val/var"),
-        ratio_mean: mean(&g.ratio, &g.mask),
-    };
+    let stats = step.statistics.mini_batches(mean(&g.ratio, &g.mask));
     let rooms = [
         Room::Queries { rows: step.queries.clone() },
         Room::Responses { rows: step.responses.clone() },
@@ -175,7 +152,7 @@ pub fn rooms_of(step: &Step) -> Vec<Arc<Room>> {
         Room::Rewards {
             scores: step.rewards.clone(),
             kl: g.kl.clone(),
-            kl_coef: m("objective/kl_coef"),
+            kl_coef: step.statistics.kl_coef,
             non_score: g.non_score.clone(),
             rewards: g.rewards.clone(),
         },
@@ -186,7 +163,7 @@ pub fn rooms_of(step: &Step) -> Vec<Arc<Room>> {
             ratio: g.ratio.clone(),
             stats,
         },
-        Room::Stats(step.metrics.clone()),
+        Room::Statistics(Box::new(step.statistics.clone())),
     ];
     rooms.into_iter().map(Arc::new).collect()
 }
@@ -201,7 +178,7 @@ fn no_step() -> Step {
     let grid = || Grid::zeros(0, 0);
     Step {
         step: 0,
-        metrics: Map::new(),
+        statistics: Statistics::default(),
         queries: vec![],
         responses: vec![],
         scored: vec![],

@@ -6,11 +6,12 @@ use super::draft::{Draft, Play, Speed};
 use super::parts::sums::Quantity;
 use super::recorded::Recorded;
 use super::requests::{End, Requests};
+use crate::error::Error;
 use crate::protocol::{
-    Answer, Ask, Dialogue, Evaluated, Event, Failure, Id, Loaded, Phase, Preset, Room, RunInfo, Step, WhatIf,
+    Answer, Ask, Dialogue, Evaluated, Event, Id, Loaded, Phase, Room, RunInfo, Statistics, Step, WhatIf,
 };
+use crate::settings::Preset;
 use leptos::prelude::*;
-use serde_json::{Map, Value};
 use std::sync::Arc;
 
 /// How the worker is.
@@ -81,7 +82,7 @@ pub struct State {
     /// Something was live when the worker was lost: the next one goes on with it, but not twice.
     pub take_up: RwSignal<bool>,
     /// A line of metrics.jsonl for every live step.
-    pub metrics: RwSignal<Arc<Vec<Map<String, Value>>>>,
+    pub metrics: RwSignal<Arc<Vec<Statistics>>>,
     pub step: RwSignal<Option<Arc<Step>>>,
     /// The room that the running step is in.
     pub reached: RwSignal<Option<u8>>,
@@ -235,7 +236,7 @@ impl State {
                     self.opened.set(Some(last));
                     self.rooms.set(Vec::new());
                 }
-                self.metrics.update(|lines| Arc::make_mut(lines).push(step.metrics.clone()));
+                self.metrics.update(|lines| Arc::make_mut(lines).push(step.statistics.clone()));
                 self.run.update(|run| {
                     if let Some(run) = run {
                         Arc::make_mut(run).step = step.step;
@@ -266,16 +267,16 @@ impl State {
         }
         match end {
             Ok((answer, _)) => self.answered(ask, answer),
-            Err(Failure::Stopped) => {
+            Err(Error::Stopped) => {
                 self.say("Stopped".into());
                 if matches!(ask, Ask::Train { .. }) {
                     self.rooms.set(Vec::new());
                 }
                 self.play.set(Play::Paused);
             }
-            Err(Failure::Error { what, hint }) => {
+            Err(error) => {
                 self.play.set(Play::Paused);
-                self.tell(true, what.clone(), hint.clone());
+                self.tell(true, error.what(), error.hint().into());
             }
         }
     }

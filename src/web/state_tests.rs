@@ -2,7 +2,9 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
-use crate::protocol::{Adapter, PolicyInfo, PpoConfig, Preset, RewardInfo};
+use crate::protocol::{Adapter, PolicyInfo, RewardInfo};
+use crate::settings::{PpoConfig, Preset};
+use serde_json::{Map, Value};
 
 /// Models as they are told when loaded.
 pub fn loaded() -> Loaded {
@@ -36,14 +38,14 @@ fn run(step: u64) -> Answer {
         step,
         steps: 80,
         config: Box::new(PpoConfig::preset(Preset::Corrected)),
-        metrics: vec![Map::new(); step as usize],
+        metrics: vec![Statistics::default(); step as usize],
         command: String::new(),
     }))
 }
 
 fn step(number: u64) -> Event {
     let json = serde_json::json!({
-        "step": number, "metrics": {"objective/kl": 0.5}, "queries": [], "responses": [], "scored": [], "rewards": [],
+        "step": number, "metrics": Statistics { kl: 0.5, ..Statistics::default() }, "queries": [], "responses": [], "scored": [], "rewards": [],
         "grids": Value::Null, "seconds": {"generate": 0.0, "score": 0.0, "ppo": 0.0, "total": 0.0},
     });
     let grid = serde_json::json!({"rows": 0, "cols": 0, "data": []});
@@ -127,12 +129,12 @@ fn a_new_run_forgets_the_old_ones_numbers_and_training_on_does_not() {
 fn a_failure_is_told_once_and_pauses() {
     with_state(|state| {
         state.play.set(Play::Playing);
-        let failure = || Err(Failure::Error { what: "what".into(), hint: "hint".into() });
+        let failure = || Err(Error::input("what", "hint"));
         state.ended(&TRAIN, &failure());
         state.ended(&TRAIN, &failure());
         assert_eq!(state.notices.get_untracked().len(), 1);
         assert_eq!(state.play.get_untracked(), Play::Paused);
-        state.ended(&TRAIN, &Err(Failure::Stopped));
+        state.ended(&TRAIN, &Err(Error::Stopped));
         assert_eq!(state.notices.get_untracked().len(), 1, "stopping is no error");
     });
 }
@@ -211,11 +213,11 @@ fn the_first_open_request_is_the_busy_one() {
         let (second, _) = requests.ask(START(), None, None, None);
         state.queue(&requests);
         assert_eq!(state.busy.get_untracked().map(|b| (b.id, b.behind.len())), Some((first, 1)));
-        requests.end(first, Err(Failure::Stopped));
+        requests.end(first, Err(Error::Stopped));
         state.queue(&requests);
         assert_eq!(state.busy.get_untracked().map(|b| (b.id, b.behind.len())), Some((second, 0)));
         assert_eq!(state.said.get_untracked(), "Beginning a run");
-        requests.end(second, Err(Failure::Stopped));
+        requests.end(second, Err(Error::Stopped));
         state.queue(&requests);
         assert_eq!(state.busy.get_untracked(), None);
     });

@@ -5,7 +5,7 @@ use super::common::{Formula, Frame, Pending, Point, Source, Symbol, Symbols, Try
 use super::policy_dialogues::Dialogues;
 use super::policy_lora::Lora;
 use super::policy_write::{Choices, Summary, write};
-use crate::protocol::{Adapter, Answer, Ask, Generate, Piece, Side};
+use crate::protocol::{Adapter, Answer, Ask, Generate, Piece, Reader};
 use crate::web::address::Chapter;
 use crate::web::engine::engine;
 use crate::web::parts::format;
@@ -93,7 +93,7 @@ fn Prompt(dialogue: RwSignal<String>) -> impl IntoView {
     });
     let ask = move || {
         let text = dialogue.get_untracked();
-        let ask = Ask::Tokens { text: text.clone(), by: Side::Policy };
+        let ask = Ask::Tokens { text: text.clone(), by: Reader::Policy };
         e.ask_live(ask, None, move |end| {
             if let Ok((Answer::Tokens(pieces), _)) = end {
                 cut.set(Some((text, Arc::new(pieces.clone()))));

@@ -3,7 +3,8 @@
 
 use super::common::{Formula, Frame, Point, Source, Symbol, Symbols, Try};
 use super::ppo_rooms::{Rooms, WhatIfs};
-use crate::protocol::{PpoConfig, Step};
+use crate::protocol::{Statistics, Step};
+use crate::settings::PpoConfig;
 use crate::web::address::Chapter;
 use crate::web::browser::later;
 use crate::web::engine::engine;
@@ -11,7 +12,7 @@ use crate::web::parts::chart::{ChartTable, LineChart, Series};
 use crate::web::parts::format;
 use crate::web::parts::meaning::Meaning;
 use crate::web::parts::token_strip::TokenStrip;
-use crate::web::shown::{metric, shown};
+use crate::web::shown::shown;
 use leptos::prelude::*;
 
 #[component]
@@ -123,11 +124,11 @@ fn PerToken() -> impl IntoView {
         </Formula>
         <Symbols>
             <Symbol is="r" sub="t" room=7 meaning=Meaning::Reward>"reward of token t"</Symbol>
-            <Symbol is="β" room=11 now=of_step(|s| metric(s, "objective/kl_coef"))>"KL coefficient in this step"</Symbol>
+            <Symbol is="β" room=11 now=of_step(|s| s.statistics.kl_coef)>"KL coefficient in this step"</Symbol>
             <Symbol is="π" sub="θ" room=6 meaning=Meaning::Policy>"policy that wrote the response"</Symbol>
             <Symbol is="π" sub="ref" room=6 meaning=Meaning::Reference>"reference"</Symbol>
-            <Symbol is="KL" room=7 now=of_step(|s| metric(s, "objective/kl"))>"nats a response, mean of the batch"</Symbol>
-            <Symbol is="score" room=5 meaning=Meaning::Reward now=of_step(|s| metric(s, "ppo/mean_scores"))>"mean of the batch"</Symbol>
+            <Symbol is="KL" room=7 now=of_step(|s| s.statistics.kl)>"nats a response, mean of the batch"</Symbol>
+            <Symbol is="score" room=5 meaning=Meaning::Reward now=of_step(|s| s.statistics.score)>"mean of the batch"</Symbol>
         </Symbols>
     }
 }
@@ -154,11 +155,11 @@ fn Advantage() -> impl IntoView {
             </math>
         </Formula>
         <Symbols>
-            <Symbol is="V" sub="t" room=6 meaning=Meaning::Value now=of_step(|s| metric(s, "ppo/val/mean"))>
+            <Symbol is="V" sub="t" room=6 meaning=Meaning::Value now=of_step(|s| s.statistics.old_value_mean)>
                 "value: what is guessed to come; mean of the batch"
             </Symbol>
             <Symbol is="A" sub="t" room=8 meaning=Meaning::Value>"advantage; what was to come is the return, A + V"</Symbol>
-            <Symbol is="return" room=8 meaning=Meaning::Value now=of_step(|s| metric(s, "ppo/returns/mean"))>"mean of the batch"</Symbol>
+            <Symbol is="return" room=8 meaning=Meaning::Value now=of_step(|s| s.statistics.returns_mean)>"mean of the batch"</Symbol>
             <Symbol is="γ" room=8 now=setting(|c| c.gamma)>"gamma: what a later reward is worth now"</Symbol>
             <Symbol is="λ" room=8 now=setting(|c| c.lambda)>"lambda: how far credit is handed back"</Symbol>
         </Symbols>
@@ -197,39 +198,42 @@ fn Clipped() -> impl IntoView {
         </Formula>
         <Symbols>
             <Symbol is="ε" room=9 now=setting(|c| c.clip_range)>"clip range"</Symbol>
-            <Symbol is="clipped" room=9 now=of_step(|s| metric(s, "ppo/policy/clipfrac"))>"share of tokens where the clip held"</Symbol>
-            <Symbol is="L" room=9 meaning=Meaning::Policy now=of_step(|s| metric(s, "ppo/loss/policy"))>"policy loss"</Symbol>
-            <Symbol is="L" sub="value" room=9 meaning=Meaning::Value now=of_step(|s| metric(s, "ppo/loss/value"))>
+            <Symbol is="clipped" room=9 now=of_step(|s| s.statistics.clip_fraction)>"share of tokens where the clip held"</Symbol>
+            <Symbol is="L" room=9 meaning=Meaning::Policy now=of_step(|s| s.statistics.policy_loss)>"policy loss"</Symbol>
+            <Symbol is="L" sub="value" room=9 meaning=Meaning::Value now=of_step(|s| s.statistics.value_loss)>
                 "value loss: the squared error of the guesses"
             </Symbol>
             <Symbol is="c" sub="v" room=9 now=setting(|c| c.vf_coef)>"weight of the value loss"</Symbol>
-            <Symbol is="η" room=10 now=of_step(|s| metric(s, "ppo/learning_rate"))>"learning rate of Adam"</Symbol>
+            <Symbol is="η" room=10 now=of_step(|s| s.statistics.learning_rate)>"learning rate of Adam"</Symbol>
         </Symbols>
     }
 }
 
-/// A chart's title, unit, and series: metric key, name, hue.
-type Chart = (&'static str, &'static str, &'static [(&'static str, &'static str, Meaning)]);
+/// A statistic over the run: which, name, hue.
+type Line = (fn(&Statistics) -> f64, &'static str, Meaning);
+
+/// A chart's title, unit, and lines.
+type Chart = (&'static str, &'static str, &'static [Line]);
 
 const CHARTS: [Chart; 7] = [
-    ("Mean score", "", &[("ppo/mean_scores", "mean score", Meaning::Reward)]),
-    ("KL from the reference", "nats a response", &[("objective/kl", "objective/kl", Meaning::Reference)]),
+    ("Mean score", "", &[(|s| s.score, "mean score", Meaning::Reward)]),
+    ("KL from the reference", "nats a response", &[(|s| s.kl, "objective/kl", Meaning::Reference)]),
     (
         "Returns",
         "",
         &[
-            ("ppo/returns/mean", "ppo/returns/mean", Meaning::Reward),
-            ("ppo/val/mean", "value before the step", Meaning::Value),
+            (|s| s.returns_mean, "ppo/returns/mean", Meaning::Reward),
+            (|s| s.old_value_mean, "value before the step", Meaning::Value),
         ],
     ),
-    ("Advantages, whitened", "", &[("ppo/policy/advantages_mean", "ppo/policy/advantages_mean", Meaning::Plain)]),
+    ("Advantages, whitened", "", &[(|s| s.advantages_mean, "ppo/policy/advantages_mean", Meaning::Plain)]),
     (
         "Losses",
         "",
-        &[("ppo/loss/policy", "policy loss", Meaning::Policy), ("ppo/loss/value", "value loss", Meaning::Value)],
+        &[(|s| s.policy_loss, "policy loss", Meaning::Policy), (|s| s.value_loss, "value loss", Meaning::Value)],
     ),
-    ("Entropy", "nats a token", &[("ppo/policy/entropy", "entropy", Meaning::Policy)]),
-    ("Clip fraction", "", &[("ppo/policy/clipfrac", "clip fraction", Meaning::Policy)]),
+    ("Entropy", "nats a token", &[(|s| s.token_entropy, "entropy", Meaning::Policy)]),
+    ("Clip fraction", "", &[(|s| s.clip_fraction, "clip fraction", Meaning::Policy)]),
 ];
 
 /// The run as curves, and as a table.
@@ -238,13 +242,13 @@ fn Charts() -> impl IntoView {
     let shown = shown();
     let at = RwSignal::new(None::<f64>);
     let metrics = later(shown.metrics);
-    let series = move |keys: &'static [(&'static str, &'static str, Meaning)]| {
+    let series = move |lines: &'static [Line]| {
         Memo::new(move |_| {
             let metrics = metrics.get();
-            keys.iter().map(|&(key, name, meaning)| Series::metric(&metrics, key, name, meaning)).collect::<Vec<_>>()
+            lines.iter().map(|&(number, name, meaning)| Series::of(&metrics, number, name, meaning)).collect::<Vec<_>>()
         })
     };
-    let each = CHARTS.map(|(title, unit, keys)| (title, unit, series(keys)));
+    let each = CHARTS.map(|(title, unit, lines)| (title, unit, series(lines)));
     // The table grows by a row a step: made only where it is looked at.
     let table = RwSignal::new(false);
     let all = Signal::derive(move || each.iter().flat_map(|(_, _, series)| series.get()).collect::<Vec<_>>());

@@ -1,7 +1,8 @@
 //! Chapter 3.2, the rooms of a step one by one with their numbers, and what if: the last rollout under other settings.
 
 use super::common::{Source, asked};
-use crate::protocol::{Ask, PpoConfig, Preset, Response, Room};
+use crate::protocol::{Ask, Response, Room};
+use crate::settings::{PpoConfig, Preset};
 use crate::web::browser::later;
 use crate::web::draft::Draft;
 use crate::web::engine::engine;

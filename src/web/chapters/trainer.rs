@@ -1,7 +1,7 @@
 //! Chapter 3.1: every setting of the run, the two presets and what they differ in.
 
 use super::common::{Formula, Frame, Point, Symbol, Symbols, Try};
-use crate::protocol::{PpoConfig, Preset};
+use crate::settings::{PpoConfig, Preset};
 use crate::web::address::Chapter;
 use crate::web::controls::StartOver;
 use crate::web::draft::Draft;

@@ -9,11 +9,10 @@ use super::axis::Axis;
 use super::format;
 use super::meaning::Meaning;
 use super::order::rising;
-use super::rooms::metric;
+use crate::protocol::Statistics;
 use leptos::ev::{KeyboardEvent, PointerEvent};
 use leptos::html::Div;
 use leptos::prelude::*;
-use serde_json::{Map, Value};
 
 /// A line.
 #[derive(Debug, Clone, PartialEq)]
@@ -25,10 +24,10 @@ pub struct Series {
 }
 
 impl Series {
-    /// One of TRL's keys over the lines of metrics.jsonl; lines without a number are left out.
-    pub fn metric(lines: &[Map<String, Value>], key: &str, name: impl Into<String>, meaning: Meaning) -> Self {
-        let point = |line: &Map<String, Value>| Some((metric(line, "step")?, metric(line, key)?));
-        Self { name: name.into(), meaning, points: lines.iter().filter_map(point).collect() }
+    /// One statistic over a run's steps; steps where it is not finite are left out.
+    pub fn of(steps: &[Statistics], number: fn(&Statistics) -> f64, name: impl Into<String>, meaning: Meaning) -> Self {
+        let points = steps.iter().map(|step| (step.step as f64, number(step)));
+        Self { name: name.into(), meaning, points: points.filter(|point| point.1.is_finite()).collect() }
     }
 
     fn at(&self, x: f64) -> Option<f64> {
@@ -241,13 +240,12 @@ pub fn ChartTable(#[prop(into)] title: String, #[prop(into)] series: Signal<Vec<
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     #[test]
-    fn a_metric_becomes_a_line_without_its_gaps() {
-        let line = |step: u64, kl: Value| json!({"step": step, "kl": kl}).as_object().cloned().unwrap_or_default();
-        let lines = [line(1, json!(0.5)), line(2, Value::Null), line(3, json!(0.75))];
-        let series = Series::metric(&lines, "kl", "KL", Meaning::Policy);
+    fn a_statistic_becomes_a_line_without_its_gaps() {
+        let line = |step, kl| Statistics { step, kl, ..Statistics::default() };
+        let lines = [line(1, 0.5), line(2, f64::NAN), line(3, 0.75)];
+        let series = Series::of(&lines, |s| s.kl, "KL", Meaning::Policy);
         assert_eq!(series.points, [(1.0, 0.5), (3.0, 0.75)]);
         assert_eq!((series.at(3.0), series.at(2.0)), (Some(0.75), None));
     }

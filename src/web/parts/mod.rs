@@ -20,7 +20,7 @@
 //! <LineChart title: String series: Signal<Vec<Series>> unit?: String at?: RwSignal<Option<f64>>
 //!            level?: Signal<Option<f64>> />
 //! <ChartTable title: String series: Signal<Vec<Series>> />
-//!     Series { name, meaning, points: Vec<(f64, f64)> }; Series::metric(&[Map], key, name, meaning)
+//!     Series { name, meaning, points: Vec<(f64, f64)> }; Series::of(&[Statistics], number, name, meaning)
 //!     `at`: the step read off; give several charts the same signal and they move together
 //! <Histogram title: String before: Signal<Vec<f64>> after?: Signal<Option<Vec<f64>>> />         values in 0..=1
 //!
@@ -38,7 +38,6 @@
 //!           changed: Signal<Map<String, Value>> locked: Signal<bool>
 //!           on_change: Callback<(Preset, Map<String, Value>)> />
 //!     `changed`: what differs from the preset's settings; on_change gets only settings that are valid together
-//! settings_table SETTINGS: &[Setting] (name, unit, group, does, kind)
 //!
 //! <ScoreCard scored: Signal<Scored> text?: Signal<String> />
 //! <WordBars words: Signal<Arc<Vec<Word>>> />
@@ -71,7 +70,6 @@ pub mod rooms;
 pub mod score_card;
 pub mod settings;
 pub mod settings_edit;
-pub mod settings_table;
 pub mod sum_view;
 pub mod sums;
 pub mod token_strip;

@@ -5,9 +5,8 @@ use super::format;
 use super::grid_view::{GridView, Named};
 use super::meaning::Meaning;
 use super::rooms::ROOMS;
-use crate::protocol::{Grid, MiniBatchStats, Query, Response, Room, Scored};
+use crate::protocol::{Grid, MiniBatchStats, Query, Response, Room, Scored, Statistics};
 use leptos::prelude::*;
-use serde_json::{Map, Value};
 use std::sync::Arc;
 
 /// One room. With the step's `responses` the grids carry their tokens.
@@ -77,7 +76,7 @@ fn numbers(room: &Room, responses: Option<Arc<Vec<Response>>>) -> AnyView {
             ("learning rate", format::setting(*learning_rate)),
         ])
         .into_any(),
-        Room::Stats(metrics) => statistics(metrics).into_any(),
+        Room::Statistics(all) => statistics(all).into_any(),
     }
 }
 
@@ -190,12 +189,12 @@ fn losses(stats: &MiniBatchStats) -> impl IntoView + use<> {
     ])
 }
 
-fn statistics(metrics: &Map<String, Value>) -> impl IntoView + use<> {
-    let row = |(key, value): (&String, &Value)| {
-        let number = format::number(value.as_f64()?, 5);
-        Some(view! { <tr><th scope="row"><code>{key.clone()}</code></th> <td class="num">{number}</td></tr> })
+fn statistics(all: &Statistics) -> impl IntoView + use<> {
+    let row = |(key, number): (&'static str, f64)| {
+        let number = format::number(number, 5);
+        view! { <tr><th scope="row"><code>{key}</code></th> <td class="num">{number}</td></tr> }
     };
-    let rows = metrics.iter().filter_map(row).collect_view();
+    let rows = all.numbers().filter(|(_, number)| number.is_finite()).map(row).collect_view();
     view! {
         <div class="scroller room-rows" role="region" tabindex="0" aria-label="Statistics">
             <table><tbody>{rows}</tbody></table>

@@ -1,9 +1,8 @@
 //! The twelve rooms of one PPO step as the page names them, and each room's one number. Drawing them is the machine's.
 
-use super::format::{count, fixed, number, signed};
+use super::format::{count, fixed, number, percent, signed};
 use super::meaning::Meaning;
 use crate::protocol::{Room, Step};
-use serde_json::{Map, Value};
 
 /// A room as it stands in the diagram.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,20 +102,20 @@ pub type Headlines = [Option<String>; 12];
 pub fn headlines(step: &Step) -> Headlines {
     let rows = step.queries.len();
     let tokens: usize = step.queries.iter().map(|query| query.tokens).sum();
-    let metric = |key| metric(&step.metrics, key);
-    let kl_coef = metric("objective/kl_coef").map(|x| format!("β {}", number(x, 3)));
+    let s = &step.statistics;
+    let line = |x: f64, word: &str, text: fn(f64) -> String| x.is_finite().then(|| format!("{word} {}", text(x)));
     [
         Some(rows_of_batch(rows)),
         Some(rows_of_batch(rows)),
         Some(format!("{} tokens", count(tokens as u64))),
         Some(written(step.responses.iter().map(|response| response.pieces.len()))),
         mean(&step.rewards).map(|x| format!("score {}", signed(x, 2))),
-        metric("objective/kl").map(|x| format!("KL {}", fixed(x, 3))),
-        kl_coef,
-        metric("ppo/returns/mean").map(|x| format!("return {}", signed(x, 2))),
-        metric("ppo/loss/total").map(|x| format!("loss {}", signed(x, 3))),
-        metric("ppo/learning_rate").map(|x| format!("rate {}", number(x, 2))),
-        metric("ppo/policy/clipfrac").map(|x| format!("clipped {}", super::format::percent(x, 1))),
+        line(s.kl, "KL", |x| fixed(x, 3)),
+        line(s.kl_coef, "β", |x| number(x, 3)),
+        line(s.returns_mean, "return", |x| signed(x, 2)),
+        line(s.total_loss, "loss", |x| signed(x, 3)),
+        line(s.learning_rate, "rate", |x| number(x, 2)),
+        line(s.clip_fraction, "clipped", |x| percent(x, 1)),
         Some(format!("step {}", step.step)),
     ]
 }
@@ -143,14 +142,8 @@ pub fn headline(room: &Room) -> String {
         }
         Room::MiniBatch { stats, .. } => format!("loss {}", signed(stats.total_loss, 3)),
         Room::Optimizer { grad_norm, .. } => format!("norm {}", number(*grad_norm, 3)),
-        Room::Stats(metrics) => metric(metrics, "ppo/policy/clipfrac")
-            .map_or_else(String::new, |x| format!("clipped {}", super::format::percent(x, 1))),
+        Room::Statistics(statistics) => format!("clipped {}", percent(statistics.clip_fraction, 1)),
     }
-}
-
-/// A finite number among a step's metrics.
-pub fn metric(metrics: &Map<String, Value>, key: &str) -> Option<f64> {
-    metrics.get(key).and_then(Value::as_f64).filter(|x| x.is_finite())
 }
 
 /// A batch in words.
@@ -176,13 +169,13 @@ mod tests {
             assert_eq!(usize::from(room.number), i + 1);
             assert!(!room.does.ends_with('.') && room.does.len() < 90, "{}", room.does);
         }
-        let stats = Room::Stats(Map::new());
+        let stats = Room::Statistics(Default::default());
         assert_eq!(ROOMS[usize::from(stats.number()) - 1].name, "statistics");
     }
 
     #[test]
     fn headlines_of_a_room() {
         assert_eq!(headline(&Room::Optimizer { updates: 1, grad_norm: 0.123_456, learning_rate: 1e-3 }), "norm 0.123");
-        assert_eq!(headline(&Room::Stats(Map::new())), "");
+        assert_eq!(headline(&Room::Statistics(Default::default())), "clipped 0.0 %");
     }
 }

@@ -1,11 +1,10 @@
 //! Every setting of a run, to read and to change: in groups, with unit, default and what it does, a message where a
-//! value is no good, the two presets with what differs, and a way back. The table is `settings_table`'s, editing
-//! `settings_edit`'s.
+//! value is no good, the two presets with what differs, and a way back. The table is `crate::settings`, editing is
+//! in `settings_edit`.
 
 use super::keys::fresh_id;
 use super::settings_edit::{Draft, kept, same, spoken, values};
-use super::settings_table::{GROUPS, Kind, SETTINGS, Setting};
-use crate::protocol::{PpoConfig, Preset};
+use crate::settings::{GROUPS, Kind, PpoConfig, Preset, SETTINGS, Setting};
 use leptos::prelude::*;
 use serde_json::{Map, Value};
 use std::sync::Arc;
@@ -44,7 +43,7 @@ pub fn Settings(
         draft.set(Draft::default());
         on_change.run((preset, changed));
     });
-    let groups = GROUPS.map(|(group, about)| {
+    let groups = GROUPS.iter().map(|&(group, about)| {
         let fields = SETTINGS.iter().filter(|setting| setting.group == group);
         let fields = fields.map(|setting| view! { <Field setting draft defaults changed edit /> }).collect_view();
         let count = move || {
@@ -90,7 +89,7 @@ pub fn Settings(
                 {move || locked.get().then(|| view! {
                     <p class="settings-locked">"A run is under way: reset it to change its settings"</p>
                 })}
-                {groups.into_iter().collect_view()}
+                {groups.collect_view()}
             </fieldset>
         </section>
     }
@@ -193,7 +192,7 @@ fn Field(
                     prop:value=move || text.get()
                     on:change=move |event| put(event_target_value(&event))
                 >
-                    {choices.iter().copied().map(option).collect_view()}
+                    {choices.iter().map(|choice| choice.name).map(option).collect_view()}
                 </select>
             }
             .into_any()

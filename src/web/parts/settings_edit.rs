@@ -1,9 +1,8 @@
 //! Editing settings without a screen: what was typed becomes a value, values that are not valid together wait for each
 //! other, and only a valid whole is handed on. The fields are `settings`'.
 
-use super::settings_table::{GROUPS, Kind, SETTINGS};
 use crate::error::Error;
-use crate::protocol::PpoConfig;
+use crate::settings::{self, Kind, PpoConfig};
 use serde_json::{Map, Value};
 
 /// All settings as JSON.
@@ -72,7 +71,7 @@ impl Draft {
         name: &'static str,
         text: &str,
     ) -> Option<Map<String, Value>> {
-        let kind = SETTINGS.iter().find(|setting| setting.name == name)?.kind;
+        let kind = settings::find(name)?.kind;
         self.unread.retain(|(other, ..)| *other != name);
         self.refusal = None;
         match parse(kind, text) {
@@ -123,8 +122,7 @@ pub fn same(a: Option<&Value>, b: &Value) -> bool {
 
 /// The changes that survive a change of the preset: all but those to what the presets differ in.
 pub fn kept(changed: &Map<String, Value>) -> Map<String, Value> {
-    let differs = GROUPS[5].0;
-    let of_presets = |name: &str| SETTINGS.iter().any(|setting| setting.name == name && setting.group == differs);
+    let of_presets = |name: &str| settings::find(name).is_some_and(|setting| setting.why.is_some());
     changed.iter().filter(|(name, _)| !of_presets(name)).map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
@@ -140,6 +138,7 @@ fn said(error: &Error) -> String {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::settings::SETTINGS;
     use serde_json::json;
 
     fn edit(draft: &mut Draft, name: &'static str, text: &str) -> Option<Map<String, Value>> {

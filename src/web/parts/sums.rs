@@ -3,7 +3,8 @@
 
 use super::expr::{Expr, input, setting};
 use super::meaning::Meaning;
-use crate::protocol::{Grid, Grids, PpoConfig};
+use crate::protocol::{Grid, Grids};
+use crate::settings::PpoConfig;
 
 /// What can be shown beneath a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

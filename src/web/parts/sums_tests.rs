@@ -3,7 +3,7 @@
 
 use super::super::expr::plain;
 use super::*;
-use crate::protocol::Preset;
+use crate::settings::Preset;
 use serde_json::{Value, json};
 
 fn grid(rows: usize, data: &[f32]) -> Grid {

@@ -9,7 +9,8 @@ use super::order::rising;
 use super::sum_view::SumView;
 use super::sums::{Frame, Quantity};
 use super::tokens::shown;
-use crate::protocol::{PpoConfig, Step};
+use crate::protocol::Step;
+use crate::settings::PpoConfig;
 use leptos::prelude::*;
 use std::sync::Arc;
 

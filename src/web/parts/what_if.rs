@@ -4,10 +4,10 @@
 use super::format;
 use super::keys::fresh_id;
 use super::settings_edit::{same, values};
-use super::settings_table::SETTINGS;
 use super::sums::{Frame, Quantity};
 use super::token_strip::TokenStrip;
-use crate::protocol::{self, MiniBatchStats, PpoConfig, Preset, Step};
+use crate::protocol::{self, MiniBatchStats, Step};
+use crate::settings::{self, Kind, PpoConfig, Preset};
 use leptos::prelude::*;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
@@ -124,8 +124,8 @@ pub fn WhatIf(
                     {radio(Preset::Corrected, "corrected")} {radio(Preset::Published, "published")}
                 </fieldset>
                 {sliders.into_iter().collect_view()}
-                <Pick name="kl_estimator" label="KL estimator" choices=&["k1", "k2", "k3", "abs"] shown put />
-                <Pick name="whiten_over" label="advantages whitened over" choices=&["batch", "mini_batch"] shown put />
+                <Pick name="kl_estimator" label="KL estimator" shown put />
+                <Pick name="whiten_over" label="advantages whitened over" shown put />
                 <label class="pick">
                     <span>"whiten rewards"</span>
                     <input
@@ -163,7 +163,7 @@ fn Range(
     let id = fresh_id(name);
     let value = move || shown.read().get(name).and_then(Value::as_f64).unwrap_or(low);
     let was = move || values(&config.read()).get(name).and_then(Value::as_f64).unwrap_or(low);
-    let does = SETTINGS.iter().find(|setting| setting.name == name).map_or("", |setting| setting.does);
+    let does = settings::does(name);
     view! {
         <div class="range">
             <label for=id.clone()><span class="symbol">{symbol}</span> " " <code>{name}</code></label>
@@ -192,7 +192,6 @@ fn Range(
 fn Pick(
     name: &'static str,
     label: &'static str,
-    choices: &'static [&'static str],
     shown: Memo<Map<String, Value>>,
     put: Callback<(&'static str, Value)>,
 ) -> impl IntoView {
@@ -200,11 +199,15 @@ fn Pick(
     let option = |choice: &'static str| {
         view! { <option value=choice selected=move || value() == choice>{choice.replace('_', " ")}</option> }
     };
+    let choices = match settings::find(name).map(|setting| setting.kind) {
+        Some(Kind::Choice(choices)) => choices,
+        _ => &[],
+    };
     view! {
         <label class="pick">
             <span>{label}</span>
             <select prop:value=value on:change=move |event| put.run((name, json!(event_target_value(&event))))>
-                {choices.iter().copied().map(option).collect_view()}
+                {choices.iter().map(|choice| choice.name).map(option).collect_view()}
             </select>
         </label>
     }

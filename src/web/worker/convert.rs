@@ -41,7 +41,7 @@ pub fn room(room: &LabRoom<'_>) -> Option<Room> {
         LabRoom::Optimizer { updates, grad_norm, learning_rate } => {
             Room::Optimizer { updates: *updates, grad_norm: *grad_norm, learning_rate: *learning_rate }
         }
-        LabRoom::Stats(stats) => Room::Stats(stats.to_json(false)),
+        LabRoom::Stats(step, stats) => Room::Statistics(Box::new(stats.line(*step))),
     })
 }
 
@@ -98,7 +98,7 @@ pub fn step(stepped: &Stepped, tokenizer: &Tokenizer, dialogue: impl Fn(&str) ->
     };
     Step {
         step: stepped.step,
-        metrics: stepped.metrics.clone(),
+        statistics: stepped.statistics.clone(),
         queries: samples.iter().map(query).collect(),
         responses: samples.iter().map(|s| response(&s.generated.ids, Some(tokenizer))).collect(),
         scored: samples.iter().map(|s| s.scored).collect(),

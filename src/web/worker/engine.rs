@@ -12,8 +12,8 @@ use crate::lab::models::{Actor, INITIAL, Judge, Lab, POLICY};
 use crate::lab::responses::{Sampling, responses};
 use crate::lab::shipped;
 use crate::pace::Pace;
-use crate::ppo::config::{PpoConfig, Preset};
-use crate::protocol::{Adapter, Answer, Ask, Event, Failure, Generate, Id, Loaded, Reply, RewardInfo, Side, Word};
+use crate::protocol::{Adapter, Answer, Ask, Event, Generate, Id, Loaded, Reader, Reply, RewardInfo, Word};
+use crate::settings::{PpoConfig, Preset};
 use crate::text::dialogue::{Dialogue, parse, split};
 use crate::text::prompt::Query;
 use std::collections::BTreeMap;
@@ -61,18 +61,7 @@ pub async fn work<P: Port>(port: P, inbox: Inbox) {
         inbox.ended(id);
         match answered {
             Ok((answer, bytes)) => engine.port.reply(&Reply::Done { id, answer }, bytes.as_deref()),
-            Err(error) => engine.port.reply(&Reply::Failed { id, failure: failure(error) }, None),
-        }
-    }
-}
-
-fn failure(error: Error) -> Failure {
-    match error {
-        Error::Stopped => Failure::Stopped,
-        other => {
-            let text = other.to_string();
-            let (what, hint) = text.split_once("\n  try: ").unwrap_or((&text, ""));
-            Failure::Error { what: what.into(), hint: hint.into() }
+            Err(error) => engine.port.reply(&Reply::Failed { id, error }, None),
         }
     }
 }
@@ -171,14 +160,14 @@ impl<P: Port> Engine<P> {
         self.port.fetch(&paths, &mut got).await
     }
 
-    fn tokens(&self, text: &str, by: Side) -> Result<Answer> {
+    fn tokens(&self, text: &str, by: Reader) -> Result<Answer> {
         let lab = &self.ready()?.lab;
         let (tokenizer, ids) = match by {
-            Side::Policy => {
+            Reader::Policy => {
                 let tokenizer = lab.actor.tokenizer()?;
                 (tokenizer, Query::new(tokenizer, text)?.ids)
             }
-            Side::Reward => (lab.judge.tokenizer()?, lab.judge.encode(text)?),
+            Reader::Reward => (lab.judge.tokenizer()?, lab.judge.encode(text)?),
         };
         Ok(Answer::Tokens(convert::pieces(tokenizer, &ids)))
     }

@@ -13,8 +13,8 @@ use crate::lab::run::{self, RunConfig, newest_checkpoint, step_name};
 use crate::lab::shipped::{self, TINY};
 use crate::lab::train::{Stepped, Trainer, adapter_files, row};
 use crate::lab::what_if::what_if;
-use crate::ppo::config::{PpoConfig, Preset};
-use crate::protocol::{Answer, Event, Id, RunInfo, Saved};
+use crate::protocol::{Answer, Event, Id, RunInfo, Saved, Statistics};
+use crate::settings::{PpoConfig, Preset};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -50,15 +50,15 @@ impl From<Run> for Aside {
     }
 }
 
-/// Every line of a run's metrics.
-fn metrics(tab: &Tab) -> Result<Vec<Map<String, Value>>> {
+/// Every line of a run's metrics; a line of another form is left out.
+fn metrics(tab: &Tab) -> Result<Vec<Statistics>> {
     let lines = if tab.has(run::METRICS) { tab.read(run::METRICS)? } else { Vec::new() };
     let lines = String::from_utf8_lossy(&lines).into_owned();
     Ok(lines.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
 }
 
 /// A run as its files tell it.
-fn info(tab: &Tab, config: &RunConfig, metrics: Vec<Map<String, Value>>) -> Result<RunInfo> {
+fn info(tab: &Tab, config: &RunConfig, metrics: Vec<Statistics>) -> Result<RunInfo> {
     Ok(RunInfo {
         step: newest_checkpoint(tab)?,
         steps: config.steps,

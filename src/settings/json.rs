@@ -1,9 +1,9 @@
 //! Settings from JSON over a preset: our names, TRL's names as aliases, keys of TRL's that mean nothing here, and for
-//! anything else an error with the nearest name. Reads no file.
+//! anything else an error with the nearest name. Works on JSON values; reading the file is the caller's job.
 
+use super::foreign::{self, Foreign};
+use super::{Kind, PpoConfig, SETTINGS, find};
 use crate::error::{Error, Result};
-use crate::ppo::config::PpoConfig;
-use crate::ppo::trl::{self, ALIASES, Foreign};
 use serde_json::{Map, Value};
 
 impl PpoConfig {
@@ -18,9 +18,9 @@ impl PpoConfig {
         };
         let mut settings = as_object(&base)?;
         let mut seen: Map<String, Value> = Map::new();
-        for (key, value) in &trl::flat(given)? {
+        for (key, value) in &foreign::flat(given)? {
             let Some(name) = canonical(key, value, &settings)? else { continue };
-            let value = &as_the_setting_has_it(name, value, &settings);
+            let value = &as_the_setting_has_it(name, value);
             if seen.insert(name.to_string(), value.clone()).is_some_and(|earlier| earlier != *value) {
                 return Err(Error::input(
                     format!("setting {name} is given twice with different values, once as {key}"),
@@ -36,7 +36,7 @@ impl PpoConfig {
 
     /// What is worth saying about settings that [`from_json`](Self::from_json) accepts and that change nothing here.
     pub fn notices(json: &Value) -> Vec<String> {
-        trl::notices(json)
+        foreign::notices(json)
     }
 }
 
@@ -45,20 +45,20 @@ fn canonical<'a>(key: &'a str, value: &Value, settings: &Map<String, Value>) -> 
     if settings.contains_key(key) {
         return Ok(Some(key));
     }
-    match trl::meaning(key, value)? {
+    match foreign::meaning(key, value)? {
         Foreign::Alias(name) => return Ok(Some(name)),
         Foreign::Ignored => return Ok(None),
         Foreign::Unknown => {}
     }
-    let known = settings.keys().map(String::as_str).chain(ALIASES.iter().map(|(alias, _)| *alias));
-    let nearest = known.min_by_key(|name| edit_distance(key, name)).unwrap_or_default();
+    let known = SETTINGS.iter().flat_map(|setting| [setting.name].into_iter().chain(setting.aliases.iter().copied()));
+    let nearest = known.min_by_key(|name| strsim::levenshtein(key, name)).unwrap_or_default();
     Err(Error::input(format!("unknown setting {key}"), format!("the nearest known setting is {nearest}")))
 }
 
 /// A number of the setting's own kind: whole ones may be written as 4.0.
-fn as_the_setting_has_it(name: &str, value: &Value, settings: &Map<String, Value>) -> Value {
-    let counts = name == "total_steps" || settings.get(name).is_some_and(Value::is_u64);
-    match trl::whole(value) {
+fn as_the_setting_has_it(name: &str, value: &Value) -> Value {
+    let counts = find(name).is_some_and(|setting| matches!(setting.kind, Kind::Whole | Kind::OptionalWhole));
+    match foreign::whole(value) {
         Some(n) if counts => n.into(),
         _ => value.clone(),
     }
@@ -99,28 +99,11 @@ fn as_object(config: &PpoConfig) -> Result<Map<String, Value>> {
     }
 }
 
-/// Levenshtein distance in characters.
-fn edit_distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.iter().enumerate() {
-            let replace = diagonal + usize::from(x != *y);
-            diagonal = row[j + 1];
-            row[j + 1] = replace.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[b.len()]
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::ppo::config::Preset;
-    use crate::ppo::kl::KlEstimator;
+    use crate::settings::{KlEstimator, Preset};
     use serde_json::json;
 
     fn merge(json: Value) -> Result<PpoConfig> {
@@ -171,10 +154,10 @@ mod tests {
         }))
         .unwrap();
         assert_eq!((config.batch_size, config.mini_batch_size, config.seed, config.total_steps), (4, 2, 3, Some(10)));
-        assert_eq!((config.min_length, config.rollout.top_k, config.rollout.top_p), (0, 0, 0.9));
-        assert_eq!((config.rollout.output_min_length, config.rollout.output_max_length), (10, 40));
+        assert_eq!((config.min_length, config.top_k, config.top_p), (0, 0, 0.9));
+        assert_eq!((config.output_min_length, config.output_max_length), (10, 40));
         let fixed = merge(json!({"generation_kwargs": {"max_new_tokens": 32}})).unwrap();
-        assert_eq!((fixed.rollout.output_min_length, fixed.rollout.output_max_length), (32, 33));
+        assert_eq!((fixed.output_min_length, fixed.output_max_length), (32, 33));
     }
 
     #[test]
@@ -194,7 +177,8 @@ mod tests {
             let message = message(json);
             assert!(message.contains(ours), "{message}");
         }
-        let told = trl::notices(&json!({"model_name": "x", "log_with": "wandb", "steps": 3, "tracker_kwargs": null,
+        let told =
+            foreign::notices(&json!({"model_name": "x", "log_with": "wandb", "steps": 3, "tracker_kwargs": null,
             "generation_kwargs": {"pad_token_id": 0}}));
         assert_eq!(told.len(), 4, "{told:?}");
         assert!(

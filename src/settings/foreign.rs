@@ -1,28 +1,10 @@
-//! Names of other people's settings: TRL's `PPOConfig` of all versions, transformers' `TrainingArguments` and generation
-//! arguments, and the lab notebook's variables. Which are ours under another name, which change no number here, and which
-//! cannot be taken over and why. `merge` uses these tables; they read nothing.
+//! Names of settings in other programs: TRL's `PPOConfig` of all versions, transformers' `TrainingArguments` and generation
+//! arguments, and the lab notebook's variables. Which change no number here, which belong to another option, and which
+//! cannot be used and why. `json` uses these lists; names that are simply ours under another name are in the table.
 
+use super::SETTINGS;
 use crate::error::{Error, Result};
 use serde_json::{Value, json};
-
-/// TRL's `PPOConfig` (and transformers' or the notebook's) names of settings that are ours under another name.
-pub const ALIASES: [(&str, &str); 15] = [
-    ("init_kl_coef", "kl_coef"),
-    ("adap_kl_ctrl", "adaptive_kl"),
-    ("target", "kl_target"),
-    ("horizon", "kl_horizon"),
-    ("kl_penalty", "kl_estimator"),
-    ("lam", "lambda"),
-    ("cliprange", "clip_range"),
-    ("cliprange_value", "clip_range_value"),
-    ("use_score_scaling", "score_scaling"),
-    ("use_score_norm", "score_norm"),
-    ("summary_dropout_prob", "value_head_dropout"),
-    ("lr", "learning_rate"),
-    ("lr_scheduler_type", "lr_schedule"),
-    ("adam_epsilon", "adam_eps"),
-    ("forward_batch_size", "mini_batch_size"),
-];
 
 /// Keys that change no number here; accepted, so that a TRL config can be used as it is.
 const IGNORED: [&str; 52] = [
@@ -182,12 +164,12 @@ pub enum Foreign {
 /// # Errors
 /// A known name that cannot be taken over; says what to write instead.
 pub fn meaning(key: &str, value: &Value) -> Result<Foreign> {
-    let alias = ALIASES.iter().find(|(name, _)| *name == key);
+    let alias = SETTINGS.iter().find(|setting| setting.aliases.contains(&key));
     if key == "forward_batch_size" && value.is_null() || IGNORED.contains(&key) || option(key).is_some() {
         return Ok(Foreign::Ignored);
     }
-    if let Some((_, name)) = alias {
-        return Ok(Foreign::Alias(name));
+    if let Some(setting) = alias {
+        return Ok(Foreign::Alias(setting.name));
     }
     let instead = INSTEAD.iter().find(|(name, _)| *name == key).map(|(_, instead)| *instead);
     let generation = GENERATION.contains(&key);
