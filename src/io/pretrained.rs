@@ -1,6 +1,5 @@
-//! A model as the files of a Hugging Face folder, by name, so that transformers' `from_pretrained` and we load the same:
-//! configuration, weights in f32 or f16, T5's generation settings, the tokenizer's files as they are. Writing them to a
-//! disk, and models themselves, are others'.
+//! The files of a model in a Hugging Face folder, by name: configuration, weights in f32 or f16, T5's generation settings, the
+//! tokenizer's files unchanged. transformers' `from_pretrained` and this program load the same model from them.
 
 use super::{ByteSource, safetensors};
 use crate::error::{Error, Result};

@@ -1,5 +1,4 @@
-//! A checkpoint's matrix that stays in its file: a large vocabulary's embeddings, of which a text looks up a few hundred
-//! rows. Which tensors are left there, and what is done with their rows, is others'.
+//! A checkpoint's matrix that stays in its file: a large vocabulary's embeddings, of which a text needs a few hundred rows.
 
 use super::Lasting;
 use super::described::Described;

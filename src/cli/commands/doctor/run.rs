@@ -1,5 +1,5 @@
-//! A run's folder: is it whole, do its files agree with each other, can it be continued, and does someone hold it. Read
-//! only: what a resume would mend is said, not done.
+//! Checks a run's folder: is it complete, do its files agree, can it be continued, and does a process hold it? Nothing is
+//! changed; what the next `--resume` would repair is only reported.
 
 use super::findings::{Findings, State};
 use crate::cli::memory::size;
