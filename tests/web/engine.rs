@@ -5,7 +5,7 @@
 use detox_lab::error::{Error, Result};
 use detox_lab::pace::block_on;
 use detox_lab::protocol::*;
-use detox_lab::settings::{Preset};
+use detox_lab::settings::Preset;
 use detox_lab::web::worker::inbox::Inbox;
 use detox_lab::web::worker::tab::{Changes, STAMP};
 use detox_lab::web::worker::{Got, Port, work};
