@@ -20,13 +20,14 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("lab", &["settings", "protocol", "ppo", "model", "text", "io", "nn"]),
     ("protocol", &["settings"]),
     ("cli", &["lab", "io", "text", "settings"]),
-    ("web", &["settings", "protocol"]),
+    ("web", &[]),
+    ("web/page", &["settings", "protocol"]),
     ("web/worker", &["settings", "protocol", "lab", "io", "text"]),
 ];
 
 /// Where platform gates may stand. `nn/tiles.rs` has instructions that no crate offers, and that one processor family has;
 /// `nn/ahead.rs` too; `cli/heap.rs` asks one system for large pages.
-const GATES: &[&str] = &["cli/heap.rs", "io/mod.rs", "lib.rs", "nn/ahead.rs", "nn/tiles.rs"];
+const GATES: &[&str] = &["cli/heap.rs", "io/mod.rs", "lib.rs", "nn/ahead.rs", "nn/tiles.rs", "web/mod.rs"];
 
 /// What std offers that a browser does not (or that only a door may touch).
 const NATIVE: &[&str] =
@@ -111,6 +112,11 @@ fn upward(path: &str, room: &str, code: &str) -> Vec<String> {
         .chain(paths(code, "super::")) // from a room's mod.rs, `super` is the crate
         .filter(|used| {
             let target = used.split("::").next().unwrap_or("");
+            // Page and worker are two programs that share no code of `web`.
+            let other = |own: &str, other: &str| stem.starts_with(own) && used.starts_with(other);
+            if other("web/page", "web::worker") || other("web/worker", "web::page") {
+                return true;
+            }
             let free = target == room || ["error", "encoding", "pace"].contains(&target) || known(target).is_none();
             !free && !allowed.iter().any(|a| used == a || used.starts_with(&format!("{a}::")))
         })
@@ -226,7 +232,8 @@ fn an_upward_use_is_found() {
         ("cli/run.rs", "use crate::ppo::step::step;"),
         ("cli/run.rs", "use crate::web;"),
         ("protocol.rs", "use crate::lab::train::Train;"),
-        ("web/app.rs", "use crate::lab;"),
+        ("web/page/app.rs", "use crate::lab;"),
+        ("web/page/app.rs", "use crate::web::worker::work;"),
         ("web/worker/run.rs", "use crate::cli;"),
         ("error.rs", "use crate::nn::rng::Rng;"),
         ("attic/box.rs", ""),

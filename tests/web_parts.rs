@@ -5,10 +5,10 @@
 
 use detox_lab::protocol::Step;
 use detox_lab::settings::{PpoConfig, Preset};
-use detox_lab::web::parts::{
+use detox_lab::web::page::parts::{
     ChartTable, CompareTable, LineChart, Meaning, Progress, Quantity, Series, Settings, TokenStrip, WhatIf,
 };
-use detox_lab::web::recorded::{Recorded, recorded};
+use detox_lab::web::page::recorded::{Recorded, recorded};
 use leptos::mount::mount_to;
 use leptos::prelude::*;
 use leptos::task::tick;
