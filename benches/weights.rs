@@ -6,6 +6,7 @@
 
 use candle_core::Tensor;
 use detox_lab::cli::heap::Heap;
+use detox_lab::finetuning::fresh;
 use detox_lab::io::adapter::PeftAdapter;
 use detox_lab::io::adapter_config::AdapterConfig;
 use detox_lab::io::disk::{self, Folder};
@@ -13,9 +14,9 @@ use detox_lab::io::{pretrained, safetensors};
 use detox_lab::lab::evaluate::{EvaluateOptions, evaluation, pairs};
 use detox_lab::lab::events::{Event, Observer, Room, Rooms};
 use detox_lab::lab::memory;
-use detox_lab::lab::models::{Actor, Judge, POLICY, Precision, policy_in_memory};
+use detox_lab::lab::models::{Actor, Judge, POLICY, Precision};
+use detox_lab::lab::sources::policy::PolicySource;
 use detox_lab::model::config::T5Config;
-use detox_lab::model::fresh;
 use detox_lab::model::generate::{Prompt, Sampling, generate};
 use detox_lab::model::t5::Pass;
 use detox_lab::nn::linear::Linear;
@@ -130,7 +131,7 @@ fn one(folder: &Path, precision: Precision, out: &Path) -> Value {
     });
     // what would have been forecast of this work
     let c = &policy.t5.config;
-    let tensors = policy_in_memory(&Folder::open(folder).unwrap(), c).unwrap();
+    let tensors = PolicySource::open(Box::new(Folder::open(folder).unwrap())).unwrap().tensors_in_memory();
     let adapted = memory::adapted(&adapter.config, &tensors);
     let tokens = memory::Tokens { prompt: PROMPT, response: RESPONSE };
     let mut forecast = memory::Forecast::new();
@@ -276,7 +277,7 @@ fn tiny() {
 
 fn main() {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    detox_lab::nn::cpu::work_on(threads);
+    detox_lab::kernels::pool::work_on(threads);
     let args: Vec<String> = std::env::args().skip(1).filter(|arg| arg != "--bench").collect();
     if let [word, precision, folder, out] = &args[..]
         && word == "one"

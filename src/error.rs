@@ -66,6 +66,11 @@ impl Error {
         Self::Input { what: readable(what.to_string()), hint: readable(hint.into()) }
     }
 
+    /// A fault of the program itself.
+    pub fn bug(what: impl ToString) -> Self {
+        Self::input(what, "this is a bug in detox-lab: please open an issue with this message")
+    }
+
     /// A tensor of the wrong shape.
     pub fn shape(tensor: impl Into<String>, got: &[usize], expected: &[usize], hint: impl Into<String>) -> Self {
         Self::Shape {
@@ -79,6 +84,18 @@ impl Error {
     /// A NaN or an infinity where a number must be.
     pub fn not_finite(what: impl Into<String>, hint: impl Into<String>) -> Self {
         Self::NotFinite { what: readable(what.into()), row: None, hint: readable(hint.into()) }
+    }
+
+    /// The same error with a folder or file in front, where it does not name one yet.
+    #[must_use]
+    pub fn in_file(self, path: &str) -> Self {
+        match self {
+            Self::Input { what, hint } => Self::file(path, what, hint),
+            Self::Shape { tensor, got, expected, hint } => {
+                Self::Shape { tensor: format!("{path}: {tensor}"), got, expected, hint }
+            }
+            other => other,
+        }
     }
 
     /// What failed and where, without what to try.

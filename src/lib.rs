@@ -12,7 +12,11 @@ pub mod protocol;
 pub mod settings;
 
 #[cfg(feature = "engine")]
+pub mod finetuning;
+#[cfg(feature = "engine")]
 pub mod io;
+#[cfg(feature = "engine")]
+pub mod kernels;
 #[cfg(feature = "engine")]
 pub mod lab;
 #[cfg(feature = "engine")]

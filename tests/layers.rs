@@ -1,8 +1,10 @@
 //! The floors of the house, checked by reading the source: who may use whom, where a platform gate may stand, what the
 //! floors below the doors must not touch, how long a file may be, and that it says what it is. `.clippy.toml` forbids
 //! single functions; what a file computes is for the other tests.
+//! A binary of its own: it uses nothing of the crate, so it is built and run in a second.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::Path;
 
 /// What each room at the top of `src/` may use besides itself, `error`, `encoding` and `pace`: `a` allows all of `a`, `a::b` that
@@ -12,22 +14,27 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("encoding", &[]),
     ("pace", &[]),
     ("settings", &[]),
-    ("nn", &[]),
+    ("kernels", &[]),
+    ("nn", &["kernels"]),
     ("text", &[]),
     ("io", &[]),
-    ("model", &["protocol", "nn"]),
+    ("model", &["protocol", "nn", "kernels"]),
     ("ppo", &["settings", "protocol", "model", "nn"]),
-    ("lab", &["settings", "protocol", "ppo", "model", "text", "io", "nn"]),
+    ("lab", &["settings", "protocol", "ppo", "model", "text", "io", "nn", "kernels"]),
+    ("finetuning", &["settings", "protocol", "lab", "model", "text", "io", "nn", "kernels"]),
     ("protocol", &["settings"]),
-    ("cli", &["lab", "io", "text", "settings"]),
+    ("cli", &["settings", "protocol", "lab", "finetuning", "io", "text", "kernels::choice"]),
     ("web", &[]),
     ("web/page", &["settings", "protocol"]),
     ("web/worker", &["settings", "protocol", "lab", "io", "text"]),
 ];
 
-/// Where platform gates may stand. `nn/tiles.rs` has instructions that no crate offers, and that one processor family has;
-/// `nn/ahead.rs` too; `cli/heap.rs` asks one system for large pages.
-const GATES: &[&str] = &["cli/heap.rs", "io/mod.rs", "lib.rs", "nn/ahead.rs", "nn/tiles.rs", "web/mod.rs"];
+/// Where conditional compilation may be used; a name that ends in `/` is a folder. `kernels/` has instructions that only some
+/// processors have; `cli/heap.rs` asks one system for large pages.
+const GATES: &[&str] = &["cli/heap.rs", "io/mod.rs", "lib.rs", "kernels/", "web/mod.rs"];
+
+/// Where `unsafe` may be used.
+const UNSAFE: &[&str] = &["cli/heap.rs", "cli/mod.rs", "kernels/"];
 
 /// What std offers that a browser does not (or that only a door may touch).
 const NATIVE: &[&str] =
@@ -35,6 +42,13 @@ const NATIVE: &[&str] =
 
 /// What prints, and what knows the page.
 const WORDS: &[&str] = &["println!", "eprintln!", "print!", "eprint!", "dbg!", "web_sys", "js_sys"];
+
+/// Floors with loops of imports that are still to be undone, each with the reason.
+const LOOPS_LEFT: &[(&str, &str)] = &[
+    ("nn", "the tape and its operations, the kernels and the pool: they are taken apart with the one autograd"),
+    ("ppo", "the settings, their presets and the KL estimators: they are taken apart with the settings table"),
+    ("web", "the worker's engine, its runs and its port: they are taken apart with the page"),
+];
 
 const LONGEST: usize = 420;
 const LONGEST_BIN: usize = 20;
@@ -56,17 +70,108 @@ fn the_source_keeps_to_its_floors() {
     assert!(faults.is_empty(), "\n{}\n", faults.join("\n"));
 }
 
+#[test]
+fn no_modules_of_a_floor_import_each_other_in_a_loop() {
+    let files = rust_files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"));
+    let imports = imports(&files);
+    let floor = |module: &str| module.split("::").next().unwrap().to_string();
+    let left = |floor: &str| LOOPS_LEFT.iter().any(|(name, _)| *name == floor);
+    let mut faults = Vec::new();
+    for module in imports.keys().filter(|module| !left(&floor(module))) {
+        faults.extend(way_back(module, &imports).map(|way| way.join(" → ")));
+    }
+    assert!(faults.is_empty(), "\n{}\n", faults.join("\n"));
+}
+
+/// The modules of `src/` by path (`io::hub::id`), and which others each of them imports. A module that only declares another
+/// does not import it.
+fn imports(files: &[(String, String)]) -> BTreeMap<String, BTreeSet<String>> {
+    let name = |path: &str| path.trim_end_matches(".rs").trim_end_matches("/mod").replace('/', "::");
+    let files = files.iter().filter(|(path, _)| path != "lib.rs" && !path.starts_with("bin/"));
+    let modules: BTreeMap<String, &String> = files.map(|(path, text)| (name(path), text)).collect();
+    let known = |path: &str| {
+        let longer = std::iter::successors(Some(path), |path| path.rsplit_once("::").map(|(outer, _)| outer));
+        longer.into_iter().find(|path| modules.contains_key(*path)).map(str::to_string)
+    };
+    let of = |(module, text): (&String, &&String)| {
+        let code = without_comments(text);
+        let code = code.split("#[cfg(test)]").next().unwrap_or("");
+        let outer =
+            |levels: usize| module.split("::").collect::<Vec<_>>().into_iter().rev().skip(levels).collect::<Vec<_>>();
+        let mut used = paths(code, "crate::");
+        for path in paths(code, "super::") {
+            let levels = path.split("::").take_while(|part| *part == "super").count();
+            let mut parts = outer(levels + 1);
+            parts.reverse();
+            parts.extend(path.split("::").skip(levels));
+            used.push(parts.join("::"));
+        }
+        for child in code.lines().filter_map(|line| line.split_once("mod ")?.1.strip_suffix(';')) {
+            used.extend(paths(code, &format!("{child}::")).into_iter().take(1).map(|_| format!("{module}::{child}")));
+        }
+        let others = used.iter().filter_map(|path| known(path)).filter(|other| other != module);
+        (module.clone(), others.collect())
+    };
+    modules.iter().map(of).collect()
+}
+
+/// The shortest way from a module over its imports back to itself.
+fn way_back<'a>(module: &'a str, imports: &'a BTreeMap<String, BTreeSet<String>>) -> Option<Vec<&'a str>> {
+    let (mut seen, mut ways) = (BTreeSet::new(), VecDeque::from([vec![module]]));
+    while let Some(way) = ways.pop_front() {
+        for next in imports.get(*way.last()?).into_iter().flatten() {
+            let longer = [&way[..], &[next]].concat();
+            if next == module {
+                return Some(longer);
+            }
+            if seen.insert(next) {
+                ways.push_back(longer);
+            }
+        }
+    }
+    None
+}
+
+#[test]
+fn a_loop_of_imports_is_found() {
+    let file = |path: &str, text: &str| (path.to_string(), text.to_string());
+    let way = |files: &[(String, String)], module: &str| way_back(module, &imports(files)).map(|way| way.join(" "));
+    let chain = [
+        file("io/mod.rs", "pub mod a;\npub mod b;\npub trait T {}"),
+        file("io/a.rs", "use super::b::{self, B};\nuse super::T;"),
+        file("io/b.rs", "use crate::io::c::inner::C;"),
+        file("io/c.rs", "mod inner;\nuse crate::error::Result;"),
+        file("io/c/inner.rs", "// use super::super::a;\n#[cfg(test)]\nuse crate::io::a;"),
+    ];
+    for module in ["io", "io::a", "io::b", "io::c", "io::c::inner"] {
+        assert_eq!(way(&chain, module), None, "{module}");
+    }
+    let mut back = chain.clone();
+    back[4].1 = "use super::super::{a::A};".into();
+    assert_eq!(way(&back, "io::b").unwrap(), "io::b io::c::inner io::a io::b");
+    let mut child = chain;
+    child[3].1 = "mod inner;\nfn f() { inner::g() }".into();
+    child[4].1 = "use super::C;".into();
+    assert_eq!(way(&child, "io::c").unwrap(), "io::c io::c::inner io::c");
+}
+
 /// Every fault of one file of `src/`; `path` is relative to it.
 fn faults_in(path: &str, text: &str, native_io: &[String]) -> Vec<String> {
     let code = without_comments(text);
     let mut faults = form(path, text);
-    if !GATES.contains(&path) {
+    if !within(path, GATES) {
         faults.extend(gates(&code));
+    }
+    if !within(path, UNSAFE) && words(&code).any(|word| word == "unsafe") {
+        faults.push(format!("uses `unsafe`; only {UNSAFE:?} may"));
+    }
+    if room_of(path) == "kernels" && tested_apart(&code).contains("candle") {
+        faults.push("knows tensors; kernels compute on slices of numbers".into());
     }
     if path == "lib.rs" || path.starts_with("bin/") {
         return faults;
     }
-    let room = path.split('/').next().unwrap().trim_end_matches(".rs");
+    let room = room_of(path);
     faults.extend(upward(path, room, &code));
     let door = room == "cli"
         || native_io.iter().any(|m| path == format!("io/{m}.rs") || path.starts_with(&format!("io/{m}/")));
@@ -74,6 +179,27 @@ fn faults_in(path: &str, text: &str, native_io: &[String]) -> Vec<String> {
         faults.extend(forbidden(room, &code));
     }
     faults
+}
+
+/// The room at the top of `src/` that a file belongs to.
+fn room_of(path: &str) -> &str {
+    path.split('/').next().unwrap().trim_end_matches(".rs")
+}
+
+/// Is this file one of `places`, or in one of their folders?
+fn within(path: &str, places: &[&str]) -> bool {
+    places.iter().any(|place| path == *place || place.ends_with('/') && path.starts_with(place))
+}
+
+/// The names in `code`, without those in string literals that stand on one line.
+fn words(code: &str) -> impl Iterator<Item = &str> {
+    let outside = code.lines().flat_map(|line| line.split('"').step_by(2));
+    outside.flat_map(|part| part.split(|c: char| !c.is_alphanumeric() && c != '_'))
+}
+
+/// The code before the unit tests at the end of a file.
+fn tested_apart(code: &str) -> &str {
+    code.split("#[cfg(test)]").next().unwrap_or("")
 }
 
 /// Length and head.
@@ -126,7 +252,7 @@ fn upward(path: &str, room: &str, code: &str) -> Vec<String> {
 
 /// What belongs to a door. Unit tests at the end of a file may read files and print.
 fn forbidden(room: &str, code: &str) -> Vec<String> {
-    let code = code.split("#[cfg(test)]").next().unwrap_or("");
+    let code = tested_apart(code);
     let std_paths = paths(code, "std::").into_iter();
     let native = std_paths
         .filter(|p| NATIVE.iter().any(|n| p == n || p.starts_with(&format!("{n}::"))))
@@ -147,8 +273,9 @@ fn native_modules(code: &str) -> Vec<String> {
 fn paths(code: &str, root: &str) -> Vec<String> {
     let mut found = Vec::new();
     for (at, _) in code.match_indices(root) {
-        let part_of_a_name = code[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_');
-        if !part_of_a_name {
+        let part_of_another =
+            code[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_') || code[..at].ends_with("::");
+        if !part_of_another {
             tree(&code[at + root.len()..], "", &mut found);
         }
     }
@@ -273,6 +400,17 @@ fn a_gate_elsewhere_is_found() {
         assert_eq!(faults("io/mod.rs", gate).len(), 0, "{gate}");
         assert_eq!(faults("lib.rs", gate).len(), 0, "{gate}");
     }
+}
+
+#[test]
+fn unsafe_code_and_tensors_in_the_wrong_place_are_found() {
+    for code in ["fn f() { unsafe { g() } }", "unsafe impl Send for X {}", "pub unsafe fn f() {}"] {
+        assert_eq!(faults("nn/ops.rs", code).len(), 1, "{code}");
+        assert_eq!(faults("kernels/gemm.rs", code).len(), 0, "{code}");
+    }
+    assert_eq!(faults("nn/ops.rs", "const POLICY: &str = \"style-src 'unsafe-inline'\"; // unsafe").len(), 0);
+    assert_eq!(faults("kernels/gemm.rs", "use candle_core::Tensor;").len(), 1);
+    assert_eq!(faults("kernels/gemm.rs", "#[cfg(test)]\nmod tests { use candle_core::Tensor; }").len(), 0);
 }
 
 #[test]

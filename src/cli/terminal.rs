@@ -169,7 +169,7 @@ impl hub::Progress for Terminal {
         let (size, again) = (bytes as f64 / 1e6, self.download.0 == file);
         match done {
             _ if again && done > 0 => {
-                self.line(&format!("going on with {file} at {:.1} of {size:.1} MB", done as f64 / 1e6))
+                self.line(&format!("continuing {file} at {:.1} of {size:.1} MB", done as f64 / 1e6))
             }
             0 => self.line(&format!("fetching {file}, {size:.1} MB")),
             _ => self.line(&format!("fetching {file}, {size:.1} MB, of which {:.1} are there", done as f64 / 1e6)),
@@ -193,7 +193,7 @@ impl hub::Progress for Terminal {
     }
 }
 
-/// A line on standard error. Where nobody reads it any more, work goes on.
+/// A line on standard error. If nobody reads it any more, work continues.
 pub fn say(text: &str) {
     let _ = writeln!(std::io::stderr(), "{text}");
 }

@@ -4,8 +4,8 @@
 //! has: `weights`.
 
 use super::ReadSeek;
+use super::described::{Described, Taker, refuse_lfs_pointer};
 use super::dtype::{Dtype, elements};
-use super::weights::{Described, Taker};
 use crate::error::Error;
 use ::safetensors::tensor::{Metadata, TensorInfo, View};
 use candle_core::{DType, Tensor};
@@ -18,7 +18,7 @@ use std::io::{SeekFrom, Write};
 const MAX_HEADER: u64 = 100_000_000;
 const DAMAGED: &str = "the file may be cut short or damaged: fetch it again";
 
-/// One tensor's place: bytes `start..end` after the header.
+/// One tensor: bytes `start..end` after the header.
 struct Entry {
     name: String,
     dtype: Dtype,
@@ -27,71 +27,94 @@ struct Entry {
     end: u64,
 }
 
-/// Hands the tensors of the safetensors file `path` whose names `keep` accepts to `take`, in file order; floats as f32.
-/// Errors name file and tensor.
-pub fn read(
-    reader: &mut dyn ReadSeek,
-    path: &str,
-    keep: &dyn Fn(&str) -> bool,
-    take: &mut Taker<'_>,
-) -> Result<(), Error> {
-    let (entries, data_start) = header(reader, path)?;
-    for entry in entries.into_iter().filter(|e| keep(&e.name)) {
-        let place = format!("{path}: tensor {}", entry.name);
-        reader.seek(SeekFrom::Start(data_start + entry.start)).map_err(|e| Error::file(&place, e, DAMAGED))?;
-        let count = entry.shape.iter().product();
-        let tensor = entry.dtype.read(reader, count, &place)?.reshape(entry.shape)?;
-        take(entry.name, tensor)?;
-    }
-    Ok(())
+/// A file's header, checked against the file's length: where each of its tensors is. Once read, it serves for every later
+/// reading of the file.
+pub struct Header {
+    /// In file order.
+    entries: Vec<Entry>,
+    /// The first byte after the header.
+    data_start: u64,
+    file_len: u64,
 }
 
-/// The place in the file of the tensor whose name `is` accepts: its description and its first byte. None where there is no
-/// such tensor.
-pub fn place(
-    reader: &mut dyn ReadSeek,
-    path: &str,
-    is: &dyn Fn(&str) -> bool,
-) -> Result<Option<(Described, u64)>, Error> {
-    let (entries, data_start) = header(reader, path)?;
-    let entry = entries.into_iter().find(|entry| is(&entry.name));
-    Ok(entry.map(|e| (Described { name: e.name, shape: e.shape, dtype: e.dtype }, data_start + e.start)))
+impl Header {
+    /// Reads the header of the safetensors file `path`.
+    ///
+    /// # Errors
+    /// Names the file, and the tensor that does not fit.
+    pub fn read(reader: &mut dyn ReadSeek, path: &str) -> Result<Self, Error> {
+        let io = |e| Error::file(path, e, DAMAGED);
+        let wrong = |what: String| Error::file(path, what, DAMAGED);
+        let file_len = reader.seek(SeekFrom::End(0)).map_err(io)?;
+        reader.seek(SeekFrom::Start(0)).map_err(io)?;
+        if file_len < 8 {
+            return Err(wrong(format!("only {file_len} bytes, not a safetensors file")));
+        }
+        let mut length = [0u8; 8];
+        reader.read_exact(&mut length).map_err(io)?;
+        refuse_lfs_pointer(&length, path)?;
+        let length = u64::from_le_bytes(length);
+        if length > MAX_HEADER || length > file_len - 8 {
+            return Err(wrong(format!("header of {length} bytes in a file of {file_len}: not a safetensors file")));
+        }
+        let mut bytes = vec![0u8; length as usize];
+        reader.read_exact(&mut bytes).map_err(io)?;
+        let raw: RawHeader =
+            serde_json::from_slice(&bytes).map_err(|e| wrong(format!("bad safetensors header: {e}")))?;
+        let entries = raw.0.into_iter().map(|(name, raw)| entry(name, &raw)).collect::<Result<Vec<_>, _>>();
+        let mut entries = entries.map_err(wrong)?;
+        entries.sort_by_key(|e| (e.start, e.end));
+        check_ranges(&entries, file_len - 8 - length).map_err(wrong)?;
+        Ok(Self { entries, data_start: 8 + length, file_len })
+    }
+
+    /// What the file holds, in file order.
+    pub fn described(&self) -> impl Iterator<Item = Described> {
+        self.entries.iter().map(Entry::described)
+    }
+
+    /// The first tensor whose name `is` accepts: its description and its first byte in the file.
+    pub fn find(&self, is: &dyn Fn(&str) -> bool) -> Option<(Described, u64)> {
+        let entry = self.entries.iter().find(|entry| is(&entry.name))?;
+        Some((entry.described(), self.data_start + entry.start))
+    }
+
+    /// Hands the tensors of the file `path` whose names `keep` accepts to `take`, in file order; floats as f32.
+    ///
+    /// # Errors
+    /// Names file and tensor; also a file that has another length than when its header was read.
+    pub fn each(
+        &self,
+        reader: &mut dyn ReadSeek,
+        path: &str,
+        keep: &dyn Fn(&str) -> bool,
+        take: &mut Taker<'_>,
+    ) -> Result<(), Error> {
+        let now = reader.seek(SeekFrom::End(0)).map_err(|e| Error::file(path, e, DAMAGED))?;
+        if now != self.file_len {
+            let what = format!("changed while it was read: it had {} bytes and has {now}", self.file_len);
+            return Err(Error::file(path, what, "start again when the file is complete"));
+        }
+        for entry in self.entries.iter().filter(|e| keep(&e.name)) {
+            let tensor_of = format!("{path}: tensor {}", entry.name);
+            let start = SeekFrom::Start(self.data_start + entry.start);
+            reader.seek(start).map_err(|e| Error::file(&tensor_of, e, DAMAGED))?;
+            let count = entry.shape.iter().product();
+            let tensor = entry.dtype.read(reader, count, &tensor_of)?.reshape(entry.shape.as_slice())?;
+            take(entry.name.clone(), tensor)?;
+        }
+        Ok(())
+    }
 }
 
-/// What the file holds, from its header, which is checked against the file's length.
-pub fn describe(reader: &mut dyn ReadSeek, path: &str) -> Result<Vec<Described>, Error> {
-    let described = |e: Entry| Described { name: e.name, shape: e.shape, dtype: e.dtype };
-    Ok(header(reader, path)?.0.into_iter().map(described).collect())
-}
-
-/// The checked entries in file order, and where the data starts.
-fn header(reader: &mut dyn ReadSeek, path: &str) -> Result<(Vec<Entry>, u64), Error> {
-    let io = |e| Error::file(path, e, DAMAGED);
-    let wrong = |what: String| Error::file(path, what, DAMAGED);
-    let file_len = reader.seek(SeekFrom::End(0)).map_err(io)?;
-    reader.seek(SeekFrom::Start(0)).map_err(io)?;
-    if file_len < 8 {
-        return Err(wrong(format!("only {file_len} bytes, not a safetensors file")));
+impl Entry {
+    fn described(&self) -> Described {
+        Described { name: self.name.clone(), shape: self.shape.clone(), dtype: self.dtype }
     }
-    let mut length = [0u8; 8];
-    reader.read_exact(&mut length).map_err(io)?;
-    super::weights::refuse_lfs_pointer(&length, path)?;
-    let length = u64::from_le_bytes(length);
-    if length > MAX_HEADER || length > file_len - 8 {
-        return Err(wrong(format!("header of {length} bytes in a file of {file_len}: not a safetensors file")));
-    }
-    let mut bytes = vec![0u8; length as usize];
-    reader.read_exact(&mut bytes).map_err(io)?;
-    let raw: RawHeader = serde_json::from_slice(&bytes).map_err(|e| wrong(format!("bad safetensors header: {e}")))?;
-    let entries = raw.0.into_iter().map(|(name, raw)| entry(name, &raw)).collect::<Result<Vec<_>, _>>();
-    let mut entries = entries.map_err(wrong)?;
-    entries.sort_by_key(|e| (e.start, e.end));
-    check_places(&entries, file_len - 8 - length).map_err(wrong)?;
-    Ok((entries, 8 + length))
 }
 
 /// Tensors must follow each other without gap or overlap and fill the file.
-fn check_places(entries: &[Entry], data_len: u64) -> Result<(), String> {
+fn check_ranges(entries: &[Entry], data_len: u64) -> Result<(), String> {
     let mut end = 0;
     for entry in entries {
         let name = &entry.name;

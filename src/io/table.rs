@@ -2,8 +2,8 @@
 //! rows. Which tensors are left there, and what is done with their rows, is others'.
 
 use super::Lasting;
+use super::described::Described;
 use super::dtype::Dtype;
-use super::weights::Described;
 use crate::error::Result;
 use std::collections::BTreeMap;
 use std::io::Cursor;

@@ -2,9 +2,9 @@
 //! archive holds the numbers. The pickle itself: `pickle`. Nothing in the file is ever run.
 
 use super::ReadSeek;
+use super::described::{Described, Taker, refuse_lfs_pointer};
 use super::dtype::elements;
 use super::pickle::{self, Layout, Storage};
-use super::weights::{Described, Taker};
 use crate::error::{Error, Result};
 use ::zip::{CompressionMethod, ZipArchive};
 use candle_core::{DType, Device, Tensor, WithDType};
@@ -18,58 +18,66 @@ const RESAVE: &str = "save it again: torch.save(torch.load(FILE, map_location=\"
 /// The first bytes of torch's format before 1.6: a pickled magic number.
 const LEGACY: [u8; 5] = [0x80, 0x02, 0x8a, 0x0a, 0x6c];
 
-/// Hands the tensors of the torch file `path` whose names `keep` accepts to `take`; floats as f32. Tensors that share a
-/// storage in the file come one after another, and share memory where each is the whole storage.
-pub fn read(
-    reader: Box<dyn ReadSeek + '_>,
-    path: &str,
-    keep: &dyn Fn(&str) -> bool,
-    take: &mut Taker<'_>,
-) -> Result<()> {
-    let (mut file, described) = open(reader, path)?;
-    let mut by_storage: BTreeMap<Storage, Vec<(String, Layout)>> = BTreeMap::new();
-    for (name, layout) in described.into_iter().filter(|(name, _)| keep(name)) {
-        by_storage.entry(layout.storage.clone()).or_default().push((name, layout));
-    }
-    let total =
-        by_storage.keys().try_fold(0u64, |n, s| n.checked_add((s.count as u64).checked_mul(s.dtype.size() as u64)?));
-    if total.is_none_or(|total| total > file.file_len) {
-        return Err(Error::file(path, "its tensors are larger than the file", DAMAGED));
-    }
-    for (storage, uses) in by_storage {
-        let flat = file.storage(&storage)?; // (count)
-        for (name, layout) in uses {
-            let tensor = file.view(&flat, &name, layout)?;
-            take(name, tensor)?;
+/// What a file's pickle says of its tensors. Once read, it serves for every later reading of the file.
+pub struct Header {
+    tensors: Vec<(String, Layout)>,
+}
+
+impl Header {
+    /// Reads the pickle of the torch file `path`.
+    ///
+    /// # Errors
+    /// Names the file; also a storage that is not there, or not of its size.
+    pub fn read(reader: Box<dyn ReadSeek + '_>, path: &str) -> Result<Self> {
+        let mut file = Archive::open(reader, path)?;
+        let tensors = pickle::tensors(&file.bytes("data.pkl")?)
+            .map_err(|what| Error::file(path, what, "save only the weights: torch.save(model.state_dict(), FILE)"))?;
+        let storages: BTreeSet<&Storage> = tensors.iter().map(|(_, layout)| &layout.storage).collect();
+        let bytes = |s: &Storage| (s.count as u64).checked_mul(s.dtype.size() as u64);
+        let total = storages.iter().try_fold(0u64, |n, s| n.checked_add(bytes(s)?));
+        if total.is_none_or(|total| total > file.file_len) {
+            return Err(Error::file(path, "its tensors are larger than the file", DAMAGED));
         }
+        storages.into_iter().try_for_each(|storage| file.check_size(storage))?;
+        Ok(Self { tensors })
     }
-    Ok(())
-}
 
-/// What the file holds, from its pickle; a storage that is not there, or not of its size, is an error.
-pub fn describe(reader: Box<dyn ReadSeek + '_>, path: &str) -> Result<Vec<Described>> {
-    let (mut file, described) = open(reader, path)?;
-    let storages: BTreeSet<&Storage> = described.iter().map(|(_, layout)| &layout.storage).collect();
-    storages.into_iter().try_for_each(|storage| file.check_size(storage))?;
-    let described = described.into_iter();
-    Ok(described.map(|(name, l)| Described { name, dtype: l.storage.dtype, shape: l.shape }).collect())
-}
+    /// What the file holds.
+    pub fn described(&self) -> impl Iterator<Item = Described> {
+        let described = |(name, layout): &(String, Layout)| Described {
+            name: name.clone(),
+            dtype: layout.storage.dtype,
+            shape: layout.shape.clone(),
+        };
+        self.tensors.iter().map(described)
+    }
 
-/// The archive, and the tensors that its pickle names.
-fn open<'a>(mut reader: Box<dyn ReadSeek + 'a>, path: &'a str) -> Result<(Archive<'a>, Vec<(String, Layout)>)> {
-    let file_len = check_kind(&mut *reader, path)?;
-    let archive =
-        ZipArchive::new(reader).map_err(|e| Error::file(path, format!("not a torch zip file: {e}"), DAMAGED))?;
-    let pickle_name = archive.file_names_raw().find(|n| n.ends_with(b"/data.pkl")).map(<[u8]>::to_vec);
-    let Some(prefix) = pickle_name.and_then(|n| String::from_utf8(n).ok()?.strip_suffix("data.pkl").map(String::from))
-    else {
-        return Err(Error::file(path, "a zip file without data.pkl: not saved by torch", RESAVE));
-    };
-    let mut file = Archive { archive, prefix, path, file_len, copied: 0 };
-    file.check_byte_order()?;
-    let described = pickle::tensors(&file.bytes("data.pkl")?)
-        .map_err(|what| Error::file(path, what, "save only the weights: torch.save(model.state_dict(), FILE)"))?;
-    Ok((file, described))
+    /// Hands the tensors of the file `path` whose names `keep` accepts to `take`; floats as f32. Tensors that share a storage
+    /// in the file come one after another, and share memory where each is the whole storage.
+    ///
+    /// # Errors
+    /// Names file and tensor.
+    pub fn each(
+        &self,
+        reader: Box<dyn ReadSeek + '_>,
+        path: &str,
+        keep: &dyn Fn(&str) -> bool,
+        take: &mut Taker<'_>,
+    ) -> Result<()> {
+        let mut file = Archive::open(reader, path)?;
+        let mut by_storage: BTreeMap<&Storage, Vec<(&String, &Layout)>> = BTreeMap::new();
+        for (name, layout) in self.tensors.iter().filter(|(name, _)| keep(name)) {
+            by_storage.entry(&layout.storage).or_default().push((name, layout));
+        }
+        for (storage, uses) in by_storage {
+            let flat = file.storage(storage)?; // (count)
+            for (name, layout) in uses {
+                let tensor = file.view(&flat, name, layout)?;
+                take(name.clone(), tensor)?;
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Refuses what is no zip, with the reason; the file's length in bytes.
@@ -80,7 +88,7 @@ fn check_kind(reader: &mut dyn ReadSeek, path: &str) -> Result<u64> {
     let mut first = Vec::new();
     (&mut *reader).take(8).read_to_end(&mut first).map_err(io)?;
     reader.seek(SeekFrom::Start(0)).map_err(io)?;
-    super::weights::refuse_lfs_pointer(&first, path)?;
+    refuse_lfs_pointer(&first, path)?;
     if first.starts_with(&LEGACY) {
         return Err(Error::file(path, "torch's format from before 1.6 is not supported", RESAVE));
     }
@@ -100,7 +108,21 @@ struct Archive<'a> {
     copied: u64,
 }
 
-impl Archive<'_> {
+impl<'a> Archive<'a> {
+    fn open(mut reader: Box<dyn ReadSeek + 'a>, path: &'a str) -> Result<Self> {
+        let file_len = check_kind(&mut *reader, path)?;
+        let archive =
+            ZipArchive::new(reader).map_err(|e| Error::file(path, format!("not a torch zip file: {e}"), DAMAGED))?;
+        let pickle_name = archive.file_names_raw().find(|n| n.ends_with(b"/data.pkl")).map(<[u8]>::to_vec);
+        let prefix = pickle_name.and_then(|n| String::from_utf8(n).ok()?.strip_suffix("data.pkl").map(String::from));
+        let Some(prefix) = prefix else {
+            return Err(Error::file(path, "a zip file without data.pkl: not saved by torch", RESAVE));
+        };
+        let mut file = Self { archive, prefix, path, file_len, copied: 0 };
+        file.check_byte_order()?;
+        Ok(file)
+    }
+
     /// Runs `then` on the entry `name`, which must be stored as torch stores: uncompressed and inside the file.
     fn with<T>(&mut self, name: &str, then: impl FnOnce(&mut dyn Read, u64, &str) -> Result<T>) -> Result<T> {
         let place = format!("{}: {name}", self.path);
@@ -156,12 +178,13 @@ impl Archive<'_> {
     }
 
     /// The tensor that `layout` describes, in row-major order.
-    fn view(&mut self, flat: &Tensor, name: &str, layout: Layout) -> Result<Tensor> {
+    fn view(&mut self, flat: &Tensor, name: &str, layout: &Layout) -> Result<Tensor> {
         let Layout { storage, offset, shape, strides } = layout;
-        let count = elements(&shape);
+        let offset = *offset;
+        let count = elements(shape);
         let last = shape
             .iter()
-            .zip(&strides)
+            .zip(strides)
             .try_fold(offset, |last, (dim, stride)| last.checked_add(dim.saturating_sub(1).checked_mul(*stride)?));
         let fits = |count: &usize| *count == 0 || (*count <= storage.count && last.is_some_and(|l| l < storage.count));
         let Some(count) = count.filter(fits) else {
@@ -171,17 +194,17 @@ impl Archive<'_> {
             );
             return Err(Error::file(self.path, what, DAMAGED));
         };
-        if count == storage.count && is_row_major(&shape, &strides) {
-            return Ok(flat.reshape(shape)?);
+        if count == storage.count && is_row_major(shape, strides) {
+            return Ok(flat.reshape(shape.as_slice())?);
         }
         self.copied += count as u64;
         if self.copied > self.file_len {
             return Err(Error::file(self.path, format!("tensor {name}: too many views of the same numbers"), RESAVE));
         }
         match flat.dtype() {
-            DType::F32 => gather::<f32>(flat, offset, count, shape, &strides),
-            DType::I64 => gather::<i64>(flat, offset, count, shape, &strides),
-            _ => gather::<u8>(flat, offset, count, shape, &strides),
+            DType::F32 => gather::<f32>(flat, offset, count, shape, strides),
+            DType::I64 => gather::<i64>(flat, offset, count, shape, strides),
+            _ => gather::<u8>(flat, offset, count, shape, strides),
         }
     }
 }
@@ -209,7 +232,7 @@ fn gather<T: WithDType>(
     flat: &Tensor,
     offset: usize,
     count: usize,
-    shape: Vec<usize>,
+    shape: &[usize],
     strides: &[usize],
 ) -> Result<Tensor> {
     let (storage, _) = flat.storage_and_layout();
@@ -221,7 +244,7 @@ fn gather<T: WithDType>(
     let mut index = vec![0usize; shape.len()];
     for _ in 0..count {
         out.push(numbers[offset + index.iter().zip(strides).map(|(i, s)| i * s).sum::<usize>()]);
-        for (i, dim) in index.iter_mut().zip(&shape).rev() {
+        for (i, dim) in index.iter_mut().zip(shape).rev() {
             *i += 1;
             if *i < *dim {
                 break;

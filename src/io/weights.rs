@@ -2,7 +2,8 @@
 //! shards of either listed in an index. Names are without the prefixes of wrappers (`names`), except in [`load_file`] and
 //! [`describe_file`]. The formats themselves: `safetensors` and `torch`.
 
-use super::dtype::Dtype;
+pub use super::described::Described;
+use super::described::Taker;
 use super::names::unwrapped;
 use super::table::Table;
 use super::{ByteSource, is_safe_name, safetensors, torch};
@@ -14,28 +15,131 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 pub const WEIGHT_FILES: [&str; 4] =
     ["model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json"];
 
-/// Takes a checkpoint's tensors by name, one after another.
-pub type Taker<'a> = dyn FnMut(String, Tensor) -> Result<()> + 'a;
-
-/// Every tensor of the checkpoint in `source`; f16 and bf16 become f32 while loading. Peak memory is the f32 tensors
-/// plus one chunk.
-pub fn load(source: &dyn ByteSource) -> Result<HashMap<String, Tensor>> {
-    let mut tensors = HashMap::new();
-    each(source, &|_| true, &mut |name, tensor| {
-        tensors.insert(name, tensor);
-        Ok(())
-    })?;
-    Ok(tensors)
+/// A checkpoint whose headers have been read, once: its tensors by name, and where each is. The numbers are read from its
+/// folder when they are asked for.
+pub struct Checkpoint<'a> {
+    source: Box<dyn ByteSource + 'a>,
+    /// The file that holds the weights, or that lists their shards.
+    file: &'static str,
+    /// The files of the weights with their headers; of shards in the order of their names.
+    files: Vec<(String, Header)>,
+    /// Which file has which tensor, by stored names, where there is an index.
+    index: Option<BTreeMap<String, String>>,
+    described: Vec<Described>,
 }
 
-/// Hands the tensors of the checkpoint in `source` whose names `keep` accepts to `take`, as f32, and keeps none: peak memory
-/// is what `take` keeps plus one tensor (of a torch file: one storage).
-pub fn each(source: &dyn ByteSource, keep: &dyn Fn(&str) -> bool, take: &mut Taker<'_>) -> Result<()> {
-    let file = weight_file(source)?;
-    let mut names = Names::new(source, file);
-    let keep = &|name: &str| keep(&unwrapped(name));
-    let take: &mut Taker<'_> = &mut |name, tensor| take(names.own(&name)?, tensor);
-    if file.ends_with(".index.json") { each_shard(source, file, keep, take) } else { each_of(source, file, keep, take) }
+impl<'a> Checkpoint<'a> {
+    /// Reads the headers of the checkpoint in `source`; numbers are not looked at.
+    ///
+    /// # Errors
+    /// No weights; a file that is damaged, cut short or too long; a tensor that its shard does not have; a second tensor of the
+    /// same name; a layer under an adapter.
+    pub fn open(source: Box<dyn ByteSource + 'a>) -> Result<Self> {
+        let file = weight_file(&*source)?;
+        let index = if file.ends_with(".index.json") { Some(weight_map(&*source, file)?) } else { None };
+        let names = index.as_ref().map_or_else(|| vec![file.to_string()], shards);
+        let (mut files, mut described) = (Vec::with_capacity(names.len()), Vec::new());
+        for name in names {
+            let header = Header::read(&*source, &name)?;
+            described.extend(header.described().into_iter().filter(|d| is_in(index.as_ref(), &name, &d.name)));
+            files.push((name, header));
+        }
+        if let Some(index) = &index {
+            let there: HashSet<&str> = described.iter().map(|d| d.name.as_str()).collect();
+            if let Some((name, shard)) = index.iter().find(|(name, _)| !there.contains(name.as_str())) {
+                return Err(not_in_shard(&*source, shard, name, file));
+            }
+        }
+        let mut names = Names::new(&*source, file);
+        let own = |d: Described| Ok(Described { name: names.own(&d.name)?, ..d });
+        let described = described.into_iter().map(own).collect::<Result<_>>()?;
+        Ok(Self { source, file, files, index, described })
+    }
+
+    /// The folder that it is in.
+    pub fn source(&self) -> &dyn ByteSource {
+        &*self.source
+    }
+
+    /// The file that holds the weights, or that lists their shards.
+    pub fn file(&self) -> &'static str {
+        self.file
+    }
+
+    /// What the headers say of the tensors.
+    pub fn described(&self) -> &[Described] {
+        &self.described
+    }
+
+    /// Hands the tensors whose names `keep` accepts to `take`, as f32, and keeps none: peak memory is what `take` keeps plus
+    /// one tensor (of a torch file: one storage).
+    ///
+    /// # Errors
+    /// Names file and tensor.
+    pub fn each(&self, keep: &dyn Fn(&str) -> bool, take: &mut Taker<'_>) -> Result<()> {
+        for (file, header) in &self.files {
+            let keep = &|name: &str| is_in(self.index.as_ref(), file, name) && keep(&unwrapped(name));
+            let take: &mut Taker<'_> = &mut |name, tensor| take(unwrapped(&name).into_owned(), tensor);
+            header.each(&*self.source, file, keep, take)?;
+        }
+        Ok(())
+    }
+
+    /// The tensors whose names `keep` accepts; f16 and bf16 become f32 while loading. Peak memory is the f32 tensors plus one
+    /// chunk.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::each`].
+    pub fn load(&self, keep: &dyn Fn(&str) -> bool) -> Result<HashMap<String, Tensor>> {
+        let mut tensors = HashMap::new();
+        self.each(keep, &mut |name, tensor| {
+            tensors.insert(name, tensor);
+            Ok(())
+        })?;
+        Ok(tensors)
+    }
+
+    /// Do the tensors `a` and `b` hold the same numbers? No where one is not there.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::each`].
+    pub fn same(&self, a: &str, b: &str) -> Result<bool> {
+        let find = |name: &str| self.described.iter().find(|d| d.name == name);
+        let (Some(first), Some(second)) = (find(a), find(b)) else { return Ok(false) };
+        if first.shape != second.shape {
+            return Ok(false);
+        }
+        let tensors = self.load(&|name| name == a || name == b)?;
+        let (Some(a), Some(b)) = (tensors.get(a), tensors.get(b)) else { return Ok(false) };
+        for row in 0..first.shape.first().copied().unwrap_or(0) {
+            let of = |tensor: &Tensor| tensor.get(row)?.flatten_all()?.to_vec1::<f32>();
+            if of(a)? != of(b)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// The matrix `name`, left in its file. None where it is not there, holds no floats, or cannot be read in parts: torch's
+    /// files, and folders in memory.
+    ///
+    /// # Errors
+    /// The file cannot be opened.
+    pub fn table(&self, name: &str) -> Result<Option<Table>> {
+        for (file, header) in &self.files {
+            let Header::Safetensors(header) = header else { continue };
+            let is = &|stored: &str| is_in(self.index.as_ref(), file, stored) && unwrapped(stored) == name;
+            let Some((described, start)) = header.find(is) else { continue };
+            let opened = self.source.open_to_last(file)?;
+            return Ok(opened.and_then(|opened| Table::new(opened, &described, start)));
+        }
+        Ok(None)
+    }
+}
+
+/// Does a tensor of this stored name belong to the file? Without an index every one that is in it does.
+fn is_in(index: Option<&BTreeMap<String, String>>, file: &str, name: &str) -> bool {
+    index.is_none_or(|index| index.get(name).is_some_and(|of| of == file))
 }
 
 /// The own names of a checkpoint's tensors, one after another.
@@ -67,88 +171,58 @@ impl<'a> Names<'a> {
     }
 }
 
-/// Do the tensors `a` and `b` of the checkpoint in `source` hold the same numbers? No where one is not there.
-pub fn same(source: &dyn ByteSource, a: &str, b: &str) -> Result<bool> {
-    let described = describe(source)?;
-    let find = |name: &str| described.iter().find(|d| d.name == name);
-    let (Some(first), Some(second)) = (find(a), find(b)) else { return Ok(false) };
-    if first.shape != second.shape {
-        return Ok(false);
-    }
-    let mut tensors = Vec::with_capacity(2);
-    each(source, &|name| name == a || name == b, &mut |_, tensor| {
-        tensors.push(tensor);
-        Ok(())
-    })?;
-    let [a, b] = &tensors[..] else { return Ok(false) };
-    let rows = first.shape.first().copied().unwrap_or(0);
-    for row in 0..rows {
-        let of = |tensor: &Tensor| tensor.get(row)?.flatten_all()?.to_vec1::<f32>();
-        if of(a)? != of(b)? {
-            return Ok(false);
+/// The header of one weight file. `.safetensors` is read as such, anything else as torch's.
+enum Header {
+    Safetensors(safetensors::Header),
+    Torch(torch::Header),
+}
+
+impl Header {
+    fn read(source: &dyn ByteSource, file: &str) -> Result<Self> {
+        let (mut reader, path) = (source.open(file)?, source.path(file));
+        if file.ends_with(".safetensors") {
+            safetensors::Header::read(&mut *reader, &path).map(Self::Safetensors)
+        } else {
+            torch::Header::read(reader, &path).map(Self::Torch)
         }
     }
-    Ok(true)
-}
 
-/// The matrix `name` of the checkpoint in `source`, left where it lies. None where it is not there, holds no floats, or cannot
-/// be read in parts: torch's files, and folders in memory.
-pub fn table(source: &dyn ByteSource, name: &str) -> Result<Option<Table>> {
-    let mut file = weight_file(source)?.to_string();
-    if file.ends_with(".index.json") {
-        match weight_map(source, &file)?.into_iter().find(|(stored, _)| unwrapped(stored) == name) {
-            Some((_, shard)) => file = shard,
-            None => return Ok(None),
+    fn described(&self) -> Vec<Described> {
+        match self {
+            Self::Safetensors(header) => header.described().collect(),
+            Self::Torch(header) => header.described().collect(),
         }
     }
-    if !file.ends_with(".safetensors") {
-        return Ok(None);
-    }
-    let Some(opened) = source.open_to_last(&file)? else { return Ok(None) };
-    let place =
-        safetensors::place(&mut *source.open(&file)?, &source.path(&file), &|stored| unwrapped(stored) == name)?;
-    Ok(place.and_then(|(described, start)| Table::new(opened, &described, start)))
-}
 
-/// What a checkpoint says of one of its tensors.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Described {
-    pub name: String,
-    pub shape: Vec<usize>,
-    /// As it is stored.
-    pub dtype: Dtype,
-}
-
-/// What the checkpoint in `source` holds, from its headers alone. Files that are cut short or too long are errors, as in
-/// loading; numbers are not looked at.
-pub fn describe(source: &dyn ByteSource) -> Result<Vec<Described>> {
-    let file = weight_file(source)?;
-    let mut names = Names::new(source, file);
-    let own = |d: Described| Ok(Described { name: names.own(&d.name)?, ..d });
-    if !file.ends_with(".index.json") {
-        return describe_file(source, file)?.into_iter().map(own).collect();
-    }
-    let map = weight_map(source, file)?;
-    let mut all = Vec::with_capacity(map.len());
-    for shard in shards(&map) {
-        all.extend(describe_file(source, &shard)?.into_iter().filter(|d| map.get(&d.name) == Some(&shard)));
-    }
-    let there: HashSet<&str> = all.iter().map(|d| d.name.as_str()).collect();
-    match map.iter().find(|(name, _)| !there.contains(name.as_str())) {
-        Some((name, shard)) => Err(not_in_shard(source, shard, name, file)),
-        None => all.into_iter().map(own).collect(),
+    fn each(
+        &self,
+        source: &dyn ByteSource,
+        file: &str,
+        keep: &dyn Fn(&str) -> bool,
+        take: &mut Taker<'_>,
+    ) -> Result<()> {
+        let (mut reader, path) = (source.open(file)?, source.path(file));
+        match self {
+            Self::Safetensors(header) => header.each(&mut *reader, &path, keep, take),
+            Self::Torch(header) => header.each(reader, &path, keep, take),
+        }
     }
 }
 
-/// What one weight file holds.
+/// Every tensor of the checkpoint in `source`; see [`Checkpoint::load`].
+///
+/// # Errors
+/// As [`Checkpoint::open`] and [`Checkpoint::each`].
+pub fn load(source: &dyn ByteSource) -> Result<HashMap<String, Tensor>> {
+    Checkpoint::open(Box::new(source))?.load(&|_| true)
+}
+
+/// What one weight file holds, by its header.
+///
+/// # Errors
+/// A file that is damaged, cut short or too long.
 pub fn describe_file(source: &dyn ByteSource, file: &str) -> Result<Vec<Described>> {
-    let mut reader = source.open(file)?;
-    let path = source.path(file);
-    if file.ends_with(".safetensors") {
-        safetensors::describe(&mut *reader, &path)
-    } else {
-        torch::describe(reader, &path)
-    }
+    Ok(Header::read(source, file)?.described())
 }
 
 fn not_in_shard(source: &dyn ByteSource, shard: &str, name: &str, index: &str) -> Error {
@@ -171,38 +245,16 @@ pub fn weight_file(source: &dyn ByteSource) -> Result<&'static str> {
 }
 
 /// The tensors of one weight file whose names `keep` accepts. `.safetensors` is read as such, anything else as torch's.
+///
+/// # Errors
+/// Names file and tensor.
 pub fn load_file(source: &dyn ByteSource, file: &str, keep: &dyn Fn(&str) -> bool) -> Result<HashMap<String, Tensor>> {
     let mut tensors = HashMap::new();
-    each_of(source, file, keep, &mut |name, tensor| {
+    Header::read(source, file)?.each(source, file, keep, &mut |name, tensor| {
         tensors.insert(name, tensor);
         Ok(())
     })?;
     Ok(tensors)
-}
-
-fn each_of(source: &dyn ByteSource, file: &str, keep: &dyn Fn(&str) -> bool, take: &mut Taker<'_>) -> Result<()> {
-    let mut reader = source.open(file)?;
-    let path = source.path(file);
-    if file.ends_with(".safetensors") {
-        safetensors::read(&mut *reader, &path, keep, take)
-    } else {
-        torch::read(reader, &path, keep, take)
-    }
-}
-
-fn each_shard(source: &dyn ByteSource, index: &str, keep: &dyn Fn(&str) -> bool, take: &mut Taker<'_>) -> Result<()> {
-    let map = weight_map(source, index)?;
-    let mut taken = HashSet::with_capacity(map.len());
-    for shard in shards(&map) {
-        each_of(source, &shard, &|name| map.get(name) == Some(&shard) && keep(name), &mut |name, tensor| {
-            taken.insert(name.clone());
-            take(name, tensor)
-        })?;
-    }
-    if let Some((name, shard)) = map.iter().find(|(name, _)| !taken.contains(*name) && keep(name)) {
-        return Err(not_in_shard(source, shard, name, index));
-    }
-    Ok(())
 }
 
 /// The files that hold the tensors of an index, each once, in order.
@@ -224,12 +276,4 @@ pub fn weight_map(source: &dyn ByteSource, index: &str) -> Result<BTreeMap<Strin
         _ => Err(wrong(format!("tensor {name} is in {file}, which is no file name"))),
     };
     map.iter().map(pair).collect()
-}
-
-/// A clone made without git-lfs holds small text files where the weights should be.
-pub(super) fn refuse_lfs_pointer(first_bytes: &[u8], path: &str) -> Result<()> {
-    if first_bytes.starts_with(b"version ") {
-        return Err(Error::file(path, "a git-lfs pointer, not the weights", "run `git lfs pull` in that folder"));
-    }
-    Ok(())
 }

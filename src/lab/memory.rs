@@ -7,11 +7,11 @@
 use super::models::Precision;
 use crate::io::adapter_config::AdapterConfig;
 use crate::io::weights::Described;
+use crate::kernels::matrix::PIECE;
+use crate::kernels::pool::threads;
 use crate::model::config::T5Config;
 use crate::model::may_be_compact;
 use crate::model::roberta::RobertaConfig;
-use crate::nn::cpu::threads;
-use crate::nn::weight::PIECE;
 use crate::settings::{PpoConfig, ScoredText};
 
 /// The program itself, its tokenizers and data, and what an allocator keeps back.

@@ -1,5 +1,5 @@
-//! Exactly given PPO steps on given rows: how anyone checks the step against TRL, and studies one batch under other settings.
-//! The rows' file is read here; where its bytes come from is the door's.
+//! PPO steps on given rows, with every number written: to check a step against TRL, or to study one batch under other settings.
+//! The caller gives the bytes of the rows' file; they are parsed here.
 
 use super::events::Rooms;
 use super::models::{Actor, keep_initial};

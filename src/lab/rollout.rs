@@ -1,4 +1,4 @@
-//! Chapters 2.1 and 2.2 for a batch: dialogue → prompt → tokens → generate → reward (rooms 1 to 5).
+//! Chapters 2.1 and 2.2 for a batch: dialogue → prompt → tokens → generate → reward (stages 1 to 5).
 
 use super::events::{Event, Observer, Phase, Seconds};
 use super::models::{Actor, Judge};
@@ -66,7 +66,7 @@ pub fn sampling(config: &PpoConfig) -> Sampling {
     }
 }
 
-/// What a batch of responses is for; the published lab treats the two differently (trl-ppo.md 2.3, 2.4 and 6).
+/// What a batch of responses is for; the published lab treats the two differently (docs/ppo.md 2.3, 2.4 and 6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
     /// A PPO step: the published lab scores query and response with special tokens spelled out.
@@ -77,7 +77,7 @@ pub enum Stage {
 }
 
 /// Generates and scores one response for each dialogue, `draws` in the same order.
-#[allow(clippy::too_many_arguments)] // the rooms' inputs, one each
+#[allow(clippy::too_many_arguments)] // the stages' inputs, one each
 pub async fn rollout(
     stage: Stage,
     actor: &Actor,
@@ -149,12 +149,12 @@ pub async fn rollout(
     Ok(Rollout { samples, seconds: Seconds { generate, score, ..Seconds::default() } })
 }
 
-/// `summary[-max_new_tokens:]`: the notebook's slice, which loses the start token at the length limit (trl-ppo.md 2.3).
+/// `summary[-max_new_tokens:]`: the notebook's slice, which loses the start token at the length limit (docs/ppo.md 2.3).
 fn cut(ids: &[u32], max_new_tokens: usize) -> &[u32] {
     &ids[ids.len().saturating_sub(max_new_tokens)..]
 }
 
-/// Tells the door of a generation's tokens and rows.
+/// Reports a generation's tokens and finished rows to the observer.
 struct Relay<'a, O> {
     observer: &'a mut O,
     limits: &'a [usize],

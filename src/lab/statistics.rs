@@ -1,5 +1,5 @@
 //! Chapters 2.3 and 3.3 in numbers: toxicity as Hugging Face `evaluate` aggregates it, mean and spread, and whether a
-//! before/after difference is more than noise. Scores come from `model::reward`, showing them is left to the doors.
+//! before/after difference is more than noise. The scores come from `model::reward`; showing them is left to the callers.
 
 use crate::error::{Error, Result};
 use crate::nn::rng::{Purpose, Rng};

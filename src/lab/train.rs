@@ -1,9 +1,9 @@
-//! Chapters 3.1 and 3.2: the PPO run. Every step ends in a checkpoint that is whole or not there; a run that was
-//! interrupted anywhere goes on from its newest one and computes the same numbers as if nothing had happened, because every
-//! random stream depends on (seed, step, row) alone.
+//! Chapters 3.1 and 3.2: the PPO run. Every step ends with a checkpoint, which is written whole or not at all. A run that was
+//! interrupted at any moment continues from its newest checkpoint and computes the same numbers as an uninterrupted run, because
+//! every random stream depends only on (seed, step, row).
 
 use super::events::{Event, Observer, Seconds};
-use super::models::{Actor, Lab, named};
+use super::models::{Actor, Lab};
 use super::rollout::{Sample, Stage, rollout, sampling, training_draw};
 use super::run::{self, RunConfig, Store};
 use crate::error::{Error, Result};
@@ -33,7 +33,7 @@ pub struct Stepped {
     pub seconds: Seconds,
 }
 
-/// A run in progress. The lab's `policy` adapter and value head are trained in place; a native door lends the lab, the
+/// A run in progress. The lab's `policy` adapter and value head are trained in place; the command line lends the lab, the
 /// browser's worker shares it.
 pub struct Trainer<L, S> {
     pub lab: L,
@@ -81,7 +81,7 @@ impl<L: Deref<Target = Lab>, S: Store> Trainer<L, S> {
         let state = store.read_json(&format!("{folder}/{}", run::TRAINER_STATE))?;
         let moments = crate::io::weights::load_file(&store, &format!("{folder}/{}", run::ADAM), &|_| true)?;
         let state = PpoState::load(&config.ppo, &lab.actor.policy.trainable(), &state, &moments)
-            .map_err(|e| named(e, &store.path(&folder)))?;
+            .map_err(|e| e.in_file(&store.path(&folder)))?;
         if state.step != step {
             let what = format!("says step {}, its folder says {step}", state.step);
             return Err(Error::file(
@@ -168,7 +168,7 @@ impl<L: Deref<Target = Lab>, S: Store> Trainer<L, S> {
         let mut lines = Vec::new();
         for (row, sample) in samples.iter().enumerate() {
             let mut line = serde_json::json!({"step": step, "row": row});
-            let fields = serde_json::to_value(sample).map_err(|e| Error::input(e, "report this"))?;
+            let fields = serde_json::to_value(sample).map_err(Error::bug)?;
             if let (Some(line), serde_json::Value::Object(fields)) = (line.as_object_mut(), fields) {
                 line.extend(fields.into_iter().filter(|(name, _)| !name.ends_with("_ids"))); // ids are in rollouts/
             }

@@ -1,5 +1,5 @@
-//! A frozen rollout under other settings (rooms 7 to 9 once more): what the step's own numbers would have been, with no
-//! model asked. What only a model can tell (other weights, other samples, another reference) is named, not guessed.
+//! A recorded step under other settings (stages 7 to 9 again): what its numbers would have been, computed without a model. What
+//! only a model can tell (other weights, other samples, another reference) is listed, not guessed.
 
 use super::rollout::Sample;
 use crate::error::Result;
@@ -12,7 +12,7 @@ use crate::ppo::stats::mean_stats;
 use crate::ppo::step::{StepOutcome, rewards_for_gae};
 use crate::settings::{PpoConfig, RewardRead, SETTINGS, WhitenOver};
 
-/// The numbers of the rooms that settings alone can change, (B, R) each.
+/// The numbers of the stages that settings alone can change, (B, R) each.
 pub struct Recomputed {
     /// What each response's score would be (B).
     pub scores: Vec<f32>,
@@ -26,7 +26,7 @@ pub struct Recomputed {
     pub not_shown: Vec<String>,
 }
 
-/// Rooms 7 to 9 of a step that was made with `was`, under `config`; `rows` and `samples` are the step's own.
+/// Stages 7 to 9 of a step that was made with `was`, under `config`; `rows` and `samples` are the step's own.
 ///
 /// # Errors
 /// Settings that make no sense, named.
@@ -97,8 +97,7 @@ fn loss(
 }
 
 fn not_shown(was: &PpoConfig, config: &PpoConfig) -> Result<Vec<String>> {
-    let json =
-        |config: &PpoConfig| serde_json::to_value(config).map_err(|e| crate::error::Error::input(e, "report this"));
+    let json = |config: &PpoConfig| serde_json::to_value(config).map_err(crate::error::Error::bug);
     let (was, now) = (json(was)?, json(config)?);
     let hidden = SETTINGS.iter().filter(|setting| !setting.recomputed && was[setting.name] != now[setting.name]);
     Ok(hidden.map(|setting| setting.name.to_string()).collect())

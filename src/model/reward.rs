@@ -52,7 +52,7 @@ impl Scored {
     }
 
     /// What the published lab reads as "nothate": the first of the results, which its pipeline sorts by score, so the
-    /// larger logit whatever its label (trl-ppo.md 2.4).
+    /// larger logit whatever its label (docs/ppo.md 2.4).
     pub fn lab_reward(&self) -> f32 {
         self.logits.nothate.max(self.logits.hate)
     }

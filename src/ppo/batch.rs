@@ -7,7 +7,7 @@ use crate::settings::PpoConfig;
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
-/// What T5's decoder is fed first: the pad id (trl-ppo.md section 2.2).
+/// What T5's decoder is fed first: the pad id (docs/ppo.md section 2.2).
 pub const START_TOKEN: u32 = 0;
 
 /// The most numbers that a grid of a batch may have; one response among many that is far too long would ask for more.
@@ -95,7 +95,7 @@ pub struct Batch<'a> {
 
 impl<'a> Batch<'a> {
     /// Checks the rows and finds the trained columns: 1..=n-2 (TRL: the first token is skipped) or 0..=n-2
-    /// (`train_first_token`). Source: trl-ppo.md sections 2.3 and 3.2.
+    /// (`train_first_token`). Source: docs/ppo.md sections 2.3 and 3.2.
     ///
     /// Errors name the row: an empty query, a score that is not finite, a response too short (TRL 25fa1bd: fewer than 4
     /// ids; with the first token trained: fewer than 2), kept numbers of another length than the response. So does one

@@ -53,7 +53,7 @@ impl KlController {
     }
 
     /// After a step of `n_steps` rows with mean response KL `current` (objective/kl, in nats):
-    /// value ← value · (1 + clip(current / target - 1, ±0.2) · n_steps / horizon). Source: trl-ppo.md section 3.8.
+    /// value ← value · (1 + clip(current / target - 1, ±0.2) · n_steps / horizon). Source: docs/ppo.md section 3.8.
     pub fn update(&mut self, current: f64, n_steps: usize) {
         if let Self::Adaptive { value, target, horizon } = self {
             let error = (current / *target - 1.0).clamp(-0.2, 0.2);

@@ -41,7 +41,7 @@ pub struct Loss {
 
 /// policy_loss = mean max(-A ρ, -A clip(ρ, 1 ± ε)), value_loss = ½ mean max((v - R)², (clip(v, V ± ε_v) - R)²),
 /// total = policy_loss + vf_coef · value_loss, means over trained columns. Where both terms of a max are equal, each gets
-/// half the gradient, as in torch. Source: Schulman et al. 2017 (arXiv 1707.06347) eq. 7; trl-ppo.md section 3.6.
+/// half the gradient, as in torch. Source: Schulman et al. 2017 (arXiv 1707.06347) eq. 7; docs/ppo.md section 3.6.
 ///
 /// Error: a mini-batch without a trained column.
 pub fn ppo_loss(x: &LossInput, config: &PpoConfig) -> Result<Loss> {

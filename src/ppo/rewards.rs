@@ -15,7 +15,7 @@ pub struct TokenRewards {
     pub rewards: Grid,
 }
 
-/// rewards = -kl_coef · kl, plus the score at the response's last token. Source: trl-ppo.md section 3.4.
+/// rewards = -kl_coef · kl, plus the score at the response's last token. Source: docs/ppo.md section 3.4.
 /// `kl` (B, R), `scores` (B) → (B, R) each.
 pub fn token_rewards(kl: &Grid, scores: &[f32], kl_coef: f64, batch: &Batch) -> TokenRewards {
     let coef = -kl_coef as f32;

@@ -27,7 +27,7 @@ impl Distribution {
     }
 }
 
-/// Everything TRL logs about a step. Source: trl-ppo.md section 3.7.
+/// Everything TRL logs about a step. Source: docs/ppo.md section 3.7.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct StepStats {
     /// objective/kl: mean over rows of the sum over trained columns, nats a response. Can be negative with k1.

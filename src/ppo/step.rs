@@ -41,7 +41,7 @@ pub struct StepOutcome {
 /// Errors: settings or rows that make no sense (see [`PpoConfig::validate`], [`Batch::new`]); orders that are no
 /// permutations; numbers that are not finite; a trainable tensor without gradient; [`Error::Stopped`] from a pause point.
 ///
-/// Source: trl-ppo.md section 3 (TRL 25fa1bd and 0.11.4 ppo_trainer.py `step`).
+/// Source: docs/ppo.md section 3 (TRL 25fa1bd and 0.11.4 ppo_trainer.py `step`).
 pub async fn ppo_step<A: Actor>(
     policy: &A,
     state: &mut PpoState,

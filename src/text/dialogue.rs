@@ -1,4 +1,4 @@
-//! Room 1, the dialogues: DialogSum rows from bytes (JSON or csv), the lab's length filter and its split.
+//! Stage 1, the dialogues: DialogSum rows from bytes (JSON or csv), the lab's length filter and its split.
 //! Where the bytes come from (disk, hub, a browser's file picker) is left to `io`.
 
 use crate::error::{Error, Result};

@@ -1,0 +1,13 @@
+//! The program `detox-lab`, run as a user runs it, and the models that are shipped with it.
+#![allow(clippy::unwrap_used, clippy::disallowed_methods)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod commands;
+mod doctor;
+mod finetune;
+mod reward;
+mod run;
+mod shipped;
+mod tokenizer;
