@@ -11,7 +11,8 @@ setup: ## install what is missing on this machine (says what it does)
 check: setup ## format, clippy natively and for the browser, docs: a warning is an error
 	cargo fmt --check
 	cargo clippy --all-targets --all-features -- -D warnings
-	scripts/wasm-cargo.sh clippy --lib --bin app --bin worker --test web -- -D warnings
+	scripts/wasm-cargo.sh page clippy --lib --bin app --test web -- -D warnings
+	scripts/wasm-cargo.sh worker clippy --lib --bin worker -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --no-deps --lib
 
 # Some tests need more than this repository (data beside the checkout, a user who may mount). They are marked ignored and counted as
@@ -23,7 +24,7 @@ test: check ## every check, then every test, those in a browser last
 # The program is built together with a test, with the features that `cargo test` uses, so that nothing is compiled twice.
 test-page: web ## the story in headless Chromium, from dist/
 	scripts/setup.sh browser
-	scripts/wasm-cargo.sh test --profile page --test web
+	scripts/wasm-cargo.sh page test --profile page --test web
 	cargo build --all-features --bin detox-lab --test cli
 	DETOX_LAB="$${CARGO_TARGET_DIR:-target}/debug/detox-lab" node --test --test-concurrency=1 tests/page/*.test.mjs
 
@@ -52,7 +53,7 @@ screenshots: web ## every chapter at 1440, 768 and 360 px, light and dark, into 
 	node tests/page/screenshots.mjs --live
 
 recorded: setup ## record the story that the page shows before it has loaded anything
-	cargo run --release --features web --example record_page
+	cargo run --release --features page,worker --example record_page
 
 effect: ## what PPO does to the shipped models: three seeds, and the published preset
 	scripts/setup.sh python

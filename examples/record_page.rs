@@ -1,14 +1,14 @@
 //! Writes static/recorded/page.json: the whole story once, made by the worker's own engine on the shipped models, for the
-//! page to show before anything is loaded. cargo run --release --features web --example record_page
+//! page to show before anything is loaded. cargo run --release --features page,worker --example record_page
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, clippy::print_stderr)]
 
 use detox_lab::error::{Error, Result};
 use detox_lab::pace::block_on;
 use detox_lab::protocol::*;
 use detox_lab::settings::Preset;
-use detox_lab::web::recorded::{Judged, Recorded, SENTENCES, Written};
+use detox_lab::web::page::recorded::{Judged, Recorded, SENTENCES, Written};
 use detox_lab::web::worker::inbox::Inbox;
-use detox_lab::web::worker::tab::Changes;
+use detox_lab::web::worker::kept_run::Changes;
 use detox_lab::web::worker::{Got, Port, work};
 use std::cell::RefCell;
 use std::collections::BTreeMap;

@@ -24,13 +24,14 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("finetuning", &["settings", "protocol", "lab", "model", "text", "io", "nn", "kernels"]),
     ("protocol", &["settings"]),
     ("cli", &["settings", "protocol", "lab", "finetuning", "io", "text", "kernels::choice"]),
-    ("web", &["settings", "protocol"]),
+    ("web", &[]),
+    ("web/page", &["settings", "protocol"]),
     ("web/worker", &["settings", "protocol", "lab", "io", "text"]),
 ];
 
 /// Where conditional compilation may be used; a name that ends in `/` is a folder. `kernels/` has instructions that only some
 /// processors have; `cli/heap.rs` asks one system for large pages.
-const GATES: &[&str] = &["cli/heap.rs", "io/mod.rs", "lib.rs", "kernels/"];
+const GATES: &[&str] = &["cli/heap.rs", "io/mod.rs", "lib.rs", "kernels/", "web/mod.rs"];
 
 /// Where `unsafe` may be used.
 const UNSAFE: &[&str] = &["cli/heap.rs", "cli/mod.rs", "kernels/"];
@@ -237,6 +238,11 @@ fn upward(path: &str, room: &str, code: &str) -> Vec<String> {
         .chain(paths(code, "super::")) // from a room's mod.rs, `super` is the crate
         .filter(|used| {
             let target = used.split("::").next().unwrap_or("");
+            // Page and worker are two programs that share no code of `web`.
+            let other = |own: &str, other: &str| stem.starts_with(own) && used.starts_with(other);
+            if other("web/page", "web::worker") || other("web/worker", "web::page") {
+                return true;
+            }
             let free = target == room || ["error", "encoding", "pace"].contains(&target) || known(target).is_none();
             !free && !allowed.iter().any(|a| used == a || used.starts_with(&format!("{a}::")))
         })
@@ -353,7 +359,8 @@ fn an_upward_use_is_found() {
         ("cli/run.rs", "use crate::ppo::step::step;"),
         ("cli/run.rs", "use crate::web;"),
         ("protocol.rs", "use crate::lab::train::Train;"),
-        ("web/app.rs", "use crate::lab;"),
+        ("web/page/app.rs", "use crate::lab;"),
+        ("web/page/app.rs", "use crate::web::worker::work;"),
         ("web/worker/run.rs", "use crate::cli;"),
         ("error.rs", "use crate::nn::rng::Rng;"),
         ("attic/box.rs", ""),

@@ -28,10 +28,10 @@ pub enum Message {
     },
     /// End this request at its next pause point; it answers `Failed` with [`Error::Stopped`].
     Stop(Id),
-    /// Go on from the room at which this request waits.
+    /// Go on from the stage at which this request waits.
     Go(Id),
-    /// Wait at every room from now on, or at none.
-    RoomByRoom(bool),
+    /// Wait at every stage from now on, or at none.
+    StageByStage(bool),
 }
 
 /// What can be asked. Asked one after the other; a request waits until those before it have ended.
@@ -40,7 +40,7 @@ pub enum Message {
 pub enum Ask {
     /// Chapter 1: fetch the shipped models and dialogues, and load them. Answer: [`Answer::Loaded`].
     Load,
-    /// Room 3: a text as tokens; by the policy's, a dialogue within its prompt. Answer: [`Answer::Tokens`].
+    /// Stage 3: a text as tokens; by the policy's, a dialogue within its prompt. Answer: [`Answer::Tokens`].
     Tokens { text: String, by: Reader },
     /// Chapter 2.1: a summary, streamed as [`Event::Token`]. Answer: [`Answer::Generated`].
     Generate(Generate),
@@ -143,10 +143,10 @@ pub enum Event {
     Progress { phase: Phase, done: usize, of: usize },
     /// A token was chosen.
     Token(Token),
-    /// A room of the PPO step (house.md's number) was reached.
+    /// A stage of the PPO step (house.md's number) was reached.
     Reached(u8),
-    /// The same with its numbers, room by room only: the request now waits for [`Message::Go`].
-    Room(Box<Room>),
+    /// The same with its numbers, stage by stage only: the request now waits for [`Message::Go`].
+    Stage(Box<Stage>),
     /// A PPO step is done and kept.
     Step(Box<Step>),
     /// Worth knowing, though work goes on.

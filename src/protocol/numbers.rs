@@ -45,32 +45,32 @@ pub struct Piece {
     pub text: String,
 }
 
-/// The numbers of a room as it is reached; grids are (B, R), to be read where `mask` is 1. Rooms are house.md's.
+/// The numbers of a stage as it is reached; grids are (B, R), to be read where `mask` is 1. Stages are house.md's.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Room {
-    /// Rooms 1 to 3: the batch's dialogues.
+pub enum Stage {
+    /// Stages 1 to 3: the batch's dialogues.
     Queries { rows: Vec<Query> },
-    /// Room 4.
+    /// Stage 4.
     Responses { rows: Vec<Response> },
-    /// Room 5.
+    /// Stage 5.
     Scores { rows: Vec<Scored> },
-    /// Room 6.
+    /// Stage 6.
     Forward { mask: Grid, old_logprobs: Grid, ref_logprobs: Grid, old_values: Grid },
-    /// Room 7.
+    /// Stage 7.
     Rewards { scores: Vec<f32>, kl: Grid, kl_coef: f64, non_score: Grid, rewards: Grid },
-    /// Room 8.
+    /// Stage 8.
     Advantages { advantages: Grid, returns: Grid },
-    /// Room 9: one mini-batch, the batch's rows `indices`.
+    /// Stage 9: one mini-batch, the batch's rows `indices`.
     MiniBatch { indices: Vec<usize>, advantages: Grid, ratio: Grid, stats: MiniBatchStats },
-    /// Room 10.
+    /// Stage 10.
     Optimizer { updates: u64, grad_norm: f64, learning_rate: f64 },
-    /// Room 11.
+    /// Stage 11.
     Statistics(Box<Statistics>),
 }
 
-impl Room {
-    /// House.md's number of the room.
+impl Stage {
+    /// House.md's number of the stage.
     pub fn number(&self) -> u8 {
         match self {
             Self::Queries { .. } => 3,

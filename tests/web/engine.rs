@@ -7,7 +7,7 @@ use detox_lab::pace::block_on;
 use detox_lab::protocol::*;
 use detox_lab::settings::Preset;
 use detox_lab::web::worker::inbox::Inbox;
-use detox_lab::web::worker::tab::{Changes, STAMP};
+use detox_lab::web::worker::kept_run::{Changes, STAMP};
 use detox_lab::web::worker::{Got, Port, work};
 use serde_json::{Map, Value, json};
 use std::cell::RefCell;
@@ -292,15 +292,15 @@ fn a_run_stopped_kept_restored_and_opened_equals_its_twin() {
 }
 
 #[test]
-fn room_by_room_waits_at_each_room_until_told_to_go() {
+fn stage_by_stage_waits_at_each_stage_until_told_to_go() {
     let place = Place::new();
-    place.inbox.push(Message::RoomByRoom(true), None);
+    place.inbox.push(Message::StageByStage(true), None);
     let seen: Rc<RefCell<Vec<u8>>> = Rc::default();
     *place.react.borrow_mut() = Box::new({
         let seen = seen.clone();
         move |reply, inbox| {
-            if let Reply::Event { id, event: Event::Room(room) } = reply {
-                seen.borrow_mut().push(room.number());
+            if let Reply::Event { id, event: Event::Stage(stage) } = reply {
+                seen.borrow_mut().push(stage.number());
                 inbox.push(Message::Go(*id), None);
             }
         }

@@ -1,12 +1,12 @@
 //! The page's parts in a real document, on the recorded run's numbers: what a person reads, presses and is told. Runs in
-//! a headless browser: scripts/wasm-cargo.sh test --profile page --test web. The whole story is tests/page's.
+//! a headless browser: scripts/wasm-cargo.sh page test --profile page --test web. The whole story is tests/page's.
 
 use detox_lab::protocol::Step;
 use detox_lab::settings::{PpoConfig, Preset};
-use detox_lab::web::parts::{
+use detox_lab::web::page::parts::{
     ChartTable, CompareTable, LineChart, Meaning, Progress, Quantity, Series, Settings, TokenStrip, WhatIf,
 };
-use detox_lab::web::recorded::{Recorded, recorded};
+use detox_lab::web::page::recorded::{Recorded, recorded};
 use leptos::mount::mount_to;
 use leptos::prelude::*;
 use leptos::task::tick;
