@@ -13,6 +13,7 @@ use detox_lab::cli::heap::Heap;
 use detox_lab::finetuning::fresh;
 use detox_lab::io::adapter::PeftAdapter;
 use detox_lab::io::disk::Folder;
+use detox_lab::kernels::quantized::Precision;
 use detox_lab::lab::models::{Actor, INITIAL, Judge, POLICY, keep_initial};
 use detox_lab::model::config::T5Config;
 use detox_lab::model::generate::{Prompt, Sampling, generate};
@@ -22,13 +23,12 @@ use detox_lab::model::roberta::RobertaConfig;
 use detox_lab::model::t5::T5;
 use detox_lab::nn::lora::LoraSpec;
 use detox_lab::nn::params::Params;
-use detox_lab::nn::precision::Precision;
 use detox_lab::nn::rng::{Purpose, Rng};
 use detox_lab::nn::weight::Weight;
 use detox_lab::pace::{NonStop, block_on};
 use detox_lab::ppo::batch::{Generated, Row};
-use detox_lab::ppo::config::{PpoConfig, Preset};
 use detox_lab::ppo::step::{PpoState, ppo_step};
+use detox_lab::settings::{PpoConfig, Preset};
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -252,7 +252,7 @@ fn run(size: &str, mode: &str, options: &Options) -> Value {
 fn main() {
     let options = Options::read();
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    detox_lab::nn::cpu::work_on(threads);
+    detox_lab::kernels::pool::work_on(threads);
     println!("{threads} threads, {}, 16 rows a step; seconds, medians (least–most)", options.weights.name());
     println!(
         "size   mode        generate             tokens/s  score               PPO step            total             peak MB"

@@ -109,7 +109,7 @@ fn main() {
     let known = ["tiny", "small", "base"];
     let sizes: Vec<String> = std::env::args().skip(1).filter(|a| known.contains(&a.as_str())).collect();
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    detox_lab::nn::cpu::work_on(threads);
+    detox_lab::kernels::pool::work_on(threads);
     println!("{threads} threads, f32; medians of 3 (least – most)");
     for size in if sizes.is_empty() { known.map(String::from).to_vec() } else { sizes } {
         if size == "tiny" {

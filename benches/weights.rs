@@ -23,7 +23,7 @@ use detox_lab::model::t5::Pass;
 use detox_lab::nn::linear::Linear;
 use detox_lab::nn::rng::{Purpose, Rng};
 use detox_lab::pace::{NonStop, Pace, block_on};
-use detox_lab::ppo::config::PpoConfig;
+use detox_lab::settings::PpoConfig;
 use detox_lab::text::dialogue::{Dialogue, parse, split};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -278,7 +278,7 @@ fn tiny() {
 
 fn main() {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    detox_lab::nn::cpu::work_on(threads);
+    detox_lab::kernels::pool::work_on(threads);
     let args: Vec<String> = std::env::args().skip(1).filter(|arg| arg != "--bench").collect();
     if let [word, precision, folder, out] = &args[..]
         && word == "one"

@@ -13,25 +13,28 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("error", &[]),
     ("encoding", &[]),
     ("pace", &[]),
-    ("nn", &[]),
+    ("settings", &[]),
+    ("kernels", &[]),
+    ("nn", &["kernels"]),
     ("text", &[]),
     ("io", &[]),
-    ("model", &["nn"]),
-    ("ppo", &["model", "nn"]),
-    ("lab", &["ppo", "model", "text", "io", "nn"]),
-    ("finetuning", &["lab", "model", "text", "io", "nn"]),
-    (
-        "protocol",
-        &["lab::evaluate", "lab::events", "lab::statistics", "model::reward", "ppo::batch", "ppo::config", "ppo::loss"],
-    ),
-    ("cli", &["lab", "finetuning", "io", "text", "ppo::config"]),
-    ("web", &["protocol"]),
-    ("web/worker", &["protocol", "lab", "io", "text", "ppo::config"]),
+    ("model", &["protocol", "nn", "kernels"]),
+    ("ppo", &["settings", "protocol", "model", "nn"]),
+    ("lab", &["settings", "protocol", "ppo", "model", "text", "io", "nn", "kernels"]),
+    ("finetuning", &["settings", "protocol", "lab", "model", "text", "io", "nn", "kernels"]),
+    ("protocol", &["settings"]),
+    ("cli", &["settings", "protocol", "lab", "finetuning", "io", "text", "kernels::choice"]),
+    ("web", &[]),
+    ("web/page", &["settings", "protocol"]),
+    ("web/worker", &["settings", "protocol", "lab", "io", "text"]),
 ];
 
-/// Where platform gates may stand. `nn/tiles.rs` has instructions that no crate offers, and that one processor family has;
-/// `nn/ahead.rs` too; `cli/heap.rs` asks one system for large pages.
-const GATES: &[&str] = &["cli/heap.rs", "io/mod.rs", "lib.rs", "nn/ahead.rs", "nn/tiles.rs"];
+/// Where conditional compilation may be used; a name that ends in `/` is a folder. `kernels/` has instructions that only some
+/// processors have; `cli/heap.rs` asks one system for large pages.
+const GATES: &[&str] = &["cli/heap.rs", "io/mod.rs", "lib.rs", "kernels/", "web/mod.rs"];
+
+/// Where `unsafe` may be used.
+const UNSAFE: &[&str] = &["cli/heap.rs", "cli/mod.rs", "kernels/"];
 
 /// What std offers that a browser does not (or that only a door may touch).
 const NATIVE: &[&str] =
@@ -156,13 +159,19 @@ fn a_loop_of_imports_is_found() {
 fn faults_in(path: &str, text: &str, native_io: &[String]) -> Vec<String> {
     let code = without_comments(text);
     let mut faults = form(path, text);
-    if !GATES.contains(&path) {
+    if !within(path, GATES) {
         faults.extend(gates(&code));
+    }
+    if !within(path, UNSAFE) && words(&code).any(|word| word == "unsafe") {
+        faults.push(format!("uses `unsafe`; only {UNSAFE:?} may"));
+    }
+    if room_of(path) == "kernels" && tested_apart(&code).contains("candle") {
+        faults.push("knows tensors; kernels compute on slices of numbers".into());
     }
     if path == "lib.rs" || path.starts_with("bin/") {
         return faults;
     }
-    let room = path.split('/').next().unwrap().trim_end_matches(".rs");
+    let room = room_of(path);
     faults.extend(upward(path, room, &code));
     let door = room == "cli"
         || native_io.iter().any(|m| path == format!("io/{m}.rs") || path.starts_with(&format!("io/{m}/")));
@@ -170,6 +179,27 @@ fn faults_in(path: &str, text: &str, native_io: &[String]) -> Vec<String> {
         faults.extend(forbidden(room, &code));
     }
     faults
+}
+
+/// The room at the top of `src/` that a file belongs to.
+fn room_of(path: &str) -> &str {
+    path.split('/').next().unwrap().trim_end_matches(".rs")
+}
+
+/// Is this file one of `places`, or in one of their folders?
+fn within(path: &str, places: &[&str]) -> bool {
+    places.iter().any(|place| path == *place || place.ends_with('/') && path.starts_with(place))
+}
+
+/// The names in `code`, without those in string literals that stand on one line.
+fn words(code: &str) -> impl Iterator<Item = &str> {
+    let outside = code.lines().flat_map(|line| line.split('"').step_by(2));
+    outside.flat_map(|part| part.split(|c: char| !c.is_alphanumeric() && c != '_'))
+}
+
+/// The code before the unit tests at the end of a file.
+fn tested_apart(code: &str) -> &str {
+    code.split("#[cfg(test)]").next().unwrap_or("")
 }
 
 /// Length and head.
@@ -208,6 +238,11 @@ fn upward(path: &str, room: &str, code: &str) -> Vec<String> {
         .chain(paths(code, "super::")) // from a room's mod.rs, `super` is the crate
         .filter(|used| {
             let target = used.split("::").next().unwrap_or("");
+            // Page and worker are two programs that share no code of `web`.
+            let other = |own: &str, other: &str| stem.starts_with(own) && used.starts_with(other);
+            if other("web/page", "web::worker") || other("web/worker", "web::page") {
+                return true;
+            }
             let free = target == room || ["error", "encoding", "pace"].contains(&target) || known(target).is_none();
             !free && !allowed.iter().any(|a| used == a || used.starts_with(&format!("{a}::")))
         })
@@ -217,7 +252,7 @@ fn upward(path: &str, room: &str, code: &str) -> Vec<String> {
 
 /// What belongs to a door. Unit tests at the end of a file may read files and print.
 fn forbidden(room: &str, code: &str) -> Vec<String> {
-    let code = code.split("#[cfg(test)]").next().unwrap_or("");
+    let code = tested_apart(code);
     let std_paths = paths(code, "std::").into_iter();
     let native = std_paths
         .filter(|p| NATIVE.iter().any(|n| p == n || p.starts_with(&format!("{n}::"))))
@@ -324,7 +359,8 @@ fn an_upward_use_is_found() {
         ("cli/run.rs", "use crate::ppo::step::step;"),
         ("cli/run.rs", "use crate::web;"),
         ("protocol.rs", "use crate::lab::train::Train;"),
-        ("web/app.rs", "use crate::lab;"),
+        ("web/page/app.rs", "use crate::lab;"),
+        ("web/page/app.rs", "use crate::web::worker::work;"),
         ("web/worker/run.rs", "use crate::cli;"),
         ("error.rs", "use crate::nn::rng::Rng;"),
         ("attic/box.rs", ""),
@@ -340,9 +376,10 @@ fn a_downward_use_is_not() {
         ("nn/ops.rs", "// use crate::model;\n/// see `crate::model`\nfn f() -> crate::Result<()> { Ok(()) }"),
         ("ppo/step.rs", "use crate::model::policy::Policy;\nuse crate::nn::{self, adam::Adam as Optimizer, norm};"),
         ("lab/mod.rs", "use crate::{io, model, nn, ppo, text};"),
-        ("cli/run.rs", "use crate::ppo::config::{self, PpoConfig};\nuse std::fs;\nfn f() { println!(); }"),
+        ("cli/run.rs", "use crate::settings::{self, PpoConfig};\nuse std::fs;\nfn f() { println!(); }"),
         ("web/worker/run.rs", "use crate::{lab::setup, io, protocol};"),
-        ("protocol/mod.rs", "use crate::{lab::events::Seconds, ppo::batch::Grid};"),
+        ("protocol/mod.rs", "use crate::settings::Preset;"),
+        ("ppo/loss.rs", "use crate::{protocol::Grid, settings::PpoConfig};"),
         ("io/disk.rs", "use std::fs::{self, File};"),
         ("nn/ops.rs", "#[cfg(test)]\nmod tests { use super::*; #[test] fn t() { println!(\"x\"); } }"),
     ] {
@@ -363,6 +400,17 @@ fn a_gate_elsewhere_is_found() {
         assert_eq!(faults("io/mod.rs", gate).len(), 0, "{gate}");
         assert_eq!(faults("lib.rs", gate).len(), 0, "{gate}");
     }
+}
+
+#[test]
+fn unsafe_code_and_tensors_in_the_wrong_place_are_found() {
+    for code in ["fn f() { unsafe { g() } }", "unsafe impl Send for X {}", "pub unsafe fn f() {}"] {
+        assert_eq!(faults("nn/ops.rs", code).len(), 1, "{code}");
+        assert_eq!(faults("kernels/gemm.rs", code).len(), 0, "{code}");
+    }
+    assert_eq!(faults("nn/ops.rs", "const POLICY: &str = \"style-src 'unsafe-inline'\"; // unsafe").len(), 0);
+    assert_eq!(faults("kernels/gemm.rs", "use candle_core::Tensor;").len(), 1);
+    assert_eq!(faults("kernels/gemm.rs", "#[cfg(test)]\nmod tests { use candle_core::Tensor; }").len(), 0);
 }
 
 #[test]

@@ -15,7 +15,7 @@ use crate::lab::sources::forecast::{self, Tokens};
 use crate::lab::sources::policy::PolicySource;
 use crate::lab::sources::reward::RewardSource;
 use crate::pace::block_on;
-use crate::ppo::config::PpoConfig;
+use crate::settings::PpoConfig;
 use crate::text::dialogue::Dialogue;
 use crate::text::prompt::prompt;
 use std::path::{Path, PathBuf};

@@ -20,13 +20,15 @@ mod supervised;
 mod terminal;
 
 use crate::error::{Error, Result};
+use crate::kernels::choice;
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
 const AFTER: &str = "\
 A model argument (SRC) is a folder in Hugging Face layout (config.json with model.safetensors, sharded safetensors or \
 pytorch_model.bin), a hub id such as google/flan-t5-base, optionally with @revision, or tiny: the models that ship inside \
-this program. The hub's cache, HF_TOKEN, HF_HOME and HF_HUB_OFFLINE=1 are honoured.
+this program. The hub's cache, HF_TOKEN, HF_HOME and HF_HUB_OFFLINE=1 are honoured. DETOX_LAB_KERNEL chooses the code for \
+matrix products (portable, avx2, avx512, amx, neon), the fastest for this processor by default.
 
 The lab at once, offline, on the tiny models:
   detox-lab train
@@ -88,11 +90,12 @@ pub fn main() -> ExitCode {
     let args = Cli::parse();
     let threads = args.threads.or_else(|| std::thread::available_parallelism().ok().map(usize::from)).unwrap_or(1);
     use_threads(threads.max(1));
+    let kernel = choose_kernel();
     memory::plan_with(args.memory);
     let log = tracing_subscriber::EnvFilter::from_default_env();
     let log = tracing_subscriber::fmt().with_env_filter(log).with_writer(std::io::stderr);
     let _ = log.log_internal_errors(false).try_init(); // if nobody reads standard error, work continues
-    match run(args.command) {
+    match kernel.and_then(|()| run(args.command)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(Error::Stopped) => {
             let (status, signal) = signals::stopped();
@@ -103,6 +106,14 @@ pub fn main() -> ExitCode {
             terminal::say(&format!("error: {error}"));
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Uses the kernel that the environment names, if it names one.
+fn choose_kernel() -> Result<()> {
+    match std::env::var(choice::VARIABLE) {
+        Ok(name) if !name.is_empty() => choice::use_kernel(choice::Kernel::named(&name)?),
+        _ => Ok(()),
     }
 }
 

@@ -15,7 +15,7 @@ use crate::lab::run::{CHECKPOINTS, CONFIG, ROLLOUTS, RunConfig, Store, step_name
 use crate::lab::sources::policy::PolicySource;
 use crate::lab::sources::reward::RewardSource;
 use crate::lab::sources::saved::SavedPolicy;
-use crate::ppo::config::KlReference;
+use crate::settings::KlReference;
 use serde_json::Value;
 
 /// The options that are given with `--run` or `--resume`.

@@ -6,7 +6,7 @@ use super::sources::TINY;
 use super::terminal::say;
 use crate::error::{Error, Result};
 use crate::lab::shipped;
-use crate::ppo::config::{PpoConfig, Preset};
+use crate::settings::{PpoConfig, Preset};
 use std::path::Path;
 
 /// Settings from preset, the shipped policy's own where it is trained, and file.

@@ -123,11 +123,10 @@ impl Terminal {
 
     fn step_line(&mut self, step: u64, stats: &StepStats, seconds: Seconds) {
         if self.json_steps {
-            let mut line = serde_json::Map::from_iter([("step".to_string(), step.into())]);
-            line.extend(stats.to_json(false));
-            line.insert("seconds".into(), serde_json::json!(seconds));
+            let mut line = serde_json::json!(stats.line(step));
+            line["seconds"] = serde_json::json!(seconds);
             // A closed pipe is no reason to end a training run.
-            let _ = report::line(serde_json::Value::Object(line));
+            let _ = report::line(line);
             return;
         }
         if !self.shown_header {

@@ -2,9 +2,9 @@
 //! `T5::load` and `Roberta::load` take. Reading and writing them is `io`'s.
 
 use crate::error::Result;
+use crate::kernels::pool::for_tasks;
 use crate::model::config::{FeedForward, T5Config};
 use crate::model::roberta::RobertaConfig;
-use crate::nn::cpu::for_tasks;
 use crate::nn::rng::{Purpose, Rng};
 use candle_core::{Device, Tensor};
 use std::collections::HashMap;

@@ -5,6 +5,7 @@ pub use crate::model::generate::{Choice, Generated, Listener};
 pub use crate::model::reward::Scored;
 pub use crate::ppo::rooms::{Pass, Room, Rooms};
 pub use crate::ppo::stats::StepStats;
+pub use crate::protocol::Seconds;
 pub use crate::text::dialogue::Dialogue;
 pub use crate::text::prompt::Query;
 
@@ -52,13 +53,4 @@ pub enum Event<'a> {
     Update { step: u64, of: u64, metrics: &'a [(String, f64)] },
     /// Something the person should know, though work goes on.
     Warning(&'a str),
-}
-
-/// Where a step's time went.
-#[derive(Debug, Clone, Copy, Default, PartialEq, serde::Serialize, serde::Deserialize)]
-pub struct Seconds {
-    pub generate: f64,
-    pub score: f64,
-    pub ppo: f64,
-    pub total: f64,
 }

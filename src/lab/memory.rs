@@ -7,12 +7,12 @@
 use super::models::Precision;
 use crate::io::adapter_config::AdapterConfig;
 use crate::io::checkpoint::weights::Described;
+use crate::kernels::matrix::PIECE;
+use crate::kernels::pool::threads;
 use crate::model::config::T5Config;
 use crate::model::may_be_compact;
 use crate::model::roberta::RobertaConfig;
-use crate::nn::cpu::threads;
-use crate::nn::weight::PIECE;
-use crate::ppo::config::{PpoConfig, ScoredText};
+use crate::settings::{PpoConfig, ScoredText};
 
 /// The program itself, its tokenizers and data, and what an allocator keeps back.
 const PROGRAM: u64 = 100 << 20;
@@ -244,7 +244,7 @@ pub fn teacher_forced(forecast: &mut Forecast, c: &T5Config, tokens: Tokens) {
 
 /// Tokens of the longest response that a PPO step may generate.
 pub fn longest_response(config: &PpoConfig) -> usize {
-    config.rollout.output_max_length.saturating_sub(1).max(1)
+    config.output_max_length.saturating_sub(1).max(1)
 }
 
 /// Tokens of the longest text that the reward model is given about prompts and responses of so many tokens.

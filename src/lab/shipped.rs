@@ -3,7 +3,7 @@
 //! holds none of them.
 
 use crate::error::{Error, Result};
-use crate::ppo::config::{PpoConfig, Preset};
+use crate::settings::{PpoConfig, Preset};
 
 /// What stands for a shipped thing wherever one is asked for.
 pub const TINY: &str = "tiny";

@@ -14,9 +14,10 @@ use crate::io::tensorboard;
 use crate::model::policy::POLICY;
 use crate::nn::rng::{Purpose, Rng};
 use crate::ppo::batch::{Generated, Row};
-use crate::ppo::config::PpoConfig;
 use crate::ppo::state::PpoState;
 use crate::ppo::step::{StepOutcome, ppo_step};
+use crate::protocol::Statistics;
+use crate::settings::PpoConfig;
 use crate::text::dialogue::Dialogue;
 use candle_core::{Tensor, Var};
 use std::collections::BTreeMap;
@@ -28,7 +29,7 @@ pub struct Stepped {
     pub step: u64,
     pub samples: Vec<Sample>,
     pub outcome: StepOutcome,
-    pub metrics: serde_json::Map<String, serde_json::Value>,
+    pub statistics: Statistics,
     pub seconds: Seconds,
 }
 
@@ -147,9 +148,9 @@ impl<L: Deref<Target = Lab>, S: Store> Trainer<L, S> {
         check_weights(actor)?;
         let done = observer.seconds();
         let seconds = Seconds { ppo: done - ppo_started, total: done - started, ..out.seconds };
-        let metrics = self.write(&out.samples, &outcome, seconds, observer)?;
+        let statistics = self.write(&out.samples, &outcome, seconds, observer)?;
         observer.event(Event::Step { step: self.state.step, stats: &outcome.stats, seconds });
-        Ok(Stepped { step: self.state.step, samples: out.samples, outcome, metrics, seconds })
+        Ok(Stepped { step: self.state.step, samples: out.samples, outcome, statistics, seconds })
     }
 
     /// Writes what the step just done leaves behind, and returns its line of metrics; the checkpoint comes last and makes it count.
@@ -159,7 +160,7 @@ impl<L: Deref<Target = Lab>, S: Store> Trainer<L, S> {
         outcome: &StepOutcome,
         seconds: Seconds,
         observer: &mut impl Observer,
-    ) -> Result<serde_json::Map<String, serde_json::Value>> {
+    ) -> Result<Statistics> {
         let step = self.state.step;
         for (name, bytes) in run::rollout_files(step, samples, outcome)? {
             self.store.put(&name, &bytes)?;
@@ -174,21 +175,18 @@ impl<L: Deref<Target = Lab>, S: Store> Trainer<L, S> {
             lines.extend(run::json_line(&line)?);
         }
         self.store.append(run::SAMPLES, &lines)?;
-        let mut metrics = serde_json::Map::from_iter([("step".to_string(), step.into())]);
-        metrics.extend(outcome.stats.to_json(false));
-        let scalars: Vec<(&str, f32)> = metrics
-            .iter()
-            .filter_map(|(k, v)| Some((k.as_str(), v.as_f64()? as f32)))
-            .filter(|(k, _)| *k != "step")
-            .collect();
+        let statistics = outcome.stats.line(step);
+        // A number that is not finite is left out, as it is null in metrics.jsonl.
+        let finite = statistics.numbers().filter(|(_, x)| x.is_finite());
+        let scalars: Vec<(&str, f32)> = finite.map(|(key, x)| (key, x as f32)).collect();
         let events = tensorboard::scalars(observer.unix_seconds(), step, &scalars);
         self.store.append(&self.events, &events)?;
-        self.store.append(run::METRICS, &run::json_line(&metrics)?)?;
+        self.store.append(run::METRICS, &run::json_line(&statistics)?)?;
         self.store.append(run::TIMINGS, &run::json_line(&timings(step, seconds))?)?;
         self.save()?;
         let warnings = outcome.stats.warnings.iter();
         warnings.for_each(|warning| observer.event(Event::Warning(warning)));
-        Ok(metrics)
+        Ok(statistics)
     }
 
     /// The checkpoint of the present step; then those go that are not kept.

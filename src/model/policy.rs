@@ -20,7 +20,7 @@ pub const POLICY: &str = "policy";
 /// The adapter as it was at step 0.
 pub const INITIAL: &str = "initial";
 
-/// TRL's value head: `v = dropout(h) · w + c` on the decoder's last hidden state (trl-ppo.md 1.3).
+/// TRL's value head: `v = dropout(h) · w + c` on the decoder's last hidden state (docs/ppo.md 1.3).
 pub struct ValueHead {
     weight: Var,
     bias: Var,

@@ -7,7 +7,7 @@
 
 use crate::error::{Error, Result};
 use crate::nn::attention::{Plan, Segment, attention};
-use crate::nn::dropout::{Drop, dropout};
+use crate::nn::dropout::{dropout, mask};
 use crate::nn::linear::Linear;
 use crate::nn::norm::layer_norm;
 use crate::nn::ops::{beside, gelu, plus};
@@ -134,7 +134,7 @@ impl RobertaConfig {
 }
 
 /// Position of every id of a row. They follow the ids, not a mask: a pad id inside the text has the pad's own position
-/// and does not advance the count (transformers' `create_position_ids_from_input_ids`; trl-ppo.md 1.5).
+/// and does not advance the count (transformers' `create_position_ids_from_input_ids`; docs/ppo.md 1.5).
 pub fn position_ids(ids: &[u32], pad: u32) -> Vec<u32> {
     let mut position = pad;
     let next = |&id: &u32| {
@@ -330,7 +330,7 @@ impl Layer {
             scale: ((config.hidden_size / config.num_attention_heads) as f32).powf(-0.5),
             causal: false,
             buckets: None,
-            drop: rng.as_mut().map(|rng| Drop::new(config.attention_probs_dropout_prob, rng)),
+            drop: rng.as_mut().map(|rng| mask(config.attention_probs_dropout_prob, rng)),
         };
         let x = attention(&self.query.forward(keep)?, &kv, None, plan)?; // (M, D)
         let x = drop(self.attention_out.forward(&x)?, hidden_drop, rng)?;

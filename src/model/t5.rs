@@ -1,18 +1,18 @@
 //! T5 / FLAN-T5 for training: every position's hidden state, any number of sequences packed without padding, low-rank
 //! adapters by name, and decoding with caches through the same layers. As transformers' `T5ForConditionalGeneration`
-//! computes it (trl-ppo.md 1.1). Token choice is `generate`'s, heads and adapters by name are `policy`'s.
+//! computes it (docs/ppo.md 1.1). Token choice is `generate`'s, heads and adapters by name are `policy`'s.
 
 use super::config::{FeedForward, T5Config};
 use crate::error::{Error, Result};
 use crate::nn::attention::{Buckets, Plan, Segment, attention};
-use crate::nn::cpu::slice;
-use crate::nn::dropout::{Drop, dropout};
+use crate::nn::dropout::{dropout, mask};
 use crate::nn::linear::Linear;
 use crate::nn::lora::LoraSet;
 use crate::nn::norm::rms_norm;
 use crate::nn::ops;
 use crate::nn::params::Params;
 use crate::nn::rng::Rng;
+use crate::nn::storage::slice;
 use crate::nn::weight::Weight;
 use candle_core::{CpuStorage, InplaceOp2, Layout, Tensor};
 use std::cell::RefCell;
@@ -249,7 +249,7 @@ impl T5 {
                 max_distance: self.config.relative_attention_max_distance,
                 bidirectional: !decoder,
             }),
-            drop: pass.dropout.map(|rng| Drop::new(self.config.dropout_rate, &mut rng.borrow_mut())),
+            drop: pass.dropout.map(|rng| mask(self.config.dropout_rate, &mut rng.borrow_mut())),
         };
         let biases = keys.own.map(|stack| &stack.biases);
         let q = layer.q.forward(x, pass)?; // (N, inner)

@@ -2,11 +2,14 @@
 //! exist a few rows at a time only; and they are computed once: where gradients will be asked for, the forward pass
 //! forms them from the same chunk of logits, and the backward pass scales them.
 
-use super::cpu::{Mat, for_row_pairs, matmul, slice, stored, with_slice};
 use super::logprobs::for_logits;
-use super::math::{exp_shifted, sum};
-use super::weight::{Matrix, Weight};
+use super::storage::{slice, stored, with_slice};
+use super::weight::Weight;
 use crate::error::{Error, Result};
+use crate::kernels::gemm::{Mat, matmul};
+use crate::kernels::math::{exp_shifted, sum};
+use crate::kernels::matrix::Matrix;
+use crate::kernels::pool::for_row_pairs;
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Shape, Tensor};
 use std::sync::{Arc, Mutex};
 

@@ -1,12 +1,14 @@
 //! Linear layers, through operations of our own: where a weight is frozen, the backward computes dX only (candle's matmul
 //! would also compute and keep dW for weights that never change); where it is trained, nothing is copied on the way.
 
-use super::cpu::{Mat, matmul, slice, stored, with_slice, written};
 use super::ops::plus_row;
 use super::params::Params;
+use super::storage::{slice, stored, with_slice};
 use super::tape::{self, Reads};
-use super::weight::{Matrix, Weight};
+use super::weight::Weight;
 use crate::error::Result;
+use crate::kernels::gemm::{Mat, matmul};
+use crate::kernels::matrix::Matrix;
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, CustomOp3, Layout, Shape, Tensor};
 
 /// `y = x Wᵀ (+ b)`, W (out, in).
@@ -76,10 +78,7 @@ fn product(x: &[f32], shape: &Shape, w: Matrix<'_>, backward: bool) -> candle_co
         _ => candle_core::bail!("linear layer takes (..., {from}), got {shape:?}"),
     }
     let rows = x.len() / from;
-    // SAFETY: a product writes all its numbers.
-    let y = unsafe {
-        written(rows * to, |y| if backward { w.backward_raw(y, x, rows) } else { w.forward_raw(y, x, rows) })
-    };
+    let y = if backward { w.transposed_product(x, rows) } else { w.product(x, rows) };
     Ok((y, dims.into()))
 }
 

@@ -1,10 +1,14 @@
 //! Log-probabilities of chosen tokens straight from hidden states: the (N, V) logits exist a few rows at a time only,
 //! forward and backward (flan-t5's logits for a 4 × 400 batch are 206 MB a copy, and a plain log-softmax makes five).
 
-use super::cpu::{Mat, for_rows, for_tasks, matmul, slice, stored, vectorized, with_slice};
-use super::math::{exp, exp_sums, max};
-use super::weight::{Matrix, Weight};
+use super::storage::{slice, stored, with_slice};
+use super::weight::Weight;
 use crate::error::Result;
+use crate::kernels::choice::vectorized;
+use crate::kernels::gemm::{Mat, matmul};
+use crate::kernels::math::{exp, exp_sums, max};
+use crate::kernels::matrix::Matrix;
+use crate::kernels::pool::{for_rows, for_tasks};
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Shape, Tensor};
 use std::sync::Arc;
 

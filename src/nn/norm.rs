@@ -5,13 +5,14 @@
 //! passes over memory and keeps every intermediate for the backward. Here both are one op that keeps nothing: the
 //! backward computes the row's statistics again.
 
-use super::cpu::{new_rows, slice, stored, with_slice};
-use super::math::{dot, sum};
+use super::storage::{slice, stored, with_slice};
 use super::tape::{self, Reads};
 use crate::error::{Error, Result};
+use crate::kernels::math::{dot, sum};
+use crate::kernels::pool::new_rows;
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, DType, Layout, Shape, Tensor};
 
-/// `w * x / sqrt(mean(x²) + eps)`: no mean, no bias (T5; Zhang & Sennrich 2019, trl-ppo.md 1.1).
+/// `w * x / sqrt(mean(x²) + eps)`: no mean, no bias (T5; Zhang & Sennrich 2019, docs/ppo.md 1.1).
 ///
 /// `x` (..., D) f32 of any strides, `w` (D); the result has `x`'s shape. A gradient goes to `x`, and to `w` when it is
 /// tracked; frozen weights get none.

@@ -1,9 +1,10 @@
 //! Small differentiable operations that candle lacks or would silently cut from the graph.
 
-use super::cpu::{for_rows, new_row_pairs, new_rows, slice, stored, with_slice};
-use super::math::{normal, tanh};
+use super::storage::{slice, stored, with_slice};
 use super::tape::{self, Reads};
 use crate::error::Result;
+use crate::kernels::math::{normal, tanh};
+use crate::kernels::pool::{for_rows, new_row_pairs, new_rows};
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, InplaceOp2, Layout, Shape, Tensor};
 
 /// `gelu_new(a) · b`, T5 v1.1's gate: gelu_new(x) = ½x (1 + tanh(√(2/π) (x + 0.044715 x³))) (transformers

@@ -101,8 +101,8 @@ pub enum Room<'a> {
     MiniBatch(&'a MiniBatch),
     /// Room 10: an update was made, with this gradient norm (before clipping) and learning rate.
     Optimizer { updates: u64, grad_norm: f64, learning_rate: f64 },
-    /// Room 11.
-    Stats(&'a StepStats),
+    /// Room 11: the step, counted from 1, and its statistics.
+    Stats(u64, &'a StepStats),
 }
 
 /// Who watches a step; it is also asked at every pause point whether to go on.

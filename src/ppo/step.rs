@@ -6,13 +6,13 @@ use crate::model::policy::{AdapterName, INITIAL, POLICY, TokenScores};
 use crate::nn::adam::{Gradients, Named, clip_factor};
 use crate::nn::rng::{Purpose, Rng};
 use crate::ppo::batch::{Batch, Grid, Row};
-use crate::ppo::config::{KlReference, PpoConfig, WhitenOver};
 use crate::ppo::gae::{self, Advantages};
 use crate::ppo::loss::{Loss, LossInput, ppo_loss};
 use crate::ppo::rewards::{TokenRewards, prepare_scores, token_rewards};
 pub use crate::ppo::rooms::{Actor, Forward, MiniBatch, Pass, Room, Rooms};
 pub use crate::ppo::state::PpoState;
 use crate::ppo::stats::{BatchNumbers, StepStats};
+use crate::settings::{KlReference, PpoConfig, WhitenOver};
 use candle_core::Tensor;
 
 /// What a step hands back; grids are (B, R), to be read where `mask` is 1.
@@ -41,7 +41,7 @@ pub struct StepOutcome {
 /// Errors: settings or rows that make no sense (see [`PpoConfig::validate`], [`Batch::new`]); orders that are no
 /// permutations; numbers that are not finite; a trainable tensor without gradient; [`Error::Stopped`] from a pause point.
 ///
-/// Source: trl-ppo.md section 3 (TRL 25fa1bd and 0.11.4 ppo_trainer.py `step`).
+/// Source: docs/ppo.md section 3 (TRL 25fa1bd and 0.11.4 ppo_trainer.py `step`).
 pub async fn ppo_step<A: Actor>(
     policy: &A,
     state: &mut PpoState,
@@ -125,7 +125,7 @@ pub async fn ppo_step<A: Actor>(
     let (kl_grid, scores) = (&kl, scores.as_slice()); // (B, R), (B)
     let numbers = BatchNumbers { batch: &batch, forward: &forward, kl: kl_grid, rewards: &rewards, scores, kl_coef };
     let stats = StepStats { learning_rate, grad_norms, epochs, ..StepStats::new(&numbers, &mini_batches) };
-    observer.room(&Room::Stats(&stats));
+    observer.room(&Room::Stats(state.step + 1, &stats));
     observer.pause().await?;
     state.kl.update(stats.kl, batch.len());
     state.step += 1;

@@ -1,6 +1,6 @@
 //! PEFT folders: configurations of every version, what they target, weights read and written, merged as PEFT merges.
 
-use crate::support::{fixtures, flat, max_abs_diff, shared};
+use crate::support::{fixtures, flat, golden, max_abs_diff, shared_data};
 use detox_lab::Error;
 use detox_lab::io::adapter::{Module, PeftAdapter};
 use detox_lab::io::adapter_config::AdapterConfig;
@@ -44,10 +44,11 @@ fn linear_modules(weights: &HashMap<String, candle_core::Tensor>) -> Vec<Module>
 }
 
 #[test]
+#[ignore = "needs ../shared/data"]
 fn configurations_of_every_peft_version_parse_and_keep_their_keys() {
-    let Some(shared) = shared() else { return };
+    let shared = shared_data();
     let mut seen = 0;
-    for entry in std::fs::read_dir(shared.join("data/peft-configs")).unwrap() {
+    for entry in std::fs::read_dir(shared.join("peft-configs")).unwrap() {
         let folder = Folder::open(entry.unwrap().path()).unwrap();
         let bytes = folder.read("adapter_config.json").unwrap();
         let config = AdapterConfig::parse(&bytes, &folder.path("adapter_config.json")).unwrap();
@@ -73,9 +74,10 @@ fn configurations_of_every_peft_version_parse_and_keep_their_keys() {
 }
 
 #[test]
+#[ignore = "needs ../shared/data"]
 fn a_target_that_nothing_is_called_is_a_warning() {
-    let Some(shared) = shared() else { return };
-    let folder = Folder::open(shared.join("data/peft-configs/flan-t5-base-r32-bad-target-w")).unwrap();
+    let shared = shared_data();
+    let folder = Folder::open(shared.join("peft-configs/flan-t5-base-r32-bad-target-w")).unwrap();
     let config = AdapterConfig::parse(&folder.read("adapter_config.json").unwrap(), "a.json").unwrap();
     let warnings = config.check_targets(&["encoder.block.0.layer.0.SelfAttention.q", "lm_head"]).unwrap();
     assert_eq!(warnings, [r#"a.json: no module is called "w" (target_modules)"#]);
@@ -216,8 +218,7 @@ fn an_adapter_written_and_read_is_the_same() {
 
 #[test]
 fn the_old_form_is_the_same_adapter() {
-    let Some(shared) = shared() else { return };
-    let new = Folder::open(shared.join("reference/golden/adapter")).unwrap();
+    let new = Folder::open(golden().join("adapter")).unwrap();
     let file = |name: &str| (name.to_string(), new.read(name).unwrap());
     let old = BTreeMap::from([file("adapter_config.json"), file("adapter_model.bin")]);
     let (old, new) = (PeftAdapter::read(&Memory::new("old", old)).unwrap(), PeftAdapter::read(&new).unwrap());

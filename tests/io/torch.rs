@@ -1,6 +1,6 @@
 //! torch's zip pickles: equal to their safetensors twins bit for bit, and never anything but an error for the rest.
 
-use crate::support::{fixtures, shared};
+use crate::support::{fixtures, golden};
 use candle_core::{DType, Tensor};
 use detox_lab::io::checkpoint::pickle;
 use detox_lab::io::checkpoint::weights::load_file;
@@ -88,15 +88,13 @@ fn tied_tensors_share_memory() {
 
 #[test]
 fn the_old_adapter_equals_the_new_one_bit_for_bit() {
-    let Some(shared) = shared() else { return };
-    let folder = shared.join("reference/golden/adapter");
+    let folder = golden().join("adapter");
     assert_same(&read(&folder, "adapter_model.bin"), &read(&folder, "adapter_model.safetensors"));
 }
 
 #[test]
 fn trl_s_value_head_is_found() {
-    let Some(shared) = shared() else { return };
-    let source = Folder::open(shared.join("reference/golden/trl_saved")).unwrap();
+    let source = Folder::open(golden().join("trl_saved")).unwrap();
     let head = ValueHead::find(&source).unwrap().unwrap();
     assert_eq!(head.weight.dims(), [1, 32]);
     let file = ("value_head.safetensors".to_string(), head.to_bytes().unwrap());
@@ -104,7 +102,7 @@ fn trl_s_value_head_is_found() {
     assert_eq!(content(&head.weight), content(&again.weight));
     assert_eq!(content(&head.bias), content(&again.bias));
 
-    let golden = Folder::open(shared.join("reference/golden")).unwrap();
+    let golden = Folder::open(golden()).unwrap();
     ValueHead::read(&golden, "v_head.safetensors").unwrap();
     let message = ValueHead::read(&source, "adapter_model.safetensors").unwrap_err().to_string();
     assert!(message.contains("no value head"), "{message}");

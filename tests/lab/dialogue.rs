@@ -6,13 +6,14 @@ use detox_lab::text::prompt::{Query, prompt};
 use detox_lab::text::tokenizer::Tokenizer;
 
 fn dialogsum(shared: &std::path::Path, part: &str) -> Vec<Dialogue> {
-    let path = shared.join("data/dialogsum").join(part);
+    let path = shared.join("dialogsum").join(part);
     dialogue::parse(part, &std::fs::read(path).unwrap()).unwrap()
 }
 
 #[test]
+#[ignore = "needs ../shared/data"]
 fn the_labs_counts() {
-    let Some(shared) = support::shared() else { return };
+    let shared = support::shared_data();
     let train = dialogsum(&shared, "train.jsonl");
     assert_eq!(train.len(), 12_460);
     assert_eq!(train[0].id, "train_0");
@@ -27,10 +28,11 @@ fn the_labs_counts() {
 }
 
 #[test]
+#[ignore = "needs ../shared/data"]
 fn the_published_runs_test_rows() {
-    let Some(shared) = support::shared() else { return };
+    let shared = support::shared_data();
     let (_, test) = dialogue::split(dialogue::keep_lab_lengths(dialogsum(&shared, "train.jsonl")));
-    let text = std::fs::read_to_string(shared.join("data/reference/lab3_yanste_outputs.json")).unwrap();
+    let text = std::fs::read_to_string(shared.join("reference/lab3_yanste_outputs.json")).unwrap();
     let published: serde_json::Value = serde_json::from_str(&text).unwrap();
     let rows = published["compare_table_test_0_20"].as_array().unwrap();
     assert_eq!(rows.len(), 20);
@@ -41,8 +43,9 @@ fn the_published_runs_test_rows() {
 }
 
 #[test]
+#[ignore = "needs ../shared/data"]
 fn dev_and_test_parts() {
-    let Some(shared) = support::shared() else { return };
+    let shared = support::shared_data();
     assert_eq!(dialogsum(&shared, "dev.jsonl").len(), 500);
     let test = dialogsum(&shared, "test.jsonl");
     assert_eq!(test.len(), 500);
@@ -50,16 +53,17 @@ fn dev_and_test_parts() {
     assert_eq!(test[0].topic, "communication method");
 
     let files: Vec<(String, Vec<u8>)> = ["dev.jsonl", "test.jsonl"]
-        .map(|name| (format!("dialogsum/{name}"), std::fs::read(shared.join("data/dialogsum").join(name)).unwrap()))
+        .map(|name| (format!("dialogsum/{name}"), std::fs::read(shared.join("dialogsum").join(name)).unwrap()))
         .into();
     let corpus = Corpus::from_files(files.iter().map(|(name, bytes)| (name.as_str(), bytes.as_slice()))).unwrap();
     assert_eq!((corpus.train.len(), corpus.validation.len(), corpus.test.len()), (0, 500, 500));
 }
 
 #[test]
+#[ignore = "needs ../shared/data"]
 fn queries_are_the_labs() {
-    let Some(shared) = support::shared() else { return };
-    let json = std::fs::read(shared.join("data/flan-t5-tokenizer/tokenizer.json")).unwrap();
+    let shared = support::shared_data();
+    let json = std::fs::read(shared.join("flan-t5-tokenizer/tokenizer.json")).unwrap();
     let t5 = Tokenizer::from_json("tokenizer.json", &json).unwrap();
     let dialogue = "#Person1#: Hi , there .\n#Person2#: I 'm fine.";
     assert_eq!(

@@ -6,8 +6,7 @@ use detox_lab::nn::rng::{Purpose, Rng};
 
 #[test]
 fn toxicity_equals_the_reference() {
-    let Some(shared) = support::shared() else { return };
-    let text = std::fs::read_to_string(shared.join("reference/golden/toxicity_math.json")).unwrap();
+    let text = std::fs::read_to_string(support::golden().join("toxicity_math.json")).unwrap();
     let golden: serde_json::Value = serde_json::from_str(&text).unwrap();
     let list = |key: &str| golden[key].as_array().unwrap().iter().map(|x| x.as_f64().unwrap()).collect::<Vec<_>>();
     let close = |got: f64, key: &str| {

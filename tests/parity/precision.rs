@@ -1,5 +1,5 @@
 //! Models whose frozen matrices are held as f32, f16, bf16 or q8_0: what each kind changes, that gradients still arrive at
-//! everything trained, and that a run keeps to its kind. The formats themselves are tested in `nn::precision`.
+//! everything trained, and that a run keeps to its kind. The formats themselves are tested in `kernels::quantized`.
 
 use crate::support;
 use crate::support::run::*;
@@ -7,12 +7,12 @@ use crate::support::{fixtures, flat, max_abs_diff};
 use candle_core::{Device, Tensor};
 use detox_lab::io::adapter::PeftAdapter;
 use detox_lab::io::disk::Folder;
+use detox_lab::kernels::quantized::Compact;
 use detox_lab::lab::models::{Actor, Judge, POLICY, Precision};
 use detox_lab::lab::responses::token_numbers;
 use detox_lab::model::policy::Policy;
 use detox_lab::model::t5::T5;
 use detox_lab::nn::params::Params;
-use detox_lab::nn::precision::Compact;
 use detox_lab::nn::weight::Weight;
 use detox_lab::pace::{NonStop, block_on};
 use std::collections::HashMap;

@@ -1,7 +1,7 @@
 //! RoBERTa and the reward model: transformers' logits, labels by name, rows that do not depend on their batch, and a
 //! gradient for every parameter.
 
-use crate::support::{fixtures, flat, max_abs_diff, shared};
+use crate::support::{fixtures, flat, golden, max_abs_diff};
 use candle_core::{Device, Tensor};
 use detox_lab::model::reward::{Labels, RewardModel, ScoreOptions, Scored};
 use detox_lab::model::roberta::{Roberta, RobertaConfig, position_ids};
@@ -15,7 +15,7 @@ use std::path::Path;
 
 type Tensors = HashMap<String, Tensor>;
 
-fn folder(path: &Path) -> (Tensors, String) {
+pub fn folder(path: &Path) -> (Tensors, String) {
     let tensors = candle_core::safetensors::load(path.join("model.safetensors"), &Device::Cpu).unwrap();
     (tensors, std::fs::read_to_string(path.join("config.json")).unwrap())
 }
@@ -25,11 +25,11 @@ fn small() -> (Tensors, String) {
     folder(&fixtures().join("roberta_small"))
 }
 
-fn json(path: &Path) -> Value {
+pub fn json(path: &Path) -> Value {
     serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
 }
 
-fn rows(value: &Value) -> Vec<Vec<u32>> {
+pub fn rows(value: &Value) -> Vec<Vec<u32>> {
     serde_json::from_value(value.clone()).unwrap()
 }
 
@@ -41,7 +41,7 @@ fn score_with(model: &RewardModel, rows: &[Vec<u32>], options: ScoreOptions) -> 
     block_on(model.score(rows, options, &mut NonStop))
 }
 
-fn score(model: &RewardModel, rows: &[Vec<u32>]) -> Vec<Scored> {
+pub fn score(model: &RewardModel, rows: &[Vec<u32>]) -> Vec<Scored> {
     score_with(model, rows, ScoreOptions::default()).unwrap()
 }
 
@@ -57,8 +57,7 @@ fn edited(config: &str, key: &str, value: Value) -> String {
 
 #[test]
 fn golden_logits_probabilities_and_the_lab_s_reward() {
-    let Some(shared) = shared() else { return };
-    let golden = shared.join("reference/golden");
+    let golden = golden();
     let (tensors, config) = folder(&golden.join("roberta"));
     let expected = json(&golden.join("roberta_forward.json"));
     let model = RewardModel::load(&Params::frozen(tensors), &config).unwrap();
@@ -81,8 +80,7 @@ fn golden_logits_probabilities_and_the_lab_s_reward() {
 
 #[test]
 fn golden_position_ids() {
-    let Some(shared) = shared() else { return };
-    let expected = json(&shared.join("reference/golden/roberta_forward.json"));
+    let expected = json(&golden().join("roberta_forward.json"));
     for (ids, positions) in rows(&expected["input_ids"]).iter().zip(rows(&expected["position_ids"])) {
         assert_eq!(position_ids(ids, 1), positions);
     }

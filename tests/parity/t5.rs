@@ -1,6 +1,6 @@
 //! T5 against transformers: hidden states, logits, values, tied and untied, padded, packed and cached.
 
-use crate::support::{fixtures, flat, max_abs_diff, models, shared};
+use crate::support::{fixtures, flat, golden, max_abs_diff, models};
 use candle_core::{Device, IndexOp, Tensor};
 use detox_lab::model::generate::{Generated, Prompt, Sampling, generate};
 use detox_lab::model::policy::{INITIAL, POLICY, Policy};
@@ -11,15 +11,15 @@ use detox_lab::pace::{NonStop, block_on};
 use serde_json::Value;
 use std::path::Path;
 
-fn json(file: &Path) -> Value {
+pub fn json(file: &Path) -> Value {
     serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap()
 }
 
-fn ids(v: &Value) -> Vec<u32> {
+pub fn ids(v: &Value) -> Vec<u32> {
     v.as_array().unwrap().iter().map(|x| x.as_u64().unwrap() as u32).collect()
 }
 
-fn rows(v: &Value) -> Vec<Vec<u32>> {
+pub fn rows(v: &Value) -> Vec<Vec<u32>> {
     v.as_array().unwrap().iter().map(ids).collect()
 }
 
@@ -39,7 +39,7 @@ fn unpadded(ids: &Value, mask: &Value) -> Vec<Vec<u32>> {
 }
 
 /// Hidden states and logits of every valid decoder position, by row.
-fn forward(t5: &T5, queries: &[Vec<u32>], responses: &[Vec<u32>], pass: Pass<'_>) -> Vec<(Tensor, Tensor, Tensor)> {
+pub fn forward(t5: &T5, queries: &[Vec<u32>], responses: &[Vec<u32>], pass: Pass<'_>) -> Vec<(Tensor, Tensor, Tensor)> {
     let slices = |rows: &[Vec<u32>]| rows.to_vec();
     let (q, r) = (slices(queries), slices(responses));
     let q: Vec<&[u32]> = q.iter().map(Vec::as_slice).collect();
@@ -62,8 +62,7 @@ fn forward(t5: &T5, queries: &[Vec<u32>], responses: &[Vec<u32>], pass: Pass<'_>
 
 #[test]
 fn position_buckets_equal_transformers() {
-    let Some(shared) = shared() else { return };
-    let golden = json(&shared.join("reference/golden/relative_buckets.json"));
+    let golden = json(&golden().join("relative_buckets.json"));
     for (key, bidirectional) in [("bidirectional_encoder", true), ("causal_decoder", false)] {
         let buckets = Buckets { count: 32, max_distance: 128, bidirectional };
         let ours: Vec<u32> = (-300..=300).map(|r| buckets.of(r) as u32).collect();
@@ -73,8 +72,7 @@ fn position_buckets_equal_transformers() {
 
 #[test]
 fn hidden_states_logits_and_values_equal_transformers() {
-    let Some(shared) = shared() else { return };
-    let golden = shared.join("reference/golden");
+    let golden = golden();
     let policy = models::golden_policy(&golden);
     let meta = json(&golden.join("t5_forward.json"));
     let want = models::tensors(&golden.join("t5_forward.safetensors"));
@@ -102,8 +100,7 @@ fn hidden_states_logits_and_values_equal_transformers() {
 
 #[test]
 fn padded_columns_equal_transformers_too() {
-    let Some(shared) = shared() else { return };
-    let golden = shared.join("reference/golden");
+    let golden = golden();
     let policy = models::golden_policy(&golden);
     let meta = json(&golden.join("t5_forward.json"));
     let want = models::tensors(&golden.join("t5_forward.safetensors"));
@@ -147,8 +144,7 @@ fn other_shapes_equal_transformers() {
             assert!(diff < 3e-5, "{file} row {i}: {diff:e}");
         }
     }
-    let Some(shared) = shared() else { return };
-    let golden = shared.join("reference/golden");
+    let golden = golden();
     let (t5, _) = models::t5(&golden.join("policy_base_nonsquare"), false);
     let meta = json(&golden.join("t5_forward.json"));
     let want = &models::tensors(&golden.join("t5_forward_nonsquare.safetensors"))["logits"];
@@ -174,8 +170,7 @@ fn run(
 
 #[test]
 fn greedy_ids_equal_transformers() {
-    let Some(shared) = shared() else { return };
-    let golden = shared.join("reference/golden");
+    let golden = golden();
     let policy = models::golden_policy(&golden);
     let meta = json(&golden.join("t5_forward.json"));
     let queries = rows(&meta["queries"]);
@@ -231,9 +226,8 @@ fn a_rows_tokens_do_not_depend_on_its_neighbours() {
 
 #[test]
 fn generation_hands_back_what_teacher_forcing_computes() {
-    let Some(shared) = shared() else { return };
-    let policy = models::golden_policy(&shared.join("reference/golden"));
-    let queries = rows(&json(&shared.join("reference/golden/t5_forward.json"))["queries"]);
+    let policy = models::golden_policy(&golden());
+    let queries = rows(&json(&golden().join("t5_forward.json"))["queries"]);
     for generated in run(&policy, Some(POLICY), &queries, &Sampling { top_k: 7, ..Sampling::default() }, 30) {
         assert_eq!(generated.logprobs.len(), generated.ids.len() - 1);
     }
@@ -253,8 +247,7 @@ fn generation_hands_back_what_teacher_forcing_computes() {
 
 #[test]
 fn every_trainable_tensor_gets_a_gradient_that_finite_differences_confirm() {
-    let Some(shared) = shared() else { return };
-    let golden = shared.join("reference/golden");
+    let golden = golden();
     let policy = models::golden_policy(&golden);
     let meta = json(&golden.join("t5_forward.json"));
     let (queries, responses) = (rows(&meta["queries"]), rows(&meta["responses"]));
@@ -334,8 +327,7 @@ fn all_parameters_train_too_and_finite_differences_confirm_them() {
 
 #[test]
 fn a_frozen_copy_stays_when_the_policy_moves() {
-    let Some(shared) = shared() else { return };
-    let mut policy = models::golden_policy(&shared.join("reference/golden"));
+    let mut policy = models::golden_policy(&golden());
     policy.copy_adapter(POLICY, INITIAL).unwrap();
     let row: (&[u32], &[u32]) = (&[5, 9, 1], &[0, 7, 8, 1]);
     let score = |p: &Policy, name| flat(&p.evaluate(&[row], 4, false, name, false, None).unwrap().logprobs);

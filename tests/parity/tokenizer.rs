@@ -25,9 +25,10 @@ fn ids(row: &Value) -> Vec<u32> {
 }
 
 #[test]
+#[ignore = "needs ../shared/data"]
 fn t5_equals_transformers() {
-    let Some(shared) = support::shared() else { return };
-    let folder = shared.join("data/flan-t5-tokenizer");
+    let shared = support::shared_data();
+    let folder = shared.join("flan-t5-tokenizer");
     let t5 = load(&folder);
     assert_eq!((t5.pad_id(), t5.eos_id(), t5.unk_id(), t5.vocab_size()), (0, 1, Some(2), 32100));
     let rows = golden(&folder);
@@ -41,9 +42,10 @@ fn t5_equals_transformers() {
 }
 
 #[test]
+#[ignore = "needs ../shared/data"]
 fn roberta_equals_transformers_from_either_form() {
-    let Some(shared) = support::shared() else { return };
-    let folder = shared.join("data/roberta-tokenizer");
+    let shared = support::shared_data();
+    let folder = shared.join("roberta-tokenizer");
     let rows = golden(&folder);
     assert_eq!(rows.len(), 52);
     for roberta in [load(&folder), roberta_from_merges(&folder)] {
@@ -57,10 +59,11 @@ fn roberta_equals_transformers_from_either_form() {
 }
 
 #[test]
+#[ignore = "needs ../shared/data"]
 fn streams_join_to_the_decoded_text() {
-    let Some(shared) = support::shared() else { return };
+    let shared = support::shared_data();
     for name in ["flan-t5-tokenizer", "roberta-tokenizer"] {
-        let folder = shared.join("data").join(name);
+        let folder = shared.join(name);
         let tokenizer = load(&folder);
         for row in golden(&folder) {
             for skip_special in [true, false] {
@@ -74,16 +77,17 @@ fn streams_join_to_the_decoded_text() {
 }
 
 #[test]
+#[ignore = "needs ../shared/data"]
 fn a_stream_shows_words_early_and_holds_back_what_may_change() {
-    let Some(shared) = support::shared() else { return };
-    let t5 = load(&shared.join("data/flan-t5-tokenizer"));
+    let shared = support::shared_data();
+    let t5 = load(&shared.join("flan-t5-tokenizer"));
     let mut stream = t5.stream(true);
     // <pad> ▁Hello , ▁world ▁ . </s>: the space before the full stop must never be shown.
     let parts: Vec<String> = [0, 8774, 6, 296, 3, 5, 1].into_iter().map(|id| stream.push(id).unwrap()).collect();
     assert_eq!(parts, ["", "Hello", ",", " world", "", ".", ""]);
     assert_eq!(stream.finish().unwrap(), "");
 
-    let roberta = load(&shared.join("data/roberta-tokenizer"));
+    let roberta = load(&shared.join("roberta-tokenizer"));
     let smile = roberta.encode("😀").unwrap();
     assert!(smile.len() > 3, "the character must span tokens: {smile:?}");
     let mut stream = roberta.stream(true);
@@ -92,10 +96,11 @@ fn a_stream_shows_words_early_and_holds_back_what_may_change() {
 }
 
 #[test]
+#[ignore = "needs ../shared/data"]
 fn truncation_keeps_the_last_special_token() {
-    let Some(shared) = support::shared() else { return };
+    let shared = support::shared_data();
     for (name, first, eos) in [("flan-t5-tokenizer", 8774, 1), ("roberta-tokenizer", 0, 2)] {
-        let tokenizer = load(&shared.join("data").join(name));
+        let tokenizer = load(&shared.join(name));
         let text = "Hello, world! ".repeat(300);
         let whole = tokenizer.encode(&text).unwrap();
         let cut = tokenizer.encode_truncated(&text, 512).unwrap();
@@ -108,11 +113,12 @@ fn truncation_keeps_the_last_special_token() {
 }
 
 #[test]
+#[ignore = "needs ../shared/data"]
 fn pieces_read_as_the_text() {
-    let Some(shared) = support::shared() else { return };
+    let shared = support::shared_data();
     let text = "#Person1#: Hello, world! It's fine.";
     for name in ["flan-t5-tokenizer", "roberta-tokenizer"] {
-        let tokenizer = load(&shared.join("data").join(name));
+        let tokenizer = load(&shared.join(name));
         let pieces = tokenizer.pieces(&tokenizer.encode(text).unwrap());
         let plain: String = pieces.iter().filter(|p| !p.special).map(|p| p.text.as_str()).collect();
         assert_eq!(plain.trim_start(), text);

@@ -6,11 +6,11 @@ use crate::support::{fixtures, flat, max_abs_diff};
 use candle_core::{DType, Device, Tensor, Var};
 use detox_lab::nn::adam::{Adam, Gradients, clip_factor};
 use detox_lab::ppo::batch::{Batch, Grid};
-use detox_lab::ppo::config::{PpoConfig, Preset, Schedule, WhitenOver};
 use detox_lab::ppo::gae;
 use detox_lab::ppo::kl::{KlController, KlEstimator};
 use detox_lab::ppo::rewards::{RunningMoments, prepare_scores, token_rewards};
 use detox_lab::ppo::step::PpoState;
+use detox_lab::settings::{PpoConfig, Preset, Schedule, WhitenOver};
 use serde_json::Value;
 use std::collections::HashMap;
 

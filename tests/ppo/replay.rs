@@ -7,11 +7,11 @@ use crate::support::trl;
 use crate::support::trl::{
     CASES, Tensors, VERSIONS, assert_close, assert_grid, assert_stats, json, orders, rows, settings, tensors,
 };
-use crate::support::{fixtures, flat, max_abs_diff, shared};
+use crate::support::{fixtures, flat, golden, max_abs_diff};
 use detox_lab::model::policy::Policy;
 use detox_lab::pace::{NonStop, block_on};
-use detox_lab::ppo::config::PpoConfig;
 use detox_lab::ppo::step::{PpoState, StepOutcome, ppo_step};
+use detox_lab::settings::PpoConfig;
 use serde_json::Value;
 
 fn step(policy: &Policy, state: &mut PpoState, config: &PpoConfig, inputs: &Value, log: &Value) -> StepOutcome {
@@ -32,8 +32,7 @@ fn weight_difference(policy: &Policy, recorded: &Tensors, prefix: &str) -> f32 {
 
 #[test]
 fn frozen_tensors_are_bit_identical_after_training() {
-    let Some(shared) = shared() else { return };
-    let golden = shared.join("reference/golden");
+    let golden = golden();
     let base = support::models::model_tensors(&golden.join("policy_base"));
     let bits = |name: &String| flat(&base[name]).into_iter().map(f32::to_bits).collect::<Vec<u32>>();
     let before: Vec<(String, Vec<u32>)> = base.keys().map(|name| (name.clone(), bits(name))).collect();
@@ -62,8 +61,7 @@ fn frozen_tensors_are_bit_identical_after_training() {
 
 #[test]
 fn golden_steps_of_both_trl_versions() {
-    let Some(shared) = shared() else { return };
-    let golden = shared.join("reference/golden");
+    let golden = golden();
     for version in VERSIONS {
         for case in CASES {
             let spec = json(&golden.join(format!("cases/{case}.json")));
@@ -93,7 +91,7 @@ fn golden_steps_of_both_trl_versions() {
                 }
                 let worst = weight_difference(&policy, &recorded, "after.");
                 let relative = 1e-4 * f64::from(chaos);
-                assert_stats(&what, &out.stats.to_json(true), &log["stats"], relative);
+                assert_stats(&what, &out.stats.to_json(), &log["stats"], relative);
                 assert_close(&what, state.kl.value(), log["kl_coef_after"].as_f64().unwrap(), relative);
                 let tolerance = 1e-5 * chaos;
                 assert!(worst <= tolerance, "{what}: weights {worst}");
@@ -105,13 +103,12 @@ fn golden_steps_of_both_trl_versions() {
 /// Gradient accumulation with norm clipping, score options, early stop, ratio guard.
 #[test]
 fn trl_0_11_4_under_options() {
-    let Some(shared) = shared() else { return };
     let fixture = json(&fixtures().join("ppo_options.json"));
     let recorded = tensors(&fixtures().join("ppo_options.safetensors"));
     // Not replayed: E_as_shipped (TRL clips only a trainer's first update, by accident), G_full_kl_fixed (not offered)
     for case in ["E_clip_every_update", "F_score_options", "H_early_stop", "I_ratio_threshold"] {
         let config = settings("trl-0.11.4", &fixture[case]["config"]);
-        let policy = golden_policy(&shared.join("reference/golden"));
+        let policy = golden_policy(&golden());
         let mut state = PpoState::new(&config);
         for (s, log) in fixture[case]["steps"].as_array().unwrap().iter().enumerate() {
             let what = format!("{case} step {s}");
@@ -123,7 +120,7 @@ fn trl_0_11_4_under_options() {
                 assert_close(&format!("{what} norm {k}"), out.stats.grad_norms[k], norm, 1e-4);
             }
             let relative = if case == "H_early_stop" { 1e-3 } else { 1e-4 }; // learning rate 2e-2, as in C
-            assert_stats(&what, &out.stats.to_json(true), &log["stats"], relative);
+            assert_stats(&what, &out.stats.to_json(), &log["stats"], relative);
             let worst = weight_difference(&policy, &recorded, &format!("{case}.step{s}.after."));
             let tolerance = if case == "H_early_stop" { 1e-3 } else { 1e-5 };
             assert!(worst <= tolerance, "{what}: weights {worst}");

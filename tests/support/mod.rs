@@ -3,16 +3,17 @@
 
 use std::path::PathBuf;
 
-/// The reference data beside the checkout. Absent outside the project's own machines: a test then says so and is
-/// skipped; under CI=true its absence is a failure.
-pub fn shared() -> Option<PathBuf> {
-    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared");
-    if folder.is_dir() {
-        return Some(folder);
-    }
-    assert!(std::env::var("CI").as_deref() != Ok("true"), "../shared is missing, and CI=true needs it");
-    eprintln!("skipped: ../shared (reference numbers and data) is not beside this checkout");
-    None
+/// Other people's data and tokenizers, beside the checkout: their licences keep them out of this repository. The tests that
+/// use them are marked `#[ignore]`; with CI=true `make test` runs them too.
+pub fn shared_data() -> PathBuf {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/data");
+    assert!(folder.is_dir(), "this test needs ../shared/data, which is not beside this checkout");
+    folder
+}
+
+/// Numbers of transformers and TRL on tiny models with random weights (`tests/fixtures/make_golden.py`).
+pub fn golden() -> PathBuf {
+    fixtures().join("golden")
 }
 
 /// The project's own fixtures, written by the reference stack (`tests/fixtures/make_fixtures.py`).

@@ -13,7 +13,7 @@ use crate::lab::run::step_name;
 use crate::lab::sources::adapter::AdapterStart;
 use crate::lab::sources::forecast::{self, Tokens};
 use crate::pace::block_on;
-use crate::ppo::config::PpoConfig;
+use crate::settings::PpoConfig;
 use clap::Args;
 use std::path::PathBuf;
 
@@ -109,7 +109,7 @@ pub fn run(args: &Arguments) -> Result<()> {
                 s.kl_coef
             ))?;
         }
-        all.push(outcome.stats.to_json(true));
+        all.push(outcome.stats.to_json());
     }
     if args.json {
         return report::json(&serde_json::json!({ "steps": all }));

@@ -9,7 +9,7 @@ use crate::lab::memory::{self, adapted, longest_response, longest_scored};
 pub use crate::lab::memory::{Forecast, Tokens};
 use crate::lab::models::Precision;
 use crate::model::config::T5Config;
-use crate::ppo::config::PpoConfig;
+use crate::settings::PpoConfig;
 use crate::text::tokenizer::Tokenizer;
 
 /// Texts that are scored at once.

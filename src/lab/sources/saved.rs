@@ -7,7 +7,7 @@ use crate::io::adapter::PeftAdapter;
 use crate::io::adapter_config::AdapterConfig;
 use crate::io::value_head::{VALUE_HEAD_FILE, ValueHead};
 use crate::lab::models::{Actor, INITIAL, POLICY};
-use crate::ppo::config::PpoConfig;
+use crate::settings::PpoConfig;
 
 /// The saved state of a policy after a step of its run.
 pub struct SavedPolicy {

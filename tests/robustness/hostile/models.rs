@@ -10,7 +10,7 @@ use detox_lab::lab::run::RunConfig;
 use detox_lab::model::config::T5Config;
 use detox_lab::model::roberta::RobertaConfig;
 use detox_lab::ppo::batch::Batch;
-use detox_lab::ppo::config::PpoConfig;
+use detox_lab::settings::PpoConfig;
 use detox_lab::text::dialogue::{self, Dialogue};
 use detox_lab::text::labelled::Source;
 use detox_lab::text::texts::texts;
