@@ -1,6 +1,6 @@
 # Thin on purpose: each line can also be typed by hand. `make` alone lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: help setup check test test-page demo demo-native web serve screenshots recorded effect effect-web tiny-models bench bench-peers bench-web long-run fuzz fmt clean
+.PHONY: help setup check test test-page demo demo-native web serve screenshots pictures recorded effect effect-web tiny-models bench bench-peers bench-web long-run fuzz fmt clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | awk -F'|' '{ printf "  make %-11s %s\n", $$1, $$2 }'
@@ -47,6 +47,12 @@ serve: ## serve dist/ on this machine
 screenshots: web ## every chapter at 1440, 768 and 360 px, light and dark, into build/screenshots/
 	scripts/setup.sh browser
 	node tests/page/screenshots.mjs --live
+
+pictures: web ## the README's pictures of the page and of the terminal, into docs/images/
+	scripts/setup.sh browser python
+	node tests/page/picture.mjs
+	cargo build --release
+	python3 scripts/terminal_picture.py "$${CARGO_TARGET_DIR:-target}/release/detox-lab"
 
 recorded: setup ## record the story that the page shows before it has loaded anything
 	cargo run --release --features web --example record_page
