@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::disallowed_methods)]
 
 use candle_core::{Device, Tensor};
-use detox_lab::cli::heap::Heap;
+use detox_lab::cli::allocator::restart_with_tunables;
 use detox_lab::model::config::T5Config;
 use detox_lab::model::fresh;
 use detox_lab::model::generate::{Prompt, Sampling, generate};
@@ -17,9 +17,6 @@ use detox_lab::nn::rng::{Purpose, Rng};
 use detox_lab::pace::{NonStop, block_on};
 use std::cell::RefCell;
 use std::time::Instant;
-
-#[global_allocator]
-static HEAP: Heap = Heap;
 
 /// FLAN-T5's configuration of a width; `tiny` is a model to train from scratch.
 fn config(size: &str) -> T5Config {
@@ -106,6 +103,7 @@ fn train_tiny() {
 }
 
 fn main() {
+    restart_with_tunables(); // as the program does
     let known = ["tiny", "small", "base"];
     let sizes: Vec<String> = std::env::args().skip(1).filter(|a| known.contains(&a.as_str())).collect();
     let threads = std::thread::available_parallelism().map_or(1, usize::from);

@@ -5,7 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr, clippy::disallowed_methods)]
 
 use candle_core::Tensor;
-use detox_lab::cli::heap::Heap;
+use detox_lab::cli::allocator::restart_with_tunables;
 use detox_lab::io::adapter::PeftAdapter;
 use detox_lab::io::adapter_config::AdapterConfig;
 use detox_lab::io::disk::{self, Folder};
@@ -27,9 +27,6 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
-
-#[global_allocator]
-static HEAP: Heap = Heap;
 
 const ROWS: usize = 4;
 const PROMPT: usize = 200;
@@ -275,6 +272,7 @@ fn tiny() {
 }
 
 fn main() {
+    restart_with_tunables(); // as the program does
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     detox_lab::kernels::pool::work_on(threads);
     let args: Vec<String> = std::env::args().skip(1).filter(|arg| arg != "--bench").collect();

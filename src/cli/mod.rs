@@ -2,12 +2,12 @@
 
 #![allow(clippy::disallowed_methods, reason = "a native door: files, clock and terminal are its business")]
 
+pub mod allocator;
 pub mod args;
 mod device;
 mod doctor;
 mod evaluate;
 mod finetune;
-pub mod heap;
 mod info;
 mod inputs;
 mod limits;
@@ -35,6 +35,9 @@ use std::process::ExitCode;
 /// Runs the command line; an error is printed here, once.
 pub fn main() -> ExitCode {
     let args = args::Cli::parse();
+    if computes(&args.command) {
+        allocator::restart_with_tunables();
+    }
     let threads = args.threads.or_else(|| std::thread::available_parallelism().ok().map(usize::from)).unwrap_or(1);
     use_threads(threads.max(1));
     let kernel = choose_kernel();
@@ -55,6 +58,12 @@ pub fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Does this command compute with models?
+fn computes(command: &args::Command) -> bool {
+    use args::Command::{Doctor, Info, Merge, TrainTokenizer};
+    !matches!(command, Doctor(_) | Info(_) | Merge(_) | TrainTokenizer(_))
 }
 
 /// Uses the kernel that the environment names, if it names one.
