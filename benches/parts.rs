@@ -14,6 +14,7 @@ use detox_lab::nn::cross_entropy::smoothed_cross_entropy;
 use detox_lab::nn::lora::LoraSpec;
 use detox_lab::nn::params::Params;
 use detox_lab::nn::rng::{Purpose, Rng};
+use detox_lab::nn::tape::record;
 use detox_lab::pace::{NonStop, block_on};
 use std::cell::RefCell;
 use std::time::Instant;
@@ -94,10 +95,14 @@ fn train_tiny() {
         let hidden = t5.head_input(&decoded.hidden).unwrap();
         smoothed_cross_entropy(&hidden, t5.head(), &targets, 0.1).unwrap().mean_all().unwrap()
     };
+    let gradients = || {
+        let (loss, tape) = record(|| Ok(loss())).unwrap();
+        tape.backward_of(&loss).unwrap()
+    };
     median("tiny forward 32 × (230 + 35), dropout, loss", || drop(loss()));
-    median("tiny forward + backward of every parameter", || drop(loss().backward().unwrap()));
+    median("tiny forward + backward of every parameter", || drop(gradients()));
     median("tiny update: forward + backward + Adam", || {
-        let gradients = Gradients::take(&mut loss().backward().unwrap(), &vars).unwrap();
+        let gradients = Gradients::of(gradients(), &vars).unwrap();
         adam.update(&vars, &gradients, 1.0, 1e-4).unwrap();
     });
 }
@@ -139,8 +144,8 @@ fn main() {
         });
         median(&format!("{size} forward + backward 4 × (200 + 32)"), || {
             let scores = policy.evaluate(&rows[..4], 33, false, Some(POLICY), true, None).unwrap();
-            let loss = (scores.logprobs.sum_all().unwrap() + scores.values.sum_all().unwrap()).unwrap();
-            loss.backward().unwrap();
+            let ones = scores.values.ones_like().unwrap();
+            scores.backward(&ones, &ones).unwrap();
         });
     }
 }

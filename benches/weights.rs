@@ -122,8 +122,8 @@ fn one(folder: &Path, precision: Precision, out: &Path) -> Value {
     let (alone, together) = (median(&|| write(1)), median(&|| write(16)));
     let both = median(&|| {
         let s = policy.evaluate(&rows, RESPONSE + 1, false, Some(POLICY), true, None).unwrap();
-        let loss = (s.logprobs.mean_all().unwrap() + s.values.mean_all().unwrap()).unwrap();
-        drop(loss.backward().unwrap());
+        let ones = s.values.ones_like().unwrap();
+        drop(s.backward(&ones, &ones).unwrap());
     });
     // what would have been forecast of this work
     let c = &policy.t5.config;
@@ -134,7 +134,7 @@ fn one(folder: &Path, precision: Precision, out: &Path) -> Value {
     forecast.weights("the policy", &tensors, precision);
     forecast.hold("the adapter and its gradients", 2 * 4 * memory::adapter_numbers(&adapted));
     forecast.phase("generation", memory::cache(c, 16, tokens));
-    forecast.phase("forward and backward", memory::graph(c, &adapted, ROWS, tokens));
+    forecast.phase("forward and backward", memory::taped(c, memory::Trained::Adapter(&adapted), ROWS, tokens));
     json!({
         "load_s": load, "loading_mb": loading, "loaded_mb": loaded, "peak_mb": status("VmHWM"),
         "forecast_mb": forecast.peak() as f64 / 1048576.0,
