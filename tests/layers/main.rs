@@ -31,11 +31,11 @@ const MAY_USE: &[(&str, &[&str])] = &[
 ];
 
 /// Where conditional compilation may be used; a name that ends in `/` is a folder. `kernels/` has instructions that only some
-/// processors have; `cli/heap.rs` asks one system for large pages.
-const GATES: &[&str] = &["cli/heap.rs", "io/mod.rs", "lib.rs", "kernels/", "web/mod.rs"];
+/// processors have; `cli/allocator.rs` sets what one C library understands.
+const GATES: &[&str] = &["cli/allocator.rs", "io/mod.rs", "lib.rs", "kernels/", "web/mod.rs"];
 
 /// Where `unsafe` may be used.
-const UNSAFE: &[&str] = &["cli/heap.rs", "cli/mod.rs", "kernels/"];
+const UNSAFE: &[&str] = &["cli/mod.rs", "kernels/"];
 
 /// What std offers that a browser does not (or that only a door may touch).
 const NATIVE: &[&str] =

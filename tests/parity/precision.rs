@@ -10,7 +10,6 @@ use detox_lab::io::disk::Folder;
 use detox_lab::kernels::quantized::Compact;
 use detox_lab::lab::models::{Actor, Judge, POLICY, Precision};
 use detox_lab::lab::responses::token_numbers;
-use detox_lab::model::policy::Policy;
 use detox_lab::model::t5::T5;
 use detox_lab::nn::params::Params;
 use detox_lab::nn::weight::Weight;
@@ -150,12 +149,8 @@ fn gradients_arrive_through_every_kind_as_finite_differences_say() {
         let policy = actor(&fixture("tiny/policy"), &fixture("tiny/adapter"), precision).policy;
         let batch: [(&[u32], &[u32]); 2] =
             [(&[5, 99, 230, 17, 1], &[0, 70, 8, 1]), (&[301, 44, 1], &[0, 12, 400, 33, 7])];
-        let objective = |policy: &Policy, grad: bool| {
-            let s = policy.evaluate(&batch, 5, false, Some(POLICY), grad, None).unwrap();
-            (s.logprobs.mean_all().unwrap() + s.values.sqr().unwrap().mean_all().unwrap()).unwrap()
-        };
         let frozen = flat(&policy.t5.head().to_f32().unwrap());
-        let gradients = objective(&policy, true).backward().unwrap();
+        let gradients = crate::support::objective_gradients(&policy, &batch, 5);
         let vars = policy.trainable();
         assert!(vars.len() > 10 && vars.iter().any(|(name, _)| name == "v_head.summary.weight"));
         for (name, var) in &vars {
@@ -168,7 +163,7 @@ fn gradients_arrive_through_every_kind_as_finite_differences_say() {
                 let mut moved = before.clone();
                 moved[i] += delta;
                 var.set(&Tensor::from_vec(moved, var.shape(), &Device::Cpu).unwrap()).unwrap();
-                f64::from(objective(&policy, false).to_scalar::<f32>().unwrap())
+                crate::support::objective(&policy, &batch, 5)
             };
             let h = 1e-2;
             let slope = (at(h) - at(-h)) / f64::from(2.0 * h);
