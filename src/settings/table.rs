@@ -161,7 +161,7 @@ impl Default for PpoConfig {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
     use super::*;
     use crate::settings::{Kind, find};
     use serde_json::{Value, json};
