@@ -3,10 +3,11 @@
 //! back each time and gets them again in pages of 4 KB, through which every weight is then read. glibc reads these settings only
 //! when a program starts, so the program starts itself once more with them in its environment.
 
-/// The settings (glibc manual, "Memory Allocation Tunables"): large pages, no block in a mapping of its own, nothing given back, and
-/// one heap for all threads, since only that one is made of large pages.
-const TUNABLES: &str =
-    "glibc.malloc.hugetlb=1:glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=68719476736:glibc.malloc.arena_max=1";
+/// The settings (glibc manual, "Memory Allocation Tunables"): large pages; no block in a mapping of its own; nothing given back; growth
+/// by 32 MB, since glibc asks for large pages only where it grows by one of them or more; and one heap for all threads, since only that
+/// one is made of large pages.
+const TUNABLES: &str = "glibc.malloc.hugetlb=1:glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=68719476736:\
+                        glibc.malloc.top_pad=33554432:glibc.malloc.arena_max=1";
 
 /// Starts the program again, in the same process, with [`TUNABLES`]. Returns where the caller has set tunables, on systems without
 /// glibc, or where the system refuses; the program then works as well, only slower.
