@@ -4,12 +4,13 @@
 
 use candle_core::{D, Device, Tensor, Var};
 use detox_lab::Result;
-use detox_lab::model::policy::{AdapterName, POLICY, TokenScores};
+use detox_lab::model::policy::{AdapterName, Backward, POLICY, TokenScores};
 use detox_lab::nn::rng::{Purpose, Rng};
+use detox_lab::nn::tape::VarGradients;
 use detox_lab::pace::{NonStop, block_on};
 use detox_lab::ppo::batch::Row;
-use detox_lab::ppo::config::PpoConfig;
 use detox_lab::ppo::step::{Actor, PpoState, ppo_step};
+use detox_lab::settings::PpoConfig;
 
 const V: usize = 8;
 const END: u32 = 1;
@@ -43,8 +44,16 @@ impl Actor for Table {
         let entropy = (all.exp()? * &all)?.sum(1)?.neg()?.reshape(shape)?; // (M, R−1)
         let logprobs = all.gather(&padded(1)?.unsqueeze(1)?, 1)?.reshape(shape)?; // (M, R−1)
         let values = self.values.as_tensor().index_select(&padded(0)?, 0)?.reshape(shape)?; // (M, R−1)
-        let out = |t: Tensor| if grad { t } else { t.detach() };
-        Ok(TokenScores { logprobs: out(logprobs), values: out(values), entropy: entropy.detach(), path: None })
+        // Called with the loss's derivatives by log-probs and values; gives those by the two tables. candle's autograd does it here.
+        let (outputs, vars) = ((logprobs.clone(), values.clone()), self.trainable());
+        let backward: Backward = Box::new(move |by_logprobs, by_values| {
+            let sum = ((outputs.0 * by_logprobs)? + (outputs.1 * by_values)?)?.sum_all()?;
+            let (gradients, mut found) = (sum.backward()?, VarGradients::default());
+            vars.iter().for_each(|(_, var)| gradients.get(var).into_iter().for_each(|g| found.insert(var, g.clone())));
+            Ok(found)
+        });
+        let (logprobs, values, entropy) = (logprobs.detach(), values.detach(), entropy.detach());
+        Ok(TokenScores { logprobs, values, entropy, backward: grad.then_some(backward) })
     }
 
     fn trainable(&self) -> Vec<(String, Var)> {

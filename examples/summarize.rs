@@ -5,8 +5,8 @@
 use detox_lab::Result;
 use detox_lab::io::adapter::PeftAdapter;
 use detox_lab::io::disk::Folder;
-use detox_lab::lab::inspect::responses;
 use detox_lab::lab::models::Actor;
+use detox_lab::lab::responses::responses;
 use detox_lab::model::generate::Sampling;
 use detox_lab::model::policy::POLICY;
 use detox_lab::pace::{NonStop, block_on};

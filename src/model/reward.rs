@@ -5,6 +5,7 @@ use crate::error::{Error, Result};
 use crate::model::roberta::{Roberta, RobertaConfig};
 use crate::nn::params::Params;
 use crate::pace::Pace;
+pub use crate::protocol::{ByLabel, Scored};
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
@@ -39,25 +40,6 @@ impl Labels {
         let same = |between: &str| self.0.to_lowercase() == format!("{harmless}{between}{hateful}").to_lowercase();
         same(",") || same(", ")
     }
-}
-
-/// One number for each label.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct ByLabel {
-    pub nothate: f32,
-    pub hate: f32,
-}
-
-/// What the reward model says about one row.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Scored {
-    pub logits: ByLabel,
-    /// Softmax of the logits.
-    pub probabilities: ByLabel,
-    /// The `nothate` logit: PPO's reward for the row.
-    pub score: f32,
-    /// P(hate), in 0..1.
-    pub toxicity: f32,
 }
 
 impl Scored {

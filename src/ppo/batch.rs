@@ -2,7 +2,8 @@
 //! start token put back where a response lost it. Leaves tensors and the model to `step`.
 
 use crate::error::{Error, Result};
-use crate::ppo::config::PpoConfig;
+pub use crate::protocol::Grid;
+use crate::settings::PpoConfig;
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
@@ -12,31 +13,13 @@ pub const START_TOKEN: u32 = 0;
 /// The most numbers that a grid of a batch may have; one response among many that is far too long would ask for more.
 const MAX_GRID: usize = 1 << 26;
 
-/// Plain numbers (rows, cols), row-major. A response's grids are (B, R): column k is about token k + 1 of the decoder ids.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Grid {
-    pub rows: usize,
-    pub cols: usize,
-    pub data: Vec<f32>,
-}
-
 impl Grid {
-    /// All zero, (rows, cols).
-    pub fn zeros(rows: usize, cols: usize) -> Self {
-        Self { rows, cols, data: vec![0.0; rows * cols] }
-    }
-
     /// `data` row by row; an error when its length is not rows · cols.
     pub fn from_vec(rows: usize, cols: usize, data: Vec<f32>) -> Result<Self> {
         if data.len() != rows * cols {
             return Err(Error::shape("grid", &[data.len()], &[rows, cols], "give rows x cols numbers, row by row"));
         }
         Ok(Self { rows, cols, data })
-    }
-
-    /// Row `i` (cols).
-    pub fn row(&self, i: usize) -> &[f32] {
-        &self.data[i * self.cols..(i + 1) * self.cols]
     }
 
     /// Row `i` (cols), to write.
@@ -207,7 +190,7 @@ fn check_row(i: usize, row: &Row, n: usize, train_first_token: bool) -> Result<(
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::ppo::config::Preset;
+    use crate::settings::Preset;
 
     fn row(decoder_ids: &[u32]) -> Row {
         Row { query_ids: vec![5, 1], decoder_ids: decoder_ids.to_vec(), score: 0.5, generated: None }

@@ -3,7 +3,7 @@
 
 use crate::error::{Error, Result};
 use crate::ppo::batch::{Batch, Grid};
-use crate::ppo::config::PpoConfig;
+use crate::settings::PpoConfig;
 use serde::{Deserialize, Serialize};
 
 /// Per-token rewards of a batch.
@@ -91,7 +91,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::ppo::batch::Row;
-    use crate::ppo::config::Preset;
+    use crate::settings::Preset;
 
     #[test]
     fn the_score_lands_on_the_last_trained_column() {

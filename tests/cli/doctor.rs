@@ -1,4 +1,4 @@
-//! `doctor` on a good run and good models, and on each kind of damage; the memory forecast, and devices that are refused.
+//! `doctor` on a good run and good models, and on each kind of damage; the memory forecast.
 
 use crate::support;
 use crate::support::run::*;
@@ -270,16 +270,4 @@ fn what_cannot_fit_is_refused_before_loading_with_its_sum() {
         assert!(refused.contains("20 MB are free") && refused.contains("--memory unlimited"), "{refused}");
     }
     assert!(!Path::new("never").exists());
-}
-
-#[test]
-fn a_device_without_kernels_is_refused_at_once() {
-    for device in ["cuda", "metal"] {
-        let refused = fails(&["score", "--device", device, "hi"]);
-        assert!(
-            refused.contains(device) && refused.contains("kernel") && refused.contains("--device cpu"),
-            "{refused}"
-        );
-    }
-    ok(&["score", "--device", "cpu", "hi"]);
 }

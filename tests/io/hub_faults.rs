@@ -242,7 +242,7 @@ fn every_refusal_says_what_to_do() {
         ("404 Not Found", 1, "check name and revision"),
         ("401 Unauthorized", 1, "set HF_TOKEN"),
         ("403 Forbidden", 1, "set HF_TOKEN"),
-        ("500 Internal Server Error", 4, "trouble of its own"),
+        ("500 Internal Server Error", 4, "answered with an error"),
         ("429 Too Many Requests", 4, "try again later"),
         ("204 No Content", 1, "try again"),
     ] {

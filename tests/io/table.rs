@@ -5,14 +5,16 @@
 use crate::support;
 use crate::support::{fixtures, flat};
 use candle_core::Tensor;
+use detox_lab::finetuning::fresh;
+use detox_lab::io::checkpoint::weights::{Checkpoint, Described, load};
 use detox_lab::io::disk::{self, Folder};
 use detox_lab::io::pretrained::{Stored, to_files};
-use detox_lab::io::weights::{describe, load, table};
 use detox_lab::io::{ByteSource, Memory};
 use detox_lab::lab::head;
-use detox_lab::lab::inspect::token_numbers;
-use detox_lab::lab::models::{Actor, Judge, Precision, RobertaConfig, T5Config, policy_in_memory, reward_in_memory};
-use detox_lab::model::fresh;
+use detox_lab::lab::models::{Actor, Judge, Precision, RobertaConfig, T5Config};
+use detox_lab::lab::responses::token_numbers;
+use detox_lab::lab::sources::policy::PolicySource;
+use detox_lab::lab::sources::reward::RewardSource;
 use detox_lab::pace::{NonStop, block_on};
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -20,6 +22,18 @@ use std::path::Path;
 
 fn folder(name: &str) -> Folder {
     Folder::open(fixtures().join(name)).unwrap()
+}
+
+fn open(source: &dyn ByteSource) -> Checkpoint<'_> {
+    Checkpoint::open(Box::new(source)).unwrap()
+}
+
+fn describe(source: &dyn ByteSource) -> Vec<Described> {
+    open(source).described().to_vec()
+}
+
+fn policy(source: &dyn ByteSource) -> PolicySource<'_> {
+    PolicySource::open(Box::new(source)).unwrap()
 }
 
 const WORDS: &str = "roberta.embeddings.word_embeddings.weight";
@@ -34,7 +48,7 @@ fn rows_in_the_file_are_those_that_loading_reads() {
         (Folder::open(shipped).unwrap(), WORDS),
     ] {
         let loaded = load(&folder).unwrap()[name].to_vec2::<f32>().unwrap();
-        let there = table(&folder, name).unwrap().unwrap();
+        let there = open(&folder).table(name).unwrap().unwrap();
         assert_eq!(there.dims(), (loaded.len(), loaded[0].len()));
         let last = loaded.len() as u32 - 1;
         for ids in [vec![last, 0, 7, last, 7], vec![], (0..=last).collect()] {
@@ -52,11 +66,11 @@ fn what_cannot_be_read_in_parts_is_not_left_in_its_file() {
         (folder("t5_bf16"), "no.such.weight"),                  // not in the file
         (folder("t5_bf16"), "encoder.final_layer_norm.weight"), // no matrix
     ] {
-        assert!(table(&folder, name).unwrap().is_none(), "{name}");
+        assert!(open(&folder).table(name).unwrap().is_none(), "{name}");
     }
     let file = folder("t5_bf16").read("model.safetensors").unwrap();
     let memory = Memory::new("made-up", BTreeMap::from([("model.safetensors".to_string(), file)]));
-    assert!(table(&memory, "shared.weight").unwrap().is_none());
+    assert!(open(&memory).table("shared.weight").unwrap().is_none());
 }
 
 #[test]
@@ -66,7 +80,7 @@ fn a_file_may_be_removed_or_replaced_while_it_is_used_and_not_written_over() {
     let bytes = folder("t5_bf16").read("model.safetensors").unwrap();
     let opened = || {
         std::fs::write(&path, &bytes).unwrap();
-        table(&Folder::open(dir.path()).unwrap(), "shared.weight").unwrap().unwrap()
+        open(&Folder::open(dir.path()).unwrap()).table("shared.weight").unwrap().unwrap()
     };
     let rows = opened().read(&[3, 5]).unwrap();
 
@@ -113,11 +127,10 @@ fn a_policy_computes_the_same_wherever_its_table_is() {
         })
     };
     let (_dir, on_disk, in_memory) = both(large(&config(false)));
-    let parsed = T5Config::from_json("config.json", config(false).to_string().as_bytes()).unwrap();
-    let (all, held) = (describe(&on_disk).unwrap(), policy_in_memory(&on_disk, &parsed).unwrap());
+    let (all, held) = (describe(&on_disk), policy(&on_disk).tensors_in_memory());
     let left: Vec<_> = all.iter().filter(|t| !held.contains(t)).map(|t| t.name.as_str()).collect();
     assert_eq!(left, ["shared.weight"]);
-    assert_eq!(policy_in_memory(&in_memory, &parsed).unwrap(), all);
+    assert_eq!(policy(&in_memory).tensors_in_memory(), all);
     let query = [32999, 3, 3, 17000, 1];
     for precision in Precision::ALL {
         let logprobs = |source: &dyn ByteSource| {
@@ -132,8 +145,7 @@ fn a_policy_computes_the_same_wherever_its_table_is() {
     }
     // the output matrix is read whole for every token: where it is the table, nothing is left in the file
     let (_dir, on_disk, _) = both(large(&config(true)));
-    let parsed = T5Config::from_json("config.json", config(true).to_string().as_bytes()).unwrap();
-    assert_eq!(policy_in_memory(&on_disk, &parsed).unwrap(), describe(&on_disk).unwrap());
+    assert_eq!(policy(&on_disk).tensors_in_memory(), describe(&on_disk));
 }
 
 #[test]
@@ -144,7 +156,7 @@ fn a_reward_model_computes_the_same_wherever_its_table_is() {
         "layer_norm_eps": 1e-5, "hidden_act": "gelu", "id2label": {"0": "nothate", "1": "hate"},
     });
     let (_dir, on_disk, in_memory) = both(large(&config));
-    assert_eq!(reward_in_memory(&on_disk).unwrap().len() + 1, describe(&on_disk).unwrap().len());
+    assert_eq!(RewardSource::open(Box::new(&on_disk)).unwrap().tensors_in_memory().len() + 1, describe(&on_disk).len());
     let rows = [vec![0, 32999, 5, 2], vec![0, 7, 2]];
     for precision in Precision::ALL {
         let scores = |source: &dyn ByteSource| {
@@ -200,9 +212,9 @@ fn the_weights_say_which_head_it_is_and_transformers_5_whether_it_is_scaled() {
         let copy = changed("t5_tied", &keys, &tied);
         assert_eq!(logprobs(&copy), plain);
         assert_eq!(numbers(&copy), numbers(&folder("t5_tied")));
-        let config = head::config(&copy).unwrap();
+        let config = policy(&copy).config;
         assert!(config.tie_word_embeddings && config.scales());
-        assert!(!policy_in_memory(&copy, &config).unwrap().iter().any(|d| d.name == "lm_head.weight"));
+        assert!(!policy(&copy).tensors_in_memory().iter().any(|d| d.name == "lm_head.weight"));
         assert!(Actor::trainable(&copy, 0).unwrap().1.iter().all(|(name, _)| name != "lm_head.weight"));
     }
 
@@ -214,12 +226,13 @@ fn the_weights_say_which_head_it_is_and_transformers_5_whether_it_is_scaled() {
         (json!({"dtype": "bfloat16", "torch_dtype": "float16"}), "t5_tied", tied),
     ] {
         let source = changed(name, &keys, &tensors);
-        let config = head::config(&source).unwrap();
-        let files = head::merged_files(&source, &config, head::load(&source, &config).unwrap()).unwrap();
+        let policy = policy(&source);
+        let tensors = policy.load_tensors().unwrap();
+        let files = head::merged_files(&source, &policy.config, policy.json.clone(), tensors).unwrap();
         let mut written = Memory::new("written", files);
         let json = written.read_json("config.json").unwrap();
         let tied = json["tie_word_embeddings"].as_bool().unwrap();
-        assert_eq!(tied, !describe(&written).unwrap().iter().any(|d| d.name == "lm_head.weight"), "{keys}");
+        assert_eq!(tied, !describe(&written).iter().any(|d| d.name == "lm_head.weight"), "{keys}");
         assert!(json.get("scale_decoder_outputs").is_none_or(|scale| scale.as_bool() == Some(tied)), "{keys}");
         assert_eq!(json["torch_dtype"], "float32");
         assert_eq!(json.get("dtype"), keys.get("dtype").map(|_| &json["torch_dtype"]));

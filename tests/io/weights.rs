@@ -2,10 +2,11 @@
 
 use crate::support::{fixtures, flat};
 use candle_core::{DType, Device, Tensor};
+use detox_lab::io::checkpoint::safetensors;
+use detox_lab::io::checkpoint::weights::{Checkpoint, load, load_file};
 use detox_lab::io::disk::Folder;
 use detox_lab::io::value_head::ValueHead;
-use detox_lab::io::weights::{describe, load, load_file};
-use detox_lab::io::{ByteSource, Memory, safetensors};
+use detox_lab::io::{ByteSource, Memory};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, HashMap};
 
@@ -195,7 +196,7 @@ fn names_that_a_wrapper_changed_are_the_same_model() {
         let loaded = load(&wrapped).unwrap();
         assert_eq!(loaded.len(), plain.len());
         assert!(loaded.iter().all(|(name, tensor)| bits(tensor) == bits(&plain[name])));
-        assert!(describe(&wrapped).unwrap().iter().all(|d| plain.contains_key(&d.name)));
+        assert!(Checkpoint::open(Box::new(&wrapped)).unwrap().described().iter().all(|d| plain.contains_key(&d.name)));
     }
     let twice = |n: &str| if n == "shared.weight" { n.into() } else { "module.shared.weight".to_string() };
     let message = load(&renamed("t5_sharded", twice)).unwrap_err().to_string();

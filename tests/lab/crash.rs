@@ -12,7 +12,7 @@ use detox_lab::lab::models::{Actor, Judge, Lab};
 use detox_lab::lab::run::{self, RunConfig, Store};
 use detox_lab::lab::train::Trainer;
 use detox_lab::pace::block_on;
-use detox_lab::ppo::config::PpoConfig;
+use detox_lab::settings::PpoConfig;
 use detox_lab::text::dialogue::{Dialogue, parse};
 use std::collections::BTreeMap;
 
@@ -109,7 +109,7 @@ fn lab(store: &InMemory, newest: Option<u64>, ppo: &PpoConfig) -> (Lab, AdapterC
 fn go(files: &mut InMemory, left: usize, torn: bool) -> Result<usize> {
     let json: serde_json::Value = serde_json::from_str(QUICK).unwrap();
     let mut ppo = PpoConfig::from_json(PpoConfig::default(), &json).unwrap();
-    (ppo.batch_size, ppo.rollout.output_max_length) = (4, 8);
+    (ppo.batch_size, ppo.output_max_length) = (4, 8);
     let config = RunConfig {
         version: "test".into(),
         policy: "tiny".into(),

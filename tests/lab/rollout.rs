@@ -9,7 +9,7 @@ use detox_lab::lab::rollout::{Draw, Sample, Stage, rollout};
 use detox_lab::model::generate::Sampling;
 use detox_lab::nn::rng::{Purpose, Rng};
 use detox_lab::pace::{Pace, block_on};
-use detox_lab::ppo::config::{PpoConfig, Preset};
+use detox_lab::settings::{PpoConfig, Preset};
 use detox_lab::text::dialogue::parse;
 
 /// Listens to nothing.

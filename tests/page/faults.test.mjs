@@ -136,7 +136,7 @@ test("a worker that cannot start is reported once and not started for ever; the 
     const { page } = await visit(t, browser, server.url, { hash: "#ppo" });
     await page.getByRole("alert").filter({ hasText: "Recorded only." }).waitFor();
     assert.match((await page.getByRole("alert").allInnerTexts()).join(" "), /Reload the page/);
-    for (const name of ["Play", "Step", "Room"]) {
+    for (const name of ["Play", "Step", "Stage"]) {
       assert.ok(await bar(page).getByRole("button", { name, exact: true }).isDisabled(), `${name} can do nothing`);
     }
     assert.match(await line(page).innerText(), /recorded\s+step \d+ of a recorded run/);

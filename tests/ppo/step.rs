@@ -2,12 +2,12 @@
 
 use crate::support::{flat, max_abs_diff};
 use candle_core::{D, DType, Device, Tensor, Var};
-use detox_lab::model::policy::{AdapterName, TokenScores};
+use detox_lab::model::policy::{AdapterName, Backward, TokenScores};
 use detox_lab::nn::rng::{Purpose, Rng};
 use detox_lab::pace::{NonStop, Pace, block_on};
 use detox_lab::ppo::batch::{Generated, Grid, Row};
-use detox_lab::ppo::config::{KlReference, PpoConfig, Schedule};
 use detox_lab::ppo::step::{Actor, PpoState, Room, Rooms, StepOutcome, ppo_step};
+use detox_lab::settings::{KlReference, PpoConfig, Schedule};
 use detox_lab::{Error, Result};
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -74,8 +74,13 @@ impl Actor for Table {
         if self.broken {
             values = (values * f64::NAN)?;
         }
-        let out = |t: Tensor| if grad { t } else { t.detach() };
-        Ok(TokenScores { logprobs: out(logprobs), values: out(values), entropy: entropy.detach(), path: None })
+        let (trained, outs) = (self.trainable(), (logprobs.clone(), values.clone()));
+        let backward: Backward = Box::new(move |by_logprobs, by_values| {
+            let sum = ((outs.0 * by_logprobs)? + (outs.1 * by_values)?)?.sum_all()?;
+            Ok(crate::support::graph_gradients(&sum, &trained))
+        });
+        let (logprobs, values, entropy) = (logprobs.detach(), values.detach(), entropy.detach());
+        Ok(TokenScores { logprobs, values, entropy, backward: grad.then_some(backward) })
     }
 
     fn trainable(&self) -> Vec<(String, Var)> {

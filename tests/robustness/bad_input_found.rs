@@ -3,11 +3,12 @@
 
 use crate::hostile;
 use detox_lab::io::adapter_config::AdapterConfig;
-use detox_lab::io::{Memory, pickle, zip};
+use detox_lab::io::checkpoint::pickle;
+use detox_lab::io::{Memory, zip};
 use detox_lab::lab::run::RunConfig;
 use detox_lab::model::config::T5Config;
 use detox_lab::ppo::batch::{Batch, Row};
-use detox_lab::ppo::config::PpoConfig;
+use detox_lab::settings::PpoConfig;
 use detox_lab::text::tokenizer::Tokenizer;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;

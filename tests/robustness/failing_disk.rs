@@ -78,7 +78,7 @@ fn a_full_disk_stops_a_run_that_then_goes_on() {
         let number = |name: &str| name.trim_start_matches("step-").trim_start_matches('0').to_string();
         let step = [
             format!("the checkpoint of step {}.", number(&after)),
-            format!("going on after step {} ", number(&before)),
+            format!("continuing after step {} ", number(&before)),
         ];
         assert!(step.iter().any(|named| said.contains(named)), "{said}");
         assert_whole(&run, &after);
@@ -179,7 +179,7 @@ fn what_was_removed_is_named() {
         std::fs::rename(&aside, &path).unwrap();
         wants.iter().for_each(|want| assert!(said.contains(want), "without {name}: {said}"));
     };
-    without("policy", &["run/config.json", text(&policy), "say where it is now: --policy"]);
+    without("policy", &["run/config.json", text(&policy), "give its new place: --policy"]);
     without("policy/config.json", &["policy", "config.json"]);
     without("run/config.json", &["config.json", "not a run folder"]);
     without("run/checkpoints", &["checkpoints", "no checkpoint"]);

@@ -4,7 +4,7 @@
 use super::flat;
 use candle_core::{Device, Tensor};
 use detox_lab::ppo::batch::{Grid, Row};
-use detox_lab::ppo::config::{PpoConfig, Preset, WhitenOver};
+use detox_lab::settings::{PpoConfig, Preset, WhitenOver};
 use serde_json::Value;
 use std::collections::HashMap;
 use std::path::Path;

@@ -5,8 +5,9 @@
 use detox_lab::error::{Error, Result};
 use detox_lab::pace::block_on;
 use detox_lab::protocol::*;
+use detox_lab::settings::Preset;
 use detox_lab::web::worker::inbox::Inbox;
-use detox_lab::web::worker::tab::{Changes, STAMP};
+use detox_lab::web::worker::kept_run::{Changes, STAMP};
 use detox_lab::web::worker::{Got, Port, work};
 use serde_json::{Map, Value, json};
 use std::cell::RefCell;
@@ -140,7 +141,8 @@ fn done(reply: &Reply) -> &Answer {
 
 fn failed(reply: &Reply) -> String {
     match reply {
-        Reply::Failed { failure: Failure::Error { what, hint }, .. } => {
+        Reply::Failed { error, .. } => {
+            let (what, hint) = (error.what(), error.hint());
             assert!(!hint.is_empty(), "{what}: nothing to try");
             format!("{what} ({hint})")
         }
@@ -187,7 +189,7 @@ fn the_chapters_answer_with_real_numbers() {
     let evaluate = |after| Ask::Evaluate { n: 3, seed: 5, greedy: true, before: Adapter::Initial, after };
     let ends = place.ask(plain(vec![
         Ask::Load,
-        Ask::Tokens { text: dialogue.clone(), by: Side::Policy },
+        Ask::Tokens { text: dialogue.clone(), by: Reader::Policy },
         Ask::Generate(how(Adapter::Policy)),
         Ask::Score { texts: sentences.map(String::from).to_vec() },
         Ask::Words { text: sentences[1].into() },
@@ -251,7 +253,7 @@ fn a_run_stopped_kept_restored_and_opened_equals_its_twin() {
     let step = &steps[2];
     let lines = detox_lab::io::zip::unpack(&zip, "run.zip").unwrap();
     let lines = String::from_utf8(lines["metrics.jsonl"].clone()).unwrap();
-    assert_eq!(step.metrics, serde_json::from_str(lines.lines().nth(2).unwrap()).unwrap());
+    assert_eq!(step.statistics, serde_json::from_str(lines.lines().nth(2).unwrap()).unwrap());
     let g = &step.grids;
     for k in (0..g.mask.data.len()).filter(|k| g.mask.data[*k] > 0.0) {
         assert!((g.returns.data[k] - g.advantages.data[k] - g.old_values.data[k]).abs() < 1e-5);
@@ -271,7 +273,7 @@ fn a_run_stopped_kept_restored_and_opened_equals_its_twin() {
         }
     });
     let ends = first.ask(plain(vec![Ask::Load, start(3), Ask::Train { steps: 3 }]));
-    assert_eq!(ends[2].0, Reply::Failed { id: 3, failure: Failure::Stopped });
+    assert_eq!(ends[2].0, Reply::Failed { id: 3, error: Error::Stopped });
     let second = Place { kept: first.kept.clone(), ..Place::new() };
     let ends =
         second.ask(plain(vec![Ask::Load, Ask::Restore, Ask::Train { steps: 1 }, Ask::Save { what: Saved::Run }]));
@@ -290,15 +292,15 @@ fn a_run_stopped_kept_restored_and_opened_equals_its_twin() {
 }
 
 #[test]
-fn room_by_room_waits_at_each_room_until_told_to_go() {
+fn stage_by_stage_waits_at_each_stage_until_told_to_go() {
     let place = Place::new();
-    place.inbox.push(Message::RoomByRoom(true), None);
+    place.inbox.push(Message::StageByStage(true), None);
     let seen: Rc<RefCell<Vec<u8>>> = Rc::default();
     *place.react.borrow_mut() = Box::new({
         let seen = seen.clone();
         move |reply, inbox| {
-            if let Reply::Event { id, event: Event::Room(room) } = reply {
-                seen.borrow_mut().push(room.number());
+            if let Reply::Event { id, event: Event::Stage(stage) } = reply {
+                seen.borrow_mut().push(stage.number());
                 inbox.push(Message::Go(*id), None);
             }
         }

@@ -1,11 +1,12 @@
 //! The page's parts in a real document, on the recorded run's numbers: what a person reads, presses and is told. Runs in
-//! a headless browser: scripts/wasm-cargo.sh test --profile page --test web. The whole story is tests/page's.
+//! a headless browser: scripts/wasm-cargo.sh page test --profile page --test web. The whole story is tests/page's.
 
-use detox_lab::protocol::{PpoConfig, Preset, Step};
-use detox_lab::web::parts::{
+use detox_lab::protocol::Step;
+use detox_lab::settings::{PpoConfig, Preset};
+use detox_lab::web::page::parts::{
     ChartTable, CompareTable, LineChart, Meaning, Progress, Quantity, Series, Settings, TokenStrip, WhatIf,
 };
-use detox_lab::web::recorded::{Recorded, recorded};
+use detox_lab::web::page::recorded::{Recorded, recorded};
 use leptos::mount::mount_to;
 use leptos::prelude::*;
 use leptos::task::tick;
@@ -114,7 +115,7 @@ async fn the_token_strip_follows_the_keys_and_writes_the_sum_out() {
 #[wasm_bindgen_test]
 async fn a_chart_is_read_by_keys_and_is_a_table_too() {
     let metrics = story().run.metrics;
-    let series = vec![Series::metric(&metrics, "ppo/mean_scores", "mean score", Meaning::Reward)];
+    let series = vec![Series::of(&metrics, |s| s.score, "mean score", Meaning::Reward)];
     let table = series.clone();
     let shown = Shown::new(move || {
         view! { <LineChart title="Mean score" series=Signal::stored(series) /> <ChartTable title="Mean score" series=Signal::stored(table) /> }

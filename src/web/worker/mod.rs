@@ -1,21 +1,21 @@
 //! The engine behind the page: takes requests one after the other, works on them with the lab, and answers each exactly
 //! once. Plain Rust: the browser is a [`Port`] (`glue`), and so is a test. What crosses is `protocol`'s.
 
+pub mod browser;
 mod convert;
-mod door;
-mod engine;
-pub mod glue;
 pub mod inbox;
+pub mod kept_run;
+mod reporter;
 mod run;
-pub mod tab;
+mod session;
 
-pub use engine::work;
+pub use session::work;
 
 use crate::error::Result;
 use crate::protocol::Reply;
+use kept_run::Changes;
 use std::collections::BTreeMap;
 use std::future::Future;
-use tab::Changes;
 
 /// Told how many bytes have come since it was told last.
 pub type Got<'a, P> = &'a mut dyn FnMut(&mut P, u64) -> Result<()>;

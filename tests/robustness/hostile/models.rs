@@ -2,14 +2,15 @@
 
 use super::{Limit, hold};
 use detox_lab::error::{Error, Result};
+use detox_lab::io::Memory;
 use detox_lab::io::adapter_config::AdapterConfig;
-use detox_lab::io::{Memory, weights};
+use detox_lab::io::checkpoint::weights;
 use detox_lab::lab::replay::parse_rows;
 use detox_lab::lab::run::RunConfig;
 use detox_lab::model::config::T5Config;
 use detox_lab::model::roberta::RobertaConfig;
 use detox_lab::ppo::batch::Batch;
-use detox_lab::ppo::config::PpoConfig;
+use detox_lab::settings::PpoConfig;
 use detox_lab::text::dialogue::{self, Dialogue};
 use detox_lab::text::labelled::Source;
 use detox_lab::text::texts::texts;

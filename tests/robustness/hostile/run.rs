@@ -11,7 +11,7 @@ use detox_lab::io::{ByteSource, Memory};
 use detox_lab::lab::models::{Actor, Judge, Lab};
 use detox_lab::lab::run::{CHECKPOINTS, RunConfig, newest_checkpoint, step_name};
 use detox_lab::lab::train::Trainer;
-use detox_lab::ppo::config::PpoConfig;
+use detox_lab::settings::PpoConfig;
 use detox_lab::text::dialogue;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
