@@ -41,7 +41,7 @@ pub struct Scored {
     pub toxicity: f32,
 }
 
-/// Scalars of one mini-batch, means over its trained columns: TRL's `train_stats` (trl-ppo.md section 3.7).
+/// Scalars of one mini-batch, means over its trained columns: TRL's `train_stats` (docs/ppo.md section 3.7).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct MiniBatchStats {
     pub policy_loss: f64,
