@@ -45,7 +45,7 @@ pub struct Piece {
     pub text: String,
 }
 
-/// The numbers of a stage as it is reached; grids are (B, R), to be read where `mask` is 1. Stages are house.md's.
+/// The numbers of a stage as it is reached; grids are (B, R), to be read where `mask` is 1.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Stage {
@@ -70,7 +70,7 @@ pub enum Stage {
 }
 
 impl Stage {
-    /// House.md's number of the stage.
+    /// The stage's number, 1 to 12.
     pub fn number(&self) -> u8 {
         match self {
             Self::Queries { .. } => 3,

@@ -1,6 +1,5 @@
-//! A run's folder in the browser's memory, and what changed in it since it was last kept. Where it is kept is the
-//! [`super::Port`]'s: all changes at once or none. What is kept bears a stamp, so that changes never land on another run:
-//! another tab's, or the rest of one that was removed.
+//! A run's folder in memory, and what changed in it since the browser last saved it. The [`super::Port`] saves it: all
+//! changes or none. What is saved has a stamp, so that changes are never applied to another run, such as another tab's.
 
 use crate::error::{Error, Result};
 use crate::io::{ByteSource, Memory, ReadSeek};
@@ -166,43 +165,43 @@ mod tests {
     type Files = BTreeMap<String, Vec<u8>>;
 
     /// Keeps what changed; returns what is kept, without its stamp.
-    fn keep(kept: &mut KeptRun, stamp: &str, kept: &mut Files) -> Files {
-        kept.changes().unwrap().apply(kept.files(), stamp.as_bytes(), kept);
-        kept.is_kept(stamp.into());
+    fn keep(tab: &mut KeptRun, stamp: &str, kept: &mut Files) -> Files {
+        tab.changes().unwrap().apply(tab.files(), stamp.as_bytes(), kept);
+        tab.is_kept(stamp.into());
         kept.iter().filter(|(name, _)| *name != STAMP).map(|(name, bytes)| (name.clone(), bytes.clone())).collect()
     }
 
     #[test]
     fn changes_bring_what_is_kept_up_to_date() {
         let mut kept = BTreeMap::from([("old".to_string(), vec![1])]);
-        let mut kept = KeptRun::default();
-        kept.put("config.json", b"{}").unwrap();
-        kept.append("metrics.jsonl", b"1\n").unwrap();
-        kept.put_folder("checkpoints/step-00000", &BTreeMap::from([("a".to_string(), vec![7])])).unwrap();
-        assert_eq!(&keep(&mut kept, "1", &mut kept), kept.files());
-        kept.append("metrics.jsonl", b"2\n3").unwrap();
-        kept.put_folder("checkpoints/step-00001", &BTreeMap::from([("a".to_string(), vec![8])])).unwrap();
-        kept.remove("checkpoints/step-00000").unwrap();
-        assert_eq!(&keep(&mut kept, "2", &mut kept), kept.files());
-        kept.keep_lines("metrics.jsonl", &|line| line != "1").unwrap();
-        assert_eq!(keep(&mut kept, "3", &mut kept)["metrics.jsonl"], b"2\n", "the torn line is gone too");
-        assert_eq!(kept.list("checkpoints").unwrap(), ["step-00001"]);
-        assert_eq!(kept.folder("checkpoints/step-00001").files["a"], [8]);
-        assert_eq!(kept.changes(), None);
+        let mut tab = KeptRun::default();
+        tab.put("config.json", b"{}").unwrap();
+        tab.append("metrics.jsonl", b"1\n").unwrap();
+        tab.put_folder("checkpoints/step-00000", &BTreeMap::from([("a".to_string(), vec![7])])).unwrap();
+        assert_eq!(&keep(&mut tab, "1", &mut kept), tab.files());
+        tab.append("metrics.jsonl", b"2\n3").unwrap();
+        tab.put_folder("checkpoints/step-00001", &BTreeMap::from([("a".to_string(), vec![8])])).unwrap();
+        tab.remove("checkpoints/step-00000").unwrap();
+        assert_eq!(&keep(&mut tab, "2", &mut kept), tab.files());
+        tab.keep_lines("metrics.jsonl", &|line| line != "1").unwrap();
+        assert_eq!(keep(&mut tab, "3", &mut kept)["metrics.jsonl"], b"2\n", "the torn line is gone too");
+        assert_eq!(tab.list("checkpoints").unwrap(), ["step-00001"]);
+        assert_eq!(tab.folder("checkpoints/step-00001").files["a"], [8]);
+        assert_eq!(tab.changes(), None);
     }
 
     #[test]
     fn what_is_kept_is_always_one_whole_run() {
         let run = |name: &str| {
-            let mut kept = KeptRun::default();
-            kept.put("config.json", name.as_bytes()).unwrap();
-            kept
+            let mut tab = KeptRun::default();
+            tab.put("config.json", name.as_bytes()).unwrap();
+            tab
         };
         let (mut one, mut two, mut kept) = (run("one"), run("two"), Files::new());
         keep(&mut one, "1", &mut kept);
         keep(&mut two, "2", &mut kept);
         one.append("metrics.jsonl", b"1\n").unwrap();
-        assert_eq!(&keep(&mut one, "3", &mut kept), one.files(), "another kept had kept its own run");
+        assert_eq!(&keep(&mut one, "3", &mut kept), one.files(), "another tab had kept its own run");
         kept.clear();
         one.append("metrics.jsonl", b"2\n").unwrap();
         assert_eq!(&keep(&mut one, "4", &mut kept), one.files(), "what was kept had been removed");

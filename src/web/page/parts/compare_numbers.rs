@@ -163,7 +163,7 @@ mod tests {
     use super::*;
 
     fn recorded() -> Evaluation {
-        serde_json::from_str(include_str!("../../../static/recorded/evaluation.json")).unwrap()
+        serde_json::from_str(include_str!("../../../../static/recorded/evaluation.json")).unwrap()
     }
 
     #[test]

@@ -152,12 +152,12 @@ fn slugs_come_back() {
 /// The recorded steps, with the settings they were made with.
 #[test]
 fn sums_of_the_recorded_run() {
-    let json: Value = serde_json::from_str(include_str!("../../../static/recorded/config.json")).unwrap();
+    let json: Value = serde_json::from_str(include_str!("../../../../static/recorded/config.json")).unwrap();
     let config = config(json["ppo"].clone());
     for bytes in [
-        &include_bytes!("../../../static/recorded/rollouts/step-00001.safetensors")[..],
-        &include_bytes!("../../../static/recorded/rollouts/step-00040.safetensors")[..],
-        &include_bytes!("../../../static/recorded/rollouts/step-00080.safetensors")[..],
+        &include_bytes!("../../../../static/recorded/rollouts/step-00001.safetensors")[..],
+        &include_bytes!("../../../../static/recorded/rollouts/step-00040.safetensors")[..],
+        &include_bytes!("../../../../static/recorded/rollouts/step-00080.safetensors")[..],
     ] {
         let tensors = safetensors::SafeTensors::deserialize(bytes).unwrap();
         let read = |name: &str| {
