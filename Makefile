@@ -1,6 +1,6 @@
 # Thin on purpose: each line can also be typed by hand. `make` alone lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: help setup check test test-page demo demo-native web serve settings screenshots recorded effect effect-web tiny-models bench bench-peers bench-web long-run fuzz fmt clean
+.PHONY: help setup check test test-page demo demo-native web serve settings screenshots pictures recorded effect effect-web tiny-models bench bench-peers bench-web long-run fuzz fmt clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | awk -F'|' '{ printf "  make %-11s %s\n", $$1, $$2 }'
@@ -51,6 +51,12 @@ settings: ## write docs/settings.md from the settings table
 screenshots: web ## every chapter at 1440, 768 and 360 px, light and dark, into build/screenshots/
 	scripts/setup.sh browser
 	node tests/page/screenshots.mjs --live
+
+pictures: web ## the README's pictures of the page and of the terminal, into docs/images/
+	scripts/setup.sh browser python
+	node tests/page/picture.mjs
+	cargo build --release
+	python3 scripts/terminal_picture.py "$${CARGO_TARGET_DIR:-target}/release/detox-lab"
 
 recorded: setup ## record the story that the page shows before it has loaded anything
 	cargo run --release --features page,worker --example record_page

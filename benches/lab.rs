@@ -9,7 +9,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::disallowed_methods)]
 
 use candle_core::{Device, Tensor};
-use detox_lab::cli::heap::Heap;
+use detox_lab::cli::allocator::restart_with_tunables;
 use detox_lab::finetuning::fresh;
 use detox_lab::io::adapter::PeftAdapter;
 use detox_lab::io::disk::Folder;
@@ -33,9 +33,6 @@ use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
-
-#[global_allocator]
-static HEAP: Heap = Heap;
 
 const BATCH: usize = 16;
 const RANK: usize = 32;
@@ -250,6 +247,7 @@ fn run(size: &str, mode: &str, options: &Options) -> Value {
 }
 
 fn main() {
+    restart_with_tunables(); // as the program does
     let options = Options::read();
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     detox_lab::kernels::pool::work_on(threads);

@@ -78,7 +78,7 @@ fn policy_pass(out: &mut Results) {
     let specs = specs.collect();
     policy.add_adapter(POLICY, specs, 0.0, true).unwrap();
     let rows: [(&[u32], &[u32]); 2] = [(&[5, 9, 23, 17, 1], &[0, 7, 8, 1]), (&[30, 44, 1], &[0, 12, 40, 33, 7])];
-    let pass = policy.record(&rows, 5, false, None).unwrap();
+    let pass = policy.evaluate(&rows, 5, false, Some(POLICY), true, None).unwrap();
     out.push(("log-probs".into(), flat(&pass.logprobs)));
     out.push(("values".into(), flat(&pass.values)));
     let gradients = pass.backward(&random(2, 4), &random(2, 4)).unwrap();

@@ -1,5 +1,5 @@
-//! What the machine says of itself, where Linux's /proc and cgroups tell: memory that is free for this process, SIMD.
-//! Elsewhere nothing is known, and nothing is assumed.
+//! What Linux's /proc and control groups say about the machine: memory that this process may use, SIMD. On other systems nothing
+//! is known, and nothing is assumed.
 
 use std::fs::read_to_string;
 use std::path::{Path, PathBuf};

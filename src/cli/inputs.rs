@@ -1,4 +1,4 @@
-//! Texts and rows from files and standard input, a line each, with errors that name file and line.
+//! Reads texts and rows from files and standard input, one a line; errors name file and line.
 
 use super::args::TextInput;
 use crate::encoding;

@@ -3,11 +3,11 @@
 
 #![allow(clippy::disallowed_methods, reason = "the command line uses files, clock and terminal")]
 
+pub mod allocator;
 mod args;
 mod commands;
 mod comparison;
 mod hardware;
-pub mod heap;
 mod inputs;
 mod memory;
 mod report;
@@ -88,6 +88,9 @@ enum Command {
 /// Runs the command line; an error is printed here, once.
 pub fn main() -> ExitCode {
     let args = Cli::parse();
+    if computes(&args.command) {
+        allocator::restart_with_tunables();
+    }
     let threads = args.threads.or_else(|| std::thread::available_parallelism().ok().map(usize::from)).unwrap_or(1);
     use_threads(threads.max(1));
     let kernel = choose_kernel();
@@ -107,6 +110,12 @@ pub fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Does this command compute with models?
+fn computes(command: &Command) -> bool {
+    use Command::{Doctor, Info, Merge, TrainTokenizer};
+    !matches!(command, Doctor(_) | Info(_) | Merge(_) | TrainTokenizer(_))
 }
 
 /// Uses the kernel that the environment names, if it names one.

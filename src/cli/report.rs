@@ -1,4 +1,4 @@
-//! What commands print on standard output: JSON, or a few lines a person reads.
+//! Prints the results of commands on standard output, as JSON or as a few lines of text.
 
 use crate::error::{Error, Result};
 use crate::lab::evaluate::{Evaluation, Side};

@@ -1,4 +1,4 @@
-//! A run's folder on disk: locked for one process, every write whole or not there.
+//! A run's folder on disk, locked for one process. Every file is written whole or not at all.
 
 use super::terminal::Terminal;
 use crate::error::{Error, Result};

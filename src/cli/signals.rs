@@ -1,5 +1,5 @@
-//! SIGINT (Ctrl-C) and SIGTERM: the first asks the work to end at its next pause point, a second one ends the process at
-//! once. What is saved then is the work's business.
+//! SIGINT (Ctrl-C) and SIGTERM: the first one asks the command to end at its next pause point, a second one ends the process at
+//! once. The command decides what is saved then.
 
 use crate::error::{Error, Result};
 use signal_hook::consts::{SIGINT, SIGPIPE, SIGTERM};

@@ -14,7 +14,7 @@ use crate::lab::models::{Actor, AdapterName, Judge, Labels, POLICY, Precision};
 use crate::lab::shipped;
 pub use crate::lab::shipped::TINY;
 use crate::lab::sources::adapter::AdapterStart;
-use crate::lab::sources::data::{self, DataSource, Read, TRAIN_FILES, VALIDATION_FILES};
+use crate::lab::sources::data::{self, DataSource, TRAIN_FILES, VALIDATION_FILES, WithNotices};
 use crate::lab::sources::policy::PolicySource;
 use crate::lab::sources::reward::RewardSource;
 use crate::text::dialogue::{Corpus, Dialogue};
@@ -218,7 +218,7 @@ pub fn every_row(src: &str, terminal: &Terminal) -> Result<Vec<Dialogue>> {
 }
 
 /// The dialogues that were read; prints what a person should know about them.
-fn told<T>(read: Read<T>, terminal: &Terminal) -> T {
+fn told<T>(read: WithNotices<T>, terminal: &Terminal) -> T {
     read.notices.iter().for_each(|notice| terminal.line(notice));
     read.dialogues
 }

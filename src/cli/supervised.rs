@@ -1,5 +1,4 @@
-//! What `finetune` and `train-reward` share: the loop's arguments, starting or continuing its run folder, and the words at
-//! its end.
+//! What `finetune` and `train-reward` share: starting or continuing their run folder, and the lines printed at the end.
 
 use super::args::{LoopArgs, RunArgs};
 use super::run_folder::RunFolder;

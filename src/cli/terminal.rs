@@ -1,5 +1,5 @@
-//! The native observer: progress bars on a terminal, plain lines elsewhere, one readable line a PPO step. Whether to stop
-//! is asked of `signals`.
+//! Shows a command's progress: bars on a terminal, plain lines elsewhere, one line for each PPO step. Stops the command when
+//! `signals` says so.
 
 use super::{report, signals};
 use crate::error::{Error, Result};

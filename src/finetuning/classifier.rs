@@ -3,7 +3,8 @@
 
 use super::fresh;
 use crate::error::{Error, Result};
-use crate::io::{ByteSource, pretrained, weights};
+use crate::io::checkpoint::weights;
+use crate::io::{ByteSource, pretrained};
 use crate::lab::models::Labels;
 use crate::lab::sources::tokenizer::{NoTokenizer, tokenizer as read_tokenizer};
 use crate::model::reward::{RewardModel, nothate_column};

@@ -11,12 +11,11 @@ use crate::lab::events::{Event, Observer, Phase};
 use crate::lab::head;
 use crate::lab::models::{Actor, POLICY};
 use crate::model::generate::{Listener, Prompt, Sampling, generate};
-use crate::model::policy::{AdapterName, Policy, ValueHead};
+use crate::model::policy::{AdapterName, Policy};
 use crate::model::t5::{Pass, T5};
 use crate::nn::cross_entropy::smoothed_cross_entropy;
-use crate::nn::params::Params;
 use crate::nn::rng::{Purpose, Rng};
-use crate::nn::tape::record_to;
+use crate::nn::tape::record;
 use crate::text::dialogue::Dialogue;
 use crate::text::prompt::prompt;
 use crate::text::rouge::{self, References};
@@ -25,7 +24,7 @@ use candle_core::{DType, Tensor, Var};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::cell::RefCell;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 /// What fine-tuning needs beyond the loop's settings; part of `config.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -166,20 +165,9 @@ impl Finetune {
         smoothed_cross_entropy(&t5.head_input(states)?, t5.head(), &targets, smoothing)
     }
 
-    /// The policy outside the graph; weights are shared, not copied.
-    fn frozen(&self) -> Result<Option<Policy>> {
-        let Trained::Model { vars, .. } = &self.trained else { return Ok(None) };
-        let detached = |(name, var): &(String, Var)| (name.clone(), var.as_detached_tensor());
-        let tensors: HashMap<String, Tensor> = vars.iter().map(detached).collect();
-        let t5 = T5::load(self.actor.policy.t5.config.clone(), &Params::frozen(tensors))?;
-        let head = ValueHead::fresh(t5.config.d_model, &mut Rng::new(0, Purpose::Init, 0, 0))?;
-        Ok(Some(Policy::new(t5, head)))
-    }
-
     /// Mean negative log-likelihood a token over the validation rows, in nats.
     async fn validation_loss(&self, policy: &Policy, observer: &mut impl Observer) -> Result<f64> {
-        let lora = policy.detached(self.adapter())?;
-        let pass = Pass { lora: lora.as_ref(), dropout: None };
+        let pass = Pass { lora: policy.adapter(self.adapter())?, dropout: None };
         let (mut sum, mut tokens) = (0.0, 0);
         for chunk in self.validation.chunks(self.batch_size) {
             observer.pause().await?;
@@ -204,7 +192,7 @@ impl Finetune {
                 .map(|ids| Prompt {
                     ids,
                     max_new_tokens: self.settings.max_target,
-                    rng: Rng::new(0, Purpose::Evaluation, 0, 0), // greedy: never drawn from
+                    rng: Rng::new(0, Purpose::Evaluation, 0, 0), // greedy: never used
                 })
                 .collect();
             let out = generate(policy, self.adapter(), prompts, &Sampling::greedy(), &mut Quiet(observer)).await?;
@@ -261,23 +249,17 @@ impl Task for Finetune {
         let policy = &self.actor.policy;
         let pass = Pass { lora: policy.adapter(self.adapter())?, dropout: Some(dropout) };
         let rows: Vec<&Pair> = rows.iter().map(|row| &self.train[*row]).collect();
-        let states = || self.states(&policy.t5, &rows, pass); // (N, D)
-        // where embeddings are trained too, candle looks them up, which no tape records
-        let (path, states) = match &self.trained {
-            Trained::Adapter(_) => {
-                let (path, ()) = record_to(|| Ok((states()?, ())))?;
-                let states = path.tensor().clone();
-                (Some(path), states)
-            }
-            Trained::Model { .. } => (None, states()?),
-        };
-        let losses = self.losses(&policy.t5, &states, &rows, self.settings.label_smoothing)?; // (N)
-        Ok(BatchLoss { terms: losses.elem_count() as f64, sum: losses.sum_all()?, path })
+        let (losses, tape) = record(|| {
+            let states = self.states(&policy.t5, &rows, pass)?; // (N, D)
+            self.losses(&policy.t5, &states, &rows, self.settings.label_smoothing) // (N)
+        })?;
+        let sum = losses.to_vec1::<f32>()?.iter().map(|x| f64::from(*x)).sum();
+        let (terms, by_sum) = (losses.elem_count() as f64, losses.ones_like()?);
+        Ok(BatchLoss { sum, terms, backward: Box::new(move || tape.backward([(losses, by_sum)])) })
     }
 
     async fn evaluate(&self, observer: &mut impl Observer) -> Result<Evaluated> {
-        let frozen = self.frozen()?;
-        let policy = frozen.as_ref().unwrap_or(&self.actor.policy);
+        let policy = &self.actor.policy;
         let loss = self.validation_loss(policy, observer).await?;
         let mut metrics = vec![("eval/loss".to_string(), loss)];
         if self.settings.rouge_rows == 0 {

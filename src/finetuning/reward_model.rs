@@ -8,13 +8,13 @@ use crate::error::{Error, Result};
 use crate::io::pretrained::{self, Stored};
 use crate::lab::events::{Event, Observer, Phase};
 use crate::model::reward::{RewardModel, ScoreOptions};
-use crate::nn::params::Params;
 use crate::nn::rng::{Purpose, Rng};
+use crate::nn::tape::record;
 use crate::text::labelled::{Labelled, Part, Source};
 use candle_core::{Device, Tensor, Var};
 use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Rows of an evaluation between two words to the observer.
 const CHUNK: usize = 256;
@@ -184,6 +184,13 @@ impl TrainReward {
     }
 }
 
+/// −t log σ(z) − (1 − t) log σ(−z) = max(z, 0) + log(1 + e^−|z|) − t z, the cross-entropy of two labels, and its derivative by z,
+/// σ(z) − t.
+fn cross_entropy(z: f64, target: f64) -> (f64, f64) {
+    let loss = z.max(0.0) + (-z.abs()).exp().ln_1p() - target * z;
+    (loss, 1.0 / (1.0 + (-z).exp()) - target)
+}
+
 /// Names are what metrics are told apart by.
 fn check_names<'a>(sources: impl Iterator<Item = &'a Source>) -> Result<()> {
     let mut names = BTreeSet::from([ALL]);
@@ -259,26 +266,27 @@ impl Task for TrainReward {
         };
         let ids: Vec<&[u32]> = ids.iter().map(Vec::as_slice).collect();
         let model = &self.classifier.model;
-        let logits = model.classifier().logits(&ids, Some(rng))?; // (B, 2)
+        let (logits, tape) = record(|| model.classifier().logits(&ids, Some(rng)))?; // (B, 2)
         let (nothate, hate) = (model.nothate_column(), 1 - model.nothate_column());
-        let z = (logits.narrow(1, hate, 1)? - logits.narrow(1, nothate, 1)?)?.squeeze(1)?; // (B)
         let smooth = self.settings.label_smoothing / 2.0;
-        let targets: Vec<f32> = rows.iter().map(|r| if r.hate { 1.0 - smooth } else { smooth } as f32).collect();
-        let weights: Vec<f32> = rows.iter().map(|row| row.weight as f32).collect();
-        let tensor = |numbers: Vec<f32>| Tensor::new(numbers, &Device::Cpu);
-        // −t log σ(z) − (1 − t) log σ(−z) = max(z, 0) + log(1 + e^−|z|) − t z: the two labels' smoothed cross-entropy
-        let softplus = (z.relu()? + (z.abs()?.neg()?.exp()? + 1.0)?.log()?)?;
-        let losses = ((softplus - (z * tensor(targets)?)?)? * tensor(weights)?)?; // (B)
-        Ok(BatchLoss { path: None, sum: losses.sum_all()?, terms: rows.iter().map(|row| row.weight).sum() })
+        let (mut sum, mut by_logits) = (0.0, vec![0f32; logits.elem_count()]);
+        let labels = logits.dim(1)?;
+        for (row, (z, by)) in rows.iter().zip(logits.to_vec2::<f32>()?.iter().zip(by_logits.chunks_exact_mut(labels))) {
+            let target = if row.hate { 1.0 - smooth } else { smooth };
+            let (loss, slope) = cross_entropy(f64::from(z[hate]) - f64::from(z[nothate]), target);
+            sum += row.weight * loss;
+            by[hate] = (row.weight * slope) as f32;
+            by[nothate] = -by[hate];
+        }
+        let by_logits = Tensor::from_vec(by_logits, logits.shape(), &Device::Cpu)?;
+        let terms = rows.iter().map(|row| row.weight).sum();
+        Ok(BatchLoss { sum, terms, backward: Box::new(move || tape.backward([(logits, by_logits)])) })
     }
 
     async fn evaluate(&self, observer: &mut impl Observer) -> Result<Evaluated> {
-        let detached = |(name, var): &(String, Var)| (name.clone(), var.as_detached_tensor());
-        let tensors: HashMap<String, Tensor> = self.classifier.vars.iter().map(detached).collect();
-        let model = RewardModel::load(&Params::frozen(tensors), &self.classifier.config.to_string())?;
         let mut metrics = Vec::new();
         let mut score = f64::NAN;
-        for (name, q) in self.measure(&model, observer).await? {
+        for (name, q) in self.measure(&self.classifier.model, observer).await? {
             let prefix = if name == ALL { "eval".to_string() } else { format!("eval/{name}") };
             let numbers = [
                 ("loss", Some(q.loss)),

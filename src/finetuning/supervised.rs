@@ -3,13 +3,14 @@
 //! loss and how good the model is are the [`Task`]'s.
 
 use crate::error::{Error, Result};
-use crate::io::safetensors::to_bytes;
-use crate::io::{tensorboard, weights};
+use crate::io::checkpoint::safetensors::to_bytes;
+use crate::io::checkpoint::weights;
+use crate::io::tensorboard;
 use crate::lab::events::{Event, Observer};
 use crate::lab::run::{self, Store};
 use crate::nn::adam::{Adam, Gradients, Named, clip_factor};
 use crate::nn::rng::{Purpose, Rng};
-use crate::nn::tape::Recorded;
+use crate::nn::tape::VarGradients;
 use candle_core::{Tensor, Var};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -125,12 +126,12 @@ impl Settings {
 
 /// A batch's loss.
 pub struct BatchLoss {
-    /// Sum over the batch's terms, a scalar with its graph.
-    pub sum: Tensor,
+    /// Sum over the batch's terms.
+    pub sum: f64,
     /// The number of terms (tokens, rows): an update's gradient is that of the mean over all its terms.
     pub terms: f64,
-    /// The way from where the graph begins to what is trained, where it is not in the graph.
-    pub path: Option<Recorded>,
+    /// Computes the gradients of the sum for what is trained.
+    pub backward: Box<dyn FnOnce() -> Result<VarGradients>>,
 }
 
 /// How good the model is.
@@ -305,20 +306,14 @@ impl<'a, T: Task, S: Store> Supervised<'a, T, S> {
             let rows = s.rows(self.task.lengths(), batch);
             let dropout = RefCell::new(Rng::new(s.seed, Purpose::Dropout, batch, 0));
             let loss = self.task.loss(&rows, &dropout)?;
-            let value = f64::from(loss.sum.to_scalar::<f32>()?);
-            if !value.is_finite() {
+            if !loss.sum.is_finite() {
                 return Err(Error::not_finite(
                     format!("the loss of update {} (rows {rows:?})", step + 1),
                     "lower the learning rate, or look at these rows; the newest checkpoint is the last good state",
                 ));
             }
-            (sum, terms) = (sum + value, terms + loss.terms);
-            let mut found = loss.sum.backward()?;
-            drop(loss.sum);
-            if let Some(path) = loss.path {
-                path.backward(&mut found)?;
-            }
-            gradients.add(Gradients::take(&mut found, &vars)?)?;
+            (sum, terms) = (sum + loss.sum, terms + loss.terms);
+            gradients.add(Gradients::of((loss.backward)()?, &vars)?)?;
         }
         let norm = gradients.norm(&vars)? / terms;
         let scale = clip_factor(norm, s.max_grad_norm) / terms as f32;
@@ -383,11 +378,11 @@ impl<'a, T: Task, S: Store> Supervised<'a, T, S> {
     /// The checkpoint of the present update; older ones go.
     fn save(&mut self) -> Result<()> {
         let vars = self.task.vars();
-        let trained: BTreeMap<String, Tensor> = named(&vars);
-        let moments: BTreeMap<String, Tensor> = self.adam.export(&vars)?.into_iter().collect();
+        // Adam's moments first: they are copied twice, and no other copy is in memory meanwhile
+        let moments = to_bytes(&self.adam.export(&vars)?.into_iter().collect())?;
         let files = BTreeMap::from([
-            (WEIGHTS.to_string(), to_bytes(&trained)?),
-            (run::ADAM.to_string(), to_bytes(&moments)?),
+            (run::ADAM.to_string(), moments),
+            (WEIGHTS.to_string(), to_bytes(&named(&vars))?),
             (run::TRAINER_STATE.to_string(), run::json_bytes(&self.state)?),
         ]);
         let folder = format!("{}/{}", run::CHECKPOINTS, run::step_name(self.state.step));

@@ -1,5 +1,5 @@
-//! Folders on disk (native only): reading them, and writing so that a crash at any moment leaves the old file or the
-//! new one, never half of one. What the files mean is the caller's.
+//! Folders on disk (native only): reads them, and writes so that a crash at any moment leaves the old file or the new one, never
+//! half of one.
 #![allow(clippy::disallowed_methods)]
 
 use super::{ByteSource, Lasting, ReadSeek, is_safe_name};

@@ -2,17 +2,10 @@
 
 pub mod adapter;
 pub mod adapter_config;
-pub mod described;
-pub mod dtype;
-pub mod names;
-pub mod pickle;
+pub mod checkpoint;
 pub mod pretrained;
-pub mod safetensors;
-pub mod table;
 pub mod tensorboard;
-pub mod torch;
 pub mod value_head;
-pub mod weights;
 pub mod zip;
 
 #[cfg(feature = "cli")]

@@ -1,5 +1,5 @@
-//! Chapters 2.3, 3.3 and 3.4: responses of two adapters to the same dialogues from the same random streams, their
-//! toxicity, their ROUGE against the human summaries, and what the difference allows one to say.
+//! Chapters 2.3, 3.3 and 3.4: responses of two adapters to the same dialogues with the same random numbers, their toxicity, their
+//! ROUGE against the human summaries, and whether the difference is more than noise.
 
 use super::events::{Event, Observer, Phase};
 use super::models::{Actor, Judge};

@@ -8,7 +8,7 @@ use super::train::adapter_files;
 use crate::encoding;
 use crate::error::{Error, Result};
 use crate::io::adapter_config::AdapterConfig;
-use crate::io::safetensors::to_bytes;
+use crate::io::checkpoint::safetensors::to_bytes;
 pub use crate::ppo::batch::Row;
 use crate::ppo::state::PpoState;
 pub use crate::ppo::step::StepOutcome;

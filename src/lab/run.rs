@@ -5,7 +5,7 @@ use super::models::{Labels, Precision};
 use super::rollout::Sample;
 use crate::error::{Error, Result};
 use crate::io::ByteSource;
-use crate::io::safetensors::to_bytes;
+use crate::io::checkpoint::safetensors::to_bytes;
 use crate::io::tensorboard;
 use crate::ppo::batch::Grid;
 use crate::ppo::step::StepOutcome;

@@ -1,5 +1,5 @@
-//! Chapter 3.4: summaries before and after training side by side, as data and as csv. The page is in `html`, the
-//! terminal's form in `plain`; the callers write them.
+//! Chapter 3.4: summaries before and after training side by side, as data and as csv. `html` makes a page of them, `plain` a
+//! table for the terminal.
 
 mod html;
 mod plain;

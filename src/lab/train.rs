@@ -9,7 +9,7 @@ use super::run::{self, RunConfig, Store};
 use crate::error::{Error, Result};
 use crate::io::adapter::PeftAdapter;
 use crate::io::adapter_config::AdapterConfig;
-use crate::io::safetensors::to_bytes;
+use crate::io::checkpoint::safetensors::to_bytes;
 use crate::io::tensorboard;
 use crate::model::policy::POLICY;
 use crate::nn::rng::{Purpose, Rng};
@@ -79,7 +79,7 @@ impl<L: Deref<Target = Lab>, S: Store> Trainer<L, S> {
         let step = run::newest_checkpoint(&store)?;
         let folder = format!("{}/{}", run::CHECKPOINTS, run::step_name(step));
         let state = store.read_json(&format!("{folder}/{}", run::TRAINER_STATE))?;
-        let moments = crate::io::weights::load_file(&store, &format!("{folder}/{}", run::ADAM), &|_| true)?;
+        let moments = crate::io::checkpoint::weights::load_file(&store, &format!("{folder}/{}", run::ADAM), &|_| true)?;
         let state = PpoState::load(&config.ppo, &lab.actor.policy.trainable(), &state, &moments)
             .map_err(|e| e.in_file(&store.path(&folder)))?;
         if state.step != step {

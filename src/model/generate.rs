@@ -185,10 +185,10 @@ pub async fn generate(
     if prompts.is_empty() {
         return Ok(Vec::new());
     }
-    let lora = policy.detached(adapter)?;
-    let pass = Pass { lora: lora.as_ref(), dropout: None };
+    let lora = policy.adapter(adapter)?;
+    let pass = Pass { lora, dropout: None };
     let encoded = encode(policy, &prompts, pass, listener).await?;
-    let mut decoding = Decoding::new(policy, lora.as_ref(), &encoded, prompts)?;
+    let mut decoding = Decoding::new(policy, lora, &encoded, prompts)?;
     while !decoding.active.is_empty() {
         listener.pause().await?;
         decoding.step(sampling, listener)?;

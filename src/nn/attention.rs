@@ -1,13 +1,12 @@
 //! Attention over packed sequences as a differentiable operation on tensors: all tokens of a batch are rows of one (N, width)
 //! matrix without padding, a [`Plan`] says which rows attend to which. The numbers are computed in `kernels::attention`.
 
-use super::storage::{slice, stored, with_slice};
-use super::tape::{self, Reads};
+use super::storage::with_slice;
+use super::tape::{self, InputGradients, Op};
 use crate::error::{Error, Result};
 use crate::kernels::attention;
 pub use crate::kernels::attention::{Buckets, Plan, Segment};
-use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Shape, Tensor};
-use std::sync::Arc;
+use candle_core::{Device, Shape, Tensor};
 
 /// `softmax(scale · q kᵀ + bias) v` for each segment and head.
 ///
@@ -23,117 +22,46 @@ pub fn attention(q: &Tensor, kv: &Tensor, table: Option<&Tensor>, plan: Plan) ->
             "attention keys and values",
             kv.dims(),
             &[n, 2 * width],
-            "report this: a plan does not fit",
+            "this is a bug in detox-lab: please open an issue with this message",
         ));
     }
-    let trained = table.is_some_and(Tensor::track_op);
-    let op = Attention { plan: Arc::new(plan), table: table.cloned() };
-    Ok(match table {
-        Some(table) if trained => tape::op3([q, kv, table], op)?,
-        _ => tape::op2([q, kv], Reads::Numbers, op)?,
-    })
+    match table {
+        Some(table) => tape::apply(&[q, kv, table], Attention { plan }),
+        None => tape::apply(&[q, kv], Attention { plan }),
+    }
 }
 
 struct Attention {
-    plan: Arc<Plan>,
-    table: Option<Tensor>,
+    plan: Plan,
 }
 
-impl Attention {
-    fn forward(
-        &self,
-        s1: &CpuStorage,
-        l1: &Layout,
-        s2: &CpuStorage,
-        l2: &Layout,
-    ) -> candle_core::Result<(CpuStorage, Shape)> {
-        let (q, kv, width) = (slice(s1, l1)?, slice(s2, l2)?, l1.dims()[1]);
-        let out = match &self.table {
-            Some(table) => with_slice(table, |t| attention::forward(&self.plan, q, kv, Some(t), width))?,
-            None => attention::forward(&self.plan, q, kv, None, width),
+/// Runs `work` on the numbers of q, kv and, where there is one, the table.
+fn with_all<T>(given: &[&Tensor], work: impl FnOnce(&[f32], &[f32], Option<&[f32]>) -> T) -> Result<T> {
+    Ok(with_slice(given[0], |q| {
+        with_slice(given[1], |kv| match given.get(2) {
+            Some(table) => with_slice(table, |table| work(q, kv, Some(table))),
+            None => Ok(work(q, kv, None)),
+        })
+    })???)
+}
+
+impl Op for Attention {
+    fn forward(&self, given: &[&Tensor]) -> Result<(Vec<f32>, Shape)> {
+        let width = given[0].dims()[1];
+        let y = with_all(given, |q, kv, table| attention::forward(&self.plan, q, kv, table, width))?;
+        Ok((y, given[0].shape().clone()))
+    }
+
+    fn backward(&self, given: &[&Tensor], g: &Tensor) -> InputGradients {
+        let width = given[0].dims()[1];
+        let trained = given.get(2).is_some_and(|table| table.track_op());
+        let (dq, dkv, dt) = with_all(given, |q, kv, table| {
+            with_slice(g, |g| attention::backward(&self.plan, (q, kv, table), width, g, trained))
+        })??;
+        let numbers = [Some(dq), Some(dkv), dt];
+        let tensor = |(x, like): (Option<Vec<f32>>, &&Tensor)| {
+            Ok(x.map(|x| Tensor::from_vec(x, like.shape(), &Device::Cpu)).transpose()?)
         };
-        Ok(stored(out, l1.shape().clone()))
-    }
-
-    #[allow(clippy::type_complexity)] // candle's signature
-    fn backward(
-        &self,
-        q: &Tensor,
-        kv: &Tensor,
-        g: &Tensor,
-    ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let trained = self.table.as_ref().filter(|t| t.track_op());
-        let table: Option<Vec<f32>> = self.table.as_ref().map(|t| t.flatten_all()?.to_vec1()).transpose()?;
-        let width = q.dims()[1];
-        let (dq, dkv, dt) = with_slice(q, |q| {
-            with_slice(kv, |kv| {
-                with_slice(&g.contiguous()?, |g| {
-                    attention::backward(&self.plan, (q, kv, table.as_deref()), width, g, trained.is_some())
-                })
-            })
-        })???;
-        let dt = dt.zip(trained).map(|(dt, t)| Tensor::from_vec(dt, t.shape(), t.device())).transpose()?;
-        Ok((
-            Some(Tensor::from_vec(dq, q.shape(), q.device())?),
-            Some(Tensor::from_vec(dkv, kv.shape(), kv.device())?),
-            dt,
-        ))
-    }
-}
-
-impl CustomOp2 for Attention {
-    fn name(&self) -> &'static str {
-        "attention"
-    }
-
-    fn cpu_fwd(
-        &self,
-        s1: &CpuStorage,
-        l1: &Layout,
-        s2: &CpuStorage,
-        l2: &Layout,
-    ) -> candle_core::Result<(CpuStorage, Shape)> {
-        self.forward(s1, l1, s2, l2)
-    }
-
-    fn bwd(
-        &self,
-        q: &Tensor,
-        kv: &Tensor,
-        _out: &Tensor,
-        g: &Tensor,
-    ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>)> {
-        let (dq, dkv, _) = self.backward(q, kv, g)?;
-        Ok((dq, dkv))
-    }
-}
-
-/// The same with a trained bias table as third argument.
-impl CustomOp3 for Attention {
-    fn name(&self) -> &'static str {
-        "attention"
-    }
-
-    fn cpu_fwd(
-        &self,
-        s1: &CpuStorage,
-        l1: &Layout,
-        s2: &CpuStorage,
-        l2: &Layout,
-        _s3: &CpuStorage,
-        _l3: &Layout,
-    ) -> candle_core::Result<(CpuStorage, Shape)> {
-        self.forward(s1, l1, s2, l2)
-    }
-
-    fn bwd(
-        &self,
-        q: &Tensor,
-        kv: &Tensor,
-        _table: &Tensor,
-        _out: &Tensor,
-        g: &Tensor,
-    ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        self.backward(q, kv, g)
+        numbers.into_iter().zip(given).map(tensor).collect()
     }
 }

@@ -1,6 +1,6 @@
-//! The f32s of tensors: slices of what candle stores, and new tensors of numbers.
+//! The f32s of tensors: slices of what candle stores.
 
-use candle_core::{CpuStorage, Layout, Shape, Storage, Tensor};
+use candle_core::{CpuStorage, Layout, Storage, Tensor};
 
 /// The f32s of a contiguous CPU tensor inside a custom operation.
 pub fn slice<'a>(storage: &'a CpuStorage, layout: &Layout) -> candle_core::Result<&'a [f32]> {
@@ -18,9 +18,4 @@ pub fn with_slice<T>(tensor: &Tensor, work: impl FnOnce(&[f32]) -> T) -> candle_
         Storage::Cpu(cpu) => Ok(work(slice(cpu, layout)?)),
         _ => candle_core::bail!("operation needs a tensor on the CPU"),
     }
-}
-
-/// A new storage of a custom operation.
-pub fn stored(data: Vec<f32>, shape: impl Into<Shape>) -> (CpuStorage, Shape) {
-    (CpuStorage::F32(data), shape.into())
 }

@@ -1,6 +1,7 @@
 //! A linear layer's matrix, trained or frozen, in f32 or fewer bits. Products with it are in `kernels::matrix`. A table of which
 //! only rows are looked up need not be in memory: a [`Table`] reads them.
 
+use super::ops;
 use super::storage::with_slice;
 use crate::error::{Error, Result};
 use crate::kernels::matrix::Matrix;
@@ -100,7 +101,7 @@ impl Weight {
     /// A number outside the rows.
     pub fn rows(&self, ids: &[u32]) -> Result<Tensor> {
         match self {
-            Self::F32(table) => Ok(table.index_select(&Tensor::new(ids, table.device())?, 0)?),
+            Self::F32(table) => ops::rows(table, ids, None),
             Self::Compact(held) => {
                 let (rows, cols) = held.dims();
                 all_below(rows, ids)?;

@@ -2,7 +2,7 @@
 //! room, handed to whoever watches.
 
 use crate::error::Result;
-use crate::model::policy::{AdapterName, POLICY, Policy, TokenScores};
+use crate::model::policy::{AdapterName, Policy, TokenScores};
 use crate::nn::rng::Rng;
 use crate::pace::{NonStop, Pace};
 use crate::ppo::batch::{Batch, Grid};
@@ -41,9 +41,6 @@ impl Actor for Policy {
         grad: bool,
         dropout: Option<&mut Rng>,
     ) -> Result<TokenScores> {
-        if grad && adapter == Some(POLICY) {
-            return self.record(rows, width, padded, dropout);
-        }
         Policy::evaluate(self, rows, width, padded, adapter, grad, dropout)
     }
 

@@ -95,7 +95,7 @@ pub async fn ppo_step<A: Actor>(
                 let mask = batch.mask.select(indices); // (M, R)
                 whitened.scatter(indices, &gae::whiten(&advantages.advantages.select(indices), &mask, true)?);
             }
-            let fresh = passes.train(indices)?; // (M, R) each, with graph
+            let fresh = passes.train(indices)?; // (M, R) each, recorded
             let mini = mini_batch(&fresh, epoch, indices, &forward, &advantages, &whitened, &passes)?; // (M, R)
             observer.pause().await?; // the backward pass is the longest stretch of a step
             gradients.add(backward(fresh, &mini.loss, &vars, config.gradient_accumulation_steps)?)?;
@@ -182,7 +182,7 @@ impl<A: Actor> Passes<'_, A> {
         Ok(logprobs)
     }
 
-    /// One mini-batch with its graph, (M, R) each.
+    /// One mini-batch, recorded for its backward pass: (M, R) each.
     fn train(&mut self, indices: &[usize]) -> Result<TokenScores> {
         let mut dropout = self.dropout();
         self.evaluate(indices, Some(POLICY), true, dropout.as_mut())
@@ -221,7 +221,7 @@ impl<A: Actor> Passes<'_, A> {
     }
 }
 
-/// A tensor's numbers, outside the graph: (M, R).
+/// A tensor's numbers: (M, R).
 fn grid(tensor: &Tensor) -> Result<Grid> {
     let (rows, cols) = tensor.dims2()?;
     Grid::from_vec(rows, cols, tensor.flatten_all()?.to_vec1()?)
@@ -266,7 +266,7 @@ fn backward(fresh: TokenScores, loss: &Loss, vars: &Named, share: usize) -> Resu
         Tensor::from_vec(data, (gradient.rows, gradient.cols), fresh.logprobs.device())
     };
     let (by_logprobs, by_values) = (weight(&loss.grad_logprobs)?, weight(&loss.grad_values)?); // (M, R) each
-    Gradients::take(&mut fresh.backward(&by_logprobs, &by_values)?, vars)
+    Gradients::of(fresh.backward(&by_logprobs, &by_values)?, vars)
 }
 
 /// Rewards as the advantage recursion takes them: masked, whitened where the setting says so. (B, R) → (B, R).

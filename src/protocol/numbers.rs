@@ -1,6 +1,7 @@
 //! What the messages carry: plain numbers and texts, no tensors.
 
-use super::{Evaluation, Grid, MiniBatchStats, Scored, Seconds, Statistics};
+use super::evaluation::Evaluation;
+use super::statistics::{Grid, MiniBatchStats, Scored, Seconds, Statistics};
 use crate::settings::PpoConfig;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;

@@ -1,4 +1,4 @@
-//! transformers' clean-up of decoded text, which `tokenizer` applies to whole texts and `stream` to growing ones.
+//! transformers' clean-up of decoded text, for whole texts (`tokenizer`) and for growing ones (`stream`).
 
 /// What `clean_up_tokenization` of transformers 4.27.2 replaces, in its order.
 pub(super) const CLEAN_UP: [(&str, &str); 10] = [

@@ -1,5 +1,4 @@
-//! Stage 2, the prompt: the lab's instruction around a dialogue, and the query the published lab makes of it.
-//! Length filter and tokenization are left to `dialogue` and `tokenizer`.
+//! Stage 2, the prompt: the lab's instruction around a dialogue, and the query that the published lab makes of it.
 
 use crate::error::Result;
 use crate::text::tokenizer::Tokenizer;

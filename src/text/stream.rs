@@ -1,5 +1,5 @@
-//! Text that appears while tokens are generated, and transformers' clean-up that makes this harder than printing.
-//! What is shown is final: the parts of a stream joined are the decoded whole. Ids and vocabulary are `tokenizer`'s.
+//! Text that is shown while its tokens are generated. What has been shown never changes: the parts together are the decoded text,
+//! with transformers' clean-up. Ids and vocabulary belong to `tokenizer`.
 
 use crate::error::Result;
 use crate::text::clean_up::{CLEAN_UP, clean_up};

@@ -4,6 +4,8 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+mod allocator;
 mod commands;
 mod doctor;
 mod finetune;

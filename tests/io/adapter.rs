@@ -4,8 +4,9 @@ use crate::support::{fixtures, flat, golden, max_abs_diff, shared_data};
 use detox_lab::Error;
 use detox_lab::io::adapter::{Module, PeftAdapter};
 use detox_lab::io::adapter_config::AdapterConfig;
+use detox_lab::io::checkpoint::weights;
 use detox_lab::io::disk::Folder;
-use detox_lab::io::{ByteSource, Memory, weights};
+use detox_lab::io::{ByteSource, Memory};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashMap};
 

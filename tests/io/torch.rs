@@ -2,10 +2,11 @@
 
 use crate::support::{fixtures, golden};
 use candle_core::{DType, Tensor};
+use detox_lab::io::checkpoint::pickle;
+use detox_lab::io::checkpoint::weights::load_file;
 use detox_lab::io::disk::Folder;
 use detox_lab::io::value_head::ValueHead;
-use detox_lab::io::weights::load_file;
-use detox_lab::io::{ByteSource, Memory, pickle};
+use detox_lab::io::{ByteSource, Memory};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, HashMap};
 use std::io::{Cursor, Read, Write};

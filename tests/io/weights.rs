@@ -2,10 +2,11 @@
 
 use crate::support::{fixtures, flat};
 use candle_core::{DType, Device, Tensor};
+use detox_lab::io::checkpoint::safetensors;
+use detox_lab::io::checkpoint::weights::{Checkpoint, load, load_file};
 use detox_lab::io::disk::Folder;
 use detox_lab::io::value_head::ValueHead;
-use detox_lab::io::weights::{Checkpoint, load, load_file};
-use detox_lab::io::{ByteSource, Memory, safetensors};
+use detox_lab::io::{ByteSource, Memory};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, HashMap};
 

@@ -66,7 +66,10 @@ impl Task for Line {
         if self.broken.is_some_and(|row| rows.contains(&row)) {
             sum = (sum * f64::NAN)?;
         }
-        Ok(BatchLoss { sum, terms: rows.len() as f64, path: None })
+        let vars = self.vars();
+        let value = f64::from(sum.to_scalar::<f32>()?);
+        let backward = Box::new(move || Ok(crate::support::graph_gradients(&sum, &vars)));
+        Ok(BatchLoss { sum: value, terms: rows.len() as f64, backward })
     }
 
     async fn evaluate(&self, observer: &mut impl Observer) -> Result<Evaluated> {

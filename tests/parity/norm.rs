@@ -1,6 +1,6 @@
 //! RMS norm and layer norm: the numbers of plain arithmetic, and a backward that is really there.
 
-use crate::support::{flat, max_abs_diff};
+use crate::support::{flat, gradients, max_abs_diff};
 use candle_core::{D, Device, Tensor, Var};
 use detox_lab::nn::norm::{layer_norm, rms_norm};
 use detox_lab::nn::rng::{Purpose, Rng};
@@ -76,9 +76,9 @@ fn gradients_are_those_of_plain_primitives() {
             let x = Var::from_tensor(&normal(shape, i as u64)).unwrap();
             let (w, b) = (Var::from_tensor(&normal(&[d], 50)).unwrap(), Var::from_tensor(&normal(&[d], 51)).unwrap());
             let weight = normal(shape, 60); // makes the loss's gradient different everywhere
-            let gradients = |y: Tensor| (y * &weight).unwrap().sum_all().unwrap().backward().unwrap();
-            let ours = gradients(kind.ours(&x, &w, &b).unwrap());
-            let plain = gradients(kind.plain(&x, &w, &b).unwrap());
+            let loss = |y: Tensor| (y * &weight).unwrap().sum_all().unwrap();
+            let ours = gradients(|| loss(kind.ours(&x, &w, &b).unwrap()));
+            let plain = loss(kind.plain(&x, &w, &b).unwrap()).backward().unwrap();
             for (name, var) in [("x", &x), ("w", &w), ("b", &b)] {
                 if (kind, name) == (Kind::Rms, "b") {
                     continue;
@@ -99,10 +99,10 @@ fn gradients_are_the_slopes() {
         let weight = normal(&[3, 9], 4);
         let loss = |[x, w, b]: [&Tensor; 3]| (kind.ours(x, w, b).unwrap() * &weight).unwrap().sum_all().unwrap();
         let vars = tensors.clone().map(|t| Var::from_tensor(&t).unwrap());
-        let gradients = loss([&vars[0], &vars[1], &vars[2]]).backward().unwrap();
+        let found = gradients(|| loss([&vars[0], &vars[1], &vars[2]]));
         let h = 1e-2f32;
         for which in 0..if kind == Kind::Rms { 2 } else { 3 } {
-            let gradient = flat(gradients.get(&vars[which]).unwrap());
+            let gradient = flat(found.get(&vars[which]).unwrap());
             for entry in 0..gradient.len() {
                 let moved = |by: f32| {
                     let mut numbers = flat(&tensors[which]);
@@ -125,15 +125,14 @@ fn frozen_weights_get_no_gradient_and_x_does() {
         let x = Var::from_tensor(&normal(&[2, 8], 1)).unwrap();
         let (w, b) = (normal(&[8], 2), normal(&[8], 3));
         // sqr: the plain sum of a layer norm with w = 1 has no slope
-        let y = kind.ours(&x, &w, &b).unwrap().sqr().unwrap();
-        let gradients = y.sum_all().unwrap().backward().unwrap();
-        assert!(flat(gradients.get(&x).unwrap()).iter().any(|g| g.abs() > 1e-3), "{kind:?}: no gradient at x");
-        assert!(gradients.get(&w).is_none() && gradients.get(&b).is_none(), "{kind:?}: a frozen weight got a gradient");
+        let found = gradients(|| kind.ours(&x, &w, &b).unwrap().sqr().unwrap().sum_all().unwrap());
+        assert!(flat(found.get(&x).unwrap()).iter().any(|g| g.abs() > 1e-3), "{kind:?}: no gradient at x");
+        assert!(found.get(&w).is_none() && found.get(&b).is_none(), "{kind:?}: a frozen weight got a gradient");
 
-        // the other way round: a trained weight over an input that has no graph
+        // the other way round: a trained weight over an input without gradient
         let (x, w) = (normal(&[2, 8], 1), Var::from_tensor(&w).unwrap());
-        let gradients = kind.ours(&x, &w, &b).unwrap().sum_all().unwrap().backward().unwrap();
-        assert!(gradients.get(&w).is_some() && gradients.get(&x).is_none());
+        let found = gradients(|| kind.ours(&x, &w, &b).unwrap().sum_all().unwrap());
+        assert!(found.get(&w).is_some() && found.get(&x).is_none());
 
         assert!(!kind.ours(&x, &normal(&[8], 2), &b).unwrap().track_op(), "{kind:?}: a graph without variables");
     }
@@ -143,17 +142,18 @@ fn frozen_weights_get_no_gradient_and_x_does() {
 fn strided_input_and_strided_gradient() {
     for kind in [Kind::Rms, Kind::Layer] {
         let (w, b) = (normal(&[6], 2), normal(&[6], 3));
-        let x = Var::from_tensor(&normal(&[6, 5], 1)).unwrap();
-        let weight = normal(&[6, 5], 4);
-        let run = |norm: &dyn Fn(&Tensor) -> Tensor| {
-            // (6,5) -> (5,6) view, narrowed to 4 of 5 rows; transposed back so that the gradient comes in strided
-            let y = norm(&x.t().unwrap().narrow(0, 1, 4).unwrap()).t().unwrap();
-            let loss = (&y * weight.narrow(1, 1, 4).unwrap()).unwrap().sum_all().unwrap();
-            (flat(&y), flat(loss.backward().unwrap().get(&x).unwrap()))
-        };
-        let (y, dx) = run(&|x| kind.ours(x, &w, &b).unwrap());
-        let (plain_y, plain_dx) = run(&|x| kind.plain(x, &w, &b).unwrap());
-        assert!(max_abs_diff(&y, &plain_y) < 1e-6 && max_abs_diff(&dx, &plain_dx) < 5e-6, "{kind:?}");
+        // (6,5) -> (5,6) view, narrowed to 4 of 5 rows
+        let view = normal(&[6, 5], 1).t().unwrap().narrow(0, 1, 4).unwrap();
+        let (y, plain) = (kind.ours(&view, &w, &b).unwrap(), kind.plain(&view, &w, &b).unwrap());
+        assert!(max_abs_diff(&flat(&y), &flat(&plain)) < 1e-6, "{kind:?}");
+
+        // transposed after the norm, so that the gradient comes in strided
+        let x = Var::from_tensor(&view).unwrap();
+        let weight = normal(&[6, 4], 4);
+        let loss = |y: Tensor| (y.t().unwrap() * &weight).unwrap().sum_all().unwrap();
+        let ours = gradients(|| loss(kind.ours(&x, &w, &b).unwrap()));
+        let plain = loss(kind.plain(&x, &w, &b).unwrap()).backward().unwrap();
+        assert!(max_abs_diff(&flat(ours.get(&x).unwrap()), &flat(plain.get(&x).unwrap())) < 5e-6, "{kind:?}");
 
         let wide = normal(&[1, 6], 7).broadcast_as((3, 6)).unwrap(); // stride 0
         let rows = flat(&kind.ours(&wide, &w, &b).unwrap());

@@ -10,7 +10,6 @@ use detox_lab::io::disk::Folder;
 use detox_lab::kernels::quantized::Compact;
 use detox_lab::lab::models::{Actor, Judge, POLICY, Precision};
 use detox_lab::lab::responses::token_numbers;
-use detox_lab::model::policy::Policy;
 use detox_lab::model::t5::T5;
 use detox_lab::nn::params::Params;
 use detox_lab::nn::weight::Weight;
@@ -37,7 +36,7 @@ fn fixture(name: &str) -> Folder {
 
 /// Every matrix of a T5 as it is held.
 fn held(folder: &Folder, precision: Precision) -> HashMap<String, Weight> {
-    let tensors = detox_lab::io::weights::load(folder).unwrap();
+    let tensors = detox_lab::io::checkpoint::weights::load(folder).unwrap();
     let kind = |name: &str, t: &Tensor| {
         if detox_lab::model::may_be_compact(name, t.dims()) { precision } else { Precision::F32 }
     };
@@ -116,7 +115,7 @@ fn a_compact_model_is_the_f32_model_of_its_widened_weights() {
 #[test]
 fn what_transformers_stored_as_bf16_is_held_bit_for_bit() {
     let folder = fixture("t5_bf16");
-    let stored = detox_lab::io::weights::load(&folder).unwrap();
+    let stored = detox_lab::io::checkpoint::weights::load(&folder).unwrap();
     let mut compact = 0;
     for (name, weight) in held(&folder, Precision::Bf16) {
         compact += usize::from(weight.precision() == Precision::Bf16);
@@ -150,12 +149,8 @@ fn gradients_arrive_through_every_kind_as_finite_differences_say() {
         let policy = actor(&fixture("tiny/policy"), &fixture("tiny/adapter"), precision).policy;
         let batch: [(&[u32], &[u32]); 2] =
             [(&[5, 99, 230, 17, 1], &[0, 70, 8, 1]), (&[301, 44, 1], &[0, 12, 400, 33, 7])];
-        let objective = |policy: &Policy, grad: bool| {
-            let s = policy.evaluate(&batch, 5, false, Some(POLICY), grad, None).unwrap();
-            (s.logprobs.mean_all().unwrap() + s.values.sqr().unwrap().mean_all().unwrap()).unwrap()
-        };
         let frozen = flat(&policy.t5.head().to_f32().unwrap());
-        let gradients = objective(&policy, true).backward().unwrap();
+        let gradients = crate::support::objective_gradients(&policy, &batch, 5);
         let vars = policy.trainable();
         assert!(vars.len() > 10 && vars.iter().any(|(name, _)| name == "v_head.summary.weight"));
         for (name, var) in &vars {
@@ -168,7 +163,7 @@ fn gradients_arrive_through_every_kind_as_finite_differences_say() {
                 let mut moved = before.clone();
                 moved[i] += delta;
                 var.set(&Tensor::from_vec(moved, var.shape(), &Device::Cpu).unwrap()).unwrap();
-                f64::from(objective(&policy, false).to_scalar::<f32>().unwrap())
+                crate::support::objective(&policy, &batch, 5)
             };
             let h = 1e-2;
             let slope = (at(h) - at(-h)) / f64::from(2.0 * h);

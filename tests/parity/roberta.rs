@@ -1,7 +1,7 @@
 //! RoBERTa and the reward model: transformers' logits, labels by name, rows that do not depend on their batch, and a
 //! gradient for every parameter.
 
-use crate::support::{fixtures, flat, golden, max_abs_diff};
+use crate::support::{fixtures, flat, golden, gradients, max_abs_diff};
 use candle_core::{Device, Tensor};
 use detox_lab::model::reward::{Labels, RewardModel, ScoreOptions, Scored};
 use detox_lab::model::roberta::{Roberta, RobertaConfig, position_ids};
@@ -325,12 +325,17 @@ fn loss(tensors: &Tensors, config: &str) -> (Tensor, Params) {
 #[test]
 fn every_parameter_gets_the_right_gradient() {
     let (tensors, config) = small();
-    let (out, params) = loss(&tensors, &config);
-    let gradients = out.backward().unwrap();
+    let mut params = None;
+    let found = gradients(|| {
+        let (out, trained) = loss(&tensors, &config);
+        params = Some(trained);
+        out
+    });
+    let params = params.unwrap();
     let vars = params.vars();
     assert_eq!(vars.len(), tensors.len());
     for (name, var) in &vars {
-        let gradient = flat(gradients.get(var).unwrap_or_else(|| panic!("no gradient for {name}")));
+        let gradient = flat(found.get(var).unwrap_or_else(|| panic!("no gradient for {name}")));
         let largest = (0..gradient.len()).max_by(|&a, &b| gradient[a].abs().total_cmp(&gradient[b].abs())).unwrap();
         if name.ends_with("key.bias") {
             // the same number added to all scores of a query: softmax takes it away
@@ -355,14 +360,19 @@ fn every_parameter_gets_the_right_gradient() {
 #[test]
 fn the_pad_s_rows_are_not_trained() {
     let (tensors, config) = small();
-    let (out, params) = loss(&tensors, &config);
-    let gradients = out.backward().unwrap();
+    let mut params = None;
+    let found = gradients(|| {
+        let (out, trained) = loss(&tensors, &config);
+        params = Some(trained);
+        out
+    });
+    let params = params.unwrap();
     for (name, var) in params
         .vars()
         .iter()
         .filter(|(name, _)| name.contains("word_embeddings") || name.contains("position_embeddings"))
     {
-        let rows = gradients.get(var).unwrap().to_vec2::<f32>().unwrap();
+        let rows = found.get(var).unwrap().to_vec2::<f32>().unwrap();
         assert!(rows[1].iter().all(|g| *g == 0.0), "{name}: torch's padding_idx row gets no gradient");
         assert!(rows[2].iter().any(|g| *g != 0.0));
     }

@@ -253,12 +253,9 @@ fn every_trainable_tensor_gets_a_gradient_that_finite_differences_confirm() {
     let (queries, responses) = (rows(&meta["queries"]), rows(&meta["responses"]));
     let batch: Vec<(&[u32], &[u32])> =
         queries.iter().zip(&responses).map(|(q, r)| (q.as_slice(), r.as_slice())).collect();
-    let objective = |grad: bool| {
-        let s = policy.evaluate(&batch, 11, false, Some(POLICY), grad, None).unwrap();
-        (s.logprobs.mean_all().unwrap() + s.values.sqr().unwrap().mean_all().unwrap()).unwrap()
-    };
+    let objective = || crate::support::objective(&policy, &batch, 11);
     let base = [flat(&policy.t5.head().to_f32().unwrap())];
-    let grads = objective(true).backward().unwrap();
+    let grads = crate::support::objective_gradients(&policy, &batch, 11);
     let vars = policy.trainable();
     assert_eq!(vars.len(), 2 * 12 + 2, "q and v of six attention layers, A and B, and the value head");
     for (name, var) in &vars {
@@ -272,7 +269,7 @@ fn every_trainable_tensor_gets_a_gradient_that_finite_differences_confirm() {
             let mut moved = before.clone();
             moved[i] += delta;
             var.set(&Tensor::from_vec(moved, var.shape(), &Device::Cpu).unwrap()).unwrap();
-            f64::from(objective(false).to_scalar::<f32>().unwrap())
+            objective()
         };
         let h = 1e-2;
         let slope = (at(h) - at(-h)) / f64::from(2.0 * h);
@@ -303,7 +300,7 @@ fn all_parameters_train_too_and_finite_differences_confirm_them() {
             (out.narrow(1, 0, 1).unwrap().mean_all().unwrap() + out.narrow(1, 1, 1).unwrap().mean_all().unwrap())
                 .unwrap()
         };
-        let grads = loss().backward().unwrap();
+        let grads = crate::support::gradients(loss);
         for (name, var) in params.vars() {
             let g = flat(grads.get(&var).unwrap_or_else(|| panic!("{name} got no gradient")));
             let (i, largest) =

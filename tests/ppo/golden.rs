@@ -9,7 +9,7 @@ use crate::support::trl::{
 use crate::support::{flat, golden, max_abs_diff};
 use candle_core::{D, Device, Tensor, Var};
 use detox_lab::Result;
-use detox_lab::model::policy::{AdapterName, TokenScores};
+use detox_lab::model::policy::{AdapterName, Backward, TokenScores};
 use detox_lab::nn::adam::{Adam, Gradients};
 use detox_lab::nn::rng::Rng;
 use detox_lab::pace::{NonStop, block_on};
@@ -43,7 +43,7 @@ impl Actor for Recorded<'_> {
             let old = call < self.chunks;
             assert_eq!(adapter, old.then_some("policy"), "the published reference is the adapter switched off");
             let logprobs = part(if old { "old_logprobs" } else { "ref_logprobs" })?;
-            return Ok(TokenScores { logprobs, values: part("old_values")?, entropy: zeros, path: None });
+            return Ok(TokenScores { logprobs, values: part("old_values")?, entropy: zeros, backward: None });
         }
         let get = |key: &str| &self.tensors[&format!("mb{}.{key}", call - 2 * self.chunks)];
         let z = get("logits");
@@ -51,12 +51,13 @@ impl Actor for Recorded<'_> {
         let entropy = (logprobs.exp()? * logprobs)?.sum(D::Minus1)?.neg()?; // (M, R)
         // the recorded values plus (bias - itself): the same numbers, and d loss / d bias as in the value head
         let bias = (self.bias.as_tensor() - self.bias.as_detached_tensor())?;
-        Ok(TokenScores {
-            logprobs: get("logprobs").clone(),
-            values: get("vpreds").broadcast_add(&bias)?,
-            entropy,
-            path: None,
-        })
+        let values = get("vpreds").broadcast_add(&bias)?;
+        let (trained, outs) = (self.trainable(), values.clone());
+        let backward: Backward = Box::new(move |_, by_values| {
+            Ok(crate::support::graph_gradients(&(outs * by_values)?.sum_all()?, &trained))
+        });
+        let values = values.detach();
+        Ok(TokenScores { logprobs: get("logprobs").clone(), values, entropy, backward: Some(backward) })
     }
 
     fn trainable(&self) -> Vec<(String, Var)> {
@@ -171,7 +172,7 @@ fn recorded_gradients_give_trls_weights() {
                         let gradient = &tensors[&format!("mb{k}.grad.{name}")];
                         loss = (loss + (var.as_tensor() * gradient).unwrap().sum_all().unwrap()).unwrap();
                     }
-                    let gradients = Gradients::take(&mut loss.backward().unwrap(), &vars).unwrap();
+                    let gradients = Gradients::of(crate::support::graph_gradients(&loss, &vars), &vars).unwrap();
                     adam.update(&vars, &gradients, 1.0, config.learning_rate).unwrap();
                     k += 1;
                 }

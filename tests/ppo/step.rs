@@ -2,7 +2,7 @@
 
 use crate::support::{flat, max_abs_diff};
 use candle_core::{D, DType, Device, Tensor, Var};
-use detox_lab::model::policy::{AdapterName, TokenScores};
+use detox_lab::model::policy::{AdapterName, Backward, TokenScores};
 use detox_lab::nn::rng::{Purpose, Rng};
 use detox_lab::pace::{NonStop, Pace, block_on};
 use detox_lab::ppo::batch::{Generated, Grid, Row};
@@ -74,8 +74,13 @@ impl Actor for Table {
         if self.broken {
             values = (values * f64::NAN)?;
         }
-        let out = |t: Tensor| if grad { t } else { t.detach() };
-        Ok(TokenScores { logprobs: out(logprobs), values: out(values), entropy: entropy.detach(), path: None })
+        let (trained, outs) = (self.trainable(), (logprobs.clone(), values.clone()));
+        let backward: Backward = Box::new(move |by_logprobs, by_values| {
+            let sum = ((outs.0 * by_logprobs)? + (outs.1 * by_values)?)?.sum_all()?;
+            Ok(crate::support::graph_gradients(&sum, &trained))
+        });
+        let (logprobs, values, entropy) = (logprobs.detach(), values.detach(), entropy.detach());
+        Ok(TokenScores { logprobs, values, entropy, backward: grad.then_some(backward) })
     }
 
     fn trainable(&self) -> Vec<(String, Var)> {

@@ -3,7 +3,7 @@
 //! `tests/fixtures/regressions`, a folder a target.
 
 use crate::hostile;
-use detox_lab::io::pickle;
+use detox_lab::io::checkpoint::pickle;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use std::path::PathBuf;

@@ -3,7 +3,8 @@
 
 use crate::hostile;
 use detox_lab::io::adapter_config::AdapterConfig;
-use detox_lab::io::{Memory, pickle, zip};
+use detox_lab::io::checkpoint::pickle;
+use detox_lab::io::{Memory, zip};
 use detox_lab::lab::run::RunConfig;
 use detox_lab::model::config::T5Config;
 use detox_lab::ppo::batch::{Batch, Row};

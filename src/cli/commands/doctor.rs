@@ -1,5 +1,5 @@
-//! `doctor`: looks at the machine, the hub's cache, models and a run's folder, and says of each what is well, what is wrong
-//! and what to do. It changes nothing. Models are looked at in `models`, a run's folder in `run`.
+//! `doctor`: checks the machine, the hub's cache, models and a run's folder, and prints for each what is well, what is wrong and
+//! what to do. It changes nothing. Models are checked in `models`, a run's folder in `run`.
 
 mod findings;
 mod models;

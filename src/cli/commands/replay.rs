@@ -1,4 +1,4 @@
-//! `replay`: exactly given PPO steps on given rows, every number written. How anyone checks us against TRL.
+//! `replay`: PPO steps on given rows, with every number written, to compare with TRL.
 
 use crate::cli::args::{PresetArg, WeightsArgs};
 use crate::cli::run_folder::PATIENCE;

@@ -8,12 +8,12 @@ use crate::cli::settings::settings;
 use crate::cli::sources::{self, TINY, whole_path};
 use crate::cli::terminal::Terminal;
 use crate::error::{Error, Result};
+use crate::io::adapter_config::AdapterConfig;
 use crate::lab::events::Observer;
 use crate::lab::models::{Lab, keep_initial};
 use crate::lab::run::{self, RunConfig, Store};
 use crate::lab::shipped;
 use crate::lab::sources::forecast;
-use crate::lab::sources::policy::PolicySource;
 use crate::lab::train::{Trainer, mend};
 use crate::pace::block_on;
 use crate::text::dialogue::Dialogue;
@@ -131,10 +131,9 @@ fn start(out: Option<&Path>, args: &Arguments, terminal: &mut Terminal) -> Resul
         sources::adapter_start(config.adapter.as_deref(), &args.fresh, LORA_DROPOUT, &config.policy, terminal)?;
     let head = args.value_head.as_deref().map(|file| sources::value_head(file).map(|head| (file, head))).transpose()?;
     let dialogues = sources::dialogues(&config.data, false, terminal)?.train;
-    let RunModels { mut policy, reward } = RunModels::find(&config, terminal)?;
-    let prompt = longest_prompt(&dialogues, &mut policy)?;
-    let needed = forecast::ppo(&policy, Some(&reward), adapter.config(), &config.ppo, prompt, config.weights);
-    memory::check(&needed, config.weights, LOWER)?;
+    let mut models = RunModels::find(&config, terminal)?;
+    check_memory(&mut models, adapter.config(), &config, &dialogues)?;
+    let RunModels { policy, reward } = models;
     let mut actor = policy.load(config.weights, config.ppo.seed)?;
     let adapter = sources::put_adapter(adapter, config.adapter.as_deref(), &mut actor, config.ppo.seed, terminal)?;
     if let Some((file, head)) = &head {
@@ -151,11 +150,21 @@ fn start(out: Option<&Path>, args: &Arguments, terminal: &mut Terminal) -> Resul
     run_to_end(trainer, path, terminal)
 }
 
-/// Tokens of the longest prompt.
-fn longest_prompt(dialogues: &[Dialogue], policy: &mut PolicySource<'_>) -> Result<usize> {
-    forecast::longest(dialogues.iter().map(|d| prompt(&d.dialogue)), policy.find_tokenizer()?)
+/// Refuses a run that does not fit in memory.
+fn check_memory(
+    models: &mut RunModels,
+    adapter: &AdapterConfig,
+    config: &RunConfig,
+    dialogues: &[Dialogue],
+) -> Result<()> {
+    let tokenizer = models.policy.find_tokenizer()?;
+    let prompt = forecast::longest(dialogues.iter().map(|d| prompt(&d.dialogue)), tokenizer)?;
+    let (ppo, precision) = (&config.ppo, config.weights);
+    let needed = forecast::ppo(&models.policy, Some(&models.reward), adapter, ppo, prompt, precision);
+    memory::check(&needed, precision, LOWER)
 }
 
+/// Continues the run in a folder.
 fn resume(path: &Path, args: &Arguments, terminal: &mut Terminal) -> Result<()> {
     let path = &unzipped(path, terminal)?;
     let mut store = RunFolder::open(path)?;
@@ -183,10 +192,7 @@ fn resume(path: &Path, args: &Arguments, terminal: &mut Terminal) -> Result<()> 
     let (changed, saved) = now.apply(&mut config, &store, newest, terminal)?;
     let dialogues = sources::dialogues(&config.data, false, terminal)?.train;
     let mut models = RunModels::find(&config, terminal)?;
-    let prompt = longest_prompt(&dialogues, &mut models.policy)?;
-    let (policy, reward) = (&models.policy, Some(&models.reward));
-    let needed = forecast::ppo(policy, reward, &saved.adapter.config, &config.ppo, prompt, config.weights);
-    memory::check(&needed, config.weights, LOWER)?;
+    check_memory(&mut models, &saved.adapter.config, &config, &dialogues)?;
     let (actor, judge, adapter) = models.load(saved, &config, true, terminal)?;
     let lab = Lab { actor, judge, dialogues };
     if args.policy.is_some() {

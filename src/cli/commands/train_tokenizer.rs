@@ -1,4 +1,4 @@
-//! `train-tokenizer`: texts in, the files of a tokenizer out.
+//! `train-tokenizer`: trains a tokenizer on texts and writes its files.
 
 use crate::cli::args::{MOST, up_to};
 use crate::cli::report;

@@ -25,7 +25,7 @@ pub enum DataSource<'a> {
 }
 
 /// Dialogues, and what to tell a person about those that were left out.
-pub struct Read<T> {
+pub struct WithNotices<T> {
     pub dialogues: T,
     pub notices: Vec<String>,
 }
@@ -37,12 +37,12 @@ impl DataSource<'_> {
     ///
     /// # Errors
     /// Data that cannot be read, or no dialogue of the lab's lengths.
-    pub fn splits(&self, shown: &str, validation: bool) -> Result<Read<Corpus>> {
+    pub fn splits(&self, shown: &str, validation: bool) -> Result<WithNotices<Corpus>> {
         let mut notices = Vec::new();
         let (folder, file) = match self {
             Self::Shipped => {
                 let (train, test) = split(parse("tiny dialogues.jsonl", shipped::DIALOGUES)?);
-                return Ok(Read { dialogues: Corpus { train, validation: Vec::new(), test }, notices });
+                return Ok(WithNotices { dialogues: Corpus { train, validation: Vec::new(), test }, notices });
             }
             Self::File { folder, file } => (folder, file.as_str()),
             Self::Folder(folder) => {
@@ -69,7 +69,7 @@ impl DataSource<'_> {
             (Self::Folder(_), Some(file)) if validation => self::rows(&**folder, file, &mut notices)?,
             _ => Vec::new(),
         };
-        Ok(Read { dialogues: Corpus { train, validation, test }, notices })
+        Ok(WithNotices { dialogues: Corpus { train, validation, test }, notices })
     }
 }
 
@@ -77,9 +77,9 @@ impl DataSource<'_> {
 ///
 /// # Errors
 /// A file that cannot be read as dialogues.
-pub fn every_row(folder: &dyn ByteSource, file: &str) -> Result<Read<Vec<Dialogue>>> {
+pub fn every_row(folder: &dyn ByteSource, file: &str) -> Result<WithNotices<Vec<Dialogue>>> {
     let mut notices = Vec::new();
-    Ok(Read { dialogues: rows(folder, file, &mut notices)?, notices })
+    Ok(WithNotices { dialogues: rows(folder, file, &mut notices)?, notices })
 }
 
 /// A data file's dialogues. A notice says which rows are left out.

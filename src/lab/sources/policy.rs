@@ -10,7 +10,7 @@ use super::tokenizer::{NoTokenizer, tokenizer};
 use crate::encoding;
 use crate::error::{Error, Result};
 use crate::io::ByteSource;
-use crate::io::weights::{Checkpoint, Described};
+use crate::io::checkpoint::weights::{Checkpoint, Described};
 use crate::lab::head::{EMBEDDINGS, HEAD};
 use crate::lab::models::{Actor, Precision};
 use crate::model::config::T5Config;

@@ -5,7 +5,7 @@ use super::tokenizer::{NoTokenizer, tokenizer};
 use crate::encoding;
 use crate::error::Result;
 use crate::io::ByteSource;
-use crate::io::weights::{Checkpoint, Described};
+use crate::io::checkpoint::weights::{Checkpoint, Described};
 use crate::lab::models::{Judge, Precision};
 use crate::model::reward::{Labels, RewardModel};
 use crate::model::roberta::RobertaConfig;

@@ -1,8 +1,8 @@
 //! Large embedding tables that stay in their file while a model with frozen weights is used, and the weights beside them.
 
 use crate::error::{Error, Result};
-use crate::io::table::Table;
-use crate::io::weights::{Checkpoint, Described};
+use crate::io::checkpoint::table::Table;
+use crate::io::checkpoint::weights::{Checkpoint, Described};
 use crate::lab::models::Precision;
 use crate::model::may_be_compact;
 use crate::nn::weight::Weight;

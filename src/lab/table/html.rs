@@ -1,4 +1,4 @@
-//! The comparison as one HTML file that anyone can open or send: all text escaped, no script, nothing fetched, colours
+//! The comparison as one HTML file that anyone can open or send: all text is escaped, nothing is fetched, no script runs; colours
 //! for light and dark, word-level differences as `<del>` and `<ins>`.
 
 use super::{Row, Table};

@@ -165,43 +165,43 @@ mod tests {
     type Files = BTreeMap<String, Vec<u8>>;
 
     /// Keeps what changed; returns what is kept, without its stamp.
-    fn keep(tab: &mut KeptRun, stamp: &str, kept: &mut Files) -> Files {
-        tab.changes().unwrap().apply(tab.files(), stamp.as_bytes(), kept);
-        tab.is_kept(stamp.into());
+    fn keep(run: &mut KeptRun, stamp: &str, kept: &mut Files) -> Files {
+        run.changes().unwrap().apply(run.files(), stamp.as_bytes(), kept);
+        run.is_kept(stamp.into());
         kept.iter().filter(|(name, _)| *name != STAMP).map(|(name, bytes)| (name.clone(), bytes.clone())).collect()
     }
 
     #[test]
     fn changes_bring_what_is_kept_up_to_date() {
         let mut kept = BTreeMap::from([("old".to_string(), vec![1])]);
-        let mut tab = KeptRun::default();
-        tab.put("config.json", b"{}").unwrap();
-        tab.append("metrics.jsonl", b"1\n").unwrap();
-        tab.put_folder("checkpoints/step-00000", &BTreeMap::from([("a".to_string(), vec![7])])).unwrap();
-        assert_eq!(&keep(&mut tab, "1", &mut kept), tab.files());
-        tab.append("metrics.jsonl", b"2\n3").unwrap();
-        tab.put_folder("checkpoints/step-00001", &BTreeMap::from([("a".to_string(), vec![8])])).unwrap();
-        tab.remove("checkpoints/step-00000").unwrap();
-        assert_eq!(&keep(&mut tab, "2", &mut kept), tab.files());
-        tab.keep_lines("metrics.jsonl", &|line| line != "1").unwrap();
-        assert_eq!(keep(&mut tab, "3", &mut kept)["metrics.jsonl"], b"2\n", "the torn line is gone too");
-        assert_eq!(tab.list("checkpoints").unwrap(), ["step-00001"]);
-        assert_eq!(tab.folder("checkpoints/step-00001").files["a"], [8]);
-        assert_eq!(tab.changes(), None);
+        let mut run = KeptRun::default();
+        run.put("config.json", b"{}").unwrap();
+        run.append("metrics.jsonl", b"1\n").unwrap();
+        run.put_folder("checkpoints/step-00000", &BTreeMap::from([("a".to_string(), vec![7])])).unwrap();
+        assert_eq!(&keep(&mut run, "1", &mut kept), run.files());
+        run.append("metrics.jsonl", b"2\n3").unwrap();
+        run.put_folder("checkpoints/step-00001", &BTreeMap::from([("a".to_string(), vec![8])])).unwrap();
+        run.remove("checkpoints/step-00000").unwrap();
+        assert_eq!(&keep(&mut run, "2", &mut kept), run.files());
+        run.keep_lines("metrics.jsonl", &|line| line != "1").unwrap();
+        assert_eq!(keep(&mut run, "3", &mut kept)["metrics.jsonl"], b"2\n", "the torn line is gone too");
+        assert_eq!(run.list("checkpoints").unwrap(), ["step-00001"]);
+        assert_eq!(run.folder("checkpoints/step-00001").files["a"], [8]);
+        assert_eq!(run.changes(), None);
     }
 
     #[test]
     fn what_is_kept_is_always_one_whole_run() {
         let run = |name: &str| {
-            let mut tab = KeptRun::default();
-            tab.put("config.json", name.as_bytes()).unwrap();
-            tab
+            let mut run = KeptRun::default();
+            run.put("config.json", name.as_bytes()).unwrap();
+            run
         };
         let (mut one, mut two, mut kept) = (run("one"), run("two"), Files::new());
         keep(&mut one, "1", &mut kept);
         keep(&mut two, "2", &mut kept);
         one.append("metrics.jsonl", b"1\n").unwrap();
-        assert_eq!(&keep(&mut one, "3", &mut kept), one.files(), "another tab had kept its own run");
+        assert_eq!(&keep(&mut one, "3", &mut kept), one.files(), "another run had kept its own run");
         kept.clear();
         one.append("metrics.jsonl", b"2\n").unwrap();
         assert_eq!(&keep(&mut one, "4", &mut kept), one.files(), "what was kept had been removed");

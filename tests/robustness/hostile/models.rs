@@ -2,8 +2,9 @@
 
 use super::{Limit, hold};
 use detox_lab::error::{Error, Result};
+use detox_lab::io::Memory;
 use detox_lab::io::adapter_config::AdapterConfig;
-use detox_lab::io::{Memory, weights};
+use detox_lab::io::checkpoint::weights;
 use detox_lab::lab::replay::parse_rows;
 use detox_lab::lab::run::RunConfig;
 use detox_lab::model::config::T5Config;

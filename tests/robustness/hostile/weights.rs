@@ -2,7 +2,8 @@
 
 use super::{Limit, hold};
 use detox_lab::error::Error;
-use detox_lab::io::{Memory, pickle, weights, zip};
+use detox_lab::io::checkpoint::{pickle, weights};
+use detox_lab::io::{Memory, zip};
 use std::collections::BTreeMap;
 use std::io::{Cursor, Write};
 

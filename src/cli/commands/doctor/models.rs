@@ -1,5 +1,5 @@
-//! A model read whole: its files are there and of their length, its configuration is one we can use, every tensor has the
-//! place and shape that the model needs, every number is finite, and a tokenizer fits. Nothing is fetched.
+//! Checks a model: its files are there and complete, its configuration can be used, every tensor has the shape that the model
+//! needs, every number is finite, and the tokenizer fits. Nothing is fetched.
 
 use super::findings::Findings;
 use crate::cli::memory::size;
@@ -7,7 +7,7 @@ use crate::cli::sources::{self, Part};
 use crate::error::Result;
 use crate::io::ByteSource;
 use crate::io::adapter::PeftAdapter;
-use crate::io::weights::Checkpoint;
+use crate::io::checkpoint::weights::Checkpoint;
 use crate::lab::models::{Labels, Precision};
 use crate::lab::sources::policy::PolicySource;
 use crate::lab::sources::reward::RewardSource;

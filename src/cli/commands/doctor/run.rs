@@ -1,5 +1,5 @@
-//! A run's folder: is it whole, do its files agree with each other, can it be continued, and does someone hold it. Read
-//! only: what a resume would mend is said, not done.
+//! Checks a run's folder: is it complete, do its files agree, can it be continued, and does a process hold it? Nothing is
+//! changed; what the next `--resume` would repair is only reported.
 
 use super::findings::{Findings, State};
 use crate::cli::memory::size;
@@ -7,9 +7,9 @@ use crate::cli::run_sources::{self, NewLocations};
 use crate::error::Result;
 use crate::io::ByteSource;
 use crate::io::adapter::PeftAdapter;
+use crate::io::checkpoint::weights::describe_file;
 use crate::io::disk::Folder;
 use crate::io::value_head::ValueHead;
-use crate::io::weights::describe_file;
 use crate::lab::run::{self, RunConfig};
 use serde_json::Value;
 use std::collections::BTreeMap;

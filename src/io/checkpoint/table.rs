@@ -1,10 +1,9 @@
-//! A checkpoint's matrix that stays in its file: a large vocabulary's embeddings, of which a text looks up a few hundred
-//! rows. Which tensors are left there, and what is done with their rows, is others'.
+//! A checkpoint's matrix that stays in its file: a large vocabulary's embeddings, of which a text needs a few hundred rows.
 
-use super::Lasting;
 use super::described::Described;
 use super::dtype::Dtype;
 use crate::error::Result;
+use crate::io::Lasting;
 use std::collections::BTreeMap;
 use std::io::Cursor;
 

@@ -4,7 +4,8 @@
 //! A binary of its own: it uses nothing of the crate, so it is built and run in a second.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+mod loops;
+
 use std::path::Path;
 
 /// What each room at the top of `src/` may use besides itself, `error`, `encoding` and `pace`: `a` allows all of `a`, `a::b` that
@@ -30,11 +31,11 @@ const MAY_USE: &[(&str, &[&str])] = &[
 ];
 
 /// Where conditional compilation may be used; a name that ends in `/` is a folder. `kernels/` has instructions that only some
-/// processors have; `cli/heap.rs` asks one system for large pages.
-const GATES: &[&str] = &["cli/heap.rs", "io/mod.rs", "lib.rs", "kernels/", "web/mod.rs"];
+/// processors have; `cli/allocator.rs` sets what one C library understands.
+const GATES: &[&str] = &["cli/allocator.rs", "io/mod.rs", "lib.rs", "kernels/", "web/mod.rs"];
 
 /// Where `unsafe` may be used.
-const UNSAFE: &[&str] = &["cli/heap.rs", "cli/mod.rs", "kernels/"];
+const UNSAFE: &[&str] = &["cli/mod.rs", "kernels/"];
 
 /// What std offers that a browser does not (or that only a door may touch).
 const NATIVE: &[&str] =
@@ -42,13 +43,6 @@ const NATIVE: &[&str] =
 
 /// What prints, and what knows the page.
 const WORDS: &[&str] = &["println!", "eprintln!", "print!", "eprint!", "dbg!", "web_sys", "js_sys"];
-
-/// Floors with loops of imports that are still to be undone, each with the reason.
-const LOOPS_LEFT: &[(&str, &str)] = &[
-    ("nn", "the tape and its operations, the kernels and the pool: they are taken apart with the one autograd"),
-    ("ppo", "the settings, their presets and the KL estimators: they are taken apart with the settings table"),
-    ("web", "the worker's engine, its runs and its port: they are taken apart with the page"),
-];
 
 const LONGEST: usize = 420;
 const LONGEST_BIN: usize = 20;
@@ -68,91 +62,6 @@ fn the_source_keeps_to_its_floors() {
     }
     assert!(files > 10, "only {files} files were read");
     assert!(faults.is_empty(), "\n{}\n", faults.join("\n"));
-}
-
-#[test]
-fn no_modules_of_a_floor_import_each_other_in_a_loop() {
-    let files = rust_files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"));
-    let imports = imports(&files);
-    let floor = |module: &str| module.split("::").next().unwrap().to_string();
-    let left = |floor: &str| LOOPS_LEFT.iter().any(|(name, _)| *name == floor);
-    let mut faults = Vec::new();
-    for module in imports.keys().filter(|module| !left(&floor(module))) {
-        faults.extend(way_back(module, &imports).map(|way| way.join(" → ")));
-    }
-    assert!(faults.is_empty(), "\n{}\n", faults.join("\n"));
-}
-
-/// The modules of `src/` by path (`io::hub::id`), and which others each of them imports. A module that only declares another
-/// does not import it.
-fn imports(files: &[(String, String)]) -> BTreeMap<String, BTreeSet<String>> {
-    let name = |path: &str| path.trim_end_matches(".rs").trim_end_matches("/mod").replace('/', "::");
-    let files = files.iter().filter(|(path, _)| path != "lib.rs" && !path.starts_with("bin/"));
-    let modules: BTreeMap<String, &String> = files.map(|(path, text)| (name(path), text)).collect();
-    let known = |path: &str| {
-        let longer = std::iter::successors(Some(path), |path| path.rsplit_once("::").map(|(outer, _)| outer));
-        longer.into_iter().find(|path| modules.contains_key(*path)).map(str::to_string)
-    };
-    let of = |(module, text): (&String, &&String)| {
-        let code = without_comments(text);
-        let code = code.split("#[cfg(test)]").next().unwrap_or("");
-        let outer =
-            |levels: usize| module.split("::").collect::<Vec<_>>().into_iter().rev().skip(levels).collect::<Vec<_>>();
-        let mut used = paths(code, "crate::");
-        for path in paths(code, "super::") {
-            let levels = path.split("::").take_while(|part| *part == "super").count();
-            let mut parts = outer(levels + 1);
-            parts.reverse();
-            parts.extend(path.split("::").skip(levels));
-            used.push(parts.join("::"));
-        }
-        for child in code.lines().filter_map(|line| line.split_once("mod ")?.1.strip_suffix(';')) {
-            used.extend(paths(code, &format!("{child}::")).into_iter().take(1).map(|_| format!("{module}::{child}")));
-        }
-        let others = used.iter().filter_map(|path| known(path)).filter(|other| other != module);
-        (module.clone(), others.collect())
-    };
-    modules.iter().map(of).collect()
-}
-
-/// The shortest way from a module over its imports back to itself.
-fn way_back<'a>(module: &'a str, imports: &'a BTreeMap<String, BTreeSet<String>>) -> Option<Vec<&'a str>> {
-    let (mut seen, mut ways) = (BTreeSet::new(), VecDeque::from([vec![module]]));
-    while let Some(way) = ways.pop_front() {
-        for next in imports.get(*way.last()?).into_iter().flatten() {
-            let longer = [&way[..], &[next]].concat();
-            if next == module {
-                return Some(longer);
-            }
-            if seen.insert(next) {
-                ways.push_back(longer);
-            }
-        }
-    }
-    None
-}
-
-#[test]
-fn a_loop_of_imports_is_found() {
-    let file = |path: &str, text: &str| (path.to_string(), text.to_string());
-    let way = |files: &[(String, String)], module: &str| way_back(module, &imports(files)).map(|way| way.join(" "));
-    let chain = [
-        file("io/mod.rs", "pub mod a;\npub mod b;\npub trait T {}"),
-        file("io/a.rs", "use super::b::{self, B};\nuse super::T;"),
-        file("io/b.rs", "use crate::io::c::inner::C;"),
-        file("io/c.rs", "mod inner;\nuse crate::error::Result;"),
-        file("io/c/inner.rs", "// use super::super::a;\n#[cfg(test)]\nuse crate::io::a;"),
-    ];
-    for module in ["io", "io::a", "io::b", "io::c", "io::c::inner"] {
-        assert_eq!(way(&chain, module), None, "{module}");
-    }
-    let mut back = chain.clone();
-    back[4].1 = "use super::super::{a::A};".into();
-    assert_eq!(way(&back, "io::b").unwrap(), "io::b io::c::inner io::a io::b");
-    let mut child = chain;
-    child[3].1 = "mod inner;\nfn f() { inner::g() }".into();
-    child[4].1 = "use super::C;".into();
-    assert_eq!(way(&child, "io::c").unwrap(), "io::c io::c::inner io::c");
 }
 
 /// Every fault of one file of `src/`; `path` is relative to it.
@@ -231,7 +140,7 @@ fn upward(path: &str, room: &str, code: &str) -> Vec<String> {
     let known = |name: &str| MAY_USE.iter().find(|(n, _)| *n == name);
     let inner = std::iter::successors(Some(stem), |path| path.rsplit_once('/').map(|(outer, _)| outer));
     let Some((_, allowed)) = inner.into_iter().find_map(known) else {
-        return vec![format!("the room `{room}` has no floor: add it to MAY_USE in tests/layers.rs")];
+        return vec![format!("the room `{room}` has no floor: add it to MAY_USE in tests/layers/main.rs")];
     };
     let crate_paths = paths(code, "crate::").into_iter().chain(paths(code, "detox_lab::"));
     crate_paths

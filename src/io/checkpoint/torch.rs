@@ -1,11 +1,11 @@
-//! torch's zip checkpoints (`pytorch_model.bin`, `adapter_model.bin`, `.pt`): the pickle says what lies where, the
-//! archive holds the numbers. The pickle itself: `pickle`. Nothing in the file is ever run.
+//! torch's zip checkpoints (`pytorch_model.bin`, `adapter_model.bin`, `.pt`): a pickle says where each tensor is, the archive
+//! holds the numbers. The pickle is read in `pickle`; nothing in the file is run.
 
-use super::ReadSeek;
 use super::described::{Described, Taker, refuse_lfs_pointer};
 use super::dtype::elements;
 use super::pickle::{self, Layout, Storage};
 use crate::error::{Error, Result};
+use crate::io::ReadSeek;
 use ::zip::{CompressionMethod, ZipArchive};
 use candle_core::{DType, Device, Tensor, WithDType};
 use std::collections::{BTreeMap, BTreeSet};

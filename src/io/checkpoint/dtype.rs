@@ -1,5 +1,5 @@
-//! The number types that checkpoints store, and how their bytes become tensors. Every float becomes f32 on the way in,
-//! chunk by chunk: the stored form and the f32 form of a tensor never live side by side.
+//! The number types that checkpoints store, and how their bytes become tensors. Every float becomes f32 while it is read, chunk by
+//! chunk, so that the stored form and the f32 form of a tensor are never in memory together.
 
 use crate::error::{Error, Result};
 use candle_core::{Device, Tensor};

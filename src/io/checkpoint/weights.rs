@@ -6,8 +6,9 @@ pub use super::described::Described;
 use super::described::Taker;
 use super::names::unwrapped;
 use super::table::Table;
-use super::{ByteSource, is_safe_name, safetensors, torch};
+use super::{safetensors, torch};
 use crate::error::{Error, Result};
+use crate::io::{ByteSource, is_safe_name};
 use candle_core::Tensor;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
