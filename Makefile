@@ -19,6 +19,7 @@ check: setup ## format, clippy natively and for the browser, docs: a warning is 
 # such; with CI=true they run too.
 test: check ## every check, then every test, those in a browser last
 	cargo test --all-features $(if $(filter true,$(CI)),-- --include-ignored)
+	for example in ppo_step summarize score; do cargo run --quiet --all-features --example $$example || exit 1; done
 	$(MAKE) test-page
 
 # The program is built together with a test, with the features that `cargo test` uses, so that nothing is compiled twice.

@@ -32,13 +32,13 @@ const DATA_FILES: Wanted<'static> = Wanted { one_of: &[&TRAIN_FILES], optional: 
 
 /// What a model argument is used as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Part {
+pub enum Role {
     Policy,
     Adapter,
     Reward,
 }
 
-impl Part {
+impl Role {
     /// The shipped folder.
     fn shipped(self) -> Memory {
         let (name, files) = match self {
@@ -64,12 +64,12 @@ impl Part {
 type Source = Box<dyn ByteSource>;
 
 /// Finds a shipped folder or one on this machine, or fetches it from the hub.
-pub fn folder(src: &str, part: Part, terminal: &mut Terminal) -> Result<Source> {
-    part.find(src, Hub::from_env, terminal)
+pub fn folder(src: &str, role: Role, terminal: &mut Terminal) -> Result<Source> {
+    role.find(src, Hub::from_env, terminal)
 }
 
 /// As [`folder`], without fetching anything: a folder, or what the hub's cache has.
-pub fn folder_in_cache(src: &str, part: Part) -> Result<Source> {
+pub fn folder_in_cache(src: &str, role: Role) -> Result<Source> {
     /// Nothing is fetched, so there is no progress.
     struct Silent;
     impl Progress for Silent {
@@ -81,17 +81,17 @@ pub fn folder_in_cache(src: &str, part: Part) -> Result<Source> {
         }
         fn finish(&mut self) {}
     }
-    part.find(src, || Ok(Hub { offline: true, ..Hub::from_env()? }), &mut Silent)
+    role.find(src, || Ok(Hub { offline: true, ..Hub::from_env()? }), &mut Silent)
 }
 
 /// The policy of an argument, its headers read.
 pub fn policy(src: &str, terminal: &mut Terminal) -> Result<PolicySource<'static>> {
-    PolicySource::open(folder(src, Part::Policy, terminal)?)
+    PolicySource::open(folder(src, Role::Policy, terminal)?)
 }
 
 /// The reward model of an argument, its headers read.
 pub fn reward(src: &str, terminal: &mut Terminal) -> Result<RewardSource<'static>> {
-    RewardSource::open(folder(src, Part::Reward, terminal)?)
+    RewardSource::open(folder(src, Role::Reward, terminal)?)
 }
 
 /// The reward model and the data that go with a policy where none are named: the shipped ones with the shipped policy,
@@ -107,7 +107,7 @@ pub fn companion_adapter(policy: &str) -> Option<&'static str> {
 
 /// The adapter of an argument.
 pub fn adapter(src: &str, terminal: &mut Terminal) -> Result<PeftAdapter> {
-    PeftAdapter::read(&*folder(src, Part::Adapter, terminal)?)
+    PeftAdapter::read(&*folder(src, Role::Adapter, terminal)?)
 }
 
 /// The adapter that training starts from: the one of an argument, or (none) a fresh one over `base`, with this dropout.

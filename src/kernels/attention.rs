@@ -32,7 +32,7 @@ pub struct Buckets {
 }
 
 impl Buckets {
-    /// The bucket of `key position − query position` (transformers `T5Attention._relative_position_bucket`; trl-ppo.md 1.1).
+    /// The bucket of `key position − query position` (transformers `T5Attention._relative_position_bucket`; docs/ppo.md 1.1).
     pub fn of(&self, relative: i64) -> usize {
         let (count, base, distance) = if self.bidirectional {
             let half = self.count / 2;

@@ -22,11 +22,6 @@ impl Grid {
         Ok(Self { rows, cols, data })
     }
 
-    /// Row `i` (cols), to write.
-    pub fn row_mut(&mut self, i: usize) -> &mut [f32] {
-        &mut self.data[i * self.cols..(i + 1) * self.cols]
-    }
-
     /// The rows `indices` in that order: (B, R) → (M, R).
     pub fn select(&self, indices: &[usize]) -> Self {
         let data = indices.iter().flat_map(|&i| self.row(i).iter().copied()).collect();
@@ -38,11 +33,6 @@ impl Grid {
         for (j, &i) in indices.iter().enumerate() {
             self.row_mut(i).copy_from_slice(part.row(j));
         }
-    }
-
-    /// `f` of each number.
-    pub fn map(&self, f: impl Fn(f32) -> f32) -> Self {
-        Self { rows: self.rows, cols: self.cols, data: self.data.iter().map(|&x| f(x)).collect() }
     }
 
     /// `f` of each pair of numbers of two grids of one shape.

@@ -1,6 +1,5 @@
-//! Everything that crosses between the page and its worker: requests with an id, events on the way, and for every request
-//! exactly one [`Reply::Done`] or [`Reply::Failed`]. Plain serde numbers, no tensors; weights never cross. How a message
-//! travels is `web`'s, what it causes is `web::worker`'s.
+//! The messages between the page and its worker: requests with an id, events, and for every request exactly one
+//! [`Reply::Done`] or [`Reply::Failed`]. Plain data: no tensors, and weights are never sent.
 
 mod evaluation;
 mod numbers;
@@ -143,7 +142,7 @@ pub enum Event {
     Progress { phase: Phase, done: usize, of: usize },
     /// A token was chosen.
     Token(Token),
-    /// A stage of the PPO step (house.md's number) was reached.
+    /// A stage of the PPO step (by its number, 1 to 12) was reached.
     Reached(u8),
     /// The same with its numbers, stage by stage only: the request now waits for [`Message::Go`].
     Stage(Box<Stage>),

@@ -1,6 +1,7 @@
 //! What the messages carry: plain numbers and texts, no tensors.
 
-use super::{Evaluation, Grid, MiniBatchStats, Scored, Seconds, Statistics};
+use super::evaluation::Evaluation;
+use super::statistics::{Grid, MiniBatchStats, Scored, Seconds, Statistics};
 use crate::settings::PpoConfig;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -45,7 +46,7 @@ pub struct Piece {
     pub text: String,
 }
 
-/// The numbers of a stage as it is reached; grids are (B, R), to be read where `mask` is 1. Stages are house.md's.
+/// The numbers of a stage as it is reached; grids are (B, R), to be read where `mask` is 1.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Stage {
@@ -70,7 +71,7 @@ pub enum Stage {
 }
 
 impl Stage {
-    /// House.md's number of the stage.
+    /// The stage's number, 1 to 12.
     pub fn number(&self) -> u8 {
         match self {
             Self::Queries { .. } => 3,

@@ -20,6 +20,16 @@ impl Grid {
     pub fn row(&self, i: usize) -> &[f32] {
         &self.data[i * self.cols..(i + 1) * self.cols]
     }
+
+    /// Row `i` (cols), to write.
+    pub fn row_mut(&mut self, i: usize) -> &mut [f32] {
+        &mut self.data[i * self.cols..(i + 1) * self.cols]
+    }
+
+    /// `f` of each number.
+    pub fn map(&self, f: impl Fn(f32) -> f32) -> Self {
+        Self { rows: self.rows, cols: self.cols, data: self.data.iter().map(|&x| f(x)).collect() }
+    }
 }
 
 /// One number for each label.
@@ -41,7 +51,7 @@ pub struct Scored {
     pub toxicity: f32,
 }
 
-/// Scalars of one mini-batch, means over its trained columns: TRL's `train_stats` (trl-ppo.md section 3.7).
+/// Scalars of one mini-batch, means over its trained columns: TRL's `train_stats` (docs/ppo.md section 3.7).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct MiniBatchStats {
     pub policy_loss: f64,

@@ -1,6 +1,6 @@
 //! The settings that are one of several names, and the two presets.
 
-use super::define::choices;
+use super::define::{Choice, Kind, Type, choices};
 use serde::{Deserialize, Serialize};
 
 /// The lab as published, or corrected.

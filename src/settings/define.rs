@@ -181,9 +181,9 @@ macro_rules! choices {
             )+
         }
 
-        impl $crate::settings::define::Type for $type {
-            const KIND: $crate::settings::Kind = $crate::settings::Kind::Choice(&[
-                $( $crate::settings::Choice { name: $name, means: $means.trim_ascii() }, )+
+        impl Type for $type {
+            const KIND: Kind = Kind::Choice(&[
+                $( Choice { name: $name, means: $means.trim_ascii() }, )+
             ]);
         }
     )+};
@@ -217,14 +217,14 @@ macro_rules! settings {
 
         impl $config {
             /// All settings of a preset. The two differ only in what [`differences`](Self::differences) lists.
-            pub fn preset(preset: $crate::settings::Preset) -> Self {
-                let published = preset == $crate::settings::Preset::Published;
+            pub fn preset(preset: Preset) -> Self {
+                let published = preset == Preset::Published;
                 Self { $($($name: settings!(@value published, $default $(, $published)?),)+)+ }
             }
 
             /// Every setting as a number, in the table's order; none for one that is no number or not set.
             pub(super) fn numbers(&self) -> [Option<f64>; SETTINGS.len()] {
-                [$($($crate::settings::define::Type::number(&self.$name),)+)+]
+                [$($(Type::number(&self.$name),)+)+]
             }
         }
 
@@ -232,16 +232,16 @@ macro_rules! settings {
         pub const GROUPS: &[(&str, &str)] = &[$(($title, $about),)+];
 
         /// All settings, in the order of `config.json`.
-        pub const SETTINGS: &[$crate::settings::Setting] = &[$($($crate::settings::Setting {
+        pub const SETTINGS: &[Setting] = &[$($(Setting {
             name: stringify!($name),
             group: $title,
             does: $does.trim_ascii(),
             unit: concat!("" $(, $unit)?),
-            kind: <$type as $crate::settings::define::Type>::KIND,
-            range: settings!(@optional $($crate::settings::Range::$range)?),
+            kind: <$type as Type>::KIND,
+            range: settings!(@optional $(Range::$range)?),
             aliases: &[$($($alias),+)?],
             why: settings!(@optional $($why)?),
-            changes: $crate::settings::Part::$part,
+            changes: Part::$part,
             recomputed: settings!(@is_there $($recomputed)?),
         },)+)+];
     };

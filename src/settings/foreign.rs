@@ -2,7 +2,7 @@
 //! arguments, and the lab notebook's variables. Which change no number here, which belong to another option, and which
 //! cannot be used and why. `json` uses these lists; names that are simply ours under another name are in the table.
 
-use super::SETTINGS;
+use super::table::SETTINGS;
 use crate::error::{Error, Result};
 use serde_json::{Value, json};
 

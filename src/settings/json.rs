@@ -1,8 +1,9 @@
 //! Settings from JSON over a preset: our names, TRL's names as aliases, keys of TRL's that mean nothing here, and for
 //! anything else an error with the nearest name. Works on JSON values; reading the file is the caller's job.
 
+use super::define::Kind;
 use super::foreign::{self, Foreign};
-use super::{Kind, PpoConfig, SETTINGS, find};
+use super::table::{PpoConfig, SETTINGS, find};
 use crate::error::{Error, Result};
 use serde_json::{Map, Value};
 
@@ -103,7 +104,7 @@ fn as_object(config: &PpoConfig) -> Result<Map<String, Value>> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::settings::{KlEstimator, Preset};
+    use crate::settings::choices::{KlEstimator, Preset};
     use serde_json::json;
 
     fn merge(json: Value) -> Result<PpoConfig> {

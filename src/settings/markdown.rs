@@ -1,6 +1,8 @@
 //! `docs/settings.md`, written from the table: `make settings` writes the file, a test compares it.
 
-use super::{Choice, GROUPS, Kind, PpoConfig, Preset, SETTINGS, Setting};
+use super::choices::Preset;
+use super::define::{Choice, Kind, Setting};
+use super::table::{GROUPS, PpoConfig, SETTINGS};
 use serde_json::Value;
 use std::fmt::Write;
 

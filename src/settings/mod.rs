@@ -14,14 +14,4 @@ mod validate;
 pub use choices::{KlEstimator, KlReference, Preset, RewardRead, Schedule, ScoredText, WhitenOver};
 pub use define::{Choice, Kind, Part, Range, Setting};
 pub use presets::Difference;
-pub use table::{GROUPS, PpoConfig, SETTINGS};
-
-/// The setting with this name (as in `config.json`).
-pub fn find(name: &str) -> Option<&'static Setting> {
-    SETTINGS.iter().find(|setting| setting.name == name)
-}
-
-/// What a setting does, in a sentence, for help texts; empty for a name that is no setting.
-pub fn does(name: &str) -> &'static str {
-    find(name).map_or("", |setting| setting.does)
-}
+pub use table::{GROUPS, PpoConfig, SETTINGS, does, find};

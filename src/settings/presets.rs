@@ -1,6 +1,8 @@
 //! What differs between the published and the corrected preset.
 
-use super::{PpoConfig, Preset, SETTINGS};
+use super::choices::Preset;
+use super::define::Setting;
+use super::table::{PpoConfig, SETTINGS};
 use serde::Serialize;
 
 /// One row of the table "the lab as published, and the lab corrected".
@@ -19,7 +21,7 @@ impl PpoConfig {
     pub fn differences() -> Vec<Difference> {
         let value = |preset| serde_json::to_value(Self::preset(preset)).unwrap_or_default();
         let (published, corrected) = (value(Preset::Published), value(Preset::Corrected));
-        let difference = |setting: &super::Setting| {
+        let difference = |setting: &Setting| {
             let (name, why) = (setting.name, setting.why?);
             Some(Difference {
                 setting: name,

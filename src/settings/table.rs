@@ -3,7 +3,7 @@
 //! (`recomputed`: *what if* shows the change without a model). The form of an entry is explained at `settings!`.
 
 use super::choices::{KlEstimator, KlReference, Preset, RewardRead, Schedule, ScoredText, WhitenOver};
-use super::define::settings;
+use super::define::{Part, Range, Setting, Type, settings};
 
 settings! {
     /// Settings of a PPO run; a flat object in JSON. The default is the corrected preset.
@@ -159,11 +159,21 @@ impl Default for PpoConfig {
     }
 }
 
+/// The setting with this name (as in `config.json`).
+pub fn find(name: &str) -> Option<&'static Setting> {
+    SETTINGS.iter().find(|setting| setting.name == name)
+}
+
+/// What a setting does, in a sentence, for help texts; empty for a name that is no setting.
+pub fn does(name: &str) -> &'static str {
+    find(name).map_or("", |setting| setting.does)
+}
+
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
     use super::*;
-    use crate::settings::{Kind, find};
+    use crate::settings::define::Kind;
     use serde_json::{Value, json};
 
     fn defaults() -> serde_json::Map<String, Value> {
@@ -226,6 +236,6 @@ mod tests {
     fn the_documentation_is_the_table_s() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/settings.md");
         let file = std::fs::read_to_string(path).unwrap_or_default();
-        assert!(file == crate::settings::markdown::page(), "docs/settings.md is not the table's: run `make settings`");
+        assert!(file == super::super::markdown::page(), "docs/settings.md is not the table's: run `make settings`");
     }
 }

@@ -1,6 +1,7 @@
 //! Which settings are refused: a number out of its range, and settings that do not fit each other.
 
-use super::{PpoConfig, SETTINGS, Schedule, WhitenOver};
+use super::choices::{Schedule, WhitenOver};
+use super::table::{PpoConfig, SETTINGS};
 use crate::error::{Error, Result};
 
 impl PpoConfig {

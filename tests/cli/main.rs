@@ -12,4 +12,5 @@ mod finetune;
 mod reward;
 mod run;
 mod shipped;
+mod snapshots;
 mod tokenizer;

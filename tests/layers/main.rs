@@ -347,3 +347,40 @@ fn a_long_or_headless_file_is_found() {
     assert_eq!(form("nn/ops.rs", &"//! x\n".repeat(LONGEST + 1)).len(), 1);
     assert_eq!(form("bin/detox-lab.rs", &"//! x\n".repeat(LONGEST_BIN + 1)).len(), 1);
 }
+
+/// Files of this project that the documents link to or name, and that comments name, are in the repository.
+#[test]
+fn what_is_cited_is_in_the_repository() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut faults = Vec::new();
+    let mut check = |by: &str, from: &Path, cited: &str| {
+        let name = cited.split(['#', '*', ' ']).next().unwrap().trim_end_matches(['.', ',', ';', ':', '/']);
+        if !name.is_empty() && !from.join(name).exists() {
+            faults.push(format!("{by} cites {cited}, which is not in the repository"));
+        }
+    };
+    let ours = |word: &str| {
+        ["docs/", "examples/", "scripts/", "src/", "static/", "tests/"].iter().any(|f| word.starts_with(f))
+    };
+    for folder in ["", "docs", "tests/fixtures/golden"] {
+        for entry in std::fs::read_dir(root.join(folder)).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_none_or(|e| e != "md") {
+                continue;
+            }
+            let (name, text) = (path.display().to_string(), std::fs::read_to_string(&path).unwrap());
+            let links = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+            links.filter(|link| !link.contains("://")).for_each(|link| check(&name, path.parent().unwrap(), link));
+            text.split('`').skip(1).step_by(2).filter(|word| ours(word)).for_each(|word| check(&name, root, word));
+        }
+    }
+    for folder in ["src", "tests", "benches", "examples"] {
+        for (path, text) in rust_files(&root.join(folder)) {
+            for comment in text.lines().filter_map(|line| line.trim().strip_prefix("//")) {
+                let words = comment.split([' ', '`', '(', ')', '\'']).filter(|word| ours(word) && !word.contains('{'));
+                words.for_each(|word| check(&format!("{folder}/{path}"), root, word));
+            }
+        }
+    }
+    assert!(faults.is_empty(), "\n{}\n", faults.join("\n"));
+}

@@ -133,7 +133,7 @@ test("a live run, and what only a live run shows: nothing to object to in either
   await page.getByRole("alert").waitFor();
   await everywhere("faults", async () => [...await violations(page, ".notices"), ...await violations(page, "#trainer")]);
   await page.reload();
-  await page.getByText(/^This browser kept a run/).waitFor();
+  await page.getByText(/^This browser has a saved run/).waitFor();
   await everywhere("kept", () => violations(page, "#kept"));
   assert.deepEqual([...new Set(found)], []);
 });

@@ -5,6 +5,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod candle_transformers;
 mod norm;
 mod precision;
 mod roberta;

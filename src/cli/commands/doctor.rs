@@ -11,7 +11,7 @@ use crate::cli::hardware;
 use crate::cli::memory::size;
 use crate::cli::report;
 use crate::cli::run_sources::NewLocations;
-use crate::cli::sources::Part;
+use crate::cli::sources::Role;
 use crate::error::{Error, Result};
 use crate::io::disk;
 use crate::io::hub::Hub;
@@ -48,9 +48,9 @@ pub fn run(args: &Arguments) -> Result<()> {
     about_machine(&mut found);
     about_disk(args.run.as_deref().unwrap_or(Path::new(".")), &mut found);
     about_cache(&mut found);
-    for (part, src) in [(Part::Policy, &args.policy), (Part::Adapter, &args.adapter), (Part::Reward, &args.reward)] {
+    for (role, src) in [(Role::Policy, &args.policy), (Role::Adapter, &args.adapter), (Role::Reward, &args.reward)] {
         if let Some(src) = src {
-            models::look(part, src, args.labels.reward_labels.as_ref(), &mut found);
+            models::look(role, src, args.labels.reward_labels.as_ref(), &mut found);
         }
     }
     if let Some(path) = &args.run {

@@ -31,7 +31,7 @@ pub struct Arguments {
     /// Rows {"query_ids":[…],"response_ids":[…],"score":x} of a step, one a line; once for each step
     #[arg(long, value_name = "FILE.jsonl", required = true)]
     pub rows: Vec<PathBuf>,
-    /// Settings over the preset, as JSON; TRL's PPOConfig names are understood
+    /// Settings that replace the preset's, as JSON (docs/settings.md lists them; TRL's PPOConfig names are accepted)
     #[arg(long, value_name = "FILE.json")]
     pub config: Option<PathBuf>,
     /// Mini-batch orders: a list per step of a list per PPO epoch of row numbers

@@ -9,6 +9,7 @@ use crate::lab::events::{Choice, Listener};
 use crate::lab::responses::{Generated, Sampling, responses};
 use crate::lab::sources::forecast::{self, Tokens};
 use crate::pace::{Pace, block_on};
+use crate::settings::does;
 use crate::text::prompt::prompt;
 use crate::text::stream::TextStream;
 use clap::Args;
@@ -29,20 +30,16 @@ pub struct Arguments {
     /// Seed of the sampling; the same seed gives the same text
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub seed: u64,
-    /// Divide logits by this before sampling
-    #[arg(long, value_name = "T", default_value_t = 1.0)]
+    #[arg(long, help = does("temperature"), value_name = "T", default_value_t = 1.0)]
     pub temperature: f32,
-    /// Sample among the K most likely tokens only; 0 means all
-    #[arg(long, value_name = "K", default_value_t = 0)]
+    #[arg(long, help = does("top_k"), value_name = "K", default_value_t = 0)]
     pub top_k: usize,
-    /// Sample among the most likely tokens that reach this probability together
-    #[arg(long, value_name = "P", default_value_t = 1.0)]
+    #[arg(long, help = does("top_p"), value_name = "P", default_value_t = 1.0)]
     pub top_p: f32,
-    /// At most so many tokens a summary
+    /// Maximum number of new tokens per summary
     #[arg(long, value_name = "N", default_value_t = 200, value_parser = up_to::<MOST>)]
     pub max_new_tokens: usize,
-    /// No end before the decoder holds so many tokens (its start token counts)
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, help = does("min_length"), value_name = "N", default_value_t = 0)]
     pub min_length: usize,
     /// Rows to generate at once
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = up_to::<MOST>)]

@@ -50,7 +50,7 @@ pub struct Arguments {
     /// with the tiny policy, else knkarthick/dialogsum]
     #[arg(long, value_name = "SRC")]
     pub data: Option<String>,
-    /// Settings over the preset, as JSON; TRL's PPOConfig names are understood
+    /// Settings that replace the preset's, as JSON (docs/settings.md lists them; TRL's PPOConfig names are accepted)
     #[arg(long, value_name = "FILE.json")]
     pub config: Option<PathBuf>,
     /// The lab as published or corrected

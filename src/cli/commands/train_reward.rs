@@ -1,7 +1,7 @@
 //! `train-reward`: a reward model trained on labelled texts. The training is in `finetuning::reward_model`.
 
 use crate::cli::args::{LoopArgs, RunArgs, StoredArg};
-use crate::cli::sources::{self, Part, whole_path};
+use crate::cli::sources::{self, Role, whole_path};
 use crate::cli::supervised::{self, replace, replace_all};
 use crate::cli::terminal::Terminal;
 use crate::cli::{inputs, report};
@@ -194,7 +194,7 @@ fn classifier(what: &What, seed: u64, terminal: &mut Terminal) -> Result<Classif
         Error::input("no model to train", "give --reward, or --model-config and --tokenizer for fresh weights")
     })?;
     let classifier = Classifier::load(
-        &*sources::folder(src, Part::Reward, terminal)?,
+        &*sources::folder(src, Role::Reward, terminal)?,
         what.sources.reward_labels.as_ref(),
         what.dropout,
         seed,

@@ -81,8 +81,8 @@ fn Opening() -> impl IntoView {
             <h1>"See PPO happen"</h1>
             <p class="lead">
                 "A small language model summarises quarrels. A second model judges how hateful each summary is. "
-                "Reinforcement learning moves the first towards what the second likes, one step after another, in this tab. "
-                "Every number below came out of that computation."
+                "Reinforcement learning trains the first model to get better scores from the second, step by step, in this tab. "
+                "Every number below comes from that computation."
             </p>
         </header>
     }

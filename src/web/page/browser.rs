@@ -1,26 +1,22 @@
-//! Small dealings with the browser that several files of the page need: fetch a text, the address line, the
-//! theme, give a file to the person and take one. What is in the texts and files is others'.
+//! The browser's functions that several files of the page need: fetch a text, read and write the address line, the theme,
+//! save a file and read one.
 
 use core::time::Duration;
-use js_sys::{Array, Uint8Array};
+use gloo_file::futures::read_as_bytes;
+use gloo_file::{Blob, File, ObjectUrl};
+use gloo_net::http::Request;
 use leptos::prelude::*;
 use wasm_bindgen::{JsCast, JsValue};
-use wasm_bindgen_futures::JsFuture;
-use web_sys::{Blob, BlobPropertyBag, File, HtmlAnchorElement, HtmlElement, Response, Url};
+use web_sys::{HtmlAnchorElement, HtmlElement};
 
 /// The text of a file beside the page.
 pub async fn fetch(path: &str) -> Result<String, String> {
-    let say = |error: JsValue| {
-        let message = js_sys::Reflect::get(&error, &"message".into()).ok().and_then(|m| m.as_string());
-        format!("{path}: {}", message.unwrap_or_else(|| "could not be fetched".into()))
-    };
-    let response = JsFuture::from(window().fetch_with_str(path)).await.map_err(say)?;
-    let response: Response = response.dyn_into().map_err(say)?;
+    let say = |error: gloo_net::Error| format!("{path}: {error}");
+    let response = Request::get(path).send().await.map_err(say)?;
     if !response.ok() {
         return Err(format!("{path}: {} {}", response.status(), response.status_text()));
     }
-    let text = JsFuture::from(response.text().map_err(say)?).await.map_err(say)?;
-    Ok(text.as_string().unwrap_or_default())
+    response.text().await.map_err(say)
 }
 
 /// The text behind `#` in the address line.
@@ -97,28 +93,20 @@ fn root() -> Option<web_sys::Element> {
 
 /// Gives the person a file.
 pub fn download(name: &str, kind: &str, bytes: &[u8]) -> Result<(), JsValue> {
-    let options = BlobPropertyBag::new();
-    options.set_type(kind);
-    let parts = Array::of1(&Uint8Array::from(bytes));
-    let url = Url::create_object_url_with_blob(&Blob::new_with_u8_array_sequence_and_options(&parts, &options)?)?;
+    let url = ObjectUrl::from(Blob::new_with_options(bytes, Some(kind)));
     let anchor: HtmlAnchorElement = document().create_element("a")?.unchecked_into();
     anchor.set_href(&url);
     anchor.set_download(name);
     anchor.click();
-    // The browser has taken the blob by then; kept any longer it would hold the memory.
-    set_timeout(
-        move || {
-            let _ = Url::revoke_object_url(&url);
-        },
-        Duration::from_secs(30),
-    );
+    // The browser has read the blob by then; kept any longer it would hold the memory.
+    set_timeout(move || drop(url), Duration::from_secs(30));
     Ok(())
 }
 
 /// A chosen file's bytes.
-pub async fn read(file: &File) -> Result<Vec<u8>, String> {
-    let buffer = JsFuture::from(file.array_buffer()).await;
-    buffer.map(|b| Uint8Array::new(&b).to_vec()).map_err(|_| format!("{}: could not be read", file.name()))
+pub async fn read(file: web_sys::File) -> Result<Vec<u8>, String> {
+    let file = File::from(file);
+    read_as_bytes(&file).await.map_err(|error| format!("{}: {error}", file.name()))
 }
 
 /// Whether the browser says that there is a network.

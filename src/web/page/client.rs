@@ -5,10 +5,10 @@ use super::requests::{End, OnEnd, OnEvent, Post, Requests};
 use super::state::State;
 use crate::error::Error;
 use crate::protocol::{Ask, Id, Message, Reply};
+use gloo_events::{EventListener, EventListenerOptions};
 use js_sys::{Object, Reflect, Uint8Array};
 use std::cell::RefCell;
 use std::rc::Rc;
-use wasm_bindgen::closure::Closure;
 use wasm_bindgen::{JsCast, JsValue};
 use web_sys::{MessageEvent, WorkerOptions, WorkerType};
 
@@ -18,7 +18,8 @@ const WORKER: &str = "worker_start.js";
 /// A worker that is lost this often without having spoken cannot run here.
 const TRIES: u32 = 2;
 
-const LOST_HINT: &str = "The worker is started again; the run goes on from the last whole step that this browser kept";
+const LOST_HINT: &str =
+    "The worker is started again; the run continues from the last complete step that this browser saved";
 
 /// A handle; clones speak of the same worker.
 #[derive(Clone)]
@@ -36,11 +37,10 @@ struct Inner {
     on_ready: Rc<dyn Fn()>,
 }
 
-/// A worker and the closures that hear it.
+/// A worker and the listeners to it, which are removed with this.
 struct Listening {
     worker: web_sys::Worker,
-    _on_message: Closure<dyn FnMut(MessageEvent)>,
-    _on_error: Closure<dyn FnMut(web_sys::Event)>,
+    _listeners: [EventListener; 3],
 }
 
 impl Client {
@@ -102,17 +102,20 @@ impl Client {
             Err(error) => return self.lost(&words(&error)),
         };
         let client = self.clone();
-        let on_message = Closure::new(move |event: MessageEvent| client.hear(&event.data()));
-        let client = self.clone();
-        // An ErrorEvent where something was thrown, a plain one where a file is missing.
-        let on_error = Closure::new(move |event: web_sys::Event| {
-            event.prevent_default();
-            client.lost(&text(&event, "message").unwrap_or_default());
+        let on_message = EventListener::new(&worker, "message", move |event| {
+            client.hear(&event.unchecked_ref::<MessageEvent>().data());
         });
-        worker.set_onmessage(Some(on_message.as_ref().unchecked_ref()));
-        worker.set_onmessageerror(Some(on_error.as_ref().unchecked_ref()));
-        worker.set_onerror(Some(on_error.as_ref().unchecked_ref()));
-        self.0.borrow_mut().worker = Some(Listening { worker, _on_message: on_message, _on_error: on_error });
+        // An ErrorEvent where something was thrown, a plain one where a file is missing.
+        let on_error = |kind: &'static str| {
+            let client = self.clone();
+            let options = EventListenerOptions::enable_prevent_default();
+            EventListener::new_with_options(&worker, kind, options, move |event| {
+                event.prevent_default();
+                client.lost(&text(event, "message").unwrap_or_default());
+            })
+        };
+        let listeners = [on_message, on_error("error"), on_error("messageerror")];
+        self.0.borrow_mut().worker = Some(Listening { worker, _listeners: listeners });
     }
 
     fn post(&self, (message, bytes): Post) {
@@ -132,8 +135,8 @@ impl Client {
             Ok(reply) => self.reply(reply, bytes(data)),
             Err(error) => self.state().tell(
                 true,
-                format!("The worker said what this page does not understand: {error}"),
-                "Reload the page, so that page and worker are of one version".into(),
+                format!("This page cannot read a message from its worker: {error}"),
+                "Reload the page, so that the page and the worker have the same version".into(),
             ),
         }
     }
@@ -158,7 +161,7 @@ impl Client {
     fn ready(&self, version: &str, kept: Option<crate::protocol::RunInfo>) {
         let state = self.state();
         if version != env!("CARGO_PKG_VERSION") {
-            let what = format!("The page is version {} and its worker {version}", env!("CARGO_PKG_VERSION"));
+            let what = format!("The page has version {} and its worker {version}", env!("CARGO_PKG_VERSION"));
             state.tell(true, what, "Reload the page".into());
         }
         state.ready(kept);
@@ -192,11 +195,8 @@ impl Client {
         let (open, state, for_good, why) = {
             let mut inner = self.0.borrow_mut();
             if let Some(old) = inner.worker.take() {
-                old.worker.set_onmessage(None);
-                old.worker.set_onerror(None);
-                old.worker.set_onmessageerror(None);
                 old.worker.terminate();
-                // This may be running inside one of the old closures: they go once it has returned.
+                // This may be running inside one of the old listeners: they are removed once it has returned.
                 wasm_bindgen_futures::spawn_local(async move { drop(old) });
             }
             inner.silent += 1;
@@ -204,8 +204,9 @@ impl Client {
             (inner.requests.lost(), inner.state, inner.silent >= TRIES, readable(&why))
         };
         state.lost(&why, for_good);
-        let hint = if for_good { "Reload the page, or try another browser; the recorded run stays" } else { LOST_HINT };
-        let end = Err(Error::input(format!("The worker is lost: {why}"), hint));
+        let hint =
+            if for_good { "Reload the page or try another browser; the recorded run still works" } else { LOST_HINT };
+        let end = Err(Error::input(format!("The worker has stopped: {why}"), hint));
         for (_, ask, on_end) in open {
             state.ended(&ask, &end);
             if let Some(on_end) = on_end {

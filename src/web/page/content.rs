@@ -1,4 +1,4 @@
-//! What the chapters show: live numbers where there are some, else the recorded run's, and which of the two it is.
+//! What the chapters display: live numbers if there are any, otherwise the recorded run's, and which of the two it is.
 
 use super::browser::later;
 use super::engine::state;

@@ -59,7 +59,7 @@ pub fn Controls() -> impl IntoView {
             <button
                 type="button"
                 disabled=move || !busy()
-                title="Ends what is being worked on; a PPO step goes back to the last whole one"
+                title="Stops the current computation; an unfinished PPO step is undone"
                 on:click=move |_| e.stop()
             >
                 "Stop"
@@ -72,7 +72,7 @@ pub fn Controls() -> impl IntoView {
                     <SeedField />
                     <StartOver />
                     <p class="note" role="status">
-                        {move || changed.get().then_some("The running run keeps its settings until you start over")}
+                        {move || changed.get().then_some("The current run keeps its settings until you start over")}
                     </p>
                 </div>
             </details>
@@ -205,7 +205,7 @@ pub fn Status() -> impl IntoView {
         s.busy.with(|b| b.as_ref().map_or(0, |b| b.behind.iter().filter(|a| !matches!(a, Ask::Train { .. })).count()))
     };
     view! {
-        <section class="status" aria-label="What is going on">
+        <section class="status" aria-label="Status">
             <span class="source" class:live=move || s.run.with(Option::is_some)>
                 {move || if s.run.with(Option::is_some) { "live" } else { "recorded" }}
             </span>

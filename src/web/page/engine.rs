@@ -95,8 +95,8 @@ impl Engine {
         }
         let kept = self.state.kept.with_untracked(Option::is_some) && self.state.run.with_untracked(Option::is_none);
         if kept {
-            let hint = "Go on with it, or remove it, and then begin";
-            self.state.tell(false, "This browser kept a run that a new one would replace".into(), hint.into());
+            let hint = "Continue it or remove it, then begin";
+            self.state.tell(false, "This browser has a saved run that a new one would replace".into(), hint.into());
             super::scroll::show("kept", true);
         }
         kept

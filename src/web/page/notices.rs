@@ -21,7 +21,7 @@ pub fn Notices() -> impl IntoView {
         view! {
             <div class="notice" class:error=error role=if error { "alert" } else { "status" }>
                 <p>
-                    <strong>{if error { "Something went wrong. " } else { "Note. " }}</strong>
+                    <strong>{if error { "Error. " } else { "Note. " }}</strong>
                     {what}
                     {(!hint.is_empty()).then(|| view! { <br /> <span class="hint">{format!("{hint}.")}</span> })}
                 </p>
@@ -53,7 +53,7 @@ pub fn Notices() -> impl IntoView {
                             <div class="notice error" role="alert">
                                 <p>
                                     <strong>"Recorded only. "</strong>
-                                    "The engine could not start in this browser, so nothing can be computed live; "
+                                    "The worker could not start in this browser, so nothing can be computed live; "
                                     "all recorded numbers stay. Reload the page to try again"
                                 </p>
                             </div>
@@ -74,7 +74,7 @@ pub fn Kept() -> impl IntoView {
         s.kept.get().map(|run| {
             view! {
                 <div class="kept" id="kept" role="status">
-                    <p id="kept-heading" tabindex="-1">{format!("This browser kept a run: step {} of {}. Nothing of it is lost.", run.step, run.steps)}</p>
+                    <p id="kept-heading" tabindex="-1">{format!("This browser has a saved run: step {} of {}.", run.step, run.steps)}</p>
                     <p class="row">
                         <button type="button" class="primary" on:click=move |_| e.restore()>"Go on with it"</button>
                         <button type="button" on:click=move |_| { e.ask(crate::protocol::Ask::Forget); }>"Remove it"</button>

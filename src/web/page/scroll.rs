@@ -1,5 +1,4 @@
-//! Where on the page a person is: scrolling to chapters, staying at the one that was asked for while the text above it still
-//! grows, and telling which one is being read. What the address says of it is `app`'s.
+//! Scrolling: to a chapter, staying at it while the text above it still grows, and which chapter is being read.
 
 use super::address::Chapter;
 use core::time::Duration;

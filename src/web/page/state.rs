@@ -285,7 +285,7 @@ impl State {
         match (ask, answer) {
             (Ask::Forget, Answer::Nothing) => {
                 self.kept.set(None);
-                self.say("What this browser kept is removed".into());
+                self.say("The saved run is removed".into());
             }
             (_, Answer::Loaded(loaded)) => {
                 if !loaded.dialogues.is_empty() {
@@ -376,8 +376,8 @@ pub fn doing(ask: &Ask) -> String {
         Ask::WhatIf { .. } => "Computing what if",
         Ask::Save { .. } => "Packing",
         Ask::Open { .. } => "Opening",
-        Ask::Restore => "Taking up the run that this browser kept",
-        Ask::Forget => "Removing what this browser kept",
+        Ask::Restore => "Continuing the run that this browser saved",
+        Ask::Forget => "Removing the saved run",
     }
     .into()
 }

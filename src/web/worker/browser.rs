@@ -1,4 +1,5 @@
-//! The browser as a [`Port`]: messages, clock, fetch, and IndexedDB for the run that is kept. Only this file touches it.
+//! The browser as a [`Port`]: messages, clock, fetch, and IndexedDB for the saved run. Written with web-sys: gloo has no fetch
+//! of several files at once with progress, no transfer of bytes and no IndexedDB.
 
 use super::inbox::Inbox;
 use super::kept_run::{Changes, STAMP};
@@ -21,7 +22,7 @@ const FILES: &str = "files";
 /// Milliseconds after which a network that gives nothing is asked about.
 const PATIENCE: i32 = 200;
 
-/// The worker's whole program: listens, then works until the tab goes.
+/// The worker's main function: listens for messages and works until the tab is closed.
 pub fn start() {
     std::panic::set_hook(Box::new(|panic| {
         console_error_panic_hook::hook(panic);
@@ -40,7 +41,7 @@ pub fn start() {
     spawn_local(work(Browser { scope, database: None, turn: Turn::new() }, inbox));
 }
 
-/// The page's last word from a worker that is about to trap.
+/// Tells the page why a worker that is about to trap has stopped.
 fn tell_panic(what: &str) {
     let scope: DedicatedWorkerGlobalScope = js_sys::global().unchecked_into();
     let message = js_sys::Object::new();

@@ -1,4 +1,4 @@
-//! The lab's numbers as the protocol's. Computes nothing.
+//! Converts the lab's types to the protocol's.
 
 use crate::error::Result;
 use crate::io::adapter_config::AdapterConfig;

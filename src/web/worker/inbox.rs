@@ -1,4 +1,4 @@
-//! What the page said: requests wait their turn here, stops and goes are known at once.
+//! The messages from the page: requests wait here for their turn, stop and continue messages apply at once.
 
 use crate::protocol::{Ask, Id, Message};
 use std::cell::RefCell;
@@ -58,12 +58,12 @@ impl Inbox {
         .await
     }
 
-    /// Did the page ask this request to stop?
+    /// Whether the page asked this request to stop.
     pub fn stopped(&self, id: Id) -> bool {
         self.0.borrow().stopped.contains(&id)
     }
 
-    /// Shall work wait at every stage?
+    /// Whether work waits at every stage.
     pub fn stage_by_stage(&self) -> bool {
         self.0.borrow().stage_by_stage
     }

@@ -1,6 +1,5 @@
-//! A run's folder in the browser's memory, and what changed in it since it was last kept. Where it is kept is the
-//! [`super::Port`]'s: all changes at once or none. What is kept bears a stamp, so that changes never land on another run:
-//! another tab's, or the rest of one that was removed.
+//! A run's folder in memory, and what changed in it since the browser last saved it. The [`super::Port`] saves it: all
+//! changes or none. What is saved has a stamp, so that changes are never applied to another run, such as another tab's.
 
 use crate::error::{Error, Result};
 use crate::io::{ByteSource, Memory, ReadSeek};

@@ -1,5 +1,5 @@
-//! The worker's observer: what the lab tells becomes events of one request, and at every pause point messages come in.
-//! What a request does is `engine`'s.
+//! Sends the progress of one request to the page and receives its messages at pause points. `session` decides what a request
+//! does.
 
 use super::inbox::Inbox;
 use super::{Port, convert};
@@ -9,25 +9,25 @@ use crate::pace::Pace;
 use crate::protocol::{Candidate, Event, Id, Phase, Reply, Stage, Token};
 use crate::text::tokenizer::Tokenizer;
 
-/// Seconds of work between two looks at the messages.
+/// Seconds of work between two checks for messages.
 const BREATH: f64 = 0.025;
 /// Seconds between two progress events of one phase.
 pub const PROGRESS: f64 = 0.1;
-/// Tokens shown beside the chosen one.
+/// How many of the most likely tokens are sent with the chosen one.
 const TOP: usize = 5;
 
-/// One request's ears and mouth.
+/// Observes the work on one request.
 pub struct Reporter<'a, P> {
     pub port: &'a mut P,
     pub inbox: Inbox,
     pub id: Id,
-    /// Of the policy, for tokens as text; none: tokens are not told.
+    /// The policy's, for tokens as text; without it tokens are not sent.
     pub tokenizer: Option<&'a Tokenizer>,
-    /// Is this a generation to watch token by token?
+    /// Whether every generated token is sent.
     pub streams: bool,
     breathed: f64,
     told: Option<(Phase, f64)>,
-    /// A stage was shown and is not to be left before the page says so.
+    /// A stage was sent, and the work waits until the page says to continue.
     in_stage: bool,
 }
 
@@ -37,7 +37,7 @@ impl<'a, P: Port> Reporter<'a, P> {
         Self { port, inbox, id, tokenizer, streams: false, breathed, told: None, in_stage: false }
     }
 
-    /// Tells the page.
+    /// Sends an event to the page.
     pub fn tell(&mut self, event: Event) {
         let id = self.id;
         self.port.reply(&Reply::Event { id, event }, None);
@@ -52,7 +52,7 @@ impl<'a, P: Port> Reporter<'a, P> {
         }
     }
 
-    /// A stage is reached; its numbers cross only where they are waited at.
+    /// A stage is reached; its numbers are sent only when the work waits at each stage.
     fn reach(&mut self, stage: Stage) {
         if self.inbox.stage_by_stage() {
             self.in_stage = true;

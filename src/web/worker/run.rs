@@ -1,4 +1,5 @@
-//! A run in the worker: begun, trained, kept, saved, opened, and gone back to its last whole step when it is interrupted.
+//! The requests about a run: start, train, save, open, restore. An interrupted step is undone: the run returns to its last
+//! complete step.
 
 use super::kept_run::KeptRun;
 use super::reporter::Reporter;
@@ -19,7 +20,7 @@ use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-/// Checkpoints of every so many steps are kept, beside the newest and step 0's.
+/// The checkpoint of every N-th step is kept, and the newest and step 0's.
 const SAVE_EVERY: u64 = 10;
 /// What a PEFT adapter's folder is known by.
 const ADAPTER_CONFIG: &str = "adapter_config.json";
@@ -37,7 +38,7 @@ impl Run {
     }
 }
 
-/// A run that let go of the models, to be gone back to.
+/// A run without the models, from which the run is restored.
 struct Aside {
     kept: KeptRun,
     config: RunConfig,

@@ -1,4 +1,4 @@
-//! Requests and their answers. A run's own requests (start, train, save, open …) are `run`'s.
+//! Answers requests one after the other. Requests about a run (start, train, save, open, …) are in `run`.
 
 use super::inbox::{Inbox, Waiting};
 use super::reporter::{PROGRESS, Reporter};
@@ -42,7 +42,7 @@ pub struct Ready {
     pub test: Vec<Dialogue>,
 }
 
-/// Everything between the requests.
+/// What lasts from one request to the next.
 pub struct Session<P> {
     pub port: P,
     pub inbox: Inbox,
@@ -50,7 +50,7 @@ pub struct Session<P> {
     pub run: Option<Run>,
 }
 
-/// Answers requests until the inbox is closed; speaks first.
+/// Answers requests until the inbox is closed. Sends `Ready` first.
 pub async fn work<P: Port>(port: P, inbox: Inbox) {
     let mut engine = Session { port, inbox, ready: None, run: None };
     let kept = engine.kept_info().await;

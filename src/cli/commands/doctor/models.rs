@@ -3,7 +3,7 @@
 
 use super::findings::Findings;
 use crate::cli::memory::size;
-use crate::cli::sources::{self, Part};
+use crate::cli::sources::{self, Role};
 use crate::error::Result;
 use crate::io::ByteSource;
 use crate::io::adapter::PeftAdapter;
@@ -14,22 +14,22 @@ use crate::lab::sources::reward::RewardSource;
 use indicatif::HumanCount;
 
 /// The option that names it, as findings call it.
-fn name(part: Part) -> &'static str {
-    match part {
-        Part::Policy => "policy",
-        Part::Adapter => "adapter",
-        Part::Reward => "reward",
+fn name(role: Role) -> &'static str {
+    match role {
+        Role::Policy => "policy",
+        Role::Adapter => "adapter",
+        Role::Reward => "reward",
     }
 }
 
 /// Reads a source as what it is to be used as.
-pub fn look(part: Part, src: &str, labels: Option<&Labels>, found: &mut Findings) {
-    let name = name(part);
-    let Some(source) = found.take(name, sources::folder_in_cache(src, part)) else { return };
-    let done = match part {
-        Part::Policy => policy(source, found),
-        Part::Adapter => adapter(&*source, found),
-        Part::Reward => reward(source, labels, found),
+pub fn look(role: Role, src: &str, labels: Option<&Labels>, found: &mut Findings) {
+    let name = name(role);
+    let Some(source) = found.take(name, sources::folder_in_cache(src, role)) else { return };
+    let done = match role {
+        Role::Policy => policy(source, found),
+        Role::Adapter => adapter(&*source, found),
+        Role::Reward => reward(source, labels, found),
     };
     found.take(name, done);
 }

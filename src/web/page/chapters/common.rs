@@ -171,7 +171,7 @@ pub fn Pending<K: Fn(&Ask) -> bool + Copy + Send + Sync + 'static>(kind: K) -> i
         } else if s.waiting.get() {
             view! {
                 <p class="note">
-                    "A PPO step stands at a stage; this comes after it. "
+                    "A PPO step is paused at a stage; this follows when the step is done. "
                     <button type="button" class="link" on:click=move |_| e.one_step()>"Finish the step"</button>
                 </p>
             }

@@ -25,7 +25,7 @@ pub fn Numbers() -> impl IntoView {
     view! {
         <Frame
             chapter=Chapter::Numbers
-            lead="Did it help? Two policies, the same dialogues, the same dice; and then: is the difference more than luck?"
+            lead="Did it help? Two policies, the same dialogues, the same random numbers. Is the difference more than chance?"
         >
             <p>
                 "Both policies write a summary of each held-out dialogue, with the same random numbers. So each dialogue gives a pair, and "

@@ -45,7 +45,7 @@ pub fn Policy() -> impl IntoView {
             <Prompt dialogue=dialogue />
             <h3>"Writing"</h3>
             <p>
-                "At every place the " <Point stage=4 meaning=Meaning::Policy>"policy"</Point>
+                "At every position the " <Point stage=4 meaning=Meaning::Policy>"policy"</Point>
                 " gives each token of its vocabulary a number, the logit z. Softmax makes probabilities of them, and one token is drawn "
                 "by lot. Then the next, with all tokens so far in view. A higher temperature T flattens the probabilities; top-k and top-p "
                 "cut off the tail. During PPO T is 1 and nothing is cut: what was drawn must be what the policy believes."

@@ -22,15 +22,15 @@ pub fn Ppo() -> impl IntoView {
     view! {
         <Frame
             chapter=Chapter::Ppo
-            lead="Write a batch of summaries, score them, find out which tokens did better than expected, and make those a little likelier."
+            lead="Write a batch of summaries, score them, find out which tokens did better than expected, and make those a little more likely."
         >
             <PerToken />
             <Advantage />
             <Clipped />
             <Try title="Walk through a step">
                 <p>
-                    "\"Stage\" goes to the next stage of the step and waits there; \"Step\" does the rest of it; \"Play\" goes on and on. "
-                    "What a stage has computed stands below, and its line in the machine."
+                    "\"Stage\" goes to the next stage of the step and waits there; \"Step\" does the rest of it; \"Play\" continues with further steps. "
+                    "The numbers of each stage appear below, and as a line in the diagram."
                 </p>
                 <p class="row">
                     <button type="button" class="primary" on:click=move |_| e.one_stage()>"One stage"</button>
@@ -104,9 +104,9 @@ fn PerToken() -> impl IntoView {
         <h3>"Rewards, one a token"</h3>
         <p>
             "After " <Point stage=4 meaning=Meaning::Policy>"writing"</Point> " and " <Point stage=5 meaning=Meaning::Reward>"scoring"</Point>
-            ", policy and reference look at every token of the response once more: how probable did each find it? "
+            ", policy and reference each compute how probable every token of the response is. "
             "Where the policy finds a token more probable than the reference, that difference of "
-            <Point stage=6 meaning=Meaning::Reference>"logprobs"</Point> " is paid for. The score itself comes with the last token."
+            <Point stage=6 meaning=Meaning::Reference>"logprobs"</Point> " is a penalty. The score is added at the last token."
         </p>
         <Formula label="The reward of token t: minus beta times log pi minus log pi ref, plus the score at the last token">
             <math display="block">
@@ -138,9 +138,9 @@ fn Advantage() -> impl IntoView {
     view! {
         <h3>"Advantages: better than expected?"</h3>
         <p>
-            "A good end does not say which token deserved it. The " <Point stage=6 meaning=Meaning::Value>"value head"</Point>
-            " guesses at every token what is still to come. Where it then goes better than guessed, the token before gets a positive "
-            <Point stage=8 meaning=Meaning::Value>"advantage"</Point> ", and some of it is handed on to the tokens before that (GAE)."
+            "A high score does not show which token earned it. The " <Point stage=6 meaning=Meaning::Value>"value head"</Point>
+            " predicts at every token the rewards that follow. Where the rewards turn out better than predicted, the token before gets a positive "
+            <Point stage=8 meaning=Meaning::Value>"advantage"</Point> ", and a part of it is passed to the tokens before that (GAE)."
         </p>
         <Formula label="Delta t is r t plus gamma V t plus one minus V t; A t is delta t plus gamma lambda A t plus one">
             <math display="block">
@@ -156,12 +156,12 @@ fn Advantage() -> impl IntoView {
         </Formula>
         <Symbols>
             <Symbol is="V" sub="t" stage=6 meaning=Meaning::Value now=of_step(|s| s.statistics.old_value_mean)>
-                "value: what is guessed to come; mean of the batch"
+                "value: the predicted return; mean of the batch"
             </Symbol>
-            <Symbol is="A" sub="t" stage=8 meaning=Meaning::Value>"advantage; what was to come is the return, A + V"</Symbol>
+            <Symbol is="A" sub="t" stage=8 meaning=Meaning::Value>"advantage; A + V is the return"</Symbol>
             <Symbol is="return" stage=8 meaning=Meaning::Value now=of_step(|s| s.statistics.returns_mean)>"mean of the batch"</Symbol>
-            <Symbol is="γ" stage=8 now=setting(|c| c.gamma)>"gamma: what a later reward is worth now"</Symbol>
-            <Symbol is="λ" stage=8 now=setting(|c| c.lambda)>"lambda: how far credit is handed back"</Symbol>
+            <Symbol is="γ" stage=8 now=setting(|c| c.gamma)>"gamma: the discount of later rewards, per token"</Symbol>
+            <Symbol is="λ" stage=8 now=setting(|c| c.lambda)>"lambda: how far back an advantage is passed"</Symbol>
         </Symbols>
     }
 }
@@ -172,8 +172,8 @@ fn Clipped() -> impl IntoView {
         <h3>"The clipped loss"</h3>
         <p>
             "Now the " <Point stage=9 meaning=Meaning::Policy>"update"</Point>
-            ": tokens with a positive advantage become likelier, those with a negative one less so. The ratio ρ says how much likelier a token "
-            "already is than when it was written. Once ρ has left the clip range, moving on earns nothing: that keeps a step small. "
+            ": tokens with a positive advantage become more likely, tokens with a negative one less likely. The ratio ρ says how much more likely a token "
+            "already is than when it was written. Outside the clip range there is no gradient, so a step stays small. "
             "Advantages are whitened first, so that about half of them are negative."
         </p>
         <Formula label="The policy loss: minus the mean of the smaller of rho A and clipped rho times A">
@@ -198,10 +198,10 @@ fn Clipped() -> impl IntoView {
         </Formula>
         <Symbols>
             <Symbol is="ε" stage=9 now=setting(|c| c.clip_range)>"clip range"</Symbol>
-            <Symbol is="clipped" stage=9 now=of_step(|s| s.statistics.clip_fraction)>"share of tokens where the clip held"</Symbol>
+            <Symbol is="clipped" stage=9 now=of_step(|s| s.statistics.clip_fraction)>"share of tokens where the clip applied"</Symbol>
             <Symbol is="L" stage=9 meaning=Meaning::Policy now=of_step(|s| s.statistics.policy_loss)>"policy loss"</Symbol>
             <Symbol is="L" sub="value" stage=9 meaning=Meaning::Value now=of_step(|s| s.statistics.value_loss)>
-                "value loss: the squared error of the guesses"
+                "value loss: the squared error of the predictions"
             </Symbol>
             <Symbol is="c" sub="v" stage=9 now=setting(|c| c.vf_coef)>"weight of the value loss"</Symbol>
             <Symbol is="η" stage=10 now=of_step(|s| s.statistics.learning_rate)>"learning rate of Adam"</Symbol>

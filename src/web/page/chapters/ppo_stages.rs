@@ -121,7 +121,7 @@ pub fn WhatIfs() -> impl IntoView {
         <h3>"What if?"</h3>
         <p>
             "The last rollout stays as it was written; only the settings change, and with them rewards, advantages and losses. "
-            "Nothing is generated, so it answers at once."
+            "No text is generated, so the answer comes at once."
         </p>
         {move || {
             if shown.live.get() {

@@ -38,7 +38,7 @@ pub fn Reward() -> impl IntoView {
     view! {
         <Frame
             chapter=Chapter::Reward
-            lead="Somebody has to say what is good. Here it is a second network, trained to recognise hate speech."
+            lead="The score comes from a second network, trained to recognise hate speech."
         >
             <p>
                 "The reward model reads a text and gives two numbers, the logits of " <i>"nothate"</i> " and " <i>"hate"</i>
@@ -83,7 +83,7 @@ pub fn Reward() -> impl IntoView {
                             <p class="caption"><Source live=live /></p>
                             <ScoreCard scored=scored text=text />
                             <Show when=worded>
-                                <h3>"Which words made it so"</h3>
+                                <h3>"What each word contributes"</h3>
                                 <p>
                                     "Each word is taken out in turn, and the rest is scored again. Where the score rises without "
                                     "a word, that word had lowered it."
@@ -131,7 +131,7 @@ fn Judge(judged: RwSignal<Option<Judged>>) -> impl IntoView {
             <p class="note" role="status">
                 {move || match (empty(), long()) {
                     (true, _) => "Nothing typed yet",
-                    (_, true) => "This is as long as a text can be here",
+                    (_, true) => "This is the maximum length of a text",
                     _ => "",
                 }}
             </p>
@@ -185,7 +185,7 @@ fn Fault() -> impl IntoView {
         }
     };
     view! {
-        <h3>"A fault worth knowing"</h3>
+        <h3>"A fault of the published lab"</h3>
         <p>
             "The published lab asks for both labels and takes the first of the list as the reward. But that list comes sorted, highest "
             "score first. For a mild text the first is nothate, as intended. For a hateful text it is " <i>"hate"</i>

@@ -36,13 +36,13 @@ pub fn Take() -> impl IntoView {
             </Try>
             <Open />
             <Command />
-            <Try title="Kept in this browser">
+            <Try title="Saved in this browser">
                 <p>
-                    "After every step this browser keeps adapter, optimizer state, metrics and settings, so that a reload or a crash loses "
+                    "After every step this browser saves the adapter, optimizer state, metrics and settings, so that a reload or a crash loses "
                     "nothing. It stays on this machine."
                 </p>
                 <p class="row">
-                    <button type="button" on:click=move |_| { e.ask(Ask::Forget); }>"Remove what this browser kept"</button>
+                    <button type="button" on:click=move |_| { e.ask(Ask::Forget); }>"Remove the saved run"</button>
                 </p>
                 <Pending kind=|ask: &Ask| matches!(ask, Ask::Forget) />
             </Try>
@@ -82,7 +82,7 @@ fn Open() -> impl IntoView {
         }
         leptos::task::spawn_local(async move {
             let name = file.name();
-            match browser::read(&file).await {
+            match browser::read(file).await {
                 Ok(bytes) => e.open_zip(name.clone(), bytes, move |end| {
                     opened.set(match end {
                         Ok((Answer::Adapter { lora_r, lora_alpha, .. }, _)) => {
@@ -126,7 +126,7 @@ fn Command() -> impl IntoView {
     move || {
         command.get().map(|line| {
             view! {
-                <Try title="Go on natively">
+                <Try title="Continue on the command line">
                     <p>"Save the run, then this continues it on the command line, with the same numbers as here."</p>
                     <pre class="command" tabindex="0"><code>{line}</code></pre>
                     <p class="row">

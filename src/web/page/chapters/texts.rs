@@ -38,7 +38,7 @@ pub fn Texts() -> impl IntoView {
                     view! { <p class="note">"No pairs yet"</p> }.into_any()
                 }
             }}
-            <Try title="Take the table along">
+            <Try title="Save the table">
                 <p class="row">
                     <button type="button" disabled=move || !any.get() on:click=save>"Save as csv"</button>
                     <a class="link" href="#numbers" on:click=move |event| {

@@ -45,10 +45,10 @@ pub fn Trainer() -> impl IntoView {
             lead="PPO wants a higher score, but not at any price: the policy must stay close to where it came from."
         >
             <p>
-                "Left alone, a policy that is paid by a score finds whatever pleases the reward model, be it one word repeated for ever. "
-                "So it pays for every nat by which it moves away from the " <Point stage=6 meaning=Meaning::Reference>"reference"</Point>
-                ", a frozen copy of itself from before the training. What is maximised is the " <Point stage=5 meaning=Meaning::Reward>"score"</Point>
-                " less that price:"
+                "Without a penalty, the policy would find any text that gets a high score, even one word repeated forever. "
+                "So each nat by which it moves away from the " <Point stage=6 meaning=Meaning::Reference>"reference"</Point>
+                ", a frozen copy of itself from before the training, costs a little. PPO maximises the " <Point stage=5 meaning=Meaning::Reward>"score"</Point>
+                " minus that penalty:"
             </p>
             <Formula label="The objective: expected score minus beta times the KL divergence of policy from reference">
                 <math display="block">
@@ -64,7 +64,7 @@ pub fn Trainer() -> impl IntoView {
                 </math>
             </Formula>
             <Symbols>
-                <Symbol is="β" stage=7 now=of(|c| c.kl_coef)>"kl_coef, the price of a nat"</Symbol>
+                <Symbol is="β" stage=7 now=of(|c| c.kl_coef)>"kl_coef, the penalty for one nat"</Symbol>
                 <Symbol is="r" stage=5 meaning=Meaning::Reward>"score of the response"</Symbol>
                 <Symbol is="π" sub="θ" stage=10 meaning=Meaning::Policy>"policy: base weights and adapter"</Symbol>
                 <Symbol is="π" sub="ref" stage=6 meaning=Meaning::Reference>"reference: never trained"</Symbol>

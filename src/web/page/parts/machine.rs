@@ -133,7 +133,7 @@ pub fn Machine(
 /// What happens in a stage, for the line below the stages.
 fn says(number: Option<u8>) -> String {
     let stage: Option<&StageInfo> = number.and_then(|number| STAGES.get(usize::from(number).wrapping_sub(1)));
-    stage.map_or_else(|| "Point at a stage to read what happens in it".into(), |stage| stage.does.to_string())
+    stage.map_or_else(|| "Point at a stage to read what it does".into(), |stage| stage.does.to_string())
 }
 
 /// The wires in the gutter left of the stages; those of the active or pointed stage are lit.

@@ -25,7 +25,7 @@
 //! <Histogram title: String before: Signal<Vec<f64>> after?: Signal<Option<Vec<f64>>> />         values in 0..=1
 //!
 //! <Machine active: Signal<Option<u8>> headlines: Signal<Headlines> pointed: RwSignal<Option<u8>> on_open: Callback<u8>
-//!          done?: Signal<u8>  compact?: bool = false />                     stages by house.md's numbers, 1 to 12
+//!          done?: Signal<u8>  compact?: bool = false />                     stages by number, 1 to 12
 //! <StageView stage: Signal<Arc<Stage>> responses?: Signal<Option<Arc<Vec<Response>>>> />
 //!
 //! <WhatIf step: Signal<Arc<Step>> config: Signal<Arc<PpoConfig>> preset: Signal<Preset>

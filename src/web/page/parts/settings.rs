@@ -87,7 +87,7 @@ pub fn Settings(
                     </button>
                 </p>
                 {move || locked.get().then(|| view! {
-                    <p class="settings-locked">"A run is under way: reset it to change its settings"</p>
+                    <p class="settings-locked">"A run has begun: start over to change its settings"</p>
                 })}
                 {groups.collect_view()}
             </fieldset>
@@ -126,8 +126,8 @@ fn Presets(preset: Signal<Preset>, changed: Signal<Map<String, Value>>, choose: 
     view! {
         <fieldset class="presets">
             <legend>"Which lab"</legend>
-            {radio(Preset::Corrected, "corrected", "its faults put right")}
-            {radio(Preset::Published, "published", "as the notebook behaves, faults included")}
+            {radio(Preset::Corrected, "corrected", "without its faults")}
+            {radio(Preset::Published, "published", "as the notebook behaves, with its faults")}
         </fieldset>
         <details class="differences">
             <summary>"What differs between the two"</summary>

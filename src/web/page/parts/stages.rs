@@ -1,4 +1,4 @@
-//! The twelve stages of one PPO step as the page names them, and each stage's one number. Drawing them is the machine's.
+//! The twelve stages of one PPO step as the page names them, and one number for each. `machine` draws them.
 
 use super::format::{count, fixed, number, percent, signed};
 use super::meaning::Meaning;
@@ -7,7 +7,7 @@ use crate::protocol::{Stage, Step};
 /// A stage as it stands in the diagram.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StageInfo {
-    /// House.md's number, 1 to 12.
+    /// 1 to 12.
     pub number: u8,
     pub name: &'static str,
     /// What comes out, in a few words.
@@ -31,7 +31,14 @@ pub const STAGES: [StageInfo; 12] = [
         Meaning::Plain,
     ),
     stage(3, "tokens", "ids", "The tokenizer cuts each prompt into numbered pieces", "2.1", Meaning::Plain),
-    stage(4, "generate", "responses", "The policy writes a summary, token by token, by lot", "2.1", Meaning::Policy),
+    stage(
+        4,
+        "generate",
+        "responses",
+        "The policy writes a summary, token by token, by sampling",
+        "2.1",
+        Meaning::Policy,
+    ),
     stage(
         5,
         "reward",
@@ -44,7 +51,7 @@ pub const STAGES: [StageInfo; 12] = [
         6,
         "logprobs, value",
         "three numbers a token",
-        "Policy, reference and value head look at every token once more",
+        "Policy, reference and value head compute their number for every token",
         "3.2",
         Meaning::Reference,
     ),
@@ -52,7 +59,7 @@ pub const STAGES: [StageInfo; 12] = [
         7,
         "rewards",
         "one a token",
-        "Moving away from the reference costs at every token; the score comes at the last",
+        "A KL penalty at every token; the score is added at the last token",
         "3.2",
         Meaning::Reward,
     ),
@@ -60,7 +67,7 @@ pub const STAGES: [StageInfo; 12] = [
         8,
         "advantages",
         "better than expected?",
-        "What followed each token is held against what the value head expected",
+        "What followed each token is compared with what the value head expected",
         "3.2",
         Meaning::Value,
     ),
@@ -68,20 +75,20 @@ pub const STAGES: [StageInfo; 12] = [
         9,
         "loss",
         "which way to move",
-        "Tokens that did better are to become likelier, within the clip",
+        "Tokens that did better become more likely, within the clip range",
         "3.2",
         Meaning::Policy,
     ),
-    stage(10, "optimizer", "new weights", "Adam moves the adapter and the value head", "3.2", Meaning::Policy),
+    stage(10, "optimizer", "new weights", "Adam updates the adapter and the value head", "3.2", Meaning::Policy),
     stage(
         11,
         "statistics",
         "how it went",
-        "All numbers of the step are averaged; the KL coefficient follows",
+        "The step's numbers are averaged; the KL coefficient is adjusted",
         "3.2",
         Meaning::Plain,
     ),
-    stage(12, "chart", "one point more", "The step becomes a point on each chart", "3.2", Meaning::Plain),
+    stage(12, "chart", "one more point", "The step becomes a point on each chart", "3.2", Meaning::Plain),
 ];
 
 const fn stage(
@@ -164,7 +171,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn stages_are_numbered_as_in_the_house() {
+    fn stages_are_numbered_in_order() {
         for (i, stage) in STAGES.iter().enumerate() {
             assert_eq!(usize::from(stage.number), i + 1);
             assert!(!stage.does.ends_with('.') && stage.does.len() < 90, "{}", stage.does);
