@@ -73,6 +73,9 @@ impl<'a> Matrix<'a> {
             Self::F32(w, _) => return unsafe { matmul_raw(dst, out, x, w.t(), 1.0, false, threads()) },
             Self::Compact(held) => held,
         };
+        if m == 0 {
+            return;
+        }
         if m > MAX_ROWS {
             // SAFETY: dst is (m, out), the caller's own; a piece writes its columns.
             return in_pieces(held, |rows, w| unsafe {
