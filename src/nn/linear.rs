@@ -125,7 +125,10 @@ struct Trained;
 impl Op for Trained {
     fn forward(&self, given: &[&Tensor]) -> Result<(Vec<f32>, Shape)> {
         let (out_dim, in_dim) = given[1].dims2()?;
-        let (mut y, shape) = with_slice(given[1], |w| product(given[0], Matrix::new(w, out_dim, in_dim), false))??;
+        let (mut y, shape) = with_slice(given[1], |w| match out_dim {
+            1 => dots(given[0], w),
+            _ => product(given[0], Matrix::new(w, out_dim, in_dim), false),
+        })??;
         if let Some(bias) = given.get(2) {
             add_bias(&mut y, bias)?;
         }
@@ -157,6 +160,20 @@ impl Op for Trained {
         }
         Ok(gradients)
     }
+}
+
+/// `x w` of each row, for a layer with one output (the value head), summed in f64: it costs nothing beside the layers before it.
+fn dots(x: &Tensor, w: &[f32]) -> Result<(Vec<f32>, Shape)> {
+    let mut dims = x.dims().to_vec();
+    match dims.last_mut() {
+        Some(last) if *last == w.len() && *last > 0 => *last = 1,
+        _ => {
+            return Err(Error::shape("the input of a linear layer", x.dims(), &[w.len()], "this is a bug in detox-lab"));
+        }
+    }
+    let dot = |row: &[f32]| row.iter().zip(w).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>() as f32;
+    let y = with_slice(x, |x| x.chunks_exact(w.len()).map(dot).collect())?;
+    Ok((y, dims.into()))
 }
 
 /// Σ over rows, in f64 since there may be thousands.
