@@ -108,7 +108,7 @@ test("a worker lost in the middle of a step is reported, and the next one goes o
     new WebAssembly.Instance(new WebAssembly.Module(new Uint8Array(start)));
   }));
   const trap = await told(page, /The worker has stopped: .*unreachable/);
-  assert.match(trap.hint, /started again.*last whole step/);
+  assert.match(trap.hint, /started again.*last complete step/);
   await at(page, 1);
   assert.deepEqual(differing(await runFiles(page), before), [], "it is the run as it was kept");
 
