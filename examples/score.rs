@@ -1,6 +1,6 @@
 //! Scores texts with the reward model: cargo run --example score [REWARD_MODEL]
 //! The argument is a RoBERTa classifier's folder in Hugging Face layout; without it, the tiny one of this repository.
-#![allow(clippy::print_stdout)]
+#![allow(clippy::print_stdout, clippy::disallowed_methods)]
 
 use detox_lab::Result;
 use detox_lab::io::disk::Folder;

@@ -1,6 +1,6 @@
 //! Summarizes a dialogue with a T5 and its LoRA adapter, greedily: cargo run --example summarize [POLICY ADAPTER]
 //! The arguments are folders in Hugging Face and PEFT layout; without them, the tiny models of this repository.
-#![allow(clippy::print_stdout)]
+#![allow(clippy::print_stdout, clippy::disallowed_methods)]
 
 use detox_lab::Result;
 use detox_lab::io::adapter::PeftAdapter;

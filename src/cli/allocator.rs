@@ -9,7 +9,7 @@
 const TUNABLES: &str = "glibc.malloc.hugetlb=1:glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=68719476736:\
                         glibc.malloc.top_pad=33554432:glibc.malloc.arena_max=1";
 
-/// Starts the program again, in the same process, with [`TUNABLES`]. Returns where the caller has set tunables, on systems without
+/// Starts the program again, in the same process, with `TUNABLES`. Returns where the caller has set tunables, on systems without
 /// glibc, or where the system refuses; the program then works as well, only slower.
 pub fn restart_with_tunables() {
     if std::env::var_os("GLIBC_TUNABLES").is_none() {

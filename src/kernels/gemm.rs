@@ -1,5 +1,5 @@
-//! Matrix products of f32, `dst = scale · a · b (+ dst)`, by the kernel that suits sizes and processor: [`portable`] where it was
-//! chosen, [`super::gemv`] for few rows, [`super::amx`] for larger products where there is a tile unit, the crate `gemm` otherwise.
+//! Matrix products of f32, `dst = scale · a · b (+ dst)`, by the kernel that suits sizes and processor: `portable` where it was
+//! chosen, `gemv` for few rows, `amx` for larger products where there is a tile unit, the crate `gemm` otherwise.
 
 use super::amx::{self, Side};
 use super::choice::{Kernel, kernel};

@@ -168,7 +168,12 @@ fn dots(x: &Tensor, w: &[f32]) -> Result<(Vec<f32>, Shape)> {
     match dims.last_mut() {
         Some(last) if *last == w.len() && *last > 0 => *last = 1,
         _ => {
-            return Err(Error::shape("the input of a linear layer", x.dims(), &[w.len()], "this is a bug in detox-lab"));
+            return Err(Error::shape(
+                "the input of a linear layer",
+                x.dims(),
+                &[w.len()],
+                "this is a bug in detox-lab",
+            ));
         }
     }
     let dot = |row: &[f32]| row.iter().zip(w).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>() as f32;

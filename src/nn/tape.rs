@@ -1,5 +1,5 @@
 //! Gradients. Operations are recorded as they run inside [`record`], and [`Tape::backward`] goes back through them. An operation
-//! is one [`Op`]: its forward and its backward are written side by side. Only what a backward reads is kept, and dropped once it has
+//! is one `Op`: its forward and its backward are written side by side. Only what a backward reads is kept, and dropped once it has
 //! been read; gradients are handed on, and summed in place.
 //!
 //! The result of a recorded operation is a variable to candle. An operation of candle's on the way is therefore found out: its

@@ -208,6 +208,7 @@ macro_rules! settings {
     ) => {
         $(#[doc = $about_all])+
         #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+        #[allow(rustdoc::invalid_html_tags, reason = "texts name tokens such as <pad>")]
         pub struct $config {
             $($(
                 #[doc = concat!($does, "." $(, " Unit: ", $unit, ".")? $(, " Published and corrected differ: ", $why, ".")?)]

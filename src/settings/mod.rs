@@ -1,4 +1,4 @@
-//! Every setting of PPO and of the rollout before it, as plain data. [`table`] is the one place that describes them: the
+//! Every setting of PPO and of the rollout before it, as plain data. `table` is the one place that describes them: the
 //! struct [`PpoConfig`], both presets, validation, `--config`, help texts, the page's form and `docs/settings.md` all come
 //! from it. To add a setting, add an entry there and use the new field.
 

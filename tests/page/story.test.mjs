@@ -210,7 +210,7 @@ test("3.1 Trainer: a setting is changed, refused where it makes no sense, compar
 
   await type("kl_coef", "0.5");
   await trainer.getByText("1 setting changed", { exact: true }).waitFor();
-  assert.equal(await symbol(trainer, "the price of a nat").innerText(), "0.5");
+  assert.equal(await symbol(trainer, "the penalty for one nat").innerText(), "0.5");
   assert.match(await hash(), /kl_coef=0\.5/);
   await type("gamma", "2");
   const gamma = trainer.locator(".setting", { has: page.locator("code", { hasText: /^gamma$/ }) });

@@ -45,7 +45,7 @@ fn the_encoder_equals_theirs() {
         let config: Config = serde_json::from_slice(&config).unwrap();
         let mut theirs = T5EncoderModel::load(builder(tensors), &config).unwrap();
         for query in &queries {
-            let (hidden, _, _) = &t5::forward(&ours, &[query.clone()], &[vec![0, 5]], Pass::default())[0];
+            let (hidden, _, _) = &t5::forward(&ours, std::slice::from_ref(query), &[vec![0, 5]], Pass::default())[0];
             let want = theirs.forward(&batch(query).unwrap()).unwrap();
             let diff = max_abs_diff(&flat(hidden), &flat(&want));
             assert!(diff < 3e-5, "{name}, {} tokens: {diff:e}", query.len());
@@ -92,7 +92,8 @@ fn their_decoder_uses_the_encoder_s_buckets() {
     let (query, response) = (t5::ids(&meta["long_query"]), t5::ids(&meta["long_response"])[..16].to_vec());
     let want = their_logits(&tensors, &config, &query, &response);
     let gaps = |model: &T5| -> Vec<f32> {
-        let (_, _, logits) = &t5::forward(model, &[query.clone()], &[response.clone()], Pass::default())[0];
+        let (_, _, logits) =
+            &t5::forward(model, std::slice::from_ref(&query), std::slice::from_ref(&response), Pass::default())[0];
         (0..16).map(|i| max_abs_diff(&flat(&logits.i(i).unwrap()), &want[i])).collect()
     };
 
