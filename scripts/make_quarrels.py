@@ -95,8 +95,11 @@ def shipped():
     found = by_hand()
     seen = {row[key] for row in found for key in ("dialogue", "summary", "insulting_summary") if key in row}
     for split, forms in SHIPPED.items():
+        part = []
         for form, n in forms.items():
-            found += new_rows(form, split, "shipped", n, seen, CANDIDATES)
+            part += new_rows(form, split, "shipped", n, seen, CANDIDATES)
+        random.Random(SEED).shuffle(part)
+        found += part
     return numbered(sorted(found, key=lambda row: (row["kind"], row["split"] == "test", row["source"] != "hand")))
 
 
