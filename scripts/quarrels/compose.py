@@ -155,7 +155,13 @@ def small_talk(rng, scene, relation, first, second):
     if relation == "service":
         return []
     pool = ph.GREETINGS["work" if relation in ("work", "boss") else "casual"]
+    if relation == "hello":  # the one who listens speaks first
+        pool = [pair for pair in pool if not re.match(r"Hi!|There you are|Do you have a minute|How was", pair[0])]
     pairs = rng.sample(pool, rng.choices([0, 1, 2], [5, 4, 1])[0])
+    pairs.sort(key=lambda pair: not re.match(r"Hi!|Hello!|Good morning|There you are", pair[0]))
+    pairs.sort(key=lambda pair: bool(re.match(r"There you are|Do you have a minute|Can you close", pair[0])))
+    if len(pairs) == 2 and re.match(r"Hi!|Hello!|Good morning", pairs[1][0]):
+        pairs.pop()
     return [(who, scene.canon(text, "none")) for pair in pairs for who, text in zip((first, second), pair)]
 
 
@@ -168,7 +174,7 @@ def write_out(scene, turns):
     speakers = [p for p in (scene.V, scene.X, scene.L) if p and p.tag]
     for person in speakers:
         if person.name:
-            places = [i for i, (who, text) in enumerate(lines[:5]) if who is not person and person.name not in text]
+            places = [i for i, (who, text) in enumerate(lines[:5]) if who is not person and person.name not in text and ", doctor" not in text]
             if not places:
                 return None
             i = places[0] if scene.rng.random() < 0.6 else scene.rng.choice(places)

@@ -8,7 +8,7 @@ buy: bought|catch: caught|choose: chose chosen|come: came come|cost: cost|cut: c
 eat: ate eaten|fall: fell fallen|feed: fed|feel: felt|fight: fought|find: found|fly: flew flown|forget: forgot forgotten|get: got|give: gave given
 go: went gone|hang: hung|have: had|hear: heard|hide: hid hidden|hit: hit|hold: held|hurt: hurt|keep: kept|know: knew known|lay: laid|lead: led
 leave: left|lend: lent|let: let|lie: lied|lose: lost|make: made|mean: meant|meet: met|pay: paid|put: put|quit: quit|read: read|ride: rode ridden
-ring: rang rung|run: ran run|say: said|see: saw seen|sell: sold|send: sent|set: set|sew: sewed|shake: shook shaken|shrink: shrank shrunk|shut: shut
+ring: rang rung|run: ran run|say: said|see: saw seen|sell: sold|send: sent|set: set|sew: sewed|shake: shook shaken|shoot: shot|shrink: shrank shrunk|shut: shut
 sing: sang sung|sit: sat|sleep: slept|speak: spoke spoken|spend: spent|spill: spilled|split: split|spread: spread|stand: stood|steal: stole stolen
 stick: stuck|swim: swam swum|take: took taken|teach: taught|tear: tore torn|tell: told|think: thought|throw: threw thrown|wake: woke woken
 wear: wore worn|win: won|write: wrote written""".strip().replace("\n", "|").split("|"))

@@ -63,8 +63,7 @@ OUTS = {
     "glue": ["I can glue it together again. => offers to glue it together again", "My $relative can repair things like that. => says a $relative can repair it"],
     "repair": ["I'll take IT to the repair shop on $day. => promises to take IT to the repair shop on $day", "I can repair IT this weekend. => offers to repair IT this weekend",
                "My $relative will repair IT for us. => says a $relative will repair IT"],
-    "denies": ["That wasn't me. Ask $name. => denies it and tells HIM to ask $name", "It looked like that before. => says it looked like that before",
-               "Nobody can prove that it was me. => says that nobody can prove it"],
+    "denies": ["It's only a small thing. => says it is only a small thing", "Nobody will notice it. => says nobody will notice it"],
     "cook": ["I'll cook something else for YE. => promises to cook something else", "I'll make a new one right now. => promises to make a new one right now",
              "I'll cook dinner for YE on $day. => offers to cook dinner on $day"],
     "share": ["YI can have mine. => offers to share", "Take what I have left in the $room. => offers what is left in the $room"],
@@ -76,9 +75,9 @@ OUTS = {
              "I have a present for YE in the car. => has a present in the car"],
     "plant": ["I'll plant a new one on $day. => promises to plant a new one on $day", "I'll buy YE some new plants at the market. => promises to buy some new plants at the market"],
     "sorry": ["I'm so sorry. Please forgive me. => apologizes", "I'm really sorry. I don't know what to say. => is very sorry",
-              "I apologize. It was my mistake, not YMY fault. => apologizes", "I'm sorry. I'll make it up to YE. => apologizes and wants to make it up to HIM"],
-    "redo": ["I'll do it right now. => agrees to do it right now", "I'll come back on $day and do it properly. => promises to come back on $day and do it properly",
-             "Give me until $time, and it will be done. => asks for time until $time"],
+              "I apologize. It was all my fault. => apologizes", "I'm sorry. I'll make it up to YE. => apologizes and wants to make it up to HIM"],
+    "redo": ["I'll do it right now. => agrees to do it right now", "Give me until $time, and it will be done. => asks for time until $time"],
+    "comeback": ["I'll do it properly on $day. => promises to do it properly on $day", "I'll do it again for free. => offers to do it again for free"],
     "tomorrow": ["I'll do it tomorrow. => promises to do it tomorrow", "I'll do it on $day, all right? => wants to do it on $day"],
     "swap": ["I'll do it for the rest of the week. => offers to do it for the rest of the week", "Let's make a new list of who does what. => suggests making a new list"],
     "paytoday": ["I'll pay it today. => promises to pay it today", "I'll go to the bank at $time. => promises to go to the bank at $time"],
@@ -158,7 +157,7 @@ OUTS = {
     "coffee": ["Let me invite YE for a coffee. => invites HIM for a coffee"],
     "discount": ["I'll give YE a discount. => offers a discount"],
     "freevisit": ["The next visit is free. => says the next visit is free"],
-    "newcake": ["I'll make a new one before $time. => promises to make a new one before $time"],
+    "newcake": ["I'll make a new ONE before $time. => promises to make a new ONE before $time"],
     "practiceB": ["I'll practice every day until $day. => promises to practice every day"],
     "rebuild": ["I'll help YE build IT again on $day. => offers to help build IT again on $day", "I'll build IT again myself. => promises to build IT again"],
 }
@@ -216,7 +215,7 @@ THING_OUTS = {
     "otherfirm": ["My $relative knows a better one. => says a $relative knows a better one"],
     "bosstalk": ["Let's talk to the $chief on $day. => wants to talk to the $chief on $day", "Tell the $chief what you think. => advises HIM to tell the $chief"],
     "waitsee": ["Let's wait a month and see. => wants to wait a month"],
-    "agrees": ["You're right. I don't like it, either. => agrees", "I think so, too. => agrees"],
+    "agrees": ["I don't like it, either. => agrees", "I think so, too. => agrees"],
     "quitteam": ["Why don't you leave? => suggests leaving"],
     "talkteam": ["Tell the others how you feel. => suggests telling the others"],
     "practice": ["Then you need more practice. => says that they need more practice"],
@@ -244,13 +243,15 @@ GREETINGS = {
     "sudden": [],
 }
 # How the angry one starts, knowing it or guessing; {past} {base} {have}: what was done.
-ASKS = ["YI {past}, didn't YI?", "Why did YI {base}?", "I heard that YI {past}. Is that true?", "I can't believe that YI {past}.", "Did YI {base}?",
+ASKS = ["YI {past}, didn't YI?", "I heard that YI {past}. Is that true?", "I can't believe that YI {past}.", "Did YI {base}?",
         "Is it true that YI {past}?", "I have to talk to YE. YI {past}.", "$name says that YI {past}.", "So it was YE. YI {past}!", "What is this? YI {past}!"]
-ASKS_NOT = ["YI {past}, did YI?", "Why didn't YI {rest}?", "I heard that YI {past}. Is that true?", "I can't believe that YI {past}.", "YI {past}. Why not?",
-            "$name says that YI {past}. Is that right?"]
+ASKS_WHY = ["Why did YI {base}?", "Can YI tell ME why YI {past}?", "YI {past}. Why did YI do that?"]
+ASKS_NOT = ["YI {past}, did YI?", "I heard that YI {past}. Is that true?", "I can't believe that YI {past}.", "$name says that YI {past}. Is that right?"]
+ASKS_NOT_WHY = ["Why didn't YI {rest}?", "YI {past}. Why not?", "Can YI tell ME why YI {past}?"]
 ADMITS = ["Yes, it's true. {why}.", "Yes, I did. {why}.", "I know. {why}.", "Yes, that was me. {why}.", "Well, yes. {why}.", "You're right. {why}.", "Okay, I admit it. {why}.",
           "I can explain it. {why}.", "It's true, but {why}.", "I did, because {why}."]
-ADMITS_NOT = ["It's true. {why}.", "You're right. {why}.", "I know. {why}.", "I can explain it. {why}.", "Well, no. {why}."]
+ADMITS_NOT = ["It's true. {why}.", "You're right. {why}.", "I know. {why}.", "I can explain it. {why}.", "I didn't, because {why}."]
+ADMITS_WHY = ["Because {why}.", "I'm sorry. {why}.", "Well, {why}.", "I can explain it. {why}.", "I know, I know. {why}.", "You know why. {why}.", "Please don't be mad. {why}."]
 # The answer to a question that does not say what was done.
 TELLS = ["I {past}. {why}.", "I'm afraid I {past}. {why}.", "Well, I {past}. {why}.", "I have to admit it. I {past}, because {why}.", "It's my fault. I {past}. {why}.",
          "I {past} because {why}.", "Okay, I {past}. {why}.", "Please stay calm. I {past}. {why}."]
@@ -282,14 +283,20 @@ ARGUES_THIRD = [("Maybe {he} had a bad day.", "{He} always has a bad day!"), ("I
 ARGUES_THING = [("$name was very happy with it.", "$name is happy with everything!"), ("Maybe you had bad luck.", "No, it's always like that!"), ("Did you tell anybody?", "Nobody listens to me!"),
                 ("I've never heard of that.", "Now you have!"), ("Was it always like that?", "No, it gets worse every day!")]
 
-# The angry one's last words after an answer; (sentence, what a summary may add about it).
-ACCEPTS = [("All right. But never again.", "accepts that"), ("Fine. I'll wait for it.", "accepts that"), ("Okay. Thank you.", "thanks HIM"), ("Good. That's the least you can do.", "agrees"),
-           ("Well, all right then.", "agrees"), ("I hope so.", None), ("We'll see about that.", None)]
+# The angry one's last words after an answer: (sentence, what a summary may add about it). To an offer, to an excuse, to anything else.
+ACCEPTS = [("All right, but don't forget it.", "accepts that"), ("Fine. I'll wait for it.", "accepts that"), ("Okay. Thank you.", "thanks HIM"),
+           ("Good. That's the least you can do.", "agrees"), ("Well, all right then.", "agrees"), ("I hope so.", None), ("We'll see about that.", None)]
+FORGIVES = [("All right. But never again.", "accepts that"), ("Okay. I accept that.", "accepts that"), ("Well, let's forget about it.", "wants to forget about it"), ("I hope you mean it.", None)]
 REJECTS = [("I don't believe you.", "does not believe HIM"), ("That's not enough.", "says it is not enough"), ("It's too late for that.", "says it is too late"),
-           ("Leave me alone.", "wants to be left alone"), ("I need some fresh air now.", None), ("I don't want to hear it.", "does not want to hear it")]
-ENDINGS_THIRD = ["You're right. Thank you for listening.", "I'll think about it.", "Maybe. But I'm still angry.", "It's good to talk to you.", "We'll see.", "I just had to say it."]
-LAST = ["Okay. See you later.", "I understand.", "Let's talk again tonight.", "Well, all right.", "I have to go now. $name is waiting at the $place.", "By the way, $name wants to talk to you.",
-        "Let's not be late for dinner."]
+           ("I need some fresh air now.", None), ("Leave me alone now.", "wants to be left alone")]
+LEAVES = [("Leave me alone.", "wants to be left alone"), ("I don't want to hear it.", "does not want to hear it"), ("I need some fresh air now.", None), ("Then I'm going home.", "wants to go home"),
+          ("I can't believe it.", None)]
+# After the listener's advice, after a question, after anything else.
+ENDINGS_ADVICE = ["You're right. Thank you for listening.", "I'll think about it.", "That's a good idea.", "Maybe I'll do that.", "I'm not sure about that.", "It's good to talk to you."]
+ENDINGS_QUESTION = ["Yes, I did. It didn't help.", "Not yet.", "No, I didn't think of that.", "Yes, twice."]
+ENDINGS_OTHER = ["Maybe. But I'm still angry.", "It's good to talk to you.", "We'll see.", "I just had to say it.", "I need some fresh air now."]
+LAST = ["Okay. See you later.", "I understand.", "Let's talk again tonight.", "Well, all right.", "I have to go now. $name is waiting at the $place.", "By the way, $name wants to talk to you."]
+LAST_COLD = ["Okay.", "I understand.", "Let's talk again tonight.", "Well, all right."]
 LAST_FORMAL = ["Have a nice day.", "I understand.", "Thank you.", "Goodbye, then."]
 CALM_WORDS = ["Well, these things happen. I'm not angry with you.", "Never mind. It could have happened to me.", "That's a pity, but it's not the end of the world.",
               "Don't worry too much about it. Thank you for being honest.", "It's all right. I'm not upset.", "Oh well. Nobody is perfect, and I'm not angry."]

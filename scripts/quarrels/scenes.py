@@ -5,7 +5,8 @@ from compose import Scene, Thing, insult, insult_lines, naming, outcome, small_t
 from english import capitals
 from people import Person
 
-NEGATIVE_TOLD = re.compile(r"(denies|refuses|does not|would do|asks <V1> not|threatens|says that nobody|says it looked|wants to talk|says that everybody)")
+NEGATIVE_TOLD = re.compile(r"(refuses|does not|would do|asks <V1> not|threatens|says it is only|says nobody|wants to talk about it later|says that everybody|thinks it looks|says it will grow)")
+SORRY_TOLD = re.compile(r"(apologizes|is very sorry)")
 
 
 def pick_deed(rng, scene, situation):
@@ -49,6 +50,8 @@ def finish(scene, heads, tails, words, rng, first_known):
     for head in heads:
         how = tell_v if re.match(r"\{[VL]\}", head) else tell_x
         filled = {key: scene.tell(value, **how) for key, value in words.items() if key in ("past", "ing")}
+        if scene.V.name and scene.X.name and scene.V.gender == scene.X.gender and head.startswith("{V}"):
+            head = head.replace("that {x}", "that {X}")
         texts.append(head.format(**{**words, **filled}))
     return [capitals(f"{text}{tails}") for text in texts]
 
@@ -73,13 +76,15 @@ def with_person(rng, situation, angry=True):
         if rng.random() < (0.9 if sudden else 0.5):
             start = [v_says(rng.choice(situation["ask"])), x_says(rng.choice(ph.TELLS))]
         else:
-            start = [v_says(rng.choice(ph.ASKS_NOT if not_done else ph.ASKS)), x_says(rng.choice(ph.ADMITS_NOT if not_done else ph.ADMITS))]
+            asks_why = rng.random() < 0.3
+            asks = (ph.ASKS_NOT_WHY if not_done else ph.ASKS_WHY) if asks_why else ph.ASKS_NOT if not_done else ph.ASKS
+            start = [v_says(rng.choice(asks)), x_says(rng.choice(ph.ADMITS_WHY if asks_why else ph.ADMITS_NOT if not_done else ph.ADMITS))]
     else:
         start = [x_says(rng.choice(ph.CONFESSES)), v_says(rng.choice(ph.WHATS)), x_says(rng.choice(ph.EXPLAINS))]
     turns = ([] if sudden else small_talk(rng, scene, relation, v if opens else x, x if opens else v)) + start
     any_out = [out for out in ph.ANY_OUT]
     said, told = outcome(rng, scene, options(situation, ph.OUTS), 0.2 if angry else 0, any_out)
-    if not angry and re.search(r"denies|refuse|does not|would do|threat|looked like|prove", told):
+    if not angry and NEGATIVE_TOLD.match(told):
         return None
     told = told_out(scene, told)
     reaction = None
@@ -91,13 +96,12 @@ def with_person(rng, situation, angry=True):
             turns += [x_says(pair[0], "none"), v_says(pair[1], "none")]
         turns.append(x_says(said))
         if rng.random() < 0.65:
-            negative = NEGATIVE_TOLD.match(told)
-            line, reaction = rng.choice(ph.REJECTS if negative or rng.random() < 0.4 else ph.ACCEPTS)
-            if negative and reaction == "says it is too late":
-                line, reaction = "Leave me alone.", "wants to be left alone"
+            pool = ph.LEAVES if NEGATIVE_TOLD.match(told) else ph.REJECTS if rng.random() < 0.4 else ph.FORGIVES if SORRY_TOLD.match(told) else ph.ACCEPTS
+            line, reaction = rng.choice(pool)
             turns.append((v, line))
             if rng.random() < 0.35:
-                turns.append(x_says(rng.choice(ph.LAST_FORMAL if formal else ph.LAST), "none"))
+                cold = (line, reaction) in ph.LEAVES + ph.REJECTS
+                turns.append(x_says(rng.choice(ph.LAST_COLD if cold else ph.LAST_FORMAL if formal else ph.LAST), "none"))
     else:
         turns += [(v, rng.choice(ph.CALM_WORDS)), x_says(said)]
         if rng.random() < 0.6:
@@ -105,7 +109,7 @@ def with_person(rng, situation, angry=True):
     dialogue = write_out(scene, turns)
     if dialogue is None:
         return None
-    named = {"V": v.full, "X": x.full, "X2": x.pronoun(2) if x.name else f"{x.tag}'s", "v": v.pronoun(0), "x": x.pronoun(0), "xo": x.pronoun(1)}
+    named = {"V": v.full, "X": x.full, "X2": x.full, "v": v.pronoun(0), "x": x.pronoun(0), "xo": x.pronoun(1)}
     pair = rng.choice(w.PERSON_SUMMARIES[shape]) if angry else (rng.choice(w.CALM_SUMMARIES),) * 2
     how_out = mine(rng, scene, True)
     told_text = scene.tell(told, known=[p for p in how_out["known"] if p is v])
@@ -113,17 +117,22 @@ def with_person(rng, situation, angry=True):
     join = ", but" if NEGATIVE_TOLD.match(told) else ", and"
     roll = rng.random()
     if roll < 0.3:
-        tail = f". {x.full} says that {explain} and {told_text}."
-        if "who" in told_text:
-            return None
+        tail = f". {x.full} {'explains' if told_text.startswith('says') else rng.choice(['says', 'explains'])} that {explain} and {told_text}."
     elif roll < 0.55 or ", " in pair[0] or "argue" in pair[0]:
         tail = f". {x.full} {told_text}"
-        tail += f", but {v.full} {told_reaction(scene, reaction)}." if reaction and rng.random() < 0.5 and any(line[1] == reaction for line in ph.REJECTS) else "."
+        tail += f", but {v.full} {told_reaction(scene, reaction)}." if reaction and rng.random() < 0.5 and any(line[1] == reaction for line in ph.REJECTS + ph.LEAVES) else "."
     else:
         tail = f"{join} {x.full} {told_text}."
     summaries = finish(scene, pair, tail, {**named, **bad, "past": form["past"], "ing": form["ing"]}, rng, v)
     return row(scene, "person", dialogue, summaries if angry else summaries[:1],
                facts(scene, situation, deed, why=why, told=told, by=x, bad=bad if angry else None, shape=shape, reaction=reaction))
+
+
+def ending(said, told):
+    """the last words of the one who complains, after what the listener said"""
+    if said.endswith("?"):
+        return ph.ENDINGS_QUESTION
+    return ph.ENDINGS_ADVICE if re.match(r"suggests|advises|offers|wants|invites|knows", told) else ph.ENDINGS_OTHER
 
 
 def told_reaction(scene, reaction):
@@ -168,8 +177,8 @@ def about_third(rng, situation):
     says = lambda who, other, text: (who, scene.say(scene.canon(text, "none").format(**fill), who, other))
     tell = says(v, listener, rng.choice(ph.STORIES))
     after = [says(listener, v, rng.choice(ph.LISTENS_NOT if not_done else ph.LISTENS)), says(v, listener, rng.choice(ph.REPORTS))]
-    turns = small_talk(rng, scene, "friends", v if opens else listener, listener if opens else v)
-    turns += ([] if opens else [says(listener, v, rng.choice(ph.HELLOS))]) + [tell] + after
+    turns = small_talk(rng, scene, "friends" if opens else "hello", v if opens else listener, listener if opens else v)
+    turns += ([] if opens else [says(listener, v, rng.choice([h for h in ph.HELLOS if not (turns and h.startswith("Hi"))]))]) + [tell] + after
     said_cost = scene.say(cost, v, listener)
     outburst = insult_lines(rng, scene, "third", shape, {**bad, "he": he}, said_cost)
     if turns[-1][0] is v and rng.random() < 0.5:
@@ -187,7 +196,7 @@ def about_third(rng, situation):
     said = scene.say(scene.canon(said, "x"), listener, v) if False else scene.canon_listener(said)
     turns.append((listener, said))
     if rng.random() < 0.6:
-        turns.append((v, rng.choice(ph.ENDINGS_THIRD)))
+        turns.append((v, rng.choice(ending(said, told))))
         if rng.random() < 0.3:
             turns.append(says(listener, v, rng.choice(ph.LAST)))
     dialogue = write_out(scene, turns)
@@ -207,8 +216,8 @@ def about_third(rng, situation):
     told_text = scene.tell(told, known=told_known)
     explain = scene.tell(why, known=[scene.X] + [p for p in known])
     roll = rng.random()
-    if roll < 0.25 and "LATER" not in explain:
-        tail = f". {he.capitalize()} said that {explain}. {listener.full} {told_text}."
+    if roll < 0.25 and (x.name or service or listener.gender != gender and v.gender != gender):
+        tail = f". {keep.name or (f'The {role}' if service else he.capitalize())} said that {explain}. {listener.full} {told_text}."
     elif roll < 0.5 or ", and" in pair[0]:
         tail = f". {listener.full} {told_text}."
     else:
@@ -240,7 +249,7 @@ def about_thing(rng, situation):
     says = lambda who, other, text: (who, capitals(scene.number(scene.canon(text, "none").format(**thing))))
     hello = [] if opens else [says(listener, v, rng.choice(situation["hello"]))]
     story = says(v, listener, rng.choice(STORIES_THING if opens else STORIES_ASKED))
-    turns = small_talk(rng, scene, "friends", v if opens else listener, listener if opens else v) + hello + [story, (listener, rng.choice(REACTIONS_THING))]
+    turns = small_talk(rng, scene, "friends" if opens else "hello", v if opens else listener, listener if opens else v) + hello + [story, (listener, rng.choice(REACTIONS_THING))]
     outburst = insult_lines(rng, scene, "thing", shape, bad, scene.number(scene.canon(rng.choice(situation["cost"]), "none")), {"it": scene.thing.noun})
     turns.append((v, capitals(" ".join(outburst))))
     second = rng.random() < 0.4
@@ -253,7 +262,7 @@ def about_thing(rng, situation):
     turns.append((listener, scene.canon_listener(said)))
     told = told_out(scene, told)
     if rng.random() < 0.6:
-        turns.append((v, rng.choice(ph.ENDINGS_THIRD)))
+        turns.append((v, rng.choice(ending(said, told))))
         if rng.random() < 0.3:
             turns.append(says(listener, v, rng.choice(ph.LAST)))
     dialogue = write_out(scene, turns)

@@ -87,7 +87,7 @@ THING_SUMMARIES = {
         ("{V} is disappointed with {the} because {fault}", "{V} calls {the} {predicate} because {fault}"),
         ("{V} thinks {the} could be better because {fault}", "{V} thinks {the} is {predicate} because {fault}"),
         ("{V} says {the} has a problem because {fault}", "{V} says {the} is {predicate} because {fault}"),
-        ("{L} hears from {V} about {the} and that {fault}", "{L} hears from {V} that {the} is {predicate} because {fault}"),
+        ("{L} hears about {the} from {V}, who says that {fault}", "{L} hears from {V} that {the} is {predicate} because {fault}"),
     ],
     "adjectives": [
         ("{V} complains about {the} because {fault}", "{V} complains about {the_adjectives} because {fault}"),
