@@ -151,6 +151,9 @@ def row_faults(row):
         yield f"a mark was not filled in: {dialogue} {summary}"
     if insults_in(summary):
         yield f"{insults_in(summary)} in the calm summary: {summary}"
+    thing = row.get("facts", {}).get("object", "").split()
+    if thing and thing[-1] not in dialogue and thing[-1] not in ("ME", "me"):
+        yield f"the {' '.join(thing)} is not in the dialogue"
     if "kind" in row and (row["kind"] == "heated") != (insulting is not None):
         yield "heated rows have an insulting summary, ordinary rows have none"
     if insulting is None:
