@@ -266,10 +266,11 @@ HELLOS = ["You look upset. What happened?", "What's the matter with you?", "Why 
           "How are things at home?", "Hi! How was your day?", "What's wrong? Tell me.", "Why did you slam the door?"]
 STORIES = ["It's {C}. {He} {past}.", "It's because of {C}. {He} {past}.", "{C} {past}.", "Guess what {C} did! {He} {past}.", "You won't believe it. {C} {past}.",
            "I'm so angry with {C}! {He} {past}.", "I had a fight with {C}. {He} {past}."]
-LISTENS = ["Oh no. Why did {he} do that?", "Really? What did {he} say?", "Are you sure that it was {him}?", "How could that happen?", "Did {he} explain it?", "That's terrible. And why?",
-           "And what does {he} say about it?"]
-LISTENS_NOT = ["Oh no. Why not?", "Really? What did {he} say?", "How could that happen?", "Did {he} explain it?", "And what does {he} say about it?"]
-REPORTS = ["{He} says that {why}.", "{He} told me that {why}.", "{Why}, that's what {he} told me.", "Because {why}, {he} says.", "{He} only said that {why}."]
+LISTENS = ["Really? What did {he} say?", "Did {he} explain it?", "And what does {he} say about it?", "Did you talk to {him} about it?"]
+LISTENS_WHY = ["Oh no. Why did {he} do that?", "How could that happen?", "That's terrible. And why?", "Do you know why?"]
+LISTENS_NOT_WHY = ["Oh no. Why not?", "How could that happen?", "Do you know why?"]
+REPORTS = ["{He} says that {why}.", "{He} told me that {why}.", "{Why}, that's what {he} told me.", "{He} only said that {why}."]
+REPORTS_WHY = ["Because {why}, {he} says.", "{He} says that {why}.", "{He} told me that {why}.", "{Why}, that's what {he} told me."]
 
 # Lines of argument in between: the one at fault, then the angry one.
 ARGUES = [("It wasn't on purpose!", "That doesn't help me now!"), ("You did the same thing last year.", "That was something else!"), ("Calm down, please.", "Don't tell me to calm down!"),

@@ -176,7 +176,9 @@ def about_third(rng, situation):
     fill = {"past": form["said"], "why": why, "Why": why, "C": first, "he": he, "He": he.capitalize(), "him": him}
     says = lambda who, other, text: (who, scene.say(scene.canon(text, "none").format(**fill), who, other))
     tell = says(v, listener, rng.choice(ph.STORIES))
-    after = [says(listener, v, rng.choice(ph.LISTENS_NOT if not_done else ph.LISTENS)), says(v, listener, rng.choice(ph.REPORTS))]
+    asks_why = rng.random() < 0.5
+    questions = ph.LISTENS if not asks_why else ph.LISTENS_NOT_WHY if not_done else ph.LISTENS_WHY
+    after = [says(listener, v, rng.choice(questions)), says(v, listener, rng.choice(ph.REPORTS_WHY if asks_why else ph.REPORTS))]
     turns = small_talk(rng, scene, "friends" if opens else "hello", v if opens else listener, listener if opens else v)
     turns += ([] if opens else [says(listener, v, rng.choice([h for h in ph.HELLOS if not (turns and h.startswith("Hi"))]))]) + [tell] + after
     said_cost = scene.say(cost, v, listener)
