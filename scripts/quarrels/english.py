@@ -37,7 +37,7 @@ def participle(verb):
 def ing(verb):
     if verb.endswith("ie"):
         return verb[:-2] + "ying"
-    if verb.endswith("e") and not verb.endswith("ee") and verb != "be":
+    if verb.endswith("e") and not verb.endswith("ee") and verb not in ("be", "dye", "singe"):
         return verb[:-1] + "ing"
     return verb + verb[-1] * (verb in DOUBLED) + "ing"
 

@@ -8,7 +8,7 @@ FILL = {
     "number": "three four five six eight ten twelve twenty thirty fifty".split(),
     "weeks": "two weeks|three weeks|six weeks|a month|two months|four months|half a year".split("|"),
     "hours": "one hour|two hours|three hours|four hours|half an hour|almost an hour".split("|"),
-    "time": "six o'clock|seven o'clock|eight o'clock|nine o'clock|noon|half past two|midnight".split("|"),
+    "time": "six o'clock|seven o'clock|eight o'clock|nine o'clock|noon|half past two|half past four".split("|"),
     "place": "library|station|gym|bank|bus stop|supermarket|swimming pool|park|market|hospital|music school|church|harbor|hotel|cafe|post office".split("|"),
     "room": "kitchen bathroom garage cellar attic bedroom office hallway garden".split(),
     "animal": "cat dog puppy kitten".split(),
