@@ -112,17 +112,17 @@ def large(n):
             part += new_rows(form, split, "large", round(many * share), seen)
         random.Random(SEED).shuffle(part)
         rows += part
-    return numbered(rows)
+    return numbered(rows, "large-")
 
 
 ORDER = ("id", "kind", "split", "source", "dialogue", "summary", "insulting_summary", "facts")
 
 
-def numbered(rows):
+def numbered(rows, prefix=""):
     count = collections.Counter()
     for row in rows:
         count[row["kind"]] += 1
-        row["id"] = f"{row['kind']}-{count[row['kind']]:04}"
+        row["id"] = f"{prefix}{row['kind']}-{count[row['kind']]:04}"
     return [{key: row[key] for key in ORDER if key in row} for row in rows]
 
 
