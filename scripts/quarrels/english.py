@@ -12,7 +12,7 @@ ring: rang rung|run: ran run|say: said|see: saw seen|sell: sold|send: sent|set: 
 sing: sang sung|sit: sat|sleep: slept|speak: spoke spoken|spend: spent|spill: spilled|split: split|spread: spread|stand: stood|steal: stole stolen
 stick: stuck|swim: swam swum|take: took taken|teach: taught|tear: tore torn|tell: told|think: thought|throw: threw thrown|wake: woke woken
 wear: wore worn|win: won|write: wrote written""".strip().replace("\n", "|").split("|"))
-DOUBLED = set("drop stop plan step slip rip trip mop chop ship swap skip drag plug dig cut hit put get let set sit run shut win swim quit forget begin bet wrap unplug".split())
+DOUBLED = set("drop stop plan step slip rip trip mop chop ship swap skip drag plug dig cut hit put get let set sit run shut win swim quit forget begin bet wrap unplug tip grab beg snap nod rob".split())
 VOWEL_SOUND = re.compile(r"(?!(?:uni|use|euro|one\b))[aeiou]|hour|honest", re.I)
 
 

@@ -272,7 +272,7 @@ def complaint(t):
                 return f"{t.words[places[0]]} is not the one who is insulted"
     for i in range(1, len(low)):  # "V tells X to be sorry", "V thinks that the film is awful"
         clause = low[i + 1:next((j for j in range(i + 1, len(low)) if low[j] in ".;" or (low[j] == "," and low[j + 1:j + 2] in (["and"], ["but"]))), len(low))]
-        harsh = any(w in make_quarrels.INSULTS for w in clause) or "should" in clause[:5] or " ".join(clause).find("could be better") >= 0 or "problem" in clause
+        harsh = any(w in make_quarrels.INSULTS for w in clause) or ("should" in clause[:5] and stem(low[i]) == "tell") or " ".join(clause).find("could be better") >= 0 or "problem" in clause
         places = before(t, i)
         if harsh and places and (target == "X" and "tag" in t.facts["blamed"] and stem(low[i]) == "tell" or "listens" in t.facts and stem(low[i]) in ("think", "say", "find", "tell")):
             if resolve(t, places[0], "V") != "V":
@@ -370,7 +370,10 @@ def fault(t):
     things = thing_words(t.facts["object"])
     if not any(w in things or t.words[i].lower() in things for i, w in enumerate(stems)):
         return f"the thing ({t.facts['object']}) is not told"
-    who = before(t, len(t.words), stop="")
+    first = next((i for i in range(len(t.words)) if is_person(t, i)), None)
+    if first is not None and resolve(t, first, "V") == "L" and any(w.lower() in ("because", "since") for w in t.words) \
+            and not any(stem(w) in ("hear", "learn", "talk", "ask", "tell", "listen") for w in t.words[first:first + 4]):
+        return f"{t.words[first]} is not the one who complains"
     wanted = [set(content(f)) - {"there", "people", "every", "one"} for f in t.facts["faults"]]
     if any("because" == w.lower() or w.lower() == "since" for w in t.words):
         if not any(len(w & set(stems)) >= max(1, round(0.4 * len(w))) for w in wanted):
