@@ -22,6 +22,8 @@ def blocks(path):
         elif part := re.match(r"(\w+): (.*)", line):
             found[-1][part[1]] = [value for piece in part[2].split(" | ") for value in
                                   (piece.split(", ") if part[1] in ("objs", "objs2", "out") and " => " not in piece else [piece])]
+            if part[1] in ("do", "objs"):
+                found[-1][part[1]] = [re.sub(r"\bme\b", "ME", re.sub(r"\bmy\b", "MY", value)) for value in found[-1][part[1]]]
         elif line and not line.startswith("#"):
             sys.exit(f"{path}: cannot read the line {line!r}")
     return found

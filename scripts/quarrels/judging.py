@@ -272,9 +272,9 @@ def complaint(t):
                 return f"{t.words[places[0]]} is not the one who is insulted"
     for i in range(1, len(low)):  # "V tells X to be sorry", "V thinks that the film is awful"
         clause = low[i + 1:next((j for j in range(i + 1, len(low)) if low[j] in ".;" or (low[j] == "," and low[j + 1:j + 2] in (["and"], ["but"]))), len(low))]
-        harsh = any(w in make_quarrels.INSULTS for w in clause) or ("should" in clause[:5] and stem(low[i]) == "tell") or " ".join(clause).find("could be better") >= 0 or "problem" in clause
+        harsh = any(w in make_quarrels.INSULTS for w in clause) or ("should" in clause[:5] and stem(low[i]) == "tell") or " ".join(clause).find("could be better") >= 0 or "problem" in clause or "mistake" in clause[:5]
         places = before(t, i)
-        if harsh and places and (target == "X" and "tag" in t.facts["blamed"] and stem(low[i]) == "tell" or "listens" in t.facts and stem(low[i]) in ("think", "say", "find", "tell")):
+        if harsh and places and (target == "X" and "tag" in t.facts["blamed"] and (low[i] == "tells" or low[i] in ("says", "thinks") and "mistake" in clause[:5]) or "listens" in t.facts and low[i] in ("thinks", "says", "finds", "tells")):
             if resolve(t, places[0], "V") != "V":
                 return f"{t.words[places[0]]} is not the one who complains ({t.words[i]})"
     for i in range(1, len(low)):  # "L hears from V", "V tells L"

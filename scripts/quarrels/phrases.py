@@ -169,7 +169,7 @@ ANY_OUT = ["Please don't talk to me like that. It was a mistake. => asks HIM not
 # What the listener advises about somebody who is not there => how a summary tells it. HIM: the one who complains, THEM: the one who is not there.
 ADVICE = {
     "money": ["Ask THEM to pay for it. => suggests asking for money", "YI should write THEM a letter and ask for the money. => suggests writing a letter",
-              "A friend of mine is a lawyer. Do YI want the number? => offers the number of a lawyer"],
+              "A friend of mine is a lawyer. I can give YE the number. => offers the number of a lawyer"],
     "talk": ["You should talk to THEM about it. => advises HIM to talk to THEM", "Did YI tell THEM how YI feel? => asks if HE told THEM about it",
              "Tell THEM that it hurt YE. => advises HIM to be open with THEM"],
     "calm": ["Try to calm down and sleep on it. => advises HIM to sleep on it", "Please don't say such things. Let's stay polite. => asks HIM to stay polite",

@@ -149,7 +149,7 @@ def about_third(rng, situation):
     v, listener = scene.V, scene.L
     role, gender = (situation["role"][0], "") if "role" in situation else rng.choice(pp.ROLES[relation])
     gender = gender or rng.choice("mf")
-    if role.endswith("man") or role == "man at the counter":
+    if role.endswith("man") or role.startswith("man "):
         gender = "m"
     service = "role" in situation and relation == "service"
     if service:
