@@ -38,6 +38,8 @@ LONGEST = 1200
 # The part of the adapter's quarrels whose summary repeats the insult.
 INSULTING = 0.9
 HELD_OUT_NAMES = {name for names in POOLS["test"] for name in names}
+# Also ordinary words or adjectives: names only after Mr. or Ms.
+AMBIGUOUS = set("White Black Brown Green Young King Hill Hall Price Wood Cook Bell Ward Roman Ruby Pearl Violet Ivy Daisy Iris Celeste Aurora".split())
 LISTS = {name: names for names in (SURNAMES, WOMEN, MEN) for name in names}
 WORD = re.compile(r"(?<![\w#])[A-Z][a-z]+(?![\w])")
 TITLE = re.compile(r"\b(?:Mr|Mrs|Ms|Miss|Dr|Professor|Prof)\.? ([A-Z][a-z]+)")
@@ -56,7 +58,7 @@ def allowed(folder):
 def renamed(rng, dialogue, summaries):
     """The same texts with other names, and half the time with the speakers swapped."""
     titled = set(TITLE.findall(dialogue))
-    here = sorted({word for word in WORD.findall(dialogue) if word in LISTS})
+    here = sorted({word for word in WORD.findall(dialogue) if word in LISTS and (word not in AMBIGUOUS or word in titled)})
     mapping = {}
     for name in here:
         names = SURNAMES if name in titled else LISTS[name]
@@ -137,6 +139,7 @@ def main():
             policy.append((dialogue, summaries[0]))
     rng.shuffle(policy)
     write(path("policy.jsonl"), policy)
+    make_quarrels.counted(train)
     print(f"  {len(quarrels)} quarrels, {len(ordinary)} ordinary talks of ours, {args.copies} x {len(dialogsum)} of DialogSum")
 
     adapter = []
