@@ -14,7 +14,7 @@ A text is faithful if all of this holds. Wording is free: synonyms, the passive 
   deed      the thing and what happened to it are told, not negated, and the one at fault did it
   owner     a thing that is called somebody's is that person's
   answer    whoever promises, offers, suggests or apologizes did so, and the content fits what was said
-  details   numbers, days and colors occur in the dialogue, and nearly all other content words do, or are known paraphrases
+  details   numbers, days, colors, places and relatives occur in the dialogue, and nearly all other content words do, or are known paraphrases
 Limits: it reads patterns of words, not sentences: it does not understand irony, long relative clauses or rare synonyms, and a pronoun that
 could mean two people is read in the text's favor.
 """
@@ -36,7 +36,7 @@ def self_test(n):
     """what generated rows say must pass; with the two people exchanged, or another row's thing, it must fail"""
     rows = [r for r in make_quarrels.large(2 * n) if "facts" in r and r["facts"]["form"] != "talk"][:n]
     rng = random.Random(1)
-    results = {"correct": [], "people exchanged": [], "another thing": []}
+    results = {"correct": [], "people exchanged": [], "another thing": [], "another answer": []}
     for row in rows:
         f = row["facts"]
         text = row.get("insulting_summary") if rng.random() < 0.5 and "insulting_summary" in row else row["summary"]
@@ -44,6 +44,10 @@ def self_test(n):
         other = swapped(f, text)
         if other != text:
             results["people exchanged"].append((judge(f, row["dialogue"], other), row, other))
+        told, new = f["outcome"]["text"], rng.choice(rows)["facts"]["outcome"]["text"]
+        if told in text and "Person" not in new and new.split()[0] != told.split()[0] and not any(name in new for name in make_quarrels.names_in(new)):
+            wrong = text.replace(told, new)
+            results["another answer"].append((judge(f, row["dialogue"], wrong), row, wrong))
         bare = re.sub(r"^(the|an?|our|my|MY) ", "", f["object"])
         thing = re.sub(r"^(the|an?|our|my|MY) ", "", rng.choice([r["facts"]["object"] for r in rows if r["facts"]["object"].split()[-1] not in row["dialogue"]]))
         if bare in text and bare not in ("ME", "me"):

@@ -6,7 +6,7 @@ from meaning import ANGER, ANSWERS, BLAMES, LIGHT, NOUNS, PLAIN, VERBS, stem
 
 WORD = re.compile(r"#Person\d#|[A-Za-z][A-Za-z-]*(?:'[A-Za-z]+)?|\d+|[.,;:!?]")
 PRONOUN = {"he": "m", "him": "m", "his": "m", "himself": "m", "she": "f", "her": "f", "herself": "f", "hers": "f"}
-DETAILS = {w.lower() for key in ("day", "color") for w in ph.FILL[key]} | set(
+DETAILS = {w.lower() for key in ("day", "color", "place", "relative", "town", "drink", "food", "animal", "chief") for phrase in ph.FILL[key] for w in phrase.split() if w != "hot"} | set(
     "one two three four five six seven eight nine ten eleven twelve fifteen twenty thirty forty fifty sixty eighty ninety hundred thousand dollars pounds euros".split()) - {"one"}
 EVERY_THING = {compose_word.lower() for s in make_quarrels.DEEDS + make_quarrels.OBJECTS for o in s.get("objs", []) + s.get("objs2", [])
                for compose_word in [re.sub(r"[+~]$", "", o).split()[-1]]}

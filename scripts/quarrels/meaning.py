@@ -177,7 +177,7 @@ ANSWER_VERBS = set("promise offer agree vow swear volunteer apologize apologise 
 # Sentences of a summary are made with these; they are no news.
 PLAIN = set("""a an the and or but so because as since for of to in on at by with without from about into onto over after before when while if that this these those who whom whose which what how why
 he she it they him her them his hers its their theirs himself herself themselves is are was were be been being am has have had having do does did done will would can could should may might must not no n't
-never very really quite too also both each other another one ones some any all much many more most less few still again even just only then there here now already later soon up out off down away back
+never very really quite too also both each other another one ones some any all much many everything more most less few still again even just only then there here now already later soon up out off down away back
 say tell ask talk speak explain mention admit confess think believe feel find know hear learn discover claim state add reply answer respond describe discuss argue quarrel fight conversation dialogue
 angry upset annoyed mad furious unhappy disappointed displeased cross dissatisfied irritated outraged frustrated pleased happy satisfied calm sorry tired sick bad worse wrong rude polite unfair careless serious
 blame scold criticize accuse complain call insult forgive accept reject refuse apologize promise offer suggest advise recommend want wish need hope plan agree decide try propose threaten warn request demand invite thank
