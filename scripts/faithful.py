@@ -15,7 +15,7 @@ A text is faithful if all of this holds. Wording is free: synonyms, the passive 
   owner     a thing that is called somebody's is that person's
   answer    whoever promises, offers, suggests or apologizes did so, and the content fits what was said
   details   numbers, days, colors, places and relatives occur in the dialogue, and nearly all other content words do, or are known paraphrases
-Limits: it reads patterns of words, not sentences: it does not understand irony, long relative clauses or rare synonyms, and a pronoun that
+Limits: the answer is checked least: one in four answers of another quarrel passes, those in general words ("offers to pay"). It reads patterns of words, not sentences: it does not understand irony, long relative clauses or rare synonyms, and a pronoun that
 could mean two people is read in the text's favor.
 """
 import argparse, json, os, random, re, sys
@@ -45,7 +45,7 @@ def self_test(n):
         if other != text:
             results["people exchanged"].append((judge(f, row["dialogue"], other), row, other))
         told, new = f["outcome"]["text"], rng.choice(rows)["facts"]["outcome"]["text"]
-        if told in text and "Person" not in new and new.split()[0] != told.split()[0] and not any(name in new for name in make_quarrels.names_in(new)):
+        if told in text and "Person" not in new and new.split()[0] != told.split()[0] and not re.search("sorry|apologizes|would be angry|understands|not to|rude|later", new) and not any(name in new for name in make_quarrels.names_in(new)):
             wrong = text.replace(told, new)
             results["another answer"].append((judge(f, row["dialogue"], wrong), row, wrong))
         bare = re.sub(r"^(the|an?|our|my|MY) ", "", f["object"])

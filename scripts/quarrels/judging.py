@@ -439,6 +439,13 @@ def answer(t):
     argued = {stem(w) for w in WORD.findall(t.dialogue)}
     for i, word in enumerate(low):
         base = stem(word)
+        if word == "sorry" and low[i - 1] in ("is", "very", "so", "really", "says") and not re.search(r"\b([Ss]orry|apologize)\b", t.dialogue):
+            return f"that was not the answer (sorry); it was: {told}"
+        if base == "want" and low[i + 1:i + 2] == ["to"] and (places := before(t, i)) and resolve(t, places[0], who_by) == who_by and "V" != who_by:
+            end = next((j for j in range(i + 1, len(low)) if low[j] in ".!?;,"), len(low))
+            said = [w for w in content(" ".join(w for w in t.words[i + 2:end] if not w.startswith("@"))) if w not in PRONOUN and w not in ("make", "it", "do", "help", "pay", "repair")]
+            if said and not any(w in argued or w in told_stems for w in said):
+                return f"the answer was not that: {' '.join(said)}"
         if base not in meaning.ANSWER_VERBS or (low[i - 1] in ("to", "should", "must") and base in ("apologize", "apologise")):
             continue
         if base == "agree" and "refuse" not in told_stems and i + 1 < len(low) and low[i + 1] != "to":
