@@ -15,8 +15,9 @@ A text is faithful if all of this holds. Wording is free: synonyms, the passive 
   owner     a thing that is called somebody's is that person's
   answer    whoever promises, offers, suggests or apologizes did so, and the content fits what was said
   details   numbers, days, colors, places and relatives occur in the dialogue, and nearly all other content words do, or are known paraphrases
-Limits: the answer is checked least: one in four answers of another quarrel passes, those in general words ("offers to pay"). It reads patterns of words, not sentences: it does not understand irony, long relative clauses or rare synonyms, and a pronoun that
-could mean two people is read in the text's favor.
+Limits: the answer is checked least: one in four answers of another quarrel passes, those in general words ("offers to pay"). The check
+reads patterns of words, not sentences: it does not understand irony, long relative clauses or rare synonyms. A pronoun that could mean two
+people is read in the text's favor.
 """
 import argparse, json, os, random, re, sys
 sys.dont_write_bytecode = True
