@@ -9,12 +9,13 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::disallowed_methods)]
 
 use candle_core::{Device, Tensor};
-use detox_lab::cli::heap::Heap;
+use detox_lab::cli::allocator::restart_with_tunables;
+use detox_lab::finetuning::fresh;
 use detox_lab::io::adapter::PeftAdapter;
 use detox_lab::io::disk::Folder;
+use detox_lab::kernels::quantized::Precision;
 use detox_lab::lab::models::{Actor, INITIAL, Judge, POLICY, keep_initial};
 use detox_lab::model::config::T5Config;
-use detox_lab::model::fresh;
 use detox_lab::model::generate::{Prompt, Sampling, generate};
 use detox_lab::model::policy::{Policy, ValueHead};
 use detox_lab::model::reward::RewardModel;
@@ -22,20 +23,16 @@ use detox_lab::model::roberta::RobertaConfig;
 use detox_lab::model::t5::T5;
 use detox_lab::nn::lora::LoraSpec;
 use detox_lab::nn::params::Params;
-use detox_lab::nn::precision::Precision;
 use detox_lab::nn::rng::{Purpose, Rng};
 use detox_lab::nn::weight::Weight;
 use detox_lab::pace::{NonStop, block_on};
 use detox_lab::ppo::batch::{Generated, Row};
-use detox_lab::ppo::config::{PpoConfig, Preset};
 use detox_lab::ppo::step::{PpoState, ppo_step};
+use detox_lab::settings::{PpoConfig, Preset};
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
-
-#[global_allocator]
-static HEAP: Heap = Heap;
 
 const BATCH: usize = 16;
 const RANK: usize = 32;
@@ -250,9 +247,10 @@ fn run(size: &str, mode: &str, options: &Options) -> Value {
 }
 
 fn main() {
+    restart_with_tunables(); // as the program does
     let options = Options::read();
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    detox_lab::nn::cpu::work_on(threads);
+    detox_lab::kernels::pool::work_on(threads);
     println!("{threads} threads, {}, 16 rows a step; seconds, medians (least–most)", options.weights.name());
     println!(
         "size   mode        generate             tokens/s  score               PPO step            total             peak MB"

@@ -3,9 +3,9 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::disallowed_methods)]
 
 use candle_core::{Device, Tensor};
-use detox_lab::cli::heap::Heap;
+use detox_lab::cli::allocator::restart_with_tunables;
+use detox_lab::finetuning::fresh;
 use detox_lab::model::config::T5Config;
-use detox_lab::model::fresh;
 use detox_lab::model::generate::{Prompt, Sampling, generate};
 use detox_lab::model::policy::{POLICY, Policy, ValueHead};
 use detox_lab::model::t5::{Pass, T5};
@@ -14,12 +14,10 @@ use detox_lab::nn::cross_entropy::smoothed_cross_entropy;
 use detox_lab::nn::lora::LoraSpec;
 use detox_lab::nn::params::Params;
 use detox_lab::nn::rng::{Purpose, Rng};
+use detox_lab::nn::tape::record;
 use detox_lab::pace::{NonStop, block_on};
 use std::cell::RefCell;
 use std::time::Instant;
-
-#[global_allocator]
-static HEAP: Heap = Heap;
 
 /// FLAN-T5's configuration of a width; `tiny` is a model to train from scratch.
 fn config(size: &str) -> T5Config {
@@ -97,19 +95,24 @@ fn train_tiny() {
         let hidden = t5.head_input(&decoded.hidden).unwrap();
         smoothed_cross_entropy(&hidden, t5.head(), &targets, 0.1).unwrap().mean_all().unwrap()
     };
+    let gradients = || {
+        let (loss, tape) = record(|| Ok(loss())).unwrap();
+        tape.backward_of(&loss).unwrap()
+    };
     median("tiny forward 32 × (230 + 35), dropout, loss", || drop(loss()));
-    median("tiny forward + backward of every parameter", || drop(loss().backward().unwrap()));
+    median("tiny forward + backward of every parameter", || drop(gradients()));
     median("tiny update: forward + backward + Adam", || {
-        let gradients = Gradients::take(&mut loss().backward().unwrap(), &vars).unwrap();
+        let gradients = Gradients::of(gradients(), &vars).unwrap();
         adam.update(&vars, &gradients, 1.0, 1e-4).unwrap();
     });
 }
 
 fn main() {
+    restart_with_tunables(); // as the program does
     let known = ["tiny", "small", "base"];
     let sizes: Vec<String> = std::env::args().skip(1).filter(|a| known.contains(&a.as_str())).collect();
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    detox_lab::nn::cpu::work_on(threads);
+    detox_lab::kernels::pool::work_on(threads);
     println!("{threads} threads, f32; medians of 3 (least – most)");
     for size in if sizes.is_empty() { known.map(String::from).to_vec() } else { sizes } {
         if size == "tiny" {
@@ -141,8 +144,8 @@ fn main() {
         });
         median(&format!("{size} forward + backward 4 × (200 + 32)"), || {
             let scores = policy.evaluate(&rows[..4], 33, false, Some(POLICY), true, None).unwrap();
-            let loss = (scores.logprobs.sum_all().unwrap() + scores.values.sum_all().unwrap()).unwrap();
-            loss.backward().unwrap();
+            let ones = scores.values.ones_like().unwrap();
+            scores.backward(&ones, &ones).unwrap();
         });
     }
 }

@@ -5,31 +5,30 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr, clippy::disallowed_methods)]
 
 use candle_core::Tensor;
-use detox_lab::cli::heap::Heap;
+use detox_lab::cli::allocator::restart_with_tunables;
+use detox_lab::finetuning::fresh;
 use detox_lab::io::adapter::PeftAdapter;
 use detox_lab::io::adapter_config::AdapterConfig;
+use detox_lab::io::checkpoint::safetensors;
 use detox_lab::io::disk::{self, Folder};
-use detox_lab::io::{pretrained, safetensors};
+use detox_lab::io::pretrained;
 use detox_lab::lab::evaluate::{EvaluateOptions, evaluation, pairs};
 use detox_lab::lab::events::{Event, Observer, Room, Rooms};
 use detox_lab::lab::memory;
-use detox_lab::lab::models::{Actor, Judge, POLICY, Precision, policy_in_memory};
+use detox_lab::lab::models::{Actor, Judge, POLICY, Precision};
+use detox_lab::lab::sources::policy::PolicySource;
 use detox_lab::model::config::T5Config;
-use detox_lab::model::fresh;
 use detox_lab::model::generate::{Prompt, Sampling, generate};
 use detox_lab::model::t5::Pass;
 use detox_lab::nn::linear::Linear;
 use detox_lab::nn::rng::{Purpose, Rng};
 use detox_lab::pace::{NonStop, Pace, block_on};
-use detox_lab::ppo::config::PpoConfig;
+use detox_lab::settings::PpoConfig;
 use detox_lab::text::dialogue::{Dialogue, parse, split};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
-
-#[global_allocator]
-static HEAP: Heap = Heap;
 
 const ROWS: usize = 4;
 const PROMPT: usize = 200;
@@ -125,19 +124,19 @@ fn one(folder: &Path, precision: Precision, out: &Path) -> Value {
     let (alone, together) = (median(&|| write(1)), median(&|| write(16)));
     let both = median(&|| {
         let s = policy.evaluate(&rows, RESPONSE + 1, false, Some(POLICY), true, None).unwrap();
-        let loss = (s.logprobs.mean_all().unwrap() + s.values.mean_all().unwrap()).unwrap();
-        drop(loss.backward().unwrap());
+        let ones = s.values.ones_like().unwrap();
+        drop(s.backward(&ones, &ones).unwrap());
     });
     // what would have been forecast of this work
     let c = &policy.t5.config;
-    let tensors = policy_in_memory(&Folder::open(folder).unwrap(), c).unwrap();
+    let tensors = PolicySource::open(Box::new(Folder::open(folder).unwrap())).unwrap().tensors_in_memory();
     let adapted = memory::adapted(&adapter.config, &tensors);
     let tokens = memory::Tokens { prompt: PROMPT, response: RESPONSE };
     let mut forecast = memory::Forecast::new();
     forecast.weights("the policy", &tensors, precision);
     forecast.hold("the adapter and its gradients", 2 * 4 * memory::adapter_numbers(&adapted));
     forecast.phase("generation", memory::cache(c, 16, tokens));
-    forecast.phase("forward and backward", memory::graph(c, &adapted, ROWS, tokens));
+    forecast.phase("forward and backward", memory::taped(c, memory::Trained::Adapter(&adapted), ROWS, tokens));
     json!({
         "load_s": load, "loading_mb": loading, "loaded_mb": loaded, "peak_mb": status("VmHWM"),
         "forecast_mb": forecast.peak() as f64 / 1048576.0,
@@ -275,8 +274,9 @@ fn tiny() {
 }
 
 fn main() {
+    restart_with_tunables(); // as the program does
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    detox_lab::nn::cpu::work_on(threads);
+    detox_lab::kernels::pool::work_on(threads);
     let args: Vec<String> = std::env::args().skip(1).filter(|arg| arg != "--bench").collect();
     if let [word, precision, folder, out] = &args[..]
         && word == "one"

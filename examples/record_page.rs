@@ -1,13 +1,14 @@
 //! Writes static/recorded/page.json: the whole story once, made by the worker's own engine on the shipped models, for the
-//! page to show before anything is loaded. cargo run --release --features web --example record_page
+//! page to show before anything is loaded. cargo run --release --features page,worker --example record_page
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, clippy::print_stderr)]
 
 use detox_lab::error::{Error, Result};
 use detox_lab::pace::block_on;
 use detox_lab::protocol::*;
-use detox_lab::web::recorded::{Judged, Recorded, SENTENCES, Written};
+use detox_lab::settings::Preset;
+use detox_lab::web::page::recorded::{Judged, Recorded, SENTENCES, Written};
 use detox_lab::web::worker::inbox::Inbox;
-use detox_lab::web::worker::tab::Changes;
+use detox_lab::web::worker::kept_run::Changes;
 use detox_lab::web::worker::{Got, Port, work};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -91,7 +92,7 @@ fn main() {
     let sides = [Adapter::Initial, Adapter::Off, Adapter::Policy];
     let mut asks = vec![
         Ask::Load,
-        Ask::Tokens { text: dialogue.into(), by: Side::Policy },
+        Ask::Tokens { text: dialogue.into(), by: Reader::Policy },
         Ask::Start { config: serde_json::Map::new(), preset: Preset::Corrected, steps: 80 },
         Ask::Train { steps: 80 },
     ];
@@ -108,7 +109,7 @@ fn main() {
     let answer = |of: Id| {
         let found = replies.iter().find_map(|reply| match reply {
             Reply::Done { id, answer } if *id == of => Some(answer.clone()),
-            Reply::Failed { id, failure } if *id == of => panic!("request {id}: {failure:?}"),
+            Reply::Failed { id, error } if *id == of => panic!("request {id}: {error}"),
             _ => None,
         });
         found.unwrap()

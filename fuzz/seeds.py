@@ -1,6 +1,6 @@
 """Writes small first inputs for each fuzz target into fuzz/corpus/<target>/, made from tests/fixtures: python3 fuzz/seeds.py
 
-What an input means to its target (a first byte that chooses, then a file) is written in tests/hostile. Needs python3 alone.
+What an input means to its target (a first byte that chooses, then a file) is written in tests/robustness/hostile. Needs python3 alone.
 """
 
 import base64, io, json, struct, zipfile

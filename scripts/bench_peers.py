@@ -1,9 +1,9 @@
 """`make bench-peers`: whole PPO steps of this crate beside the reference stack's (TRL 0.11.4, torch 2.6), same models, same workload,
 taken by turns. python3 scripts/bench_peers.py [small|base] [controlled|lab] [--rounds N] [--json FILE]
 
-The reference's side is ../shared/reference/bench_lab.py: it writes the models (random weights of the real shapes) and the prompts into
+The reference's side is scripts/bench_lab.py: it writes the models (random weights of the real shapes) and the prompts into
 build/peers/bench, and both sides read them. It runs in build/peers/venv, made on the first call with the packages that
-requirements-trl-0.11.4.txt pins, or in the Python that PEERS_PYTHON names. One change to it: `model.eval()` before it generates, since TRL
+tests/fixtures/golden/requirements-trl-0.11.4.txt pins, or in the Python that PEERS_PYTHON names. One change to it: `model.eval()` before it generates, since TRL
 leaves the model in train mode, and with dropout it would do more work than the lab's own stack did.
 `single` is the lab's loop, one prompt after the other; `batched` gives generate() all 16 at once.
 Cargo is what must be on PATH; a quiet machine is what the figures want."""
@@ -17,7 +17,7 @@ import sys
 import venv
 
 ROOT = os.path.realpath(os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
-REFERENCE = os.path.join(ROOT, "..", "shared", "reference")
+REQUIREMENTS = os.path.join(ROOT, "tests", "fixtures", "golden", "requirements-trl-0.11.4.txt")
 HOME = os.path.join(ROOT, "build", "peers")
 FILES = os.path.join(HOME, "bench")
 PARTS = ["generate", "score", "step", "total"]
@@ -49,7 +49,7 @@ def python():
     if not os.path.exists(ready):
         print("installing TRL 0.11.4 and torch 2.6 into build/peers/venv (some gigabytes, minutes)")
         venv.create(folder, with_pip=True, clear=True)
-        subprocess.run([found, "-m", "pip", "install", "--quiet", "-r", os.path.join(REFERENCE, "requirements-trl-0.11.4.txt")], check=True)
+        subprocess.run([found, "-m", "pip", "install", "--quiet", "-r", REQUIREMENTS], check=True)
         open(ready, "w").close()
     return found
 
@@ -97,15 +97,13 @@ def main():
     words = sys.argv[1:]
     if words[:1] == ["--peer"]:
         return peer(words[1:])
-    if not os.path.isdir(REFERENCE):
-        sys.exit(f"skipped: {os.path.join('..', 'shared', 'reference')} is not here, and with it the reference's side")
     option = {name: words[words.index(name) + 1] for name in ("--rounds", "--json") if name in words}
     rounds = int(option.get("--rounds", 2))
     chosen = lambda names: [name for name in names if name in words] or names
     os.makedirs(HOME, exist_ok=True)
     link = os.path.join(HOME, "bench_lab.py")  # it writes beside itself
-    if not os.path.exists(link):
-        os.symlink(os.path.join(os.path.realpath(REFERENCE), "bench_lab.py"), link)
+    if not os.path.lexists(link):
+        os.symlink(os.path.join(ROOT, "scripts", "bench_lab.py"), link)
     if not os.path.exists(os.path.join(FILES, "workload.json")):
         subprocess.run([python(), os.path.abspath(__file__), "--peer", "models"], check=True)
     subprocess.run(["cargo", "bench", "--bench", "lab", "--no-run"], check=True, cwd=ROOT)

@@ -75,7 +75,7 @@ ship() {
     lab=$(realpath "${CARGO_TARGET_DIR:-target}/release/detox-lab")
     python3 scripts/tiny_cards.py "$lab" "$data" "$work/reward-model/quality.json"
     python3 scripts/record.py "$lab"
-    cargo run --release --features web --example record_page
+    cargo run --release --features page,worker --example record_page
 }
 
 for part in "${@:-policy adapter reward ship}"; do

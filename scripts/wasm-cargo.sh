@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
 # cargo for the browser's target, by whichever way this machine has:
-#   scripts/wasm-cargo.sh clippy --lib -- -D warnings     any cargo command and its arguments
+#   scripts/wasm-cargo.sh page clippy --lib -- -D warnings   the page's features, then any cargo command and its arguments
+#   scripts/wasm-cargo.sh worker check --lib                 the worker's
+#   scripts/wasm-cargo.sh check --lib                        both at once
 #   scripts/wasm-cargo.sh --way                           says which way, and fails where there is none
 set -euo pipefail
 
@@ -27,7 +29,7 @@ elif has_debian; then
     # build-std is unstable, hence RUSTC_BOOTSTRAP. Every program is named in full: rustup's may come first on PATH.
     export RUSTC_BOOTSTRAP=1 CARGO_UNSTABLE_BUILD_STD=std,panic_abort
     export CARGO=/usr/bin/cargo RUSTC=/usr/bin/rustc RUSTDOC=/usr/bin/rustdoc
-    if [[ "${1:-}" == clippy ]]; then cargo=(/usr/bin/cargo-clippy); fi
+    if [[ "${1:-}" == clippy || "${2:-}" == clippy ]]; then cargo=(/usr/bin/cargo-clippy); fi
 else
     echo "no standard library for $target here: run scripts/setup.sh (or \`rustup target add $target\`)" >&2
     exit 1
@@ -37,6 +39,8 @@ if [[ "${1:---way}" == --way ]]; then
     echo "$way"
     exit
 fi
+features=page,worker
+if [[ "$1" == page || "$1" == worker ]]; then features=$1; shift; fi
 command=$1
 shift
-exec "${cargo[@]}" "$command" --target "$target" --no-default-features --features web "$@"
+exec "${cargo[@]}" "$command" --target "$target" --no-default-features --features "$features" "$@"

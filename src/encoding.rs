@@ -1,5 +1,5 @@
-//! The bytes of text files as people have them: a byte order mark at the start, UTF-16 as some Windows programs write it,
-//! any kind of line ends. Everything that reads a text file calls this; what the text means is for others.
+//! Decodes text files: a byte order mark at the start, UTF-16 as some Windows programs write it, any kind of line ends. Everything
+//! that reads a text file uses this.
 
 use crate::error::{Error, Result};
 use std::borrow::Cow;

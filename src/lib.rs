@@ -8,18 +8,29 @@ pub mod encoding;
 pub mod error;
 pub mod pace;
 
-pub mod io;
-pub mod lab;
-pub mod model;
-pub mod nn;
-pub mod ppo;
-pub mod text;
-
 pub mod protocol;
+pub mod settings;
+
+#[cfg(feature = "engine")]
+pub mod finetuning;
+#[cfg(feature = "engine")]
+pub mod io;
+#[cfg(feature = "engine")]
+pub mod kernels;
+#[cfg(feature = "engine")]
+pub mod lab;
+#[cfg(feature = "engine")]
+pub mod model;
+#[cfg(feature = "engine")]
+pub mod nn;
+#[cfg(feature = "engine")]
+pub mod ppo;
+#[cfg(feature = "engine")]
+pub mod text;
 
 #[cfg(feature = "cli")]
 pub mod cli;
-#[cfg(feature = "web")]
+#[cfg(any(feature = "page", feature = "worker"))]
 pub mod web;
 
 pub use error::{Error, Result};

@@ -1,12 +1,12 @@
-//! Where long work lets its door breathe. Work is `async` and awaits [`Pace::pause`] between units of at most a
-//! fraction of a second: natively that only asks whether to stop, in a browser's worker it lets messages in.
+//! Pause points: long computations await [`Pace::pause`] regularly, at least every fraction of a second, so that the caller can
+//! stop them. Natively a pause only asks whether to stop; in the browser's worker it also lets messages be handled.
 
 use crate::error::Result;
 use std::future::Future;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
-/// A door's say at every pause point.
+/// What the caller does at every pause point.
 pub trait Pace {
     /// Returns `Err(Error::Stopped)` when the work shall end here.
     fn pause(&mut self) -> impl Future<Output = Result<()>>;
@@ -22,7 +22,7 @@ impl Pace for NonStop {
     }
 }
 
-/// Runs a future whose pause points never wait (every native door).
+/// Runs a future whose pause points never wait, as all native ones.
 pub fn block_on<F: Future>(future: F) -> F::Output {
     let mut future = pin!(future);
     let mut context = Context::from_waker(Waker::noop());

@@ -1,9 +1,12 @@
-//! Matrix products and row loops under every SIMD width this processor has: against f64, in every layout, alike on one
-//! thread and on two. Which unit multiplies (`nn::tiles`, or gemm) depends on the machine; what holds for one holds for both.
-#![allow(clippy::unwrap_used, clippy::print_stderr)]
+//! Matrix products and row loops by every kernel that this processor has, and always by the portable one: against f64, in every
+//! layout, alike on one thread and on two. A binary of its own: the number of threads is the process's, and other tests would
+//! change it in the middle.
+#![allow(clippy::unwrap_used)]
 
-use detox_lab::nn::cpu::{Mat, matmul, set_threads, vectorized};
-use detox_lab::nn::math::{dot, exp_shifted, normal, tanh};
+use detox_lab::kernels::choice::{Kernel, kernel, use_kernel};
+use detox_lab::kernels::gemm::{Mat, matmul_by};
+use detox_lab::kernels::math::{dot, exp_shifted, normal, tanh};
+use detox_lab::kernels::pool::set_threads;
 use detox_lab::nn::rng::{Purpose, Rng};
 
 fn numbers(rng: &mut Rng, n: usize) -> Vec<f32> {
@@ -22,7 +25,7 @@ struct Case {
 }
 
 impl Case {
-    fn product(&self, threads: usize) -> Vec<f32> {
+    fn product(&self, by: Kernel, threads: usize) -> Vec<f32> {
         let (m, n, k) = self.dims;
         let side = |data, rows, cols, transposed| {
             if transposed { Mat::new(data, cols, rows, rows).t() } else { Mat::new(data, rows, cols, cols) }
@@ -30,7 +33,7 @@ impl Case {
         let (a, b) = (side(&self.a, m, k, self.transposed.0), side(&self.b, k, n, self.transposed.1));
         let mut c = self.before.clone();
         set_threads(threads);
-        matmul(&mut c, n + 3, a, b, self.scale, self.accumulate);
+        matmul_by(by, &mut c, n + 3, a, b, self.scale, self.accumulate);
         c
     }
 
@@ -92,35 +95,40 @@ fn products_are_right_in_every_layout_and_alike_on_every_number_of_threads() {
                 scale: if i % 2 == 0 { 1.0 } else { 0.37 },
                 accumulate: layout % 3 == 0,
             };
-            let one = case.product(1);
-            let (error, size) = case.check(&one);
-            assert!(error <= 4e-7 * size, "{m} x {n} x {k}, layout {layout}: off by {error:e} of {size:.0}");
-            assert_eq!(one, case.product(2), "{m} x {n} x {k}, layout {layout}: two threads");
+            for by in Kernel::available() {
+                let one = case.product(by, 1);
+                let (error, size) = case.check(&one);
+                let what = format!("{by:?}: {m} x {n} x {k}, layout {layout}");
+                assert!(error <= 4e-7 * size, "{what}: off by {error:e} of {size:.0}");
+                assert_eq!(one, case.product(by, 2), "{what}: two threads");
+            }
         }
     }
 }
 
 /// What decoding relies on: a text does not depend on what is written beside it.
 #[test]
-#[cfg(target_arch = "x86_64")]
 fn a_row_is_multiplied_alike_alone_and_among_others() {
-    if !is_x86_feature_detected!("avx2") || !is_x86_feature_detected!("fma") {
-        eprintln!("skipped: without AVX2, few rows are gemm's");
-        return;
-    }
     let mut rng = Rng::new(12, Purpose::Init, 0, 0);
     // whole blocks, and columns and terms left over
-    for (n, k) in [(48, 64), (13, 331), (403, 98), (6, 3)] {
+    let sizes = [(48, 64), (13, 331), (403, 98), (6, 3)];
+    // on other processors than x86-64's, few rows are multiplied by the crate gemm, which does not promise it
+    let promised = |by: &Kernel| !matches!(by, Kernel::Neon | Kernel::Simd128);
+    for (by, (n, k)) in Kernel::available().into_iter().filter(promised).flat_map(|by| sizes.map(|size| (by, size))) {
         let (x, w) = (numbers(&mut rng, 16 * k), numbers(&mut rng, n * k));
         let product = |first: usize, m: usize| {
             let mut y = vec![0f32; m * n];
-            matmul(&mut y, n, Mat::new(&x[first * k..], m, k, k), Mat::new(&w, n, k, k).t(), 0.37, false);
+            matmul_by(by, &mut y, n, Mat::new(&x[first * k..], m, k, k), Mat::new(&w, n, k, k).t(), 0.37, false);
             y
         };
         let all = product(0, 16);
         for m in 1..=16 {
             for first in [0, 16 - m] {
-                assert_eq!(product(first, m), all[first * n..(first + m) * n], "{m} of 16 x {n} x {k}, from {first}");
+                assert_eq!(
+                    product(first, m),
+                    all[first * n..(first + m) * n],
+                    "{by:?}: {m} of 16 x {n} x {k}, from {first}"
+                );
             }
         }
     }
@@ -130,14 +138,15 @@ fn a_row_is_multiplied_alike_alone_and_among_others() {
 fn a_number_that_is_not_finite_is_seen_in_the_product() {
     let mut rng = Rng::new(9, Purpose::Init, 0, 0);
     set_threads(1);
-    for bad in [f32::NAN, -f32::NAN, f32::from_bits(0x7fff_ffff), f32::INFINITY, f32::NEG_INFINITY] {
+    let bad = [f32::NAN, -f32::NAN, f32::from_bits(0x7fff_ffff), f32::INFINITY, f32::NEG_INFINITY];
+    for (by, bad) in Kernel::available().into_iter().flat_map(|by| bad.map(|bad| (by, bad))) {
         let (m, n, k) = (40, 100, 90);
         let (mut a, b) = (numbers(&mut rng, m * k), numbers(&mut rng, k * n));
         a[7 * k + 33] = bad;
         let mut c = vec![0f32; m * n];
-        matmul(&mut c, n, Mat::new(&a, m, k, k), Mat::new(&b, k, n, n), 1.0, false);
+        matmul_by(by, &mut c, n, Mat::new(&a, m, k, k), Mat::new(&b, k, n, n), 1.0, false);
         for (i, row) in c.chunks_exact(n).enumerate() {
-            assert!(row.iter().all(|x| x.is_finite() != (i == 7)), "{bad}: row {i}");
+            assert!(row.iter().all(|x| x.is_finite() != (i == 7)), "{by:?}: {bad}: row {i}");
         }
     }
 }
@@ -149,17 +158,18 @@ fn products_keep_small_and_large_numbers() {
     let (m, k) = (128, 128);
     let mut rng = Rng::new(10, Purpose::Init, 0, 0);
     set_threads(1);
-    for power in [-90, -30, 0, 30, 60] {
+    let powers = [-90, -30, 0, 30, 60];
+    for (by, power) in Kernel::available().into_iter().flat_map(|by| powers.map(|power| (by, power))) {
         let mut a = vec![0f32; m * k];
         (0..m).for_each(|i| a[i * k + i] = rng.normal() * 2f32.powi(power));
         let b = numbers(&mut rng, k * m);
         let mut c = vec![0f32; m * m];
-        matmul(&mut c, m, Mat::new(&a, m, k, k), Mat::new(&b, k, m, m), 1.0, false);
+        matmul_by(by, &mut c, m, Mat::new(&a, m, k, k), Mat::new(&b, k, m, m), 1.0, false);
         for i in 0..m {
             for j in 0..m {
                 let want = f64::from(a[i * k + i]) * f64::from(b[i * m + j]);
                 let error = ((f64::from(c[i * m + j]) - want) / want).abs();
-                assert!(error < 2.4e-7, "2^{power}: relative error {error:e}");
+                assert!(error < 2.4e-7, "{by:?}: 2^{power}: relative error {error:e}");
             }
         }
     }
@@ -177,7 +187,10 @@ fn row_loops_give_the_same_bits_at_every_width() {
             let bits = e.into_iter().chain([max, sum, dot(&x, &y)]).chain(more);
             bits.map(f32::to_bits).collect::<Vec<_>>()
         };
-        assert_eq!(work(), vectorized(work), "{n} numbers");
+        let plain = work();
+        for by in Kernel::available() {
+            assert_eq!(plain, by.vectorized(work), "{by:?}: {n} numbers");
+        }
     }
 }
 
@@ -189,18 +202,34 @@ fn numbers_of_fewer_bits_are_multiplied_as_others_are() {
     let (m, n, k) = (40, 100, 90);
     let (x, w) = (numbers(&mut rng, m * k), numbers(&mut rng, (n + 1) * k));
     let kinds: [fn(f32) -> f32; 2] = [|x| half::bf16::from_f32(x).to_f32(), |x| half::f16::from_f32(x).to_f32()];
-    for rounded in kinds {
+    for (by, rounded) in Kernel::available().into_iter().flat_map(|by| kinds.map(|kind| (by, kind))) {
         let mut w: Vec<f32> = w.clone();
         w[..n * k].iter_mut().for_each(|w| *w = rounded(*w));
         let product = |n: usize| {
             let mut y = vec![f32::NAN; m * n];
             set_threads(1);
-            matmul(&mut y, n, Mat::new(&x, m, k, k), Mat::new(&w, n, k, k).t(), 1.0, false);
+            matmul_by(by, &mut y, n, Mat::new(&x, m, k, k), Mat::new(&w, n, k, k).t(), 1.0, false);
             y
         };
         let (alone, beside) = (product(n), product(n + 1));
         for (alone, beside) in alone.chunks(n).zip(beside.chunks(n + 1)) {
-            assert_eq!(alone, &beside[..n]);
+            assert_eq!(alone, &beside[..n], "{by:?}");
         }
     }
+}
+
+#[test]
+fn a_kernel_is_chosen_by_its_name_and_one_that_is_not_there_is_refused_with_those_that_are() {
+    let available = Kernel::available();
+    assert_eq!(available.first(), Some(&Kernel::Portable));
+    assert_eq!(available.last(), Some(&kernel()), "the fastest is used");
+    for by in &available {
+        assert_eq!(Kernel::named(by.name()).unwrap(), *by);
+    }
+    for missing in Kernel::ALL.into_iter().filter(|by| !available.contains(by)) {
+        assert!(use_kernel(missing).is_err());
+    }
+    let error = Kernel::named("fast").unwrap_err().to_string();
+    assert!(error.contains("DETOX_LAB_KERNEL=fast"), "{error}");
+    assert!(available.iter().all(|by| error.contains(by.name())), "{error}");
 }

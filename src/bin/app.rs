@@ -1,5 +1,5 @@
-//! The page's entry; everything is in `detox_lab::web`.
+//! The page's entry; everything is in `detox_lab::web::page`.
 
 fn main() {
-    detox_lab::web::app::main();
+    detox_lab::web::page::app::main();
 }

@@ -1,5 +1,5 @@
-//! The web worker with the engine; everything is `web::worker`'s.
+//! The web worker with the engine; everything is in `detox_lab::web::worker`.
 
 fn main() {
-    detox_lab::web::worker::glue::start();
+    detox_lab::web::worker::browser::start();
 }

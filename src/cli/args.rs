@@ -1,76 +1,31 @@
-//! The command line's words: subcommands, their arguments and help. What they do is in the other files of `cli`.
+//! Groups of arguments that several commands share, and the limits of numbers on the command line. A command's own arguments
+//! are in its file in `commands`.
 
-use super::device::Device;
-use super::limits::{MOST, threads, up_to};
-use super::memory::Limit;
-use super::models::Held;
-use super::shipped::TINY;
-use crate::lab::models::Labels;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use crate::finetuning::supervised::{Schedule, Settings};
+use crate::io::pretrained::Stored;
+use crate::lab::models::{Labels, Precision};
+use crate::lab::shipped::TINY;
+use clap::builder::PossibleValue;
+use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
-const AFTER: &str = "\
-A model argument (SRC) is a folder in Hugging Face layout (config.json with model.safetensors, sharded safetensors or \
-pytorch_model.bin), a hub id such as google/flan-t5-base, optionally with @revision, or tiny: the models that ship inside \
-this program. The hub's cache, HF_TOKEN, HF_HOME and HF_HUB_OFFLINE=1 are honoured.
+/// The largest number of rows, tokens or ranks that makes sense on any machine.
+pub const MOST: usize = 1_000_000;
 
-The lab at once, offline, on the tiny models:
-  detox-lab train
-  detox-lab evaluate --run runs/1 -n 200
-  detox-lab compare --run runs/1
-
-The lab with its own models:
-  detox-lab finetune --policy google/flan-t5-base --out runs/summary
-  detox-lab train --policy google/flan-t5-base --adapter runs/summary/best --out runs/first
-  detox-lab train --resume runs/first
-  detox-lab evaluate --run runs/first";
-
-/// See and run reinforcement learning from a reward model: FLAN-T5 + LoRA + PPO.
-#[derive(Debug, Parser)]
-#[command(name = "detox-lab", version, after_help = AFTER, max_term_width = 110)]
-pub struct Cli {
-    #[command(subcommand)]
-    pub command: Command,
-    /// Threads to compute with; by default every core the process may use
-    #[arg(long, global = true, value_name = "N", value_parser = threads)]
-    pub threads: Option<usize>,
-    /// Memory to plan with, such as 8GB; or unlimited, to load without a forecast [default: what is free]
-    #[arg(long, global = true, value_name = "SIZE")]
-    pub memory: Option<Limit>,
-    /// What to compute on; cuda and metal are refused so far
-    #[arg(long, global = true, value_enum, default_value = "cpu", hide_possible_values = true)]
-    pub device: Device,
+/// A whole number from 1 to `MAX`.
+pub fn up_to<const MAX: usize>(text: &str) -> Result<usize, String> {
+    let number = text.parse::<u128>().ok().and_then(|n| usize::try_from(n).ok()).filter(|n| (1..=MAX).contains(n));
+    number.ok_or_else(|| format!("give a whole number from 1 to {MAX}"))
 }
 
-#[derive(Debug, Subcommand)]
-pub enum Command {
-    /// Look at the machine, the hub's cache, models and a run's folder, and say what is wrong and what to do
-    Doctor(super::doctor::Arguments),
-    /// Show a policy's architecture and how many of its parameters would be trained
-    Info(Info),
-    /// Summarize dialogues, streaming the text as it is generated
-    Summarize(Summarize),
-    /// Score texts with the reward model: both logits, both probabilities, score, toxicity
-    Score(Score),
-    /// Per-token log-probs, values and entropy of given responses
-    Logprobs(Logprobs),
-    /// Fine-tune a LoRA adapter, or a whole model, on (dialogue, summary) pairs
-    Finetune(Box<super::finetune::Arguments>),
-    /// Train the adapter with PPO, or continue an interrupted run
-    Train(Train),
-    /// Toxicity and ROUGE before and after, paired, with a 95 % interval
-    Evaluate(Evaluate),
-    /// The table of summaries before and after, as text, csv and one HTML file
-    Compare(Compare),
-    /// Run exactly given PPO steps on given rows, to check against TRL or to study one batch
-    Replay(super::replay::Arguments),
-    /// Merge an adapter into its base model and save a Hugging Face folder
-    Merge(Merge),
-    /// Train a reward model on labelled texts, or continue an interrupted training
-    TrainReward(Box<super::train_reward::Arguments>),
-    /// Train a tokenizer on texts: T5's Unigram or RoBERTa's byte-level BPE
-    TrainTokenizer(super::train_tokenizer::Arguments),
+/// `--threads`: a few more than the machine has cores do no harm; thousands would only wait for each other.
+pub fn threads(text: &str) -> Result<usize, String> {
+    let has = std::thread::available_parallelism().map_or(1, usize::from);
+    let most = has.max(64);
+    let wrong =
+        || format!("this machine runs {has} threads at once: give a number from 1 to {most}, or leave --threads out");
+    text.parse().ok().filter(|n| (1..=most).contains(n)).ok_or_else(wrong)
 }
 
 /// The lab as published, faults included, or corrected.
@@ -78,6 +33,24 @@ pub enum Command {
 pub enum PresetArg {
     Published,
     Corrected,
+}
+
+impl ValueEnum for Precision {
+    fn value_variants<'a>() -> &'a [Self] {
+        &Self::ALL
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(PossibleValue::new(self.name()))
+    }
+}
+
+/// How frozen weights are held in memory.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct WeightsArgs {
+    /// Number type of frozen weights: f16 and bf16 take half of f32's memory, q8_0 a quarter [default: f32, or the run's]
+    #[arg(long, value_enum, value_name = "TYPE")]
+    pub weights: Option<Precision>,
 }
 
 /// Which policy.
@@ -90,7 +63,7 @@ pub struct PolicyArgs {
     #[arg(long, value_name = "SRC|off")]
     pub adapter: Option<String>,
     #[command(flatten)]
-    pub held: Held,
+    pub held: WeightsArgs,
 }
 
 /// What the reward model's labels mean.
@@ -110,29 +83,7 @@ pub struct RewardArgs {
     #[command(flatten)]
     pub labels: LabelArgs,
     #[command(flatten)]
-    pub held: Held,
-}
-
-/// The lab's base model.
-pub const LAB_POLICY: &str = "google/flan-t5-base";
-/// The lab's reward model.
-pub const LAB_REWARD: &str = "facebook/roberta-hate-speech-dynabench-r4-target";
-/// The lab's data.
-pub const LAB_DATA: &str = "knkarthick/dialogsum";
-
-#[derive(Debug, Args)]
-pub struct Info {
-    /// The base model: a T5 or FLAN-T5
-    #[arg(long, value_name = "SRC", default_value = TINY)]
-    pub policy: String,
-    /// A LoRA adapter in PEFT layout, or fresh: what a fresh one would hold [default: tiny with the tiny policy, else fresh]
-    #[arg(long, value_name = "SRC|fresh")]
-    pub adapter: Option<String>,
-    #[command(flatten)]
-    pub fresh: FreshAdapter,
-    /// Print JSON
-    #[arg(long)]
-    pub json: bool,
+    pub held: WeightsArgs,
 }
 
 /// A new LoRA adapter (PEFT's initialisation: A uniform, B zero).
@@ -152,7 +103,7 @@ pub struct FreshAdapter {
 /// A text, or texts or ids a line each.
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
-pub struct Input {
+pub struct TextInput {
     /// The text itself
     #[arg(value_name = "TEXT")]
     pub given: Option<String>,
@@ -167,130 +118,9 @@ pub struct Input {
     pub ids: Option<PathBuf>,
 }
 
-#[derive(Debug, Args)]
-pub struct Summarize {
-    #[command(flatten)]
-    pub model: PolicyArgs,
-    #[command(flatten)]
-    pub input: Input,
-    /// Take the texts as whole prompts instead of dialogues to put into the lab's prompt
-    #[arg(long)]
-    pub raw: bool,
-    /// Always take the most likely token instead of sampling
-    #[arg(long)]
-    pub greedy: bool,
-    /// Seed of the sampling; the same seed gives the same text
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    pub seed: u64,
-    /// Divide logits by this before sampling
-    #[arg(long, value_name = "T", default_value_t = 1.0)]
-    pub temperature: f32,
-    /// Sample among the K most likely tokens only; 0 means all
-    #[arg(long, value_name = "K", default_value_t = 0)]
-    pub top_k: usize,
-    /// Sample among the most likely tokens that reach this probability together
-    #[arg(long, value_name = "P", default_value_t = 1.0)]
-    pub top_p: f32,
-    /// At most so many tokens a summary
-    #[arg(long, value_name = "N", default_value_t = 200, value_parser = up_to::<MOST>)]
-    pub max_new_tokens: usize,
-    /// No end before the decoder holds so many tokens (its start token counts)
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    pub min_length: usize,
-    /// Rows to generate at once
-    #[arg(long, value_name = "N", default_value_t = 16, value_parser = up_to::<MOST>)]
-    pub batch_size: usize,
-    /// Print JSON: {"rows":[{"response_ids":[…],"text":"…"}]}
-    #[arg(long)]
-    pub json: bool,
-}
-
-#[derive(Debug, Args)]
-pub struct Score {
-    #[command(flatten)]
-    pub model: RewardArgs,
-    #[command(flatten)]
-    pub input: Input,
-    /// Print JSON: {"rows":[{"logits":{…},"probabilities":{…},"score":…,"toxicity":…}]}
-    #[arg(long)]
-    pub json: bool,
-}
-
-#[derive(Debug, Args)]
-pub struct Logprobs {
-    #[command(flatten)]
-    pub model: PolicyArgs,
-    /// Value head: value_head.safetensors, or a folder that TRL saved; without it no values are printed
-    #[arg(long, value_name = "FILE")]
-    pub value_head: Option<PathBuf>,
-    /// Rows {"query_ids":[…],"response_ids":[…]} or {"query":"…","response":"…"}, one a line
-    #[arg(long, value_name = "FILE.jsonl")]
-    pub rows: PathBuf,
-    /// Print JSON: {"rows":[{"logprobs":[…],"values":[…],"entropy":[…]}]}
-    #[arg(long)]
-    pub json: bool,
-}
-
-#[derive(Debug, Args)]
-pub struct Train {
-    /// Continue the run in this folder. Everything but --steps comes from it; if a model or the data has moved, give
-    /// its new place with --policy, --adapter, --reward or --data
-    #[arg(long, value_name = "RUN", conflicts_with_all = ["out", "config", "preset", "seed", "weights"])]
-    pub resume: Option<PathBuf>,
-    /// Folder for the run; it must not hold one already [default: runs/1, or the next number that is free]
-    #[arg(long, value_name = "RUN")]
-    pub out: Option<PathBuf>,
-    /// The base model [default: tiny]
-    #[arg(long, value_name = "SRC")]
-    pub policy: Option<String>,
-    /// The LoRA adapter to train, in PEFT layout, or fresh [default: tiny with the tiny policy, else fresh]
-    #[arg(long, value_name = "SRC|fresh")]
-    pub adapter: Option<String>,
-    #[command(flatten)]
-    pub fresh: FreshAdapter,
-    /// Value head to start from: value_head.safetensors or TRL's file [default: a fresh one]
-    #[arg(long, value_name = "FILE")]
-    pub value_head: Option<PathBuf>,
-    /// The reward model [default: tiny with the tiny policy, else facebook/roberta-hate-speech-dynabench-r4-target]
-    #[arg(long, value_name = "SRC")]
-    pub reward: Option<String>,
-    #[command(flatten)]
-    pub labels: LabelArgs,
-    /// DialogSum: a file, a folder, or a hub data set; or tiny, the dialogues that ship with the program [default: tiny
-    /// with the tiny policy, else knkarthick/dialogsum]
-    #[arg(long, value_name = "SRC")]
-    pub data: Option<String>,
-    /// Settings over the preset, as JSON; TRL's PPOConfig names are understood
-    #[arg(long, value_name = "FILE.json")]
-    pub config: Option<PathBuf>,
-    /// The lab as published or corrected
-    #[arg(long, value_enum, default_value = "corrected")]
-    pub preset: PresetArg,
-    /// PPO steps in all [default: 80 with the tiny policy, else 10]
-    #[arg(long, value_name = "N")]
-    pub steps: Option<u64>,
-    /// Seed of every random choice [default: 0, or the config's]
-    #[arg(long, value_name = "N")]
-    pub seed: Option<u64>,
-    /// Keep the checkpoint of every N-th step (the newest is always kept)
-    #[arg(long, value_name = "N", default_value_t = 10)]
-    pub save_every: u64,
-    #[command(flatten)]
-    pub held: Held,
-    /// Keep at most so many of these checkpoints, the newest (and always step 0's)
-    #[arg(long, value_name = "N", default_value_t = 10)]
-    pub keep: u64,
-    /// Keep the rollouts of so many steps, the newest
-    #[arg(long, value_name = "N", default_value_t = 100)]
-    pub keep_rollouts: u64,
-    /// Print each step's statistics as a line of JSON instead of the table
-    #[arg(long)]
-    pub json: bool,
-}
-
 /// A run, or two adapters to compare.
 #[derive(Debug, Args)]
-pub struct Pair {
+pub struct PairArgs {
     /// A run folder: before is its step 0, after its newest checkpoint
     #[arg(long, value_name = "RUN", required_unless_present = "policy")]
     pub run: Option<PathBuf>,
@@ -330,48 +160,125 @@ pub struct Pair {
     #[arg(long, value_enum)]
     pub preset: Option<PresetArg>,
     #[command(flatten)]
-    pub held: Held,
+    pub held: WeightsArgs,
 }
 
-#[derive(Debug, Args)]
-pub struct Evaluate {
-    #[command(flatten)]
-    pub pair: Pair,
-    /// Dialogues of the test split to evaluate on
-    #[arg(long, short, value_name = "N", default_value_t = 100)]
-    pub n: usize,
-    /// Where to write the evaluation [default: evaluation.json in the run]
-    #[arg(long, value_name = "FILE")]
-    pub out: Option<PathBuf>,
-    /// Print JSON
+/// How the learning rate moves after the warm-up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ScheduleArg {
+    Constant,
+    Linear,
+    Cosine,
+}
+
+/// Numbers of saved weights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+pub enum StoredArg {
+    F32,
+    F16,
+}
+
+impl From<StoredArg> for Stored {
+    fn from(arg: StoredArg) -> Self {
+        match arg {
+            StoredArg::F32 => Self::F32,
+            StoredArg::F16 => Self::F16,
+        }
+    }
+}
+
+/// The training loop's arguments.
+#[derive(Debug, Clone, Args)]
+#[group(id = "loop")]
+pub struct LoopArgs {
+    /// Passes over the training rows; a fraction is fine
+    #[arg(long, value_name = "N", default_value_t = 3.0)]
+    pub epochs: f64,
+    /// Rows of one forward and backward pass
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = up_to::<MOST>)]
+    pub batch_size: usize,
+    /// Batches whose gradients make one update
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = up_to::<MOST>)]
+    pub accumulation: usize,
+    /// Adam's learning rate at its highest
+    #[arg(long, value_name = "RATE", default_value_t = 1e-3)]
+    pub learning_rate: f64,
+    /// Multiply each weight matrix' learning rate by its root mean square, as T5 was trained: for fresh weights, with a rate
+    /// of about 1e-2
     #[arg(long)]
-    pub json: bool,
+    pub relative: bool,
+    /// How the learning rate moves after the warm-up
+    #[arg(long, value_enum, default_value = "linear")]
+    pub schedule: ScheduleArg,
+    /// Fraction of all updates over which the learning rate rises from 0
+    #[arg(long, value_name = "FRACTION", default_value_t = 0.03)]
+    pub warmup: f64,
+    /// Scale gradients down to this norm; 0 means never
+    #[arg(long, value_name = "NORM", default_value_t = 1.0)]
+    pub max_grad_norm: f64,
+    /// Updates between evaluations
+    #[arg(long, value_name = "N", default_value_t = 200)]
+    pub evaluate_every: u64,
+    /// Updates between checkpoints
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub save_every: u64,
+    /// Updates that a line of metrics sums up
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    pub log_every: u64,
+    /// Seed of every random choice
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub seed: u64,
 }
 
+impl LoopArgs {
+    /// As the loop's settings.
+    pub fn settings(&self) -> Settings {
+        Settings {
+            epochs: self.epochs,
+            batch_size: self.batch_size,
+            accumulation: self.accumulation,
+            learning_rate: self.learning_rate,
+            relative: self.relative,
+            schedule: match self.schedule {
+                ScheduleArg::Constant => Schedule::Constant,
+                ScheduleArg::Linear => Schedule::Linear,
+                ScheduleArg::Cosine => Schedule::Cosine,
+            },
+            warmup: self.warmup,
+            max_grad_norm: (self.max_grad_norm != 0.0).then_some(self.max_grad_norm),
+            evaluate_every: self.evaluate_every,
+            save_every: self.save_every,
+            log_every: self.log_every,
+            seed: self.seed,
+        }
+    }
+}
+
+/// Where a run is begun or continued.
 #[derive(Debug, Args)]
-pub struct Compare {
-    #[command(flatten)]
-    pub pair: Pair,
-    /// Dialogues of the test split to show
-    #[arg(long, short, value_name = "N", default_value_t = 20)]
-    pub n: usize,
-    /// Folder for comparison.csv and comparison.html [default: the run]
-    #[arg(long, value_name = "DIR")]
+pub struct RunArgs {
+    /// Continue the run in this folder. Everything comes from it; if models or data have moved, give their new places with
+    /// their options
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["out", "loop", "what"])]
+    pub resume: Option<PathBuf>,
+    /// Folder for the run; its best/ is what was trained
+    #[arg(long, value_name = "RUN", required_unless_present = "resume")]
     pub out: Option<PathBuf>,
-    /// Print JSON
-    #[arg(long)]
-    pub json: bool,
 }
 
-#[derive(Debug, Args)]
-pub struct Merge {
-    /// The base model
-    #[arg(long, value_name = "SRC")]
-    pub policy: String,
-    /// The LoRA adapter to merge, in PEFT layout
-    #[arg(long, value_name = "SRC")]
-    pub adapter: String,
-    /// Folder for the merged model; it must not exist
-    #[arg(long, value_name = "DIR")]
-    pub out: PathBuf,
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn absurd_numbers_are_refused_with_those_that_are_not() {
+        assert_eq!(up_to::<MOST>("1000000"), Ok(1_000_000));
+        for wrong in ["0", "-1", "1000001", "1000000000000000000000000", "many", ""] {
+            assert_eq!(up_to::<MOST>(wrong), Err("give a whole number from 1 to 1000000".into()), "{wrong}");
+        }
+        assert_eq!((threads("1"), threads("64")), (Ok(1), Ok(64)), "some more than a machine has are fine");
+        for wrong in ["0", "100000", "99999999999999999999999"] {
+            assert!(threads(wrong).is_err_and(|said| said.contains("give a number from 1 to")), "{wrong}");
+        }
+    }
 }

@@ -1,5 +1,6 @@
-//! Texts and rows from files and standard input, a line each, with errors that name file and line.
+//! Reads texts and rows from files and standard input, one a line; errors name file and line.
 
+use super::args::TextInput;
 use crate::encoding;
 use crate::error::{Error, Result};
 use crate::io::disk;
@@ -8,6 +9,27 @@ use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 use std::io::Read;
 use std::path::Path;
+
+/// What a command works on, in the order it was given.
+pub enum Queries {
+    Texts(Vec<String>),
+    Ids(Vec<Vec<u32>>),
+}
+
+/// What a command is to work on.
+pub fn queries(input: &TextInput) -> Result<Queries> {
+    match (&input.given, &input.text, &input.dialogue, &input.ids) {
+        (Some(text), ..) if text.trim().is_empty() => Err(Error::input("the text is empty", "give some text")),
+        (Some(text), ..) => Ok(Queries::Texts(vec![text.clone()])),
+        (_, Some(file), ..) => lines(file).map(Queries::Texts),
+        (_, _, Some(file), _) => whole(file).map(|text| Queries::Texts(vec![text])),
+        (.., Some(file)) => {
+            let rows: Vec<Ids> = json_lines(file, r#"{"ids":[…]}"#)?;
+            Ok(Queries::Ids(rows.into_iter().map(|r| r.ids).collect()))
+        }
+        _ => Err(Error::input("no input", "give a text, --text FILE, --dialogue FILE or --ids FILE.jsonl")),
+    }
+}
 
 /// A file's text, or standard input's for `-`.
 pub fn read_text(path: &Path) -> Result<String> {
@@ -25,7 +47,7 @@ pub fn lines(path: &Path) -> Result<Vec<String>> {
     let lines: Vec<String> = encoding::lines(&text).map(str::to_string).collect();
     if let Some(i) = lines.iter().position(|l| l.trim().is_empty()) {
         return Err(Error::file(
-            place(path, i),
+            line_of(path, i),
             "the line is empty",
             "remove it: there is one result a line; or give the whole file as one text with --dialogue",
         ));
@@ -73,7 +95,7 @@ pub fn json_lines<T: for<'de> Deserialize<'de>>(path: &Path, form: &str) -> Resu
     let mut rows = Vec::new();
     for (i, line) in encoding::lines(&text).enumerate().filter(|(_, l)| !l.trim().is_empty()) {
         let row = serde_json::from_str(line)
-            .map_err(|e| Error::file(place(path, i), e, format!("write {form} on each line")))?;
+            .map_err(|e| Error::file(line_of(path, i), e, format!("write {form} on each line")))?;
         rows.push(row);
     }
     if rows.is_empty() {
@@ -117,8 +139,8 @@ impl<'de> Deserialize<'de> for Once {
 /// `{"ids":[…]}`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Ids {
-    pub ids: Vec<u32>,
+struct Ids {
+    ids: Vec<u32>,
 }
 
 /// A (query, response) row as ids or as text.
@@ -130,7 +152,7 @@ pub enum PairRow {
 }
 
 /// `file, line n`.
-pub fn place(path: &Path, index: usize) -> String {
+pub fn line_of(path: &Path, index: usize) -> String {
     format!("{}, line {}", path.display(), index + 1)
 }
 

@@ -1,47 +1,104 @@
-//! The native door: arguments in, files and a report out. Work is the lab's; here are the terminal, the disk and the hub.
+//! The command line: arguments in, files and a report out. The work is done in `lab`; here are the terminal, the disk and the
+//! hub. Each command is a file in `commands`: its arguments and what it does.
 
-#![allow(clippy::disallowed_methods, reason = "a native door: files, clock and terminal are its business")]
+#![allow(clippy::disallowed_methods, reason = "the command line uses files, clock and terminal")]
 
-pub mod args;
-mod device;
-mod doctor;
-mod evaluate;
-mod finetune;
-pub mod heap;
-mod info;
+pub mod allocator;
+mod args;
+mod commands;
+mod comparison;
+mod hardware;
 mod inputs;
-mod limits;
-mod machine;
 mod memory;
-mod models;
-mod moved;
-mod replay;
 mod report;
 mod run_folder;
-mod shipped;
+mod run_sources;
+mod settings;
 mod signals;
+mod sources;
 mod supervised;
 mod terminal;
-mod text;
-mod train;
-mod train_reward;
-mod train_tokenizer;
 
 use crate::error::{Error, Result};
-use clap::Parser;
+use crate::kernels::choice;
+use clap::{Parser, Subcommand};
 use std::process::ExitCode;
+
+const AFTER: &str = "\
+A model argument (SRC) is a folder in Hugging Face layout (config.json with model.safetensors, sharded safetensors or \
+pytorch_model.bin), a hub id such as google/flan-t5-base, optionally with @revision, or tiny: the models that ship inside \
+this program. The hub's cache, HF_TOKEN, HF_HOME and HF_HUB_OFFLINE=1 are honoured. DETOX_LAB_KERNEL chooses the code for \
+matrix products (portable, avx2, avx512, amx, neon), the fastest for this processor by default.
+
+The lab at once, offline, on the tiny models:
+  detox-lab train
+  detox-lab evaluate --run runs/1 -n 200
+  detox-lab compare --run runs/1
+
+The lab with its own models:
+  detox-lab finetune --policy google/flan-t5-base --out runs/summary
+  detox-lab train --policy google/flan-t5-base --adapter runs/summary/best --out runs/first
+  detox-lab train --resume runs/first
+  detox-lab evaluate --run runs/first";
+
+/// See and run reinforcement learning from a reward model: FLAN-T5 + LoRA + PPO.
+#[derive(Debug, Parser)]
+#[command(name = "detox-lab", version, after_help = AFTER, max_term_width = 110)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    /// Threads to compute with; by default every core the process may use
+    #[arg(long, global = true, value_name = "N", value_parser = args::threads)]
+    threads: Option<usize>,
+    /// Memory to plan with, such as 8GB; or unlimited, to load without a forecast [default: what is free]
+    #[arg(long, global = true, value_name = "SIZE")]
+    memory: Option<memory::Limit>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Look at the machine, the hub's cache, models and a run's folder, and say what is wrong and what to do
+    Doctor(commands::doctor::Arguments),
+    /// Show a policy's architecture and how many of its parameters would be trained
+    Info(commands::info::Arguments),
+    /// Summarize dialogues, streaming the text as it is generated
+    Summarize(commands::summarize::Arguments),
+    /// Score texts with the reward model: both logits, both probabilities, score, toxicity
+    Score(commands::score::Arguments),
+    /// Per-token log-probs, values and entropy of given responses
+    Logprobs(commands::logprobs::Arguments),
+    /// Fine-tune a LoRA adapter, or a whole model, on (dialogue, summary) pairs
+    Finetune(Box<commands::finetune::Arguments>),
+    /// Train the adapter with PPO, or continue an interrupted run
+    Train(commands::train::Arguments),
+    /// Toxicity and ROUGE before and after, paired, with a 95 % interval
+    Evaluate(commands::evaluate::Arguments),
+    /// The table of summaries before and after, as text, csv and one HTML file
+    Compare(commands::compare::Arguments),
+    /// Run exactly given PPO steps on given rows, to check against TRL or to study one batch
+    Replay(commands::replay::Arguments),
+    /// Merge an adapter into its base model and save a Hugging Face folder
+    Merge(commands::merge::Arguments),
+    /// Train a reward model on labelled texts, or continue an interrupted training
+    TrainReward(Box<commands::train_reward::Arguments>),
+    /// Train a tokenizer on texts: T5's Unigram or RoBERTa's byte-level BPE
+    TrainTokenizer(commands::train_tokenizer::Arguments),
+}
 
 /// Runs the command line; an error is printed here, once.
 pub fn main() -> ExitCode {
-    let args = args::Cli::parse();
+    let args = Cli::parse();
+    if computes(&args.command) {
+        allocator::restart_with_tunables();
+    }
     let threads = args.threads.or_else(|| std::thread::available_parallelism().ok().map(usize::from)).unwrap_or(1);
     use_threads(threads.max(1));
+    let kernel = choose_kernel();
     memory::plan_with(args.memory);
     let log = tracing_subscriber::EnvFilter::from_default_env();
     let log = tracing_subscriber::fmt().with_env_filter(log).with_writer(std::io::stderr);
-    let _ = log.log_internal_errors(false).try_init(); // where nobody reads standard error, work goes on
-    let done = device::check(args.device).and_then(|()| command(args.command));
-    match done {
+    let _ = log.log_internal_errors(false).try_init(); // if nobody reads standard error, work continues
+    match kernel.and_then(|()| run(args.command)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(Error::Stopped) => {
             let (status, signal) = signals::stopped();
@@ -55,21 +112,35 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn command(command: args::Command) -> Result<()> {
+/// Does this command compute with models?
+fn computes(command: &Command) -> bool {
+    use Command::{Doctor, Info, Merge, TrainTokenizer};
+    !matches!(command, Doctor(_) | Info(_) | Merge(_) | TrainTokenizer(_))
+}
+
+/// Uses the kernel that the environment names, if it names one.
+fn choose_kernel() -> Result<()> {
+    match std::env::var(choice::VARIABLE) {
+        Ok(name) if !name.is_empty() => choice::use_kernel(choice::Kernel::named(&name)?),
+        _ => Ok(()),
+    }
+}
+
+fn run(command: Command) -> Result<()> {
     match command {
-        args::Command::Doctor(a) => doctor::doctor(&a),
-        args::Command::Info(a) => info::info(&a),
-        args::Command::Merge(a) => info::merge(&a),
-        args::Command::TrainReward(a) => train_reward::train_reward(&a),
-        args::Command::TrainTokenizer(a) => train_tokenizer::train_tokenizer(&a),
-        args::Command::Summarize(a) => text::summarize(&a),
-        args::Command::Score(a) => text::score(&a),
-        args::Command::Logprobs(a) => text::logprobs(&a),
-        args::Command::Finetune(a) => finetune::finetune(&a),
-        args::Command::Train(a) => train::train(&a),
-        args::Command::Evaluate(a) => evaluate::evaluate(&a),
-        args::Command::Compare(a) => evaluate::compare(&a),
-        args::Command::Replay(a) => replay::replay(&a),
+        Command::Doctor(a) => commands::doctor::run(&a),
+        Command::Info(a) => commands::info::run(&a),
+        Command::Summarize(a) => commands::summarize::run(&a),
+        Command::Score(a) => commands::score::run(&a),
+        Command::Logprobs(a) => commands::logprobs::run(&a),
+        Command::Finetune(a) => commands::finetune::run(&a),
+        Command::Train(a) => commands::train::run(&a),
+        Command::Evaluate(a) => commands::evaluate::run(&a),
+        Command::Compare(a) => commands::compare::run(&a),
+        Command::Replay(a) => commands::replay::run(&a),
+        Command::Merge(a) => commands::merge::run(&a),
+        Command::TrainReward(a) => commands::train_reward::run(&a),
+        Command::TrainTokenizer(a) => commands::train_tokenizer::run(&a),
     }
 }
 

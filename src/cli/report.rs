@@ -1,4 +1,4 @@
-//! What commands print on standard output: JSON, or a few lines a person reads.
+//! Prints the results of commands on standard output, as JSON or as a few lines of text.
 
 use crate::error::{Error, Result};
 use crate::lab::evaluate::{Evaluation, Side};
@@ -27,20 +27,7 @@ fn written(result: std::io::Result<()>) -> Result<()> {
 
 /// One JSON value.
 pub fn json(value: &impl Serialize) -> Result<()> {
-    line(serde_json::to_string_pretty(value).map_err(|e| Error::input(e, "report this"))?)
-}
-
-/// 251117569 → 251,117,569.
-pub fn thousands(n: usize) -> String {
-    let digits = n.to_string();
-    let mut out = String::new();
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
+    line(serde_json::to_string_pretty(value).map_err(Error::bug)?)
 }
 
 /// The before/after table of an evaluation. `paired`: differences with intervals; else what the published lab prints.
@@ -78,14 +65,4 @@ pub fn evaluation(e: &Evaluation, paired: bool) -> Result<()> {
     row("words a summary", |s| s.mean_length, None)?;
     row("empty summaries", |s| s.empty as f64, None)?;
     line(format!("KL of after against before: {:.3} nats a response", e.kl))
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn thousands_are_grouped() {
-        assert_eq!(super::thousands(7), "7");
-        assert_eq!(super::thousands(1_000), "1,000");
-        assert_eq!(super::thousands(251_117_569), "251,117,569");
-    }
 }

@@ -1,4 +1,4 @@
-//! A run's folder on disk: locked for one process, every write whole or not there.
+//! A run's folder on disk, locked for one process. Every file is written whole or not at all.
 
 use super::terminal::Terminal;
 use crate::error::{Error, Result};
@@ -94,14 +94,14 @@ impl RunFolder {
         &self.root
     }
 
-    /// Where a file or folder of this name goes. A run whose folder was taken away is not begun anew somewhere in it.
+    /// Where a file or folder of this name goes. Where the run's folder was removed, it is not created again.
     fn place(&self, name: &str) -> Result<PathBuf> {
         if !self.root.is_dir() {
             let what = "the run's folder is gone; something removed or moved it";
             return Err(Error::file(
                 self.root.display(),
                 what,
-                "put it back and go on with --resume, or start a new run",
+                "put it back and continue with --resume, or start a new run",
             ));
         }
         let name = Path::new(name);

@@ -1,5 +1,5 @@
-//! SIGINT (Ctrl-C) and SIGTERM: the first asks the work to end at its next pause point, a second one ends the process at
-//! once. What is saved then is the work's business.
+//! SIGINT (Ctrl-C) and SIGTERM: the first one asks the command to end at its next pause point, a second one ends the process at
+//! once. The command decides what is saved then.
 
 use crate::error::{Error, Result};
 use signal_hook::consts::{SIGINT, SIGPIPE, SIGTERM};
@@ -24,7 +24,7 @@ pub fn catch() -> Result<()> {
     }
     let signals = SIGNALS.get_or_init(Signals::default);
     for signal in [SIGINT, SIGTERM] {
-        let failed = |e: std::io::Error| Error::input(format!("signals cannot be caught: {e}"), "report this");
+        let failed = |e: std::io::Error| Error::bug(format!("signals cannot be caught: {e}"));
         // The order matters: the second signal finds the flag set and ends the process.
         flag::register_conditional_shutdown(signal, status(signal), signals.stop.clone()).map_err(failed)?;
         flag::register(signal, signals.stop.clone()).map_err(failed)?;

@@ -1,5 +1,5 @@
-//! The native observer: progress bars on a terminal, plain lines elsewhere, one readable line a PPO step. Whether to stop
-//! is asked of `signals`.
+//! Shows a command's progress: bars on a terminal, plain lines elsewhere, one line for each PPO step. Stops the command when
+//! `signals` says so.
 
 use super::{report, signals};
 use crate::error::{Error, Result};
@@ -123,11 +123,10 @@ impl Terminal {
 
     fn step_line(&mut self, step: u64, stats: &StepStats, seconds: Seconds) {
         if self.json_steps {
-            let mut line = serde_json::Map::from_iter([("step".to_string(), step.into())]);
-            line.extend(stats.to_json(false));
-            line.insert("seconds".into(), serde_json::json!(seconds));
+            let mut line = serde_json::json!(stats.line(step));
+            line["seconds"] = serde_json::json!(seconds);
             // A closed pipe is no reason to end a training run.
-            let _ = report::line(serde_json::Value::Object(line));
+            let _ = report::line(line);
             return;
         }
         if !self.shown_header {
@@ -170,7 +169,7 @@ impl hub::Progress for Terminal {
         let (size, again) = (bytes as f64 / 1e6, self.download.0 == file);
         match done {
             _ if again && done > 0 => {
-                self.line(&format!("going on with {file} at {:.1} of {size:.1} MB", done as f64 / 1e6))
+                self.line(&format!("continuing {file} at {:.1} of {size:.1} MB", done as f64 / 1e6))
             }
             0 => self.line(&format!("fetching {file}, {size:.1} MB")),
             _ => self.line(&format!("fetching {file}, {size:.1} MB, of which {:.1} are there", done as f64 / 1e6)),
@@ -194,7 +193,7 @@ impl hub::Progress for Terminal {
     }
 }
 
-/// A line on standard error. Where nobody reads it any more, work goes on.
+/// A line on standard error. If nobody reads it any more, work continues.
 pub fn say(text: &str) {
     let _ = writeln!(std::io::stderr(), "{text}");
 }

@@ -3,9 +3,10 @@
 //!
 //! Source: PEFT 0.13.2 `utils/save_and_load.py` (key names) and `tuners/lora/layer.py` (`get_delta_weight`).
 
+use super::ByteSource;
 use super::adapter_config::{AdapterConfig, CONFIG_FILE};
-use super::names::unwrapped;
-use super::{ByteSource, safetensors, weights};
+use super::checkpoint::names::unwrapped;
+use super::checkpoint::{safetensors, weights};
 use crate::error::{Error, Result};
 use candle_core::{DType, Tensor};
 use std::collections::{BTreeMap, HashMap};

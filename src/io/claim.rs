@@ -1,5 +1,5 @@
-//! A new folder for one process: claimed before the work that takes minutes, filled at its end. Two processes that are
-//! started at once never get the same one (native only).
+//! A new folder that one process claims before its work starts and fills at the end. Two processes that start at the same time
+//! never get the same folder (native only).
 #![allow(clippy::disallowed_methods)]
 
 use super::disk::{self, FolderLock, LOCK_FILE, in_use};

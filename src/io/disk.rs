@@ -1,5 +1,5 @@
-//! Folders on disk (native only): reading them, and writing so that a crash at any moment leaves the old file or the
-//! new one, never half of one. What the files mean is the caller's.
+//! Folders on disk (native only): reads them, and writes so that a crash at any moment leaves the old file or the new one, never
+//! half of one.
 #![allow(clippy::disallowed_methods)]
 
 use super::{ByteSource, Lasting, ReadSeek, is_safe_name};
@@ -70,8 +70,8 @@ impl ByteSource for Folder {
     }
 }
 
-/// A file that a run goes on reading. One that is removed or replaced stays what it was; one that is written over does not, and
-/// is told by its stamp.
+/// A file that a run keeps open. If the file is removed or replaced, the open one stays as it was; if it is written over, its
+/// stamp changes.
 #[derive(Debug)]
 struct Opened {
     path: PathBuf,
@@ -125,7 +125,7 @@ pub fn create_folder(path: &Path) -> Result<()> {
     missing.into_iter().try_for_each(|made| sync_folder(made.parent().unwrap_or(made)))
 }
 
-/// Makes a folder in one that is there; where that one is gone, it is not made anew.
+/// Creates a folder in an existing one; a parent that is gone is not created again.
 pub fn create_folder_in(parent: &Path, name: &Path) -> Result<()> {
     let path = parent.join(name);
     match fs::create_dir(&path) {
@@ -206,7 +206,7 @@ pub fn write_folder(path: &Path, files: &BTreeMap<String, Vec<u8>>) -> Result<()
     write_folder_in(path, files)
 }
 
-/// Writes a whole folder in one step, into one that is there (and is not made anew where somebody moves it meanwhile): its
+/// Writes a whole folder in one step, into an existing one (which is not created again if somebody moves it meanwhile): its
 /// files go to a temporary folder beside it, are synced, and the folder is renamed. An existing folder of the name is
 /// replaced; a crash between the two renames is mended by [`recover`]. Where it fails, nothing unfinished stays behind to
 /// take up room.

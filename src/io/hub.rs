@@ -7,17 +7,17 @@
 mod id;
 pub mod settings;
 
-use self::id::Id;
+pub use self::id::Kind;
+use self::id::{ENDPOINT, Id};
+pub use self::settings::Hub;
+use super::ByteSource;
+use super::checkpoint::weights;
 use super::disk::{self, Folder};
 use super::transfer::{Fault, Transfer, Watch};
-use super::{ByteSource, weights};
 use crate::error::{Error, Result};
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-/// Where the hub is unless HF_ENDPOINT says otherwise.
-const ENDPOINT: &str = "https://huggingface.co";
 /// Which files are needed.
 #[derive(Debug, Clone, Copy)]
 pub struct Wanted<'a> {
@@ -48,34 +48,14 @@ pub const ADAPTER: Wanted<'static> = Wanted {
     optional: &["value_head.safetensors", "pytorch_model.bin"],
 };
 
-/// What a hub id names.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    Model,
-    Dataset,
-}
-
-/// Told of every file that is fetched over the network. An error ends the transfer; the next one goes on from there.
+/// Told of every file that is fetched over the network. An error ends the transfer; the next one continues from there.
 pub trait Progress {
-    /// A file of `bytes` begins, of which `done` are there; told again when the transfer goes on after a fault.
+    /// A file of `bytes` begins, of which `done` are there; told again when the transfer continues after a fault.
     fn start(&mut self, file: &str, done: u64, bytes: u64) -> Result<()>;
     /// So many bytes more are there.
     fn advance(&mut self, bytes: u64) -> Result<()>;
     /// The file is complete.
     fn finish(&mut self);
-}
-
-/// Where the hub and its cache are.
-#[derive(Debug, Clone)]
-pub struct Hub {
-    /// The folder with `models--owner--name/…`.
-    pub cache: PathBuf,
-    pub endpoint: Option<String>,
-    pub token: Option<String>,
-    /// Use the cache only.
-    pub offline: bool,
-    /// How long a connection may say nothing.
-    pub timeout: Duration,
 }
 
 /// What the hub says of a revision.
@@ -217,7 +197,7 @@ impl Remote<'_> {
             Fault::Status(401 | 403 | 404) => {
                 "check name and revision; if the repository is private or gated, set HF_TOKEN"
             }
-            Fault::Status(429 | 500..) => "the hub has trouble of its own: try again later, or give a local folder",
+            Fault::Status(429 | 500..) => "the hub answered with an error: try again later, or give a local folder",
             Fault::Status(_) | Fault::Answer(_) => {
                 "try again; if it stays so, the server (HF_ENDPOINT) or a proxy in between is at fault: give a local folder"
             }
@@ -267,16 +247,6 @@ fn missing(folder: &Folder, wanted: Wanted<'_>) -> Result<Option<String>> {
         }
     }
     Ok(None)
-}
-
-impl Kind {
-    /// As the hub's addresses and the cache's folders begin.
-    fn folder(self) -> &'static str {
-        match self {
-            Self::Model => "models",
-            Self::Dataset => "datasets",
-        }
-    }
 }
 
 /// Where `source` would be on this machine; `~` is the user's home folder.

@@ -1,17 +1,11 @@
-//! Bytes and named tensors by name: disk, hub, PEFT folders. Knows no model.
+//! Files and the tensors in them, by name: disk, hub, checkpoints, PEFT folders. Nothing here uses a model.
 
 pub mod adapter;
 pub mod adapter_config;
-pub mod dtype;
-pub mod names;
-pub mod pickle;
+pub mod checkpoint;
 pub mod pretrained;
-pub mod safetensors;
-pub mod table;
 pub mod tensorboard;
-pub mod torch;
 pub mod value_head;
-pub mod weights;
 pub mod zip;
 
 #[cfg(feature = "cli")]
@@ -75,6 +69,28 @@ pub trait ByteSource {
     fn read_json(&self, file: &str) -> Result<serde_json::Value> {
         serde_json::from_slice(&encoding::json(&self.read(file)?))
             .map_err(|e| Error::file(self.path(file), format!("not valid JSON: {e}"), "fetch or write the file again"))
+    }
+}
+
+impl<T: ByteSource + ?Sized> ByteSource for &T {
+    fn name(&self) -> String {
+        (**self).name()
+    }
+
+    fn has(&self, file: &str) -> bool {
+        (**self).has(file)
+    }
+
+    fn open(&self, file: &str) -> Result<Box<dyn ReadSeek + '_>> {
+        (**self).open(file)
+    }
+
+    fn open_to_last(&self, file: &str) -> Result<Option<Box<dyn Lasting>>> {
+        (**self).open_to_last(file)
+    }
+
+    fn path(&self, file: &str) -> String {
+        (**self).path(file)
     }
 }
 

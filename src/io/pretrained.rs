@@ -1,8 +1,8 @@
-//! A model as the files of a Hugging Face folder, by name, so that transformers' `from_pretrained` and we load the same:
-//! configuration, weights in f32 or f16, T5's generation settings, the tokenizer's files as they are. Writing them to a
-//! disk, and models themselves, are others'.
+//! The files of a model in a Hugging Face folder, by name: configuration, weights in f32 or f16, T5's generation settings, the
+//! tokenizer's files unchanged. transformers' `from_pretrained` and this program load the same model from them.
 
-use super::{ByteSource, safetensors};
+use super::ByteSource;
+use super::checkpoint::safetensors;
 use crate::error::{Error, Result};
 use candle_core::{DType, Tensor};
 use serde::{Deserialize, Serialize};
@@ -117,7 +117,8 @@ fn converted(name: &str, tensor: &Tensor, stored: Stored) -> Result<Tensor> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::io::{Memory, weights};
+    use crate::io::Memory;
+    use crate::io::checkpoint::weights;
     use candle_core::Device;
 
     fn tensors(numbers: &[f32]) -> BTreeMap<String, Tensor> {

@@ -1,8 +1,9 @@
 //! The value head's file: TRL's names `v_head.summary.weight` (1, D) and `v_head.summary.bias` (1), alone in
 //! `value_head.safetensors` or among a checkpoint's tensors as TRL saves them, in one file or in shards. The head itself is `model::policy`'s.
 
-use super::names::unwrapped;
-use super::{ByteSource, safetensors, weights};
+use super::ByteSource;
+use super::checkpoint::names::unwrapped;
+use super::checkpoint::{safetensors, weights};
 use crate::error::{Error, Result};
 use candle_core::Tensor;
 use std::collections::BTreeMap;

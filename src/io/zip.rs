@@ -1,5 +1,5 @@
-//! A folder as one zip file and back: how the browser saves and opens a run or an adapter. Files by name with `/`
-//! between parts. What the files mean is the caller's.
+//! Packs a folder into one zip file and unpacks it: how the browser saves and opens a run or an adapter. Files are named with `/`
+//! between the parts.
 
 use super::is_safe_name;
 use crate::error::{Error, Result};

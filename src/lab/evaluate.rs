@@ -1,5 +1,5 @@
-//! Chapters 2.3, 3.3 and 3.4: responses of two adapters to the same dialogues from the same random streams, their
-//! toxicity, their ROUGE against the human summaries, and what the difference allows one to say.
+//! Chapters 2.3, 3.3 and 3.4: responses of two adapters to the same dialogues with the same random numbers, their toxicity, their
+//! ROUGE against the human summaries, and whether the difference is more than noise.
 
 use super::events::{Event, Observer, Phase};
 use super::models::{Actor, Judge};
@@ -10,23 +10,10 @@ use crate::error::{Error, Result};
 use crate::model::generate::Sampling;
 use crate::model::policy::AdapterName;
 use crate::nn::rng::{Purpose, Rng};
-use crate::ppo::config::PpoConfig;
+pub use crate::protocol::{EvaluateOptions, EvaluatedSide as Side, Evaluation};
+use crate::settings::PpoConfig;
 use crate::text::dialogue::Dialogue;
 use crate::text::rouge::{self, References, Rouge};
-use serde::{Deserialize, Serialize};
-
-/// How to evaluate.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct EvaluateOptions {
-    /// Dialogues asked for; the settings may take one more, as the published lab does.
-    pub n: usize,
-    pub max_new_tokens: usize,
-    pub greedy: bool,
-    /// Of the sampling and of the bootstrap.
-    pub seed: u64,
-    /// Rows generated and scored at once.
-    pub batch_size: usize,
-}
 
 /// One dialogue, before and after.
 pub struct Paired {
@@ -54,42 +41,6 @@ impl Paired {
             score_after: self.after.reward.into(),
         }
     }
-}
-
-/// One side's numbers.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Side {
-    pub toxicity: Toxicity,
-    pub score: Spread,
-    /// Mean F1 over dialogues; of several human summaries, the mean over them.
-    pub rouge1: f64,
-    pub rouge2: f64,
-    pub rouge_l: f64,
-    pub distinct1: f64,
-    pub distinct2: f64,
-    /// Words a response.
-    pub mean_length: f64,
-    /// Responses without a word.
-    pub empty: usize,
-}
-
-/// `evaluation.json`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Evaluation {
-    pub options: EvaluateOptions,
-    /// Dialogues really evaluated.
-    pub n: usize,
-    pub before: Side,
-    pub after: Side,
-    /// Paired differences, after − before, with their 95 % intervals.
-    pub toxicity_difference: Difference,
-    pub score_difference: Difference,
-    pub rouge1_difference: Difference,
-    /// (before − after) / before of the mean and of the standard deviation: what the lab prints, positive when toxicity fell.
-    pub toxicity_mean_improvement: Option<f64>,
-    pub toxicity_std_improvement: Option<f64>,
-    /// Mean over responses of `Σ log p_after − log p_before`, in nats.
-    pub kl: f64,
 }
 
 /// Generates and scores both sides for the first `n` dialogues.

@@ -1,14 +1,15 @@
-//! What the lab tells its door while it works, and what it asks: the [`Observer`] that the command line and the browser's
-//! worker implement.
+//! What the lab reports to its caller while it works, and what it asks for: the [`Observer`] that the command line and the
+//! browser's worker implement.
 
 pub use crate::model::generate::{Choice, Generated, Listener};
 pub use crate::model::reward::Scored;
 pub use crate::ppo::rooms::{Pass, Room, Rooms};
 pub use crate::ppo::stats::StepStats;
+pub use crate::protocol::Seconds;
 pub use crate::text::dialogue::Dialogue;
 pub use crate::text::prompt::Query;
 
-/// A door's ears. Rooms of a PPO step and pause points come through [`Rooms`] and [`crate::pace::Pace`].
+/// Receives the lab's reports. The stages of a PPO step and the pause points come through [`Rooms`] and [`crate::pace::Pace`].
 pub trait Observer: Rooms {
     /// Something happened.
     fn event(&mut self, event: Event<'_>);
@@ -40,11 +41,11 @@ pub enum Event<'a> {
     Progress { phase: Phase, done: usize, of: usize },
     /// One token was chosen for a row of the batch.
     Token(Choice<'a>),
-    /// Rooms 1 to 3: these dialogues, as the policy reads them.
+    /// Stages 1 to 3: these dialogues, as the policy reads them.
     Queries(&'a [&'a Dialogue], &'a [Query]),
-    /// Room 4: what was generated for each of them.
+    /// Stage 4: what was generated for each of them.
     Responses(&'a [Generated]),
-    /// Room 5: each response's score.
+    /// Stage 5: each response's score.
     Scores(&'a [Scored]),
     /// A PPO step is done, with its numbers and its seconds by part.
     Step { step: u64, stats: &'a StepStats, seconds: Seconds },
@@ -52,13 +53,4 @@ pub enum Event<'a> {
     Update { step: u64, of: u64, metrics: &'a [(String, f64)] },
     /// Something the person should know, though work goes on.
     Warning(&'a str),
-}
-
-/// Where a step's time went.
-#[derive(Debug, Clone, Copy, Default, PartialEq, serde::Serialize, serde::Deserialize)]
-pub struct Seconds {
-    pub generate: f64,
-    pub score: f64,
-    pub ppo: f64,
-    pub total: f64,
 }

@@ -1,18 +1,18 @@
 //! What a command will need in memory, reckoned from its files' headers and its settings before anything is loaded. What
 //! the machine has, and what to do about it, is the door's.
 //!
-//! The activations are those that the graph of a forward pass keeps for its backward: counted in `model::t5` line by line.
+//! The activations are those that the tape keeps of a forward pass for its backward: counted in `model::t5` line by line.
 //! Sizes are multiplied as f64: the settings may be any numbers, and a product that is too large for u64 becomes its largest.
 
 use super::models::Precision;
 use crate::io::adapter_config::AdapterConfig;
-use crate::io::weights::Described;
+use crate::io::checkpoint::weights::Described;
+use crate::kernels::matrix::PIECE;
+use crate::kernels::pool::threads;
 use crate::model::config::T5Config;
 use crate::model::may_be_compact;
 use crate::model::roberta::RobertaConfig;
-use crate::nn::cpu::threads;
-use crate::nn::weight::PIECE;
-use crate::ppo::config::{PpoConfig, ScoredText};
+use crate::settings::{PpoConfig, ScoredText};
 
 /// The program itself, its tokenizers and data, and what an allocator keeps back.
 const PROGRAM: u64 = 100 << 20;
@@ -146,25 +146,41 @@ pub fn cache(c: &T5Config, rows: usize, tokens: Tokens) -> u64 {
     f32s(rows * (prompt + new) * keys_and_values + logits)
 }
 
-/// Bytes that the forward pass of a PPO mini-batch, or of an adapter's fine-tuning, keeps on the tape for its backward
-/// (`nn::tape`): of `rows` prompts and responses of so many tokens. Where weights are frozen that is what norms,
-/// attention, activations and adapters were given.
-pub fn taped(c: &T5Config, adapted: &[Adapted], rows: usize, tokens: Tokens) -> u64 {
+/// What a backward pass computes gradients for.
+#[derive(Debug, Clone, Copy)]
+pub enum Trained<'a> {
+    /// An adapter over these layers.
+    Adapter(&'a [Adapted]),
+    /// Every parameter of the model.
+    Everything,
+}
+
+/// Bytes that a forward pass keeps on the tape for its backward (`nn::tape`): of `rows` prompts and responses of so many
+/// tokens. Where weights are frozen that is what norms, attention, activations and adapters were given; where they are trained,
+/// what linear layers were given too.
+pub fn taped(c: &T5Config, trained: Trained<'_>, rows: usize, tokens: Tokens) -> u64 {
     let (d, inner, ff) = (c.d_model as f64, c.inner() as f64, c.d_ff as f64);
     let (encoder, decoder) = (rows as f64 * tokens.prompt as f64, rows as f64 * tokens.response as f64);
-    let own = 2.0 * d + 3.0 * inner; // before and after the norm; q, k, v
-    let feed_forward = d + 2.0 * ff;
-    let cross = 2.0 * d + inner;
+    let all = f64::from(u8::from(matches!(trained, Trained::Everything)));
+    let own = 2.0 * d + (3.0 + all) * inner; // before and after the norm; q, k, v; what o is given
+    let feed_forward = (1.0 + all) * d + (2.0 + all) * ff; // what wi and wo are given
+    let cross = 2.0 * d + (1.0 + all) * inner;
     let blocks = c.num_layers as f64 * encoder * (own + feed_forward)
         + c.decoder_layers() as f64 * (decoder * (own + cross + feed_forward) + encoder * 2.0 * inner);
-    // x, where it is not the norm's of an attention, and x Aᵀ, scaled or not
-    let lora = adapted.iter().map(|(name, input, _, rank)| {
-        let shared = ["q", "k", "v"].iter().any(|end| name.ends_with(&format!("Attention.{end}")));
-        let numbers = 2.0 * *rank as f64 + if shared { 0.0 } else { *input as f64 };
-        numbers * if of_prompt(name) { encoder } else { decoder }
-    });
+    let more = match trained {
+        Trained::Adapter(adapted) => adapted.iter().map(|layer| lora(layer, encoder, decoder)).sum::<f64>(),
+        // gradients of the embedding table by the prompts and by the responses, before they are added up
+        Trained::Everything => 2.0 * c.vocab_size as f64 * d,
+    };
     let ends = d * (2.0 * encoder + 4.0 * decoder); // embeddings, last norms, the states that the head reads
-    f32s(blocks + lora.sum::<f64>() + ends + in_backward(c, rows, tokens))
+    f32s(blocks + more + ends + in_backward(c, rows, tokens))
+}
+
+/// Numbers kept for a layer's adapter: x, where it is not the norm's of an attention, and x Aᵀ, scaled or not.
+fn lora((name, input, _, rank): &Adapted, encoder: f64, decoder: f64) -> f64 {
+    let shared = ["q", "k", "v"].iter().any(|end| name.ends_with(&format!("Attention.{end}")));
+    let numbers = 2.0 * *rank as f64 + if shared { 0.0 } else { *input as f64 };
+    numbers * if of_prompt(name) { encoder } else { decoder }
 }
 
 /// Numbers of gradients at one time: a few of the widest layers', and attention's probabilities with their gradients.
@@ -177,27 +193,6 @@ fn in_backward(c: &T5Config, rows: usize, tokens: Tokens) -> f64 {
 /// Does this layer read the prompt's tokens?
 fn of_prompt(name: &str) -> bool {
     name.starts_with("encoder.") || name.ends_with("EncDecAttention.k") || name.ends_with("EncDecAttention.v")
-}
-
-/// Bytes that a forward pass over `rows` rows keeps in candle's graph for its backward: prompts and responses of so many
-/// tokens.
-pub fn graph(c: &T5Config, adapted: &[Adapted], rows: usize, tokens: Tokens) -> u64 {
-    let (d, inner, ff) = (c.d_model as f64, c.inner() as f64, c.d_ff as f64);
-    let (encoder, decoder) = (rows as f64 * tokens.prompt as f64, rows as f64 * tokens.response as f64);
-    // a self-attention: norm, q, k, v, both side by side, what they attend to, o, sum; a feed-forward layer: norm, two
-    // halves, their product, wo, sum
-    let own = 3.0 * d + 6.0 * inner;
-    let feed_forward = 3.0 * d + 3.0 * ff;
-    let cross_queries = 3.0 * d + 2.0 * inner;
-    let cross_keys = 4.0 * inner; // of the prompt's tokens
-    let blocks = c.num_layers as f64 * encoder * (own + feed_forward)
-        + c.decoder_layers() as f64 * (decoder * (own + cross_queries + feed_forward) + encoder * cross_keys);
-    // an adapter: x Aᵀ, scaled, times Bᵀ, the sum with the base's
-    let lora = adapted.iter().map(|(name, _, output, rank)| {
-        2.0 * (*rank as f64 + *output as f64) * if of_prompt(name) { encoder } else { decoder }
-    });
-    let ends = d * (2.0 * encoder + 4.0 * decoder); // as on the tape
-    f32s(blocks + lora.sum::<f64>() + ends + in_backward(c, rows, tokens))
 }
 
 /// Bytes of scoring `rows` rows of `tokens` tokens: one layer at a time.
@@ -226,7 +221,7 @@ pub fn ppo(forecast: &mut Forecast, policy: &T5Config, adapted: &[Adapted], conf
     let Tokens { prompt, response } = tokens;
     forecast.phase(
         format!("forward and backward of {rows} rows of {prompt} + {response} tokens"),
-        taped(policy, adapted, rows, tokens),
+        taped(policy, Trained::Adapter(adapted), rows, tokens),
     );
 }
 
@@ -244,7 +239,7 @@ pub fn teacher_forced(forecast: &mut Forecast, c: &T5Config, tokens: Tokens) {
 
 /// Tokens of the longest response that a PPO step may generate.
 pub fn longest_response(config: &PpoConfig) -> usize {
-    config.rollout.output_max_length.saturating_sub(1).max(1)
+    config.output_max_length.saturating_sub(1).max(1)
 }
 
 /// Tokens of the longest text that the reward model is given about prompts and responses of so many tokens.
@@ -265,20 +260,21 @@ pub fn finetune(
     rows: usize,
     tokens: Tokens,
 ) {
-    let adapted = adapter.map(|config| adapted(config, base)).unwrap_or_default();
-    match adapter {
-        Some(_) => {
-            let numbers = adapter_numbers(&adapted).saturating_mul(4 * F32);
+    let adapted = adapter.map(|config| adapted(config, base));
+    let trained = match &adapted {
+        Some(adapted) => {
+            let numbers = adapter_numbers(adapted).saturating_mul(4 * F32);
             forecast.hold("the adapter, its gradients and Adam's moments", numbers);
+            Trained::Adapter(adapted)
         }
-        None => forecast.hold("gradients and Adam's moments of every parameter", 3 * held(base, Precision::F32)),
-    }
+        None => {
+            forecast.hold("gradients and Adam's moments of every parameter", 3 * held(base, Precision::F32));
+            Trained::Everything
+        }
+    };
     forecast.phase(
         format!("forward and backward of {rows} pairs of up to {} + {} tokens", tokens.prompt, tokens.response),
-        match adapter {
-            Some(_) => taped(policy, &adapted, rows, tokens),
-            None => graph(policy, &adapted, rows, tokens),
-        },
+        taped(policy, trained, rows, tokens),
     );
 }
 
@@ -286,7 +282,7 @@ pub fn finetune(
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::io::dtype::Dtype;
+    use crate::io::checkpoint::dtype::Dtype;
 
     fn described(name: &str, shape: &[usize]) -> Described {
         Described { name: name.into(), shape: shape.to_vec(), dtype: Dtype::F16 }
@@ -331,7 +327,7 @@ mod tests {
         assert!(encoding(&c, 1, 40_000) > squares(40_000));
         assert!(encoding(&c, 16, 300) < 16 * 300 * 40_000, "short prompts take what their layers take");
         let huge = Tokens { prompt: usize::MAX, response: usize::MAX };
-        assert_eq!(taped(&c, &[], usize::MAX, huge), u64::MAX);
+        assert_eq!(taped(&c, Trained::Everything, usize::MAX, huge), u64::MAX);
         let mut forecast = Forecast::new();
         generation(&mut forecast, &c, usize::MAX, huge);
         assert_eq!(forecast.peak(), u64::MAX);

@@ -1,22 +1,17 @@
-//! The lab: its chapters as functions, the same behind both doors.
+//! The lab's chapters as functions, which the command line and the browser's worker call alike.
 
-pub mod classification;
-pub mod classifier;
 pub mod evaluate;
 pub mod events;
-pub mod finetune;
 pub mod head;
-pub mod inspect;
 pub mod memory;
 pub mod models;
 pub mod replay;
+pub mod responses;
 pub mod rollout;
 pub mod run;
 pub mod shipped;
+pub mod sources;
 pub mod statistics;
-pub mod supervised;
 pub mod table;
-pub mod tokenizers;
 pub mod train;
-pub mod train_reward;
 pub mod what_if;

@@ -1,5 +1,5 @@
-//! Exactly given PPO steps on given rows: how anyone checks the step against TRL, and studies one batch under other settings.
-//! The rows' file is read here; where its bytes come from is the door's.
+//! PPO steps on given rows, with every number written: to check a step against TRL, or to study one batch under other settings.
+//! The caller gives the bytes of the rows' file; they are parsed here.
 
 use super::events::Rooms;
 use super::models::{Actor, keep_initial};
@@ -8,12 +8,12 @@ use super::train::adapter_files;
 use crate::encoding;
 use crate::error::{Error, Result};
 use crate::io::adapter_config::AdapterConfig;
-use crate::io::safetensors::to_bytes;
+use crate::io::checkpoint::safetensors::to_bytes;
 pub use crate::ppo::batch::Row;
-use crate::ppo::config::PpoConfig;
 use crate::ppo::state::PpoState;
 pub use crate::ppo::step::StepOutcome;
 use crate::ppo::step::ppo_step;
+use crate::settings::PpoConfig;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
@@ -79,7 +79,7 @@ impl Replay {
     /// What a step leaves behind: `stats.json` under TRL's keys, `tensors.safetensors`, adapter and value head.
     pub fn files(&self, outcome: &StepOutcome) -> Result<BTreeMap<String, Vec<u8>>> {
         let mut files = adapter_files(&self.actor, &self.adapter)?;
-        files.insert("stats.json".into(), json_bytes(&outcome.stats.to_json(true))?);
+        files.insert("stats.json".into(), json_bytes(&outcome.stats.to_json())?);
         files.insert("tensors.safetensors".into(), to_bytes(&grids(outcome)?)?);
         Ok(files)
     }

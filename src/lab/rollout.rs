@@ -1,4 +1,4 @@
-//! Chapters 2.1 and 2.2 for a batch: dialogue → prompt → tokens → generate → reward (rooms 1 to 5).
+//! Chapters 2.1 and 2.2 for a batch: dialogue → prompt → tokens → generate → reward (stages 1 to 5).
 
 use super::events::{Event, Observer, Phase, Seconds};
 use super::models::{Actor, Judge};
@@ -8,7 +8,7 @@ use crate::model::policy::AdapterName;
 use crate::model::reward::Scored;
 use crate::nn::rng::{Purpose, Rng};
 use crate::pace::Pace;
-use crate::ppo::config::{PpoConfig, RewardRead, ScoredText};
+use crate::settings::{PpoConfig, RewardRead, ScoredText};
 use crate::text::dialogue::Dialogue;
 use crate::text::prompt::Query;
 use serde::Serialize;
@@ -50,7 +50,7 @@ pub struct Draw {
 
 /// A row's draw in a PPO step.
 pub fn training_draw(config: &PpoConfig, step: u64, row: u64) -> Draw {
-    let (low, high) = (config.rollout.output_min_length as u64, config.rollout.output_max_length as u64);
+    let (low, high) = (config.output_min_length as u64, config.output_max_length as u64);
     let max_new_tokens = Rng::new(config.seed, Purpose::Length, step, row).below(low, high) as usize;
     Draw { max_new_tokens, rng: Rng::new(config.seed, Purpose::Sampling, step, row) }
 }
@@ -59,14 +59,14 @@ pub fn training_draw(config: &PpoConfig, step: u64, row: u64) -> Draw {
 pub fn sampling(config: &PpoConfig) -> Sampling {
     Sampling {
         greedy: false,
-        temperature: config.rollout.temperature as f32,
-        top_k: config.rollout.top_k,
-        top_p: config.rollout.top_p as f32,
+        temperature: config.temperature as f32,
+        top_k: config.top_k,
+        top_p: config.top_p as f32,
         min_length: config.min_length,
     }
 }
 
-/// What a batch of responses is for; the published lab treats the two differently (trl-ppo.md 2.3, 2.4 and 6).
+/// What a batch of responses is for; the published lab treats the two differently (docs/ppo.md 2.3, 2.4 and 6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
     /// A PPO step: the published lab scores query and response with special tokens spelled out.
@@ -77,7 +77,7 @@ pub enum Stage {
 }
 
 /// Generates and scores one response for each dialogue, `draws` in the same order.
-#[allow(clippy::too_many_arguments)] // the rooms' inputs, one each
+#[allow(clippy::too_many_arguments)] // the stages' inputs, one each
 pub async fn rollout(
     stage: Stage,
     actor: &Actor,
@@ -149,12 +149,12 @@ pub async fn rollout(
     Ok(Rollout { samples, seconds: Seconds { generate, score, ..Seconds::default() } })
 }
 
-/// `summary[-max_new_tokens:]`: the notebook's slice, which loses the start token at the length limit (trl-ppo.md 2.3).
+/// `summary[-max_new_tokens:]`: the notebook's slice, which loses the start token at the length limit (docs/ppo.md 2.3).
 fn cut(ids: &[u32], max_new_tokens: usize) -> &[u32] {
     &ids[ids.len().saturating_sub(max_new_tokens)..]
 }
 
-/// Tells the door of a generation's tokens and rows.
+/// Reports a generation's tokens and finished rows to the observer.
 struct Relay<'a, O> {
     observer: &'a mut O,
     limits: &'a [usize],

@@ -1,15 +1,15 @@
-//! A run's folder (house.md's layout) as names and bytes: what is written when, and how a run is read back. Where the
-//! bytes go is the [`Store`]'s: a folder on disk, or a browser's storage.
+//! A run's folder as names and bytes: what is written when, and how a run is read back. Where the bytes go is decided by the
+//! [`Store`]: a folder on disk, or the browser's memory.
 
-use super::models::{Labels, Precision, named};
+use super::models::{Labels, Precision};
 use super::rollout::Sample;
 use crate::error::{Error, Result};
 use crate::io::ByteSource;
-use crate::io::safetensors::to_bytes;
+use crate::io::checkpoint::safetensors::to_bytes;
 use crate::io::tensorboard;
 use crate::ppo::batch::Grid;
-use crate::ppo::config::PpoConfig;
 use crate::ppo::step::StepOutcome;
+use crate::settings::PpoConfig;
 use candle_core::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
@@ -56,15 +56,15 @@ pub struct RunConfig {
     pub data: String,
     /// PPO steps in all.
     pub steps: u64,
-    /// Checkpoints of every so many steps are kept, beside step 0's and the newest.
+    /// The checkpoint of every N-th step is kept, besides step 0's and the newest.
     pub save_every: u64,
     /// How the frozen weights of policy and reward model are held; runs from before this was a setting: f32.
     #[serde(default)]
     pub weights: Precision,
-    /// So many of them, the newest; none: all.
+    /// The largest number of them that is kept, the newest; none: all.
     #[serde(default)]
     pub keep: Option<u64>,
-    /// Rollouts of so many steps are kept, the newest; none: all.
+    /// The number of steps whose rollouts are kept, the newest; none: all.
     #[serde(default)]
     pub keep_rollouts: Option<u64>,
     pub ppo: PpoConfig,
@@ -88,7 +88,7 @@ impl RunConfig {
             ));
         }
         let config: Self = serde_json::from_value(json).map_err(|e| Error::file(store.path(CONFIG), e, hint))?;
-        config.ppo.validate().map_err(|e| named(e, &store.path(CONFIG)))?;
+        config.ppo.validate().map_err(|e| e.in_file(&store.path(CONFIG)))?;
         Ok(config)
     }
 
@@ -147,14 +147,14 @@ fn describes_run(json: &serde_json::Value) -> bool {
 
 /// Pretty JSON with a final line break.
 pub fn json_bytes(value: &impl Serialize) -> Result<Vec<u8>> {
-    let mut bytes = serde_json::to_vec_pretty(value).map_err(|e| Error::input(e, "report this"))?;
+    let mut bytes = serde_json::to_vec_pretty(value).map_err(Error::bug)?;
     bytes.push(b'\n');
     Ok(bytes)
 }
 
 /// One JSON line.
 pub fn json_line(value: &impl Serialize) -> Result<Vec<u8>> {
-    let mut bytes = serde_json::to_vec(value).map_err(|e| Error::input(e, "report this"))?;
+    let mut bytes = serde_json::to_vec(value).map_err(Error::bug)?;
     bytes.push(b'\n');
     Ok(bytes)
 }

@@ -3,7 +3,7 @@
 //! holds none of them.
 
 use crate::error::{Error, Result};
-use crate::ppo::config::{PpoConfig, Preset};
+use crate::settings::{PpoConfig, Preset};
 
 /// What stands for a shipped thing wherever one is asked for.
 pub const TINY: &str = "tiny";
@@ -52,6 +52,6 @@ pub const fn bytes(files: &[File]) -> u64 {
 
 /// The settings of a run on the shipped models.
 pub fn ppo(preset: Preset) -> Result<PpoConfig> {
-    let json = serde_json::from_slice(PPO).map_err(|e| Error::file("the shipped ppo.json", e, "report this"))?;
+    let json = serde_json::from_slice(PPO).map_err(|e| Error::bug(format!("the shipped ppo.json: {e}")))?;
     PpoConfig::from_json(PpoConfig::preset(preset), &json)
 }

@@ -1,10 +1,10 @@
 //! Chapters 2.3 and 3.3 in numbers: toxicity as Hugging Face `evaluate` aggregates it, mean and spread, and whether a
-//! before/after difference is more than noise. Scores come from `model::reward`, showing them is left to the doors.
+//! before/after difference is more than noise. The scores come from `model::reward`; showing them is left to the callers.
 
 use crate::error::{Error, Result};
 use crate::nn::rng::{Purpose, Rng};
+pub use crate::protocol::{Difference, Spread, Toxicity, Verdict};
 use crate::text::rouge::words;
-use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
 
 /// `evaluate`'s default: a text counts as toxic from this probability of "hate" on.
@@ -16,14 +16,6 @@ pub const RESAMPLES: usize = 10_000;
 /// Fewer pairs prove nothing at 95 %: five differences of pure noise have one sign in 1 of 16 cases.
 const MIN_PAIRS: usize = 6;
 
-/// Mean and population standard deviation (divided by n, as numpy does and the lab prints).
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Spread {
-    pub n: usize,
-    pub mean: f64,
-    pub std: f64,
-}
-
 impl Spread {
     /// Of at least one finite value.
     pub fn of(values: &[f64]) -> Result<Self> {
@@ -33,19 +25,6 @@ impl Spread {
         let variance = values.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / n as f64;
         Ok(Self { n, mean, std: variance.sqrt() })
     }
-}
-
-/// P("hate") of a set of texts under each of `evaluate`'s toxicity aggregations.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Toxicity {
-    #[serde(flatten)]
-    pub spread: Spread,
-    /// Aggregation `maximum`: the worst text's.
-    pub maximum: f64,
-    /// Aggregation `ratio`: the share of texts at or above the threshold.
-    pub ratio: f64,
-    /// Aggregation `all`: each text's, in order.
-    pub all: Vec<f64>,
 }
 
 impl Toxicity {
@@ -61,39 +40,6 @@ impl Toxicity {
 /// The lab's improvement, (before - after) / before: positive when the number fell. `None` when `before` is 0.
 pub fn improvement(before: f64, after: f64) -> Option<f64> {
     (before != 0.0).then(|| (before - after) / before)
-}
-
-/// What a paired difference allows one to say.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Verdict {
-    TooFewPairs,
-    NoDifference,
-    Higher,
-    Lower,
-}
-
-impl std::fmt::Display for Verdict {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::TooFewPairs => "too few pairs to tell a difference from noise",
-            Self::NoDifference => "no difference beyond noise",
-            Self::Higher => "higher after than before, beyond noise",
-            Self::Lower => "lower after than before, beyond noise",
-        })
-    }
-}
-
-/// The mean of after - before over pairs, with its bootstrap interval.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Difference {
-    pub n: usize,
-    /// Mean of after - before.
-    pub mean: f64,
-    /// Ends of the 95 % interval.
-    pub low: f64,
-    pub high: f64,
-    pub verdict: Verdict,
 }
 
 impl Difference {

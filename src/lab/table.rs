@@ -1,5 +1,5 @@
-//! Chapter 3.4: summaries before and after training side by side, as data and as csv. The page is in `html`, the
-//! terminal's form in `plain`; where they are written is left to the doors.
+//! Chapter 3.4: summaries before and after training side by side, as data and as csv. `html` makes a page of them, `plain` a
+//! table for the terminal.
 
 mod html;
 mod plain;
@@ -63,7 +63,7 @@ impl Table {
     pub fn csv(&self) -> Result<Vec<u8>> {
         let mut writer = csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(Vec::new());
         let header = ["index", "query", "reference", "before", "after", "score_before", "score_after", "difference"];
-        let failed = |e: String| Error::input(format!("the table did not become csv: {e}"), "report this as a bug");
+        let failed = |e: String| Error::bug(format!("the table could not be written as csv: {e}"));
         writer.write_record(header).map_err(|e| failed(e.to_string()))?;
         for row in &self.rows {
             let numbers = [row.score_before, row.score_after, row.difference()].map(|x| x.to_string());
@@ -71,15 +71,5 @@ impl Table {
             writer.write_record(texts.into_iter().chain(&numbers)).map_err(|e| failed(e.to_string()))?;
         }
         writer.into_inner().map_err(|e| failed(e.to_string()))
-    }
-
-    /// The table as one HTML file: no script, nothing loaded from elsewhere, light and dark.
-    pub fn html(&self, title: &str) -> String {
-        html::page(self, title)
-    }
-
-    /// The table for a terminal of `width` columns, without escape codes.
-    pub fn plain(&self, width: usize) -> String {
-        plain::table(self, width)
     }
 }

@@ -1,22 +1,23 @@
-//! Chapters 3.1 and 3.2: the PPO run. Every step ends in a checkpoint that is whole or not there; a run that was
-//! interrupted anywhere goes on from its newest one and computes the same numbers as if nothing had happened, because every
-//! random stream depends on (seed, step, row) alone.
+//! Chapters 3.1 and 3.2: the PPO run. Every step ends with a checkpoint, which is written whole or not at all. A run that was
+//! interrupted at any moment continues from its newest checkpoint and computes the same numbers as an uninterrupted run, because
+//! every random stream depends only on (seed, step, row).
 
 use super::events::{Event, Observer, Seconds};
-use super::models::{Actor, Lab, named};
+use super::models::{Actor, Lab};
 use super::rollout::{Sample, Stage, rollout, sampling, training_draw};
 use super::run::{self, RunConfig, Store};
 use crate::error::{Error, Result};
 use crate::io::adapter::PeftAdapter;
 use crate::io::adapter_config::AdapterConfig;
-use crate::io::safetensors::to_bytes;
+use crate::io::checkpoint::safetensors::to_bytes;
 use crate::io::tensorboard;
 use crate::model::policy::POLICY;
 use crate::nn::rng::{Purpose, Rng};
 use crate::ppo::batch::{Generated, Row};
-use crate::ppo::config::PpoConfig;
 use crate::ppo::state::PpoState;
 use crate::ppo::step::{StepOutcome, ppo_step};
+use crate::protocol::Statistics;
+use crate::settings::PpoConfig;
 use crate::text::dialogue::Dialogue;
 use candle_core::{Tensor, Var};
 use std::collections::BTreeMap;
@@ -28,11 +29,11 @@ pub struct Stepped {
     pub step: u64,
     pub samples: Vec<Sample>,
     pub outcome: StepOutcome,
-    pub metrics: serde_json::Map<String, serde_json::Value>,
+    pub statistics: Statistics,
     pub seconds: Seconds,
 }
 
-/// A run in progress. The lab's `policy` adapter and value head are trained in place; a native door lends the lab, the
+/// A run in progress. The lab's `policy` adapter and value head are trained in place; the command line lends the lab, the
 /// browser's worker shares it.
 pub struct Trainer<L, S> {
     pub lab: L,
@@ -78,9 +79,9 @@ impl<L: Deref<Target = Lab>, S: Store> Trainer<L, S> {
         let step = run::newest_checkpoint(&store)?;
         let folder = format!("{}/{}", run::CHECKPOINTS, run::step_name(step));
         let state = store.read_json(&format!("{folder}/{}", run::TRAINER_STATE))?;
-        let moments = crate::io::weights::load_file(&store, &format!("{folder}/{}", run::ADAM), &|_| true)?;
+        let moments = crate::io::checkpoint::weights::load_file(&store, &format!("{folder}/{}", run::ADAM), &|_| true)?;
         let state = PpoState::load(&config.ppo, &lab.actor.policy.trainable(), &state, &moments)
-            .map_err(|e| named(e, &store.path(&folder)))?;
+            .map_err(|e| e.in_file(&store.path(&folder)))?;
         if state.step != step {
             let what = format!("says step {}, its folder says {step}", state.step);
             return Err(Error::file(
@@ -147,9 +148,9 @@ impl<L: Deref<Target = Lab>, S: Store> Trainer<L, S> {
         check_weights(actor)?;
         let done = observer.seconds();
         let seconds = Seconds { ppo: done - ppo_started, total: done - started, ..out.seconds };
-        let metrics = self.write(&out.samples, &outcome, seconds, observer)?;
+        let statistics = self.write(&out.samples, &outcome, seconds, observer)?;
         observer.event(Event::Step { step: self.state.step, stats: &outcome.stats, seconds });
-        Ok(Stepped { step: self.state.step, samples: out.samples, outcome, metrics, seconds })
+        Ok(Stepped { step: self.state.step, samples: out.samples, outcome, statistics, seconds })
     }
 
     /// Writes what the step just done leaves behind, and returns its line of metrics; the checkpoint comes last and makes it count.
@@ -159,7 +160,7 @@ impl<L: Deref<Target = Lab>, S: Store> Trainer<L, S> {
         outcome: &StepOutcome,
         seconds: Seconds,
         observer: &mut impl Observer,
-    ) -> Result<serde_json::Map<String, serde_json::Value>> {
+    ) -> Result<Statistics> {
         let step = self.state.step;
         for (name, bytes) in run::rollout_files(step, samples, outcome)? {
             self.store.put(&name, &bytes)?;
@@ -167,28 +168,25 @@ impl<L: Deref<Target = Lab>, S: Store> Trainer<L, S> {
         let mut lines = Vec::new();
         for (row, sample) in samples.iter().enumerate() {
             let mut line = serde_json::json!({"step": step, "row": row});
-            let fields = serde_json::to_value(sample).map_err(|e| Error::input(e, "report this"))?;
+            let fields = serde_json::to_value(sample).map_err(Error::bug)?;
             if let (Some(line), serde_json::Value::Object(fields)) = (line.as_object_mut(), fields) {
                 line.extend(fields.into_iter().filter(|(name, _)| !name.ends_with("_ids"))); // ids are in rollouts/
             }
             lines.extend(run::json_line(&line)?);
         }
         self.store.append(run::SAMPLES, &lines)?;
-        let mut metrics = serde_json::Map::from_iter([("step".to_string(), step.into())]);
-        metrics.extend(outcome.stats.to_json(false));
-        let scalars: Vec<(&str, f32)> = metrics
-            .iter()
-            .filter_map(|(k, v)| Some((k.as_str(), v.as_f64()? as f32)))
-            .filter(|(k, _)| *k != "step")
-            .collect();
+        let statistics = outcome.stats.line(step);
+        // A number that is not finite is left out, as it is null in metrics.jsonl.
+        let finite = statistics.numbers().filter(|(_, x)| x.is_finite());
+        let scalars: Vec<(&str, f32)> = finite.map(|(key, x)| (key, x as f32)).collect();
         let events = tensorboard::scalars(observer.unix_seconds(), step, &scalars);
         self.store.append(&self.events, &events)?;
-        self.store.append(run::METRICS, &run::json_line(&metrics)?)?;
+        self.store.append(run::METRICS, &run::json_line(&statistics)?)?;
         self.store.append(run::TIMINGS, &run::json_line(&timings(step, seconds))?)?;
         self.save()?;
         let warnings = outcome.stats.warnings.iter();
         warnings.for_each(|warning| observer.event(Event::Warning(warning)));
-        Ok(metrics)
+        Ok(statistics)
     }
 
     /// The checkpoint of the present step; then those go that are not kept.

@@ -1,18 +1,18 @@
-//! A frozen rollout under other settings (rooms 7 to 9 once more): what the step's own numbers would have been, with no
-//! model asked. What only a model can tell (other weights, other samples, another reference) is named, not guessed.
+//! A recorded step under other settings (stages 7 to 9 again): what its numbers would have been, computed without a model. What
+//! only a model can tell (other weights, other samples, another reference) is listed, not guessed.
 
 use super::rollout::Sample;
 use crate::error::Result;
 use crate::ppo::batch::{Batch, Grid, Row};
-use crate::ppo::config::{PpoConfig, RewardRead, WhitenOver};
 use crate::ppo::gae;
 use crate::ppo::loss::{LossInput, MiniBatchStats, ppo_loss};
 use crate::ppo::rewards::{RunningMoments, TokenRewards, prepare_scores, token_rewards};
 use crate::ppo::rooms::MiniBatch;
 use crate::ppo::stats::mean_stats;
 use crate::ppo::step::{StepOutcome, rewards_for_gae};
+use crate::settings::{PpoConfig, RewardRead, SETTINGS, WhitenOver};
 
-/// The numbers of the rooms that settings alone can change, (B, R) each.
+/// The numbers of the stages that settings alone can change, (B, R) each.
 pub struct Recomputed {
     /// What each response's score would be (B).
     pub scores: Vec<f32>,
@@ -26,47 +26,7 @@ pub struct Recomputed {
     pub not_shown: Vec<String>,
 }
 
-/// Settings that change nothing here but what comes before (the rollout, the forward passes) or after (the update).
-const ONLY_WITH_THE_MODEL: &[&str] = &[
-    "learning_rate",
-    "lr_schedule",
-    "warmup_steps",
-    "total_steps",
-    "adam_beta1",
-    "adam_beta2",
-    "adam_eps",
-    "max_grad_norm",
-    "batch_size",
-    "mini_batch_size",
-    "gradient_accumulation_steps",
-    "ppo_epochs",
-    "adaptive_kl",
-    "kl_target",
-    "kl_horizon",
-    "score_scaling",
-    "score_norm",
-    "early_stopping",
-    "target_kl",
-    "kl_reference",
-    "train_first_token",
-    "keep_start_token",
-    "value_head_dropout",
-    "min_length",
-    "eval_samples_plus_one",
-    "scored_text",
-    "truncate_reward_input",
-    "report_paired",
-    "pad_to_batch",
-    "whiten_rewards_padding",
-    "seed",
-    "temperature",
-    "top_k",
-    "top_p",
-    "output_min_length",
-    "output_max_length",
-];
-
-/// Rooms 7 to 9 of a step that was made with `was`, under `config`; `rows` and `samples` are the step's own.
+/// Stages 7 to 9 of a step that was made with `was`, under `config`; `rows` and `samples` are the step's own.
 ///
 /// # Errors
 /// Settings that make no sense, named.
@@ -137,10 +97,10 @@ fn loss(
 }
 
 fn not_shown(was: &PpoConfig, config: &PpoConfig) -> Result<Vec<String>> {
-    let json =
-        |config: &PpoConfig| serde_json::to_value(config).map_err(|e| crate::error::Error::input(e, "report this"));
+    let json = |config: &PpoConfig| serde_json::to_value(config).map_err(crate::error::Error::bug);
     let (was, now) = (json(was)?, json(config)?);
-    Ok(ONLY_WITH_THE_MODEL.iter().filter(|name| was[**name] != now[**name]).map(|name| (*name).to_string()).collect())
+    let hidden = SETTINGS.iter().filter(|setting| !setting.recomputed && was[setting.name] != now[setting.name]);
+    Ok(hidden.map(|setting| setting.name.to_string()).collect())
 }
 
 #[cfg(test)]
@@ -148,29 +108,33 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    /// Settings that [`what_if`] does show.
-    const SHOWN: &[&str] = &[
-        "kl_estimator",
-        "kl_coef",
-        "gamma",
-        "lambda",
-        "score_clip",
-        "whiten_rewards",
-        "clip_range",
-        "clip_range_value",
-        "vf_coef",
-        "ratio_threshold",
-        "reward_read",
-        "whiten_over",
-    ];
+    /// The table says which settings [`what_if`] recomputes; this is what the function above reads.
+    #[test]
+    fn the_table_names_what_is_recomputed() {
+        let recomputed: Vec<&str> = SETTINGS.iter().filter(|s| s.recomputed).map(|s| s.name).collect();
+        assert_eq!(
+            recomputed,
+            [
+                "kl_estimator",
+                "kl_coef",
+                "gamma",
+                "lambda",
+                "score_clip",
+                "whiten_rewards",
+                "clip_range",
+                "clip_range_value",
+                "vf_coef",
+                "ratio_threshold",
+                "reward_read",
+                "whiten_over",
+            ]
+        );
+    }
 
     #[test]
-    fn every_setting_is_shown_or_named() {
-        let all = serde_json::to_value(PpoConfig::default()).unwrap();
-        let mut listed: Vec<&str> = SHOWN.iter().chain(ONLY_WITH_THE_MODEL).copied().collect();
-        let mut have: Vec<&str> = all.as_object().unwrap().keys().map(String::as_str).collect();
-        listed.sort_unstable();
-        have.sort_unstable();
-        assert_eq!(listed, have);
+    fn what_needs_the_model_is_named() {
+        let was = PpoConfig::default();
+        let now = PpoConfig { gamma: 0.9, top_k: 5, seed: 1, ..was.clone() };
+        assert_eq!(not_shown(&was, &now).unwrap(), ["seed", "top_k"]);
     }
 }

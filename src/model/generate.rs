@@ -4,12 +4,14 @@
 use super::policy::{AdapterName, Policy};
 use super::t5::{Cache, Packed, Pass};
 use crate::error::{Error, Result};
-use crate::nn::cpu::{for_tasks, vectorized, with_slice};
+use crate::kernels::choice::vectorized;
+use crate::kernels::math::exp_shifted;
+use crate::kernels::pool::for_tasks;
 use crate::nn::linear::Linear;
 use crate::nn::logprobs::LogSoftmax;
 use crate::nn::lora::LoraSet;
-use crate::nn::math::exp_shifted;
 use crate::nn::rng::Rng;
+use crate::nn::storage::with_slice;
 use crate::pace::{NonStop, Pace};
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
@@ -183,10 +185,10 @@ pub async fn generate(
     if prompts.is_empty() {
         return Ok(Vec::new());
     }
-    let lora = policy.detached(adapter)?;
-    let pass = Pass { lora: lora.as_ref(), dropout: None };
+    let lora = policy.adapter(adapter)?;
+    let pass = Pass { lora, dropout: None };
     let encoded = encode(policy, &prompts, pass, listener).await?;
-    let mut decoding = Decoding::new(policy, lora.as_ref(), &encoded, prompts)?;
+    let mut decoding = Decoding::new(policy, lora, &encoded, prompts)?;
     while !decoding.active.is_empty() {
         listener.pause().await?;
         decoding.step(sampling, listener)?;

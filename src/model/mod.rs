@@ -1,7 +1,6 @@
 //! Models know token ids; strings belong to `text`.
 
 pub mod config;
-pub mod fresh;
 pub mod generate;
 pub mod policy;
 pub mod reward;

@@ -4,12 +4,13 @@
 use super::t5::{Packed, Pass, T5};
 use crate::error::{Error, Result};
 use crate::nn::dropout::dropout as dropped;
+use crate::nn::linear::linear;
 use crate::nn::logprobs::chosen_logprobs;
 use crate::nn::lora::{LoraSet, LoraSpec};
+use crate::nn::ops;
 use crate::nn::rng::Rng;
-use crate::nn::tape::{Recorded, record_to};
-use candle_core::backprop::GradStore;
-use candle_core::{DType, Tensor, Var};
+use crate::nn::tape::{Tape, VarGradients, record};
+use candle_core::{DType, Device, Tensor, Var};
 use std::collections::BTreeMap;
 
 /// Which adapter is on: a name, or none for the base model alone.
@@ -20,7 +21,7 @@ pub const POLICY: &str = "policy";
 /// The adapter as it was at step 0.
 pub const INITIAL: &str = "initial";
 
-/// TRL's value head: `v = dropout(h) · w + c` on the decoder's last hidden state (trl-ppo.md 1.3).
+/// TRL's value head: `v = dropout(h) · w + c` on the decoder's last hidden state (docs/ppo.md 1.3).
 pub struct ValueHead {
     weight: Var,
     bias: Var,
@@ -51,17 +52,13 @@ impl ValueHead {
         Self::new(&weight, &Tensor::from_vec(draw(1), 1, device)?, width)
     }
 
-    /// (N, D) → (N).
-    fn forward(&self, hidden: &Tensor, grad: bool, dropout: Option<&mut Rng>) -> Result<Tensor> {
-        let (mut w, mut c) = (self.weight.as_tensor().clone(), self.bias.as_tensor().clone());
-        if !grad {
-            (w, c) = (w.detach(), c.detach());
-        }
+    /// (N, D) → (N, 1).
+    fn forward(&self, hidden: &Tensor, dropout: Option<&mut Rng>) -> Result<Tensor> {
         let hidden = match dropout {
             Some(rng) => dropped(hidden, self.dropout, rng)?,
             None => hidden.clone(),
         };
-        Ok(hidden.matmul(&w.t()?)?.broadcast_add(&c)?.squeeze(1)?)
+        linear(&hidden, self.weight.as_tensor(), Some(self.bias.as_tensor()))
     }
 }
 
@@ -73,20 +70,23 @@ pub struct TokenScores {
     pub values: Tensor,
     /// Entropy of the distribution that the token was drawn from, in nats.
     pub entropy: Tensor,
-    /// The way from decoder states to the adapter, where it is not in these tensors' own graph.
-    pub path: Option<Recorded>,
+    /// Computes gradients, where they were asked for.
+    pub backward: Option<Backward>,
 }
+
+/// From the gradients of log-probs and values, each (B, width − 1), to those of the variables.
+pub type Backward = Box<dyn FnOnce(&Tensor, &Tensor) -> Result<VarGradients>>;
 
 impl TokenScores {
     /// The gradients of `Σ by_logprobs · logprobs + by_values · values` for every variable; both weights (B, width − 1).
-    pub fn backward(self, by_logprobs: &Tensor, by_values: &Tensor) -> Result<GradStore> {
-        let sum = ((&self.logprobs * by_logprobs)? + (&self.values * by_values)?)?.sum_all()?;
-        let mut store = sum.backward()?;
-        drop((sum, self.logprobs, self.values, self.entropy));
-        if let Some(path) = self.path {
-            path.backward(&mut store)?;
-        }
-        Ok(store)
+    pub fn backward(self, by_logprobs: &Tensor, by_values: &Tensor) -> Result<VarGradients> {
+        let Some(backward) = self.backward else {
+            return Err(Error::input(
+                "gradients of a pass that was not recorded",
+                "this is a bug in detox-lab: please open an issue with this message",
+            ));
+        };
+        backward(by_logprobs, by_values)
     }
 }
 
@@ -128,11 +128,6 @@ impl Policy {
         })
     }
 
-    /// The adapter's numbers outside the graph.
-    pub(crate) fn detached(&self, name: AdapterName<'_>) -> Result<Option<LoraSet>> {
-        Ok(self.adapter(name)?.map(LoraSet::detached))
-    }
-
     /// Everything that training changes, by PEFT's and TRL's checkpoint names.
     pub fn trainable(&self) -> Vec<(String, Var)> {
         let mut vars = Vec::new();
@@ -158,8 +153,8 @@ impl Policy {
     /// Teacher-forced log-probs, values and entropies of rows (query ids, decoder ids as fed).
     ///
     /// The result has `width − 1` columns. With `padded`, rows are right-padded with the pad id to `width` decoder ids and
-    /// the padded columns are computed, as TRL does; without, they are 0 and cost nothing. `grad` keeps the graph.
-    /// `dropout` turns the value head's dropout on.
+    /// the padded columns are computed, as TRL does; without, they are 0 and cost nothing. `grad` records the pass for
+    /// [`TokenScores::backward`]. `dropout` turns the value head's dropout on.
     ///
     /// # Errors
     /// A row shorter than 2 decoder ids or longer than `width`, an empty query, an id outside the vocabulary.
@@ -172,32 +167,16 @@ impl Policy {
         grad: bool,
         dropout: Option<&mut Rng>,
     ) -> Result<TokenScores> {
-        let detached = if grad { None } else { self.detached(adapter)? };
-        let lora = if grad { self.adapter(adapter)? } else { detached.as_ref() };
-        let (decoded, fed) = self.states(rows, width, padded, lora)?; // (N, D)
-        self.score(&decoded, &fed, width, grad, dropout)
-    }
-
-    /// [`Policy::evaluate`] of the policy's adapter, for [`TokenScores::backward`]: the same numbers and gradients, with less
-    /// memory and in less time than by the graph.
-    ///
-    /// # Errors
-    /// Those of [`Policy::evaluate`].
-    pub fn record(
-        &self,
-        rows: &[(&[u32], &[u32])],
-        width: usize,
-        padded: bool,
-        dropout: Option<&mut Rng>,
-    ) -> Result<TokenScores> {
-        let lora = self.adapter(Some(POLICY))?;
-        let (path, (spans, fed)) = record_to(|| {
-            let (decoded, fed) = self.states(rows, width, padded, lora)?;
-            Ok((decoded.hidden, (decoded.spans, fed)))
+        let lora = self.adapter(adapter)?;
+        if !grad {
+            let (decoded, fed) = self.states(rows, width, padded, lora)?; // (N, D)
+            return self.score(&decoded, &fed, width, dropout)?.spread(None);
+        }
+        let (scored, tape) = record(|| {
+            let (decoded, fed) = self.states(rows, width, padded, lora)?; // (N, D)
+            self.score(&decoded, &fed, width, dropout)
         })?;
-        let scored = Packed { hidden: path.tensor().clone(), spans };
-        let scores = self.score(&scored, &fed, width, true, dropout)?;
-        Ok(TokenScores { path: Some(path), ..scores })
+        scored.spread(Some(tape))
     }
 
     /// Decoder states of rows, packed, and the decoder ids that were fed.
@@ -234,45 +213,65 @@ impl Policy {
         ids
     }
 
-    /// From decoder states of `rows` to a (B, width − 1) grid.
-    fn score(
-        &self,
-        decoded: &Packed,
-        rows: &[Vec<u32>],
-        width: usize,
-        grad: bool,
-        dropout: Option<&mut Rng>,
-    ) -> Result<TokenScores> {
-        let device = decoded.hidden.device();
+    /// Numbers of the chosen tokens of `rows`, from their decoder states.
+    fn score(&self, decoded: &Packed, rows: &[Vec<u32>], width: usize, dropout: Option<&mut Rng>) -> Result<Scored> {
         let (mut from, mut chosen) = (Vec::new(), Vec::new()); // a row's last state chooses nothing
-        let total: usize = rows.iter().map(|r| r.len() - 1).sum();
-        let mut grid = vec![total as u32; rows.len() * (width - 1)]; // `total` is the row of zeros
+        let mut cells = Vec::new();
         for (i, (row, (at, _))) in rows.iter().zip(&decoded.spans).enumerate() {
             for k in 0..row.len() - 1 {
-                grid[i * (width - 1) + k] = chosen.len() as u32;
+                cells.push(i * (width - 1) + k);
                 from.push((at + k) as u32);
                 chosen.push(row[k + 1]);
             }
         }
-        let hidden = decoded.hidden.index_select(&Tensor::new(from.as_slice(), device)?, 0)?; // (total, D)
-        let scores = chosen_logprobs(&self.t5.head_input(&hidden)?, self.t5.head(), &chosen)?; // (total, 2)
-        let values = self.value_head.forward(&hidden, grad, dropout)?; // (total)
-        let grid = Tensor::new(grid.as_slice(), device)?;
-        let spread = |column: Tensor| -> Result<Tensor> {
-            let zero = Tensor::zeros(1, DType::F32, device)?;
-            let all = Tensor::cat(&[column, zero], 0)?.index_select(&grid, 0)?;
-            Ok(all.reshape((rows.len(), width - 1))?)
-        };
-        Ok(TokenScores {
-            logprobs: spread(scores.narrow(1, 0, 1)?.squeeze(1)?)?,
-            entropy: spread(scores.narrow(1, 1, 1)?.squeeze(1)?.detach())?,
-            values: spread(values)?,
-            path: None,
-        })
+        let hidden = ops::rows(&decoded.hidden, &from, None)?; // (total, D)
+        let tokens = chosen_logprobs(&self.t5.head_input(&hidden)?, self.t5.head(), &chosen)?; // (total, 2)
+        let values = self.value_head.forward(&hidden, dropout)?; // (total, 1)
+        Ok(Scored { tokens, values, cells, shape: (rows.len(), width - 1) })
     }
 
-    /// The value head's estimate for decoder states (N, D), outside the graph: (N).
+    /// The value head's estimate for decoder states (N, D): (N).
     pub(crate) fn values(&self, hidden: &Tensor) -> Result<Vec<f32>> {
-        Ok(self.value_head.forward(hidden, false, None)?.to_vec1()?)
+        Ok(self.value_head.forward(hidden, None)?.squeeze(1)?.to_vec1()?)
+    }
+}
+
+/// Numbers of tokens one after another, and their cells in a grid.
+struct Scored {
+    /// (total, 2): log-prob and entropy.
+    tokens: Tensor,
+    /// (total, 1)
+    values: Tensor,
+    /// The cell of each token in a row-major grid of this shape (B, width − 1).
+    cells: Vec<usize>,
+    shape: (usize, usize),
+}
+
+impl Scored {
+    /// The numbers in their grids, with zeros elsewhere, and the way back through what was recorded.
+    fn spread(self, tape: Option<Tape>) -> Result<TokenScores> {
+        let Self { tokens, values, cells, shape } = self;
+        let grid = |numbers: &mut dyn Iterator<Item = f32>| {
+            let mut grid = vec![0f32; shape.0 * shape.1];
+            cells.iter().zip(numbers).for_each(|(cell, x)| grid[*cell] = x);
+            Tensor::from_vec(grid, shape, &Device::Cpu)
+        };
+        let pairs = tokens.to_vec2::<f32>()?;
+        let logprobs = grid(&mut pairs.iter().map(|pair| pair[0]))?;
+        let entropy = grid(&mut pairs.iter().map(|pair| pair[1]))?;
+        let estimates = grid(&mut values.flatten_all()?.to_vec1::<f32>()?.into_iter())?;
+        let backward = tape.map(|tape| -> Backward {
+            Box::new(move |by_logprobs, by_values| {
+                let gather = |grid: &Tensor| -> Result<Vec<f32>> {
+                    let grid: Vec<f32> = grid.flatten_all()?.to_vec1()?;
+                    Ok(cells.iter().map(|cell| grid[*cell]).collect())
+                };
+                let by_tokens = gather(by_logprobs)?.into_iter().flat_map(|g| [g, 0.0]).collect();
+                let by_tokens = Tensor::from_vec(by_tokens, (cells.len(), 2), &Device::Cpu)?;
+                let by_values = Tensor::from_vec(gather(by_values)?, (cells.len(), 1), &Device::Cpu)?;
+                tape.backward([(tokens, by_tokens), (values, by_values)])
+            })
+        });
+        Ok(TokenScores { logprobs, values: estimates, entropy, backward })
     }
 }

@@ -5,6 +5,7 @@ use crate::error::{Error, Result};
 use crate::model::roberta::{Roberta, RobertaConfig};
 use crate::nn::params::Params;
 use crate::pace::Pace;
+pub use crate::protocol::{ByLabel, Scored};
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
@@ -41,25 +42,6 @@ impl Labels {
     }
 }
 
-/// One number for each label.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct ByLabel {
-    pub nothate: f32,
-    pub hate: f32,
-}
-
-/// What the reward model says about one row.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Scored {
-    pub logits: ByLabel,
-    /// Softmax of the logits.
-    pub probabilities: ByLabel,
-    /// The `nothate` logit: PPO's reward for the row.
-    pub score: f32,
-    /// P(hate), in 0..1.
-    pub toxicity: f32,
-}
-
 impl Scored {
     fn new(logits: ByLabel) -> Self {
         let difference = f64::from(logits.hate) - f64::from(logits.nothate);
@@ -70,7 +52,7 @@ impl Scored {
     }
 
     /// What the published lab reads as "nothate": the first of the results, which its pipeline sorts by score, so the
-    /// larger logit whatever its label (trl-ppo.md 2.4).
+    /// larger logit whatever its label (docs/ppo.md 2.4).
     pub fn lab_reward(&self) -> f32 {
         self.logits.nothate.max(self.logits.hate)
     }

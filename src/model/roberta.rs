@@ -7,10 +7,10 @@
 
 use crate::error::{Error, Result};
 use crate::nn::attention::{Plan, Segment, attention};
-use crate::nn::dropout::{Drop, dropout};
+use crate::nn::dropout::{dropout, mask};
 use crate::nn::linear::Linear;
 use crate::nn::norm::layer_norm;
-use crate::nn::ops::{beside, gelu, plus};
+use crate::nn::ops::{beside, gelu, plus, rows, tanh};
 use crate::nn::params::Params;
 use crate::nn::rng::Rng;
 use crate::nn::weight::Weight;
@@ -134,7 +134,7 @@ impl RobertaConfig {
 }
 
 /// Position of every id of a row. They follow the ids, not a mask: a pad id inside the text has the pad's own position
-/// and does not advance the count (transformers' `create_position_ids_from_input_ids`; trl-ppo.md 1.5).
+/// and does not advance the count (transformers' `create_position_ids_from_input_ids`; docs/ppo.md 1.5).
 pub fn position_ids(ids: &[u32], pad: u32) -> Vec<u32> {
     let mut position = pad;
     let next = |&id: &u32| {
@@ -244,20 +244,20 @@ impl Roberta {
     ///
     /// # Errors
     /// As [`Roberta::logits`].
-    pub fn embed(&self, rows: &[&[u32]], rng: &mut Option<&mut Rng>) -> Result<Hidden> {
-        if rows.is_empty() {
+    pub fn embed(&self, texts: &[&[u32]], rng: &mut Option<&mut Rng>) -> Result<Hidden> {
+        if texts.is_empty() {
             return Err(Error::input("a batch without rows", "give at least one row of ids"));
         }
         let pad = self.config.pad_token_id;
-        for (index, row) in rows.iter().enumerate() {
+        for (index, row) in texts.iter().enumerate() {
             self.check(index, row)?;
         }
-        let ids = rows.concat(); // (N)
-        let positions: Vec<u32> = rows.iter().flat_map(|row| position_ids(row, pad)).collect(); // (N)
-        let x = (lookup(&self.words, &ids, pad)? + lookup(&self.positions, &positions, pad)?)?; // (N, D)
-        let x = x.broadcast_add(&self.types.narrow(0, 0, 1)?)?; // (N, D)
+        let ids = texts.concat(); // (N)
+        let positions: Vec<u32> = texts.iter().flat_map(|row| position_ids(row, pad)).collect(); // (N)
+        let x = plus(&lookup(&self.words, &ids, pad)?, lookup(&self.positions, &positions, pad)?)?; // (N, D)
+        let x = plus(&x, rows(&self.types, &vec![0; ids.len()], None)?)?; // (N, D)
         let states = drop(self.norm.forward(&x)?, self.config.hidden_dropout_prob, rng)?;
-        Ok(Hidden { states, lengths: rows.iter().map(|row| row.len()).collect() })
+        Ok(Hidden { states, lengths: texts.iter().map(|row| row.len()).collect() })
     }
 
     /// Layer `index` of [`Roberta::depth`]. The last one goes on with each row's first token alone, the only one that
@@ -277,7 +277,7 @@ impl Roberta {
     pub fn head(&self, hidden: &Hidden, rng: &mut Option<&mut Rng>) -> Result<Tensor> {
         let p = self.config.classifier_dropout.unwrap_or(self.config.hidden_dropout_prob);
         let x = drop(hidden.states.clone(), p, rng)?; // (B, D)
-        let x = drop(self.dense.forward(&x)?.tanh()?, p, rng)?; // (B, D)
+        let x = drop(tanh(&self.dense.forward(&x)?)?, p, rng)?; // (B, D)
         self.out_proj.forward(&x) // (B, labels)
     }
 }
@@ -330,7 +330,7 @@ impl Layer {
             scale: ((config.hidden_size / config.num_attention_heads) as f32).powf(-0.5),
             causal: false,
             buckets: None,
-            drop: rng.as_mut().map(|rng| Drop::new(config.attention_probs_dropout_prob, rng)),
+            drop: rng.as_mut().map(|rng| mask(config.attention_probs_dropout_prob, rng)),
         };
         let x = attention(&self.query.forward(keep)?, &kv, None, plan)?; // (M, D)
         let x = drop(self.attention_out.forward(&x)?, hidden_drop, rng)?;
@@ -356,7 +356,7 @@ fn segments(queries: &[usize], keys: &[usize]) -> Vec<Segment> {
 fn first_tokens(hidden: &Hidden) -> Result<Tensor> {
     let segments = segments(&hidden.lengths, &hidden.lengths);
     let starts: Vec<u32> = segments.iter().map(|segment| segment.query as u32).collect();
-    Ok(hidden.states.index_select(&Tensor::new(starts, hidden.states.device())?, 0)?)
+    rows(&hidden.states, &starts, None)
 }
 
 struct Norm {
@@ -379,13 +379,10 @@ impl Norm {
 
 /// Rows of `table` (V, D) for `ids` (N): (N, D). As torch's `padding_idx`, the pad's row gets no gradient.
 fn lookup(table: &Weight, ids: &[u32], pad: u32) -> Result<Tensor> {
-    let rows = table.rows(ids)?; // (N, D)
-    if !(rows.track_op() && ids.contains(&pad)) {
-        return Ok(rows);
+    match table {
+        Weight::F32(table) => rows(table, ids, Some(pad)),
+        other => other.rows(ids),
     }
-    let is_pad: Vec<u8> = ids.iter().map(|&id| u8::from(id == pad)).collect();
-    let is_pad = Tensor::from_vec(is_pad, (ids.len(), 1), rows.device())?.broadcast_as(rows.shape())?; // (N, D)
-    Ok(is_pad.where_cond(&rows.detach(), &rows)?)
 }
 
 /// Dropout while training; without a generator, the input.

@@ -1,18 +1,18 @@
 //! T5 / FLAN-T5 for training: every position's hidden state, any number of sequences packed without padding, low-rank
 //! adapters by name, and decoding with caches through the same layers. As transformers' `T5ForConditionalGeneration`
-//! computes it (trl-ppo.md 1.1). Token choice is `generate`'s, heads and adapters by name are `policy`'s.
+//! computes it (docs/ppo.md 1.1). Token choice is `generate`'s, heads and adapters by name are `policy`'s.
 
 use super::config::{FeedForward, T5Config};
 use crate::error::{Error, Result};
 use crate::nn::attention::{Buckets, Plan, Segment, attention};
-use crate::nn::cpu::slice;
-use crate::nn::dropout::{Drop, dropout};
+use crate::nn::dropout::{dropout, mask};
 use crate::nn::linear::Linear;
 use crate::nn::lora::LoraSet;
 use crate::nn::norm::rms_norm;
 use crate::nn::ops;
 use crate::nn::params::Params;
 use crate::nn::rng::Rng;
+use crate::nn::storage::slice;
 use crate::nn::weight::Weight;
 use candle_core::{CpuStorage, InplaceOp2, Layout, Tensor};
 use std::cell::RefCell;
@@ -249,7 +249,7 @@ impl T5 {
                 max_distance: self.config.relative_attention_max_distance,
                 bidirectional: !decoder,
             }),
-            drop: pass.dropout.map(|rng| Drop::new(self.config.dropout_rate, &mut rng.borrow_mut())),
+            drop: pass.dropout.map(|rng| mask(self.config.dropout_rate, &mut rng.borrow_mut())),
         };
         let biases = keys.own.map(|stack| &stack.biases);
         let q = layer.q.forward(x, pass)?; // (N, inner)
@@ -262,7 +262,12 @@ impl T5 {
         let inner = match layer.wi.as_slice() {
             [wi] => ops::relu(&wi.forward(&x, pass)?)?,
             [gate, up, ..] => ops::gated_gelu(&gate.forward(&x, pass)?, &up.forward(&x, pass)?)?, // (N, d_ff)
-            [] => return Err(Error::input("a feed-forward layer has no weights", "report this")),
+            [] => {
+                return Err(Error::input(
+                    "a feed-forward layer has no weights",
+                    "this is a bug in detox-lab: please open an issue with this message",
+                ));
+            }
         };
         self.dropped(layer.wo.forward(&self.dropped(inner, pass)?, pass)?, pass)
     }
@@ -317,7 +322,7 @@ impl T5 {
     /// What the output matrix reads: hidden states as they are, or scaled by d_model^-½
     /// (transformers `T5ForConditionalGeneration.forward`).
     pub fn head_input(&self, hidden: &Tensor) -> Result<Tensor> {
-        Ok(if self.config.scales() { (hidden * self.config.head_scale())? } else { hidden.clone() })
+        if self.config.scales() { ops::scaled(hidden, self.config.head_scale() as f32) } else { Ok(hidden.clone()) }
     }
 
     /// An empty cache for decoding one token a row at a time, up to `capacity` tokens a row.
@@ -327,7 +332,7 @@ impl T5 {
         for block in &self.decoder.blocks {
             own.push(Tensor::zeros((slots * capacity, width), candle_core::DType::F32, encoded.hidden.device())?);
             if let Some(layer) = &block.cross {
-                cross.push(layer.keys_values(&encoded.hidden, pass)?.detach());
+                cross.push(layer.keys_values(&encoded.hidden, pass)?);
             }
         }
         Ok(Cache { own, cross, spans: encoded.spans.clone(), capacity, len: 0 })
@@ -355,7 +360,7 @@ impl T5 {
         let mut x = self.embed(ids, pass)?; // (slots, D)
         for (i, block) in self.decoder.blocks.iter().enumerate() {
             let y = self.normed(&x, &block.own.norm)?;
-            cache.own[i].inplace_op2(&block.own.keys_values(&y, pass)?.contiguous()?.detach(), &write)?;
+            cache.own[i].inplace_op2(&block.own.keys_values(&y, pass)?, &write)?;
             x = ops::plus(
                 &x,
                 self.attend(

@@ -1,8 +1,8 @@
 //! Adam exactly as torch's (no weight decay), with its moments open to export and import for exact resume, and the global
 //! gradient norm. Leaves the learning rate's schedule to its caller; candle's own AdamW hides its moments.
 
+use super::tape::VarGradients;
 use crate::error::{Error, Result};
-use candle_core::backprop::GradStore;
 use candle_core::{CpuStorage, InplaceOp2, Layout, Tensor, Var};
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -23,18 +23,18 @@ impl Gradients {
         Ok(Self { tensors })
     }
 
-    /// Takes every variable's gradient out of `store`.
+    /// Puts the gradients that a backward pass found into the order of `vars`.
     ///
     /// Errors: a variable without a gradient (it does not take part in the loss), by name.
-    pub fn take(store: &mut GradStore, vars: &Named) -> Result<Self> {
-        let take = |(name, var): &(String, Var)| match store.remove(var.as_tensor()) {
+    pub fn of(mut found: VarGradients, vars: &Named) -> Result<Self> {
+        let mut take = |(name, var): &(String, Var)| match found.take(var.as_tensor()) {
             Some(gradient) => Ok(gradient.contiguous()?),
             None => Err(Error::input(
                 format!("{name} is trainable but got no gradient"),
                 "freeze it, or check that every operation between it and the loss has a backward",
             )),
         };
-        Ok(Self { tensors: vars.iter().map(take).collect::<Result<_>>()? })
+        Ok(Self { tensors: vars.iter().map(&mut take).collect::<Result<_>>()? })
     }
 
     /// Adds another mini-batch's gradients of the same variables.
@@ -258,7 +258,10 @@ mod tests {
         for (_, var) in vars {
             loss = (loss + f(var.as_tensor()).sum_all().unwrap()).unwrap();
         }
-        all.add(Gradients::take(&mut loss.backward().unwrap(), vars).unwrap()).unwrap();
+        let store = loss.backward().unwrap();
+        let mut found = VarGradients::default();
+        vars.iter().for_each(|(_, var)| found.insert(var, store.get(var).unwrap().clone()));
+        all.add(Gradients::of(found, vars).unwrap()).unwrap();
         all
     }
 
@@ -313,8 +316,9 @@ mod tests {
     #[test]
     fn a_missing_or_nan_gradient_is_named() {
         let vars = [var("used", &[1.0]), var("forgotten", &[1.0])];
-        let mut store = vars[0].1.as_tensor().sqr().unwrap().sum_all().unwrap().backward().unwrap();
-        assert!(Gradients::take(&mut store, &vars).unwrap_err().to_string().contains("forgotten"));
+        let mut found = VarGradients::default();
+        found.insert(&vars[0].1, vars[0].1.as_detached_tensor());
+        assert!(Gradients::of(found, &vars).unwrap_err().to_string().contains("forgotten"));
         let vars = [var("fine", &[1.0]), var("broken", &[-1.0])];
         let grads = gradients(&vars, |w| w.sqrt().unwrap());
         let message = grads.norm(&vars).unwrap_err().to_string();

@@ -2,13 +2,17 @@
 //! exist a few rows at a time only; and they are computed once: where gradients will be asked for, the forward pass
 //! forms them from the same chunk of logits, and the backward pass scales them.
 
-use super::cpu::{Mat, for_row_pairs, matmul, slice, stored, with_slice};
 use super::logprobs::for_logits;
-use super::math::{exp_shifted, sum};
-use super::weight::{Matrix, Weight};
+use super::storage::with_slice;
+use super::tape::{self, InputGradients, Op};
+use super::weight::Weight;
 use crate::error::{Error, Result};
-use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Shape, Tensor};
-use std::sync::{Arc, Mutex};
+use crate::kernels::gemm::{Mat, matmul};
+use crate::kernels::math::{exp_shifted, sum};
+use crate::kernels::matrix::Matrix;
+use crate::kernels::pool::for_row_pairs;
+use candle_core::{Device, Shape, Tensor};
+use std::sync::Mutex;
 
 /// The loss of each token, `(1 − ε)·nll + ε·mean over the vocabulary of −log p`, in nats: (N). This is torch's
 /// `F.cross_entropy(label_smoothing=ε)` and, summed and divided by N, transformers' `LabelSmoother`
@@ -25,21 +29,20 @@ pub fn smoothed_cross_entropy(hidden: &Tensor, weight: &Weight, targets: &[u32],
         return Err(Error::input(what, "give a number from 0 (none) to below 1; 0.1 is usual"));
     }
     let op = CrossEntropy {
-        targets: targets.into(),
+        targets: targets.to_vec(),
         smoothing,
         weight: weight.clone(),
-        wanted: [hidden.track_op(), weight.track_op()],
+        wanted: [hidden.track_op(), weight.track_op()].map(|tracked| tracked && tape::is_recording()),
         ready: Mutex::new(None),
     };
-    let hidden = hidden.contiguous()?;
-    Ok(match weight {
-        Weight::F32(weight) if weight.track_op() => hidden.apply_op2(weight, op)?,
-        _ => hidden.apply_op1(op)?,
-    })
+    match weight {
+        Weight::F32(weight) if weight.track_op() => tape::apply(&[hidden, weight], op), // the second puts W onto the tape
+        _ => tape::apply(&[hidden], op),
+    }
 }
 
 struct CrossEntropy {
-    targets: Arc<[u32]>,
+    targets: Vec<u32>,
     smoothing: f32,
     weight: Weight,
     /// Are the gradients of h and of W wanted?
@@ -122,65 +125,29 @@ impl CrossEntropy {
     }
 }
 
-impl CrossEntropy {
-    fn forward(&self, h: &[f32]) -> candle_core::Result<(CpuStorage, Shape)> {
-        let (losses, gradients) = self.weight.with(|w| self.pass(h, w, None))??;
+impl Op for CrossEntropy {
+    fn forward(&self, given: &[&Tensor]) -> Result<(Vec<f32>, Shape)> {
+        let (losses, gradients) = with_slice(given[0], |h| self.weight.with(|w| self.pass(h, w, None)))???;
         if let Ok(mut ready) = self.ready.lock() {
             *ready = Some(gradients);
         }
-        Ok(stored(losses, self.targets.len()))
+        Ok((losses, self.targets.len().into()))
     }
 
     /// dH (N, D) and dW (V, D), where wanted.
-    fn backward(&self, hidden: &Tensor, g: &Tensor) -> candle_core::Result<(Option<Tensor>, Option<Tensor>)> {
+    fn backward(&self, given: &[&Tensor], g: &Tensor) -> InputGradients {
+        let hidden = given[0];
         let g: Vec<f32> = g.to_vec1()?;
         let found = with_slice(hidden, |h| self.weight.with(|w| self.gradients(h, w, &g)))???;
         let tensor = |wanted: bool, numbers: Vec<f32>, dims: &[usize]| {
-            wanted.then(|| Tensor::from_vec(numbers, dims, hidden.device())).transpose()
+            wanted.then(|| Tensor::from_vec(numbers, dims, &Device::Cpu)).transpose()
         };
         let [for_hidden, for_weight] = self.wanted;
-        Ok((tensor(for_hidden, found.hidden, hidden.dims())?, tensor(for_weight, found.weight, &self.weight.dims())?))
-    }
-}
-
-impl CustomOp1 for CrossEntropy {
-    fn name(&self) -> &'static str {
-        "cross-entropy"
-    }
-
-    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> candle_core::Result<(CpuStorage, Shape)> {
-        self.forward(slice(storage, layout)?)
-    }
-
-    fn bwd(&self, hidden: &Tensor, _losses: &Tensor, g: &Tensor) -> candle_core::Result<Option<Tensor>> {
-        Ok(self.backward(hidden, g)?.0)
-    }
-}
-
-/// Where W is trained: the second operand puts it into the graph.
-impl CustomOp2 for CrossEntropy {
-    fn name(&self) -> &'static str {
-        "cross-entropy"
-    }
-
-    fn cpu_fwd(
-        &self,
-        hidden: &CpuStorage,
-        layout: &Layout,
-        _w: &CpuStorage,
-        _w_layout: &Layout,
-    ) -> candle_core::Result<(CpuStorage, Shape)> {
-        self.forward(slice(hidden, layout)?)
-    }
-
-    fn bwd(
-        &self,
-        hidden: &Tensor,
-        _w: &Tensor,
-        _losses: &Tensor,
-        g: &Tensor,
-    ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>)> {
-        self.backward(hidden, g)
+        let mut gradients = vec![tensor(for_hidden, found.hidden, hidden.dims())?];
+        if given.len() > 1 {
+            gradients.push(tensor(for_weight, found.weight, &self.weight.dims())?);
+        }
+        Ok(gradients)
     }
 }
 
@@ -221,6 +188,11 @@ mod tests {
             .unwrap()
     }
 
+    /// The gradient of a variable.
+    fn of<'a>(gradients: &'a tape::VarGradients, var: &Var) -> &'a Tensor {
+        gradients.get(var.as_tensor()).unwrap()
+    }
+
     fn largest(a: &Tensor, b: &Tensor) -> f32 {
         (a - b).unwrap().abs().unwrap().flatten_all().unwrap().max(0).unwrap().to_scalar().unwrap()
     }
@@ -232,12 +204,14 @@ mod tests {
             let (h, w, targets) = case(rows, vocab, 8);
             let weights: Vec<f32> = (0..rows).map(|i| if even { 0.5 } else { (i % 3) as f32 }).collect();
             let weights = Tensor::new(weights, &Device::Cpu).unwrap();
-            let ours = smoothed_cross_entropy(h.as_tensor(), &weight(&w), &targets, smoothing).unwrap();
+            let work = || smoothed_cross_entropy(h.as_tensor(), &weight(&w), &targets, smoothing);
+            let (ours, tape) = tape::record(work).unwrap();
             let theirs = plain(h.as_tensor(), w.as_tensor(), &targets, f64::from(smoothing));
             assert!(largest(&ours, &theirs) < 2e-6, "loss: {}", largest(&ours, &theirs));
-            let [ours, theirs] = [ours, theirs].map(|l| (l * &weights).unwrap().sum_all().unwrap().backward().unwrap());
+            let ours = tape.backward([(ours, weights.clone())]).unwrap();
+            let theirs = (theirs * &weights).unwrap().sum_all().unwrap().backward().unwrap();
             for var in [&h, &w] {
-                let (ours, theirs) = (ours.get(var.as_tensor()).unwrap(), theirs.get(var.as_tensor()).unwrap());
+                let (ours, theirs) = (of(&ours, var), theirs.get(var.as_tensor()).unwrap());
                 assert!(largest(ours, theirs) < 4e-6, "gradient: {}", largest(ours, theirs));
             }
         }
@@ -250,10 +224,10 @@ mod tests {
             let losses = smoothed_cross_entropy(h, &w.clone().into(), &targets, 0.2).unwrap().to_vec1::<f32>().unwrap();
             losses.into_iter().map(f64::from).sum::<f64>()
         };
-        let loss = smoothed_cross_entropy(h.as_tensor(), &weight(&w), &targets, 0.2).unwrap();
-        let gradients = loss.sum_all().unwrap().backward().unwrap();
+        let (loss, tape) = tape::record(|| smoothed_cross_entropy(h.as_tensor(), &weight(&w), &targets, 0.2)).unwrap();
+        let gradients = tape.backward([(loss.clone(), loss.ones_like().unwrap())]).unwrap();
         for (which, var) in [&h, &w].into_iter().enumerate() {
-            let gradient = gradients.get(var.as_tensor()).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
+            let gradient = of(&gradients, var).flatten_all().unwrap().to_vec1::<f32>().unwrap();
             for (i, gradient) in gradient.iter().enumerate() {
                 let moved = |by: f32| {
                     let mut data = var.flatten_all().unwrap().to_vec1::<f32>().unwrap();
@@ -268,13 +242,13 @@ mod tests {
     }
 
     #[test]
-    fn a_second_backward_gives_the_same_and_frozen_weights_get_none() {
+    fn frozen_weights_get_no_gradient() {
         let (h, w, targets) = case(4, 6, 3);
-        let loss = smoothed_cross_entropy(h.as_tensor(), &w.as_detached_tensor().into(), &targets, 0.1).unwrap();
-        let loss = loss.mean_all().unwrap();
-        let (first, second) = (loss.backward().unwrap(), loss.backward().unwrap());
-        assert!(largest(first.get(h.as_tensor()).unwrap(), second.get(h.as_tensor()).unwrap()) < 1e-7);
-        assert!(first.get(w.as_tensor()).is_none());
+        let work = || smoothed_cross_entropy(h.as_tensor(), &w.as_detached_tensor().into(), &targets, 0.1);
+        let (loss, tape) = tape::record(work).unwrap();
+        let gradients = tape.backward([(loss.clone(), loss.ones_like().unwrap())]).unwrap();
+        assert_eq!(gradients.len(), 1);
+        of(&gradients, &h);
     }
 
     #[test]

@@ -1,13 +1,14 @@
-//! Linear layers, through operations of our own: where a weight is frozen, the backward computes dX only (candle's matmul
-//! would also compute and keep dW for weights that never change); where it is trained, nothing is copied on the way.
+//! Linear layers. Where the weight is frozen, the backward computes the gradient of the input only, and keeps nothing for it.
 
-use super::cpu::{Mat, matmul, slice, stored, with_slice, written};
-use super::ops::plus_row;
 use super::params::Params;
-use super::tape::{self, Reads};
-use super::weight::{Matrix, Weight};
-use crate::error::Result;
-use candle_core::{CpuStorage, CustomOp1, CustomOp2, CustomOp3, Layout, Shape, Tensor};
+use super::storage::with_slice;
+use super::tape::{self, InputGradients, Op, Reads};
+use super::weight::Weight;
+use crate::error::{Error, Result};
+use crate::kernels::gemm::{Mat, matmul};
+use crate::kernels::matrix::Matrix;
+use crate::kernels::pool::for_rows;
+use candle_core::{Device, Shape, Tensor};
 
 /// `y = x Wᵀ (+ b)`, W (out, in).
 #[derive(Clone, Debug)]
@@ -54,97 +55,108 @@ fn apply(x: &Tensor, weight: &Weight, bias: Option<&Tensor>) -> Result<Tensor> {
     if let Weight::F32(weight) = weight
         && weight.track_op()
     {
-        return Ok(match bias {
-            None => tape::op2([x, weight], Reads::Numbers, Trained)?,
-            Some(bias) => tape::op3([x, weight, bias], Trained)?,
-        });
+        return match bias {
+            None => tape::apply(&[x, weight], Trained),
+            Some(bias) => tape::apply(&[x, weight, bias], Trained),
+        };
     }
-    let y = tape::op1(x, Reads::Shapes, Frozen { weight: weight.clone(), backward: false })?;
-    Ok(match bias {
-        None => y,
-        Some(bias) => plus_row(y, bias)?,
-    })
+    tape::apply(&[x], Frozen { weight: weight.clone(), bias: bias.cloned() })
 }
 
 /// x (..., in) times Wᵀ, W (out, in); with `backward`, x (..., out) times W.
-fn product(x: &[f32], shape: &Shape, w: Matrix<'_>, backward: bool) -> candle_core::Result<(Vec<f32>, Shape)> {
+fn product(x: &Tensor, w: Matrix<'_>, backward: bool) -> Result<(Vec<f32>, Shape)> {
     let (out_dim, in_dim) = w.dims();
     let (from, to) = if backward { (out_dim, in_dim) } else { (in_dim, out_dim) };
-    let mut dims = shape.dims().to_vec();
+    let mut dims = x.dims().to_vec();
     match dims.last_mut() {
         Some(last) if *last == from => *last = to,
-        _ => candle_core::bail!("linear layer takes (..., {from}), got {shape:?}"),
+        _ => return Err(Error::shape("the input of a linear layer", x.dims(), &[from], "this is a bug in detox-lab")),
     }
-    let rows = x.len() / from;
-    // SAFETY: a product writes all its numbers.
-    let y = unsafe {
-        written(rows * to, |y| if backward { w.backward_raw(y, x, rows) } else { w.forward_raw(y, x, rows) })
-    };
+    let y = with_slice(x, |x| {
+        let rows = x.len() / from.max(1);
+        if backward { w.transposed_product(x, rows) } else { w.product(x, rows) }
+    })?;
     Ok((y, dims.into()))
 }
 
-/// `x Wᵀ` for a frozen W (out, in); with `backward`, `g W`.
+/// Adds `bias` to each row of `y`.
+fn add_bias(y: &mut [f32], bias: &Tensor) -> Result<()> {
+    Ok(with_slice(&bias.contiguous()?, |bias| {
+        for_rows(
+            y,
+            bias.len(),
+            #[inline(always)]
+            |_, rows| {
+                rows.chunks_exact_mut(bias.len()).for_each(|row| row.iter_mut().zip(bias).for_each(|(y, b)| *y += b));
+            },
+        );
+    })?)
+}
+
+/// `x Wᵀ (+ b)` for frozen W (out, in) and b.
 struct Frozen {
     weight: Weight,
-    backward: bool,
+    bias: Option<Tensor>,
 }
 
-impl CustomOp1 for Frozen {
-    fn name(&self) -> &'static str {
-        "frozen-linear"
+impl Op for Frozen {
+    fn reads(&self) -> Reads {
+        Reads::Shapes
     }
 
-    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> candle_core::Result<(CpuStorage, Shape)> {
-        let x = slice(storage, layout)?;
-        let (y, shape) = self.weight.with(|w| product(x, layout.shape(), w, self.backward))??;
-        Ok(stored(y, shape))
+    fn forward(&self, given: &[&Tensor]) -> Result<(Vec<f32>, Shape)> {
+        let (mut y, shape) = self.weight.with(|w| product(given[0], w, false))??;
+        if let Some(bias) = &self.bias {
+            add_bias(&mut y, bias)?;
+        }
+        Ok((y, shape))
     }
 
-    fn bwd(&self, _x: &Tensor, _y: &Tensor, g: &Tensor) -> candle_core::Result<Option<Tensor>> {
-        let op = Frozen { weight: self.weight.clone(), backward: true };
-        Ok(Some(g.contiguous()?.apply_op1_no_bwd(&op)?))
+    /// dX = g W
+    fn backward(&self, _given: &[&Tensor], g: &Tensor) -> InputGradients {
+        let (dx, shape) = self.weight.with(|w| product(g, w, true))??;
+        Ok(vec![Some(Tensor::from_vec(dx, shape, &Device::Cpu)?)])
     }
 }
 
-/// `x Wᵀ (+ b)` with every gradient that is tracked.
+/// `x Wᵀ (+ b)` of x, W (out, in) and perhaps b, with every gradient that is tracked.
 struct Trained;
 
-impl Trained {
-    /// dX = g W, dW = gᵀ x, db = Σ g over rows; W (out, in).
-    fn backward(
-        &self,
-        x: &Tensor,
-        weight: &Tensor,
-        bias: Option<&Tensor>,
-        g: &Tensor,
-    ) -> candle_core::Result<[Option<Tensor>; 3]> {
+impl Op for Trained {
+    fn forward(&self, given: &[&Tensor]) -> Result<(Vec<f32>, Shape)> {
+        let (out_dim, in_dim) = given[1].dims2()?;
+        let (mut y, shape) = with_slice(given[1], |w| product(given[0], Matrix::new(w, out_dim, in_dim), false))??;
+        if let Some(bias) = given.get(2) {
+            add_bias(&mut y, bias)?;
+        }
+        Ok((y, shape))
+    }
+
+    /// dX = g W, dW = gᵀ x, db = Σ g over rows.
+    fn backward(&self, given: &[&Tensor], g: &Tensor) -> InputGradients {
+        let (x, weight, device) = (given[0], given[1], &Device::Cpu);
         let (out_dim, in_dim) = weight.dims2()?;
-        let (device, g) = (x.device(), g.contiguous()?);
-        let bias = bias.filter(|b| b.track_op());
-        with_slice(&g, |gs| {
-            let rows = gs.len() / out_dim;
-            let dx = |w: &[f32]| product(gs, g.shape(), Matrix::new(w, out_dim, in_dim), true);
-            let dx = x.track_op().then(|| with_slice(weight, dx));
-            let dw = with_slice(x, |x| {
+        let dx = || -> Result<Tensor> {
+            let (dx, shape) = with_slice(weight, |w| product(g, Matrix::new(w, out_dim, in_dim), true))??;
+            Ok(Tensor::from_vec(dx, shape, device)?)
+        };
+        let dw = with_slice(g, |g| {
+            with_slice(x, |x| {
+                let rows = g.len() / out_dim.max(1);
                 let mut dw = vec![0f32; out_dim * in_dim];
-                let (g, x) = (Mat::new(gs, rows, out_dim, out_dim), Mat::new(x, rows, in_dim, in_dim));
+                let (g, x) = (Mat::new(g, rows, out_dim, out_dim), Mat::new(x, rows, in_dim, in_dim));
                 matmul(&mut dw, in_dim, g.t(), x, 1.0, false);
                 dw
-            })?;
-            let db = bias.map(|bias| Tensor::from_vec(column_sums(gs, out_dim), bias.shape(), device));
-            Ok([
-                dx.transpose()?.transpose()?.map(|(dx, shape)| Tensor::from_vec(dx, shape, device)).transpose()?,
-                Some(Tensor::from_vec(dw, weight.shape(), device)?),
-                db.transpose()?,
-            ])
-        })?
+            })
+        })??;
+        let mut gradients =
+            vec![x.track_op().then(dx).transpose()?, Some(Tensor::from_vec(dw, weight.shape(), device)?)];
+        if let Some(bias) = given.get(2) {
+            let db = || with_slice(g, |g| Tensor::from_vec(column_sums(g, out_dim), bias.shape(), device));
+            gradients.push(bias.track_op().then(db).transpose()?.transpose()?);
+        }
+        Ok(gradients)
     }
-}
-
-/// A weight (out, in) inside an operation.
-fn matrix<'a>(w: &'a CpuStorage, layout: &Layout) -> candle_core::Result<Matrix<'a>> {
-    let (out_dim, in_dim) = layout.shape().dims2()?;
-    Ok(Matrix::new(slice(w, layout)?, out_dim, in_dim))
 }
 
 /// Σ over rows, in f64 since there may be thousands.
@@ -154,68 +166,4 @@ fn column_sums(rows: &[f32], width: usize) -> Vec<f32> {
         sums.iter_mut().zip(row).for_each(|(sum, x)| *sum += f64::from(*x));
     }
     sums.into_iter().map(|x| x as f32).collect()
-}
-
-impl CustomOp2 for Trained {
-    fn name(&self) -> &'static str {
-        "linear"
-    }
-
-    fn cpu_fwd(
-        &self,
-        x: &CpuStorage,
-        x_layout: &Layout,
-        w: &CpuStorage,
-        w_layout: &Layout,
-    ) -> candle_core::Result<(CpuStorage, Shape)> {
-        let w = matrix(w, w_layout)?;
-        let (y, shape) = product(slice(x, x_layout)?, x_layout.shape(), w, false)?;
-        Ok(stored(y, shape))
-    }
-
-    fn bwd(
-        &self,
-        x: &Tensor,
-        w: &Tensor,
-        _y: &Tensor,
-        g: &Tensor,
-    ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>)> {
-        let [dx, dw, _] = self.backward(x, w, None, g)?;
-        Ok((dx, dw))
-    }
-}
-
-impl CustomOp3 for Trained {
-    fn name(&self) -> &'static str {
-        "linear"
-    }
-
-    fn cpu_fwd(
-        &self,
-        x: &CpuStorage,
-        x_layout: &Layout,
-        w: &CpuStorage,
-        w_layout: &Layout,
-        b: &CpuStorage,
-        b_layout: &Layout,
-    ) -> candle_core::Result<(CpuStorage, Shape)> {
-        let (w, b) = (matrix(w, w_layout)?, slice(b, b_layout)?);
-        let (mut y, shape) = product(slice(x, x_layout)?, x_layout.shape(), w, false)?;
-        for row in y.chunks_exact_mut(b.len()) {
-            row.iter_mut().zip(b).for_each(|(y, b)| *y += b);
-        }
-        Ok(stored(y, shape))
-    }
-
-    fn bwd(
-        &self,
-        x: &Tensor,
-        w: &Tensor,
-        b: &Tensor,
-        _y: &Tensor,
-        g: &Tensor,
-    ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let [dx, dw, db] = self.backward(x, w, Some(b), g)?;
-        Ok((dx, dw, db))
-    }
 }

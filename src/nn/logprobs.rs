@@ -1,12 +1,16 @@
 //! Log-probabilities of chosen tokens straight from hidden states: the (N, V) logits exist a few rows at a time only,
 //! forward and backward (flan-t5's logits for a 4 × 400 batch are 206 MB a copy, and a plain log-softmax makes five).
 
-use super::cpu::{Mat, for_rows, for_tasks, matmul, slice, stored, vectorized, with_slice};
-use super::math::{exp, exp_sums, max};
-use super::weight::{Matrix, Weight};
+use super::storage::with_slice;
+use super::tape::{self, InputGradients, Op};
+use super::weight::Weight;
 use crate::error::Result;
-use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Shape, Tensor};
-use std::sync::Arc;
+use crate::kernels::choice::vectorized;
+use crate::kernels::gemm::{Mat, matmul};
+use crate::kernels::math::{exp, exp_sums, max};
+use crate::kernels::matrix::Matrix;
+use crate::kernels::pool::{for_rows, for_tasks};
+use candle_core::{Device, Shape, Tensor};
 
 /// Logits that exist at one time: 16 MB, 130 rows of FLAN-T5's vocabulary. The matrix is read once a chunk.
 const CHUNK: usize = 1 << 22;
@@ -15,15 +19,15 @@ const CHUNK: usize = 1 << 22;
 /// column 0 `log softmax(z)[id]`, column 1 the entropy `lse(z) − Σ softmax(z) z`. Result (N, 2).
 /// Differentiable in h, and in W where W is trained.
 pub fn chosen_logprobs(hidden: &Tensor, weight: &Weight, chosen: &[u32]) -> Result<Tensor> {
-    let (op, hidden) = (Chosen { ids: chosen.into(), weight: weight.clone() }, hidden.contiguous()?);
-    Ok(match weight {
-        Weight::F32(weight) if weight.track_op() => hidden.apply_op2(weight, op)?,
-        _ => hidden.apply_op1(op)?,
-    })
+    let op = Chosen { ids: chosen.to_vec(), weight: weight.clone() };
+    match weight {
+        Weight::F32(weight) if weight.track_op() => tape::apply(&[hidden, weight], op), // the second puts W onto the tape
+        _ => tape::apply(&[hidden], op),
+    }
 }
 
 struct Chosen {
-    ids: Arc<[u32]>,
+    ids: Vec<u32>,
     weight: Weight,
 }
 
@@ -53,26 +57,29 @@ pub(super) fn for_logits(
     Ok(())
 }
 
-impl Chosen {
+impl Op for Chosen {
     /// Log-probs and entropies (N, 2) of h (N, D).
-    fn forward(&self, h: &[f32]) -> candle_core::Result<(CpuStorage, Shape)> {
+    fn forward(&self, given: &[&Tensor]) -> Result<(Vec<f32>, Shape)> {
         let mut out = vec![0f32; self.ids.len() * 2];
-        self.weight.with(|w| {
-            let vocab = w.dims().0;
-            for_logits(h, w, &self.ids, |first, logits| {
-                let rows = for_tasks(logits.len() / vocab, |i| {
-                    let z = &logits[i * vocab..(i + 1) * vocab];
-                    let stats = vectorized(|| LogSoftmax::of(z));
-                    [stats.logprob(z[self.ids[first + i] as usize]), stats.entropy()]
-                });
-                out[first * 2..(first + rows.len()) * 2].copy_from_slice(rows.as_flattened());
+        with_slice(given[0], |h| {
+            self.weight.with(|w| {
+                let vocab = w.dims().0;
+                for_logits(h, w, &self.ids, |first, logits| {
+                    let rows = for_tasks(logits.len() / vocab, |i| {
+                        let z = &logits[i * vocab..(i + 1) * vocab];
+                        let stats = vectorized(|| LogSoftmax::of(z));
+                        [stats.logprob(z[self.ids[first + i] as usize]), stats.entropy()]
+                    });
+                    out[first * 2..(first + rows.len()) * 2].copy_from_slice(rows.as_flattened());
+                })
             })
-        })??;
-        Ok(stored(out, (self.ids.len(), 2)))
+        })???;
+        Ok((out, (self.ids.len(), 2).into()))
     }
 
     /// dH (N, D), and dW (V, D) where W is trained.
-    fn backward(&self, hidden: &Tensor, g: &Tensor) -> candle_core::Result<(Option<Tensor>, Option<Tensor>)> {
+    fn backward(&self, given: &[&Tensor], g: &Tensor) -> InputGradients {
+        let hidden = given[0];
         let trained = self.weight.track_op();
         let g: Vec<f32> = g.flatten_all()?.to_vec1()?;
         let mut dh = vec![0f32; hidden.elem_count()];
@@ -110,49 +117,11 @@ impl Chosen {
                 })
             })
         })???;
-        let dw = trained.then(|| Tensor::from_vec(dw, self.weight.dims(), hidden.device())).transpose()?;
-        Ok((Some(Tensor::from_vec(dh, hidden.shape(), hidden.device())?), dw))
-    }
-}
-
-impl CustomOp1 for Chosen {
-    fn name(&self) -> &'static str {
-        "chosen-logprobs"
-    }
-
-    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> candle_core::Result<(CpuStorage, Shape)> {
-        self.forward(slice(storage, layout)?)
-    }
-
-    fn bwd(&self, hidden: &Tensor, _out: &Tensor, g: &Tensor) -> candle_core::Result<Option<Tensor>> {
-        Ok(self.backward(hidden, g)?.0)
-    }
-}
-
-/// Where W is trained: the second operand puts it into the graph.
-impl CustomOp2 for Chosen {
-    fn name(&self) -> &'static str {
-        "chosen-logprobs"
-    }
-
-    fn cpu_fwd(
-        &self,
-        hidden: &CpuStorage,
-        layout: &Layout,
-        _w: &CpuStorage,
-        _w_layout: &Layout,
-    ) -> candle_core::Result<(CpuStorage, Shape)> {
-        self.forward(slice(hidden, layout)?)
-    }
-
-    fn bwd(
-        &self,
-        hidden: &Tensor,
-        _w: &Tensor,
-        _out: &Tensor,
-        g: &Tensor,
-    ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>)> {
-        self.backward(hidden, g)
+        let mut gradients = vec![Some(Tensor::from_vec(dh, hidden.shape(), &Device::Cpu)?)];
+        if trained {
+            gradients.push(Some(Tensor::from_vec(dw, self.weight.dims(), &Device::Cpu)?));
+        }
+        Ok(gradients)
     }
 }
 
@@ -218,14 +187,16 @@ mod tests {
             // hidden (1, 1) = 1 makes the weights (V, 1) the logits
             let hidden = Var::new(&[[1f32]], &Device::Cpu).unwrap();
             let weight = Tensor::from_slice(&z, (z.len(), 1), &Device::Cpu).unwrap();
-            let out = chosen_logprobs(hidden.as_tensor(), &weight.into(), &[17]).unwrap();
+            let work = || chosen_logprobs(hidden.as_tensor(), &weight.into(), &[17]);
+            let (out, tape) = tape::record(work).unwrap();
             let numbers = out.to_vec2::<f32>().unwrap().remove(0);
             let (logprob, entropy, gradient) = plain(&z, 17);
             assert!((f64::from(numbers[1]) - entropy).abs() < 5e-6, "entropy {} and {entropy}", numbers[1]);
             assert!((f64::from(numbers[0]) - logprob).abs() < 2e-6, "log-prob {} and {logprob}", numbers[0]);
             // dH/dhidden = Σ dH/dz z, which is largest where z is: the rounding of its terms counts
-            let entropy = out.narrow(1, 1, 1).unwrap().sum_all().unwrap();
-            let got = entropy.backward().unwrap().get(hidden.as_tensor()).unwrap().to_vec2::<f32>().unwrap()[0][0];
+            let by_entropy = Tensor::new(&[[0f32, 1.0]], &Device::Cpu).unwrap();
+            let got = tape.backward([(out, by_entropy)]).unwrap();
+            let got = got.get(hidden.as_tensor()).unwrap().to_vec2::<f32>().unwrap()[0][0];
             let want: f64 = gradient.iter().zip(&z).map(|(g, z)| g * f64::from(*z)).sum();
             let terms: f64 = gradient.iter().zip(&z).map(|(g, z)| (g * f64::from(*z)).abs()).sum();
             assert!((f64::from(got) - want).abs() < 1e-6 * terms.max(1.0), "gradient {got} and {want}");

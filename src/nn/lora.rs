@@ -107,13 +107,6 @@ impl LoraSet {
         self.pairs.iter().enumerate().filter_map(|(i, p)| p.as_ref().map(|p| (i, p)))
     }
 
-    /// The same numbers outside the graph: passes that need no gradient keep no activations. Nothing is copied.
-    pub fn detached(&self) -> Self {
-        let detach = |l: &Lora| Lora { a: l.a.detach(), b: l.b.detach(), scale: l.scale };
-        let pairs = self.pairs.iter().map(|p| p.as_ref().map(detach)).collect();
-        Self { pairs, vars: Vec::new(), dropout: self.dropout }
-    }
-
     /// A frozen copy that later training of this set does not touch.
     pub fn frozen_copy(&self) -> Result<Self> {
         let copy = |lora: &Lora| Ok(Lora { a: lora.a.detach().copy()?, b: lora.b.detach().copy()?, scale: lora.scale });

@@ -1,17 +1,16 @@
 //! RMS norm (T5) and layer norm (RoBERTa) over the last dimension, differentiable. Weights and their names belong to the
 //! models.
 //!
-//! candle's own fused norms have no backward and say nothing about it; built from primitives, a norm makes about eight
-//! passes over memory and keeps every intermediate for the backward. Here both are one op that keeps nothing: the
-//! backward computes the row's statistics again.
+//! Both are one operation that keeps nothing but its input: the backward computes the row's statistics again.
 
-use super::cpu::{new_rows, slice, stored, with_slice};
-use super::math::{dot, sum};
-use super::tape::{self, Reads};
+use super::storage::with_slice;
+use super::tape::{self, InputGradients, Op};
 use crate::error::{Error, Result};
-use candle_core::{CpuStorage, CustomOp2, CustomOp3, DType, Layout, Shape, Tensor};
+use crate::kernels::math::{dot, sum};
+use crate::kernels::pool::new_rows;
+use candle_core::{DType, Device, Shape, Tensor};
 
-/// `w * x / sqrt(mean(x²) + eps)`: no mean, no bias (T5; Zhang & Sennrich 2019, trl-ppo.md 1.1).
+/// `w * x / sqrt(mean(x²) + eps)`: no mean, no bias (T5; Zhang & Sennrich 2019, docs/ppo.md 1.1).
 ///
 /// `x` (..., D) f32 of any strides, `w` (D); the result has `x`'s shape. A gradient goes to `x`, and to `w` when it is
 /// tracked; frozen weights get none.
@@ -20,7 +19,7 @@ use candle_core::{CpuStorage, CustomOp2, CustomOp3, DType, Layout, Shape, Tensor
 /// A `w` that is not of `x`'s last dimension, or another type than f32.
 pub fn rms_norm(x: &Tensor, w: &Tensor, eps: f32) -> Result<Tensor> {
     check(x, &[("w", w)])?;
-    Ok(tape::op2([x, w], Reads::Numbers, Norm { eps, centred: false })?)
+    tape::apply(&[x, w], Norm { eps, centred: false })
 }
 
 /// `w * (x - mean(x)) / sqrt(var(x) + eps) + b`, var the biased variance (Ba et al. 2016; torch's `LayerNorm`).
@@ -32,7 +31,7 @@ pub fn rms_norm(x: &Tensor, w: &Tensor, eps: f32) -> Result<Tensor> {
 /// A `w` or `b` that is not of `x`'s last dimension, or another type than f32.
 pub fn layer_norm(x: &Tensor, w: &Tensor, b: &Tensor, eps: f32) -> Result<Tensor> {
     check(x, &[("w", w), ("b", b)])?;
-    Ok(tape::op3([x, w, b], Norm { eps, centred: true })?)
+    tape::apply(&[x, w, b], Norm { eps, centred: true })
 }
 
 fn check(x: &Tensor, weights: &[(&str, &Tensor)]) -> Result<()> {
@@ -83,7 +82,7 @@ impl Norm {
     }
 
     /// `w * x̂ (+ b)`.
-    fn forward(&self, x: &[f32], w: &[f32], b: Option<&[f32]>) -> Vec<f32> {
+    fn normed(&self, x: &[f32], w: &[f32], b: Option<&[f32]>) -> Vec<f32> {
         let width = w.len();
         new_rows(
             x.len(),
@@ -137,90 +136,39 @@ impl Norm {
         let narrow = |sums: Vec<f64>| sums.into_iter().map(|v| v as f32).collect();
         (narrow(dw), narrow(db))
     }
+}
 
-    /// Gradients of (x, w, b): of each that is tracked.
-    fn backward(
-        &self,
-        x: &Tensor,
-        w: &Tensor,
-        b: Option<&Tensor>,
-        grad: &Tensor,
-    ) -> candle_core::Result<[Option<Tensor>; 3]> {
-        let b = b.filter(|b| b.track_op());
-        let w_tracked = w.track_op();
-        let (grad, width) = (grad.contiguous()?, w.elem_count());
+impl Op for Norm {
+    fn forward(&self, given: &[&Tensor]) -> Result<(Vec<f32>, Shape)> {
+        let (x, w) = (given[0], given[1]);
+        let y = with_slice(x, |x| {
+            with_slice(w, |w| match given.get(2) {
+                Some(b) => with_slice(b, |b| self.normed(x, w, Some(b))),
+                None => Ok(self.normed(x, w, None)),
+            })
+        })???;
+        Ok((y, x.shape().clone()))
+    }
+
+    fn backward(&self, given: &[&Tensor], g: &Tensor) -> InputGradients {
+        let (x, w, b) = (given[0], given[1], given.get(2));
+        let b_tracked = b.is_some_and(|b| b.track_op());
+        let width = w.elem_count();
         let (dx, weights) = with_slice(x, |xs| {
-            with_slice(&grad, |gs| {
+            with_slice(g, |gs| {
                 let dx = x.track_op().then(|| with_slice(w, |ws| self.input_gradient(xs, ws, gs))).transpose()?;
-                Ok::<_, candle_core::Error>((
-                    dx,
-                    (w_tracked || b.is_some()).then(|| self.weight_gradients(xs, gs, width)),
-                ))
+                let weights = (w.track_op() || b_tracked).then(|| self.weight_gradients(xs, gs, width));
+                Ok::<_, candle_core::Error>((dx, weights))
             })
         })???;
         let (dw, db) = weights.unzip();
         let tensor = |numbers: Option<Vec<f32>>, like: &Tensor| {
-            numbers.map(|numbers| Tensor::from_vec(numbers, like.shape(), like.device())).transpose()
+            numbers.map(|numbers| Tensor::from_vec(numbers, like.shape(), &Device::Cpu)).transpose()
         };
-        Ok([tensor(dx, x)?, tensor(dw.filter(|_| w_tracked), w)?, tensor(db.filter(|_| b.is_some()), w)?])
-    }
-}
-
-impl CustomOp2 for Norm {
-    fn name(&self) -> &'static str {
-        "rms_norm"
-    }
-
-    fn cpu_fwd(
-        &self,
-        x: &CpuStorage,
-        x_layout: &Layout,
-        w: &CpuStorage,
-        w_layout: &Layout,
-    ) -> candle_core::Result<(CpuStorage, Shape)> {
-        let y = self.forward(slice(x, x_layout)?, slice(w, w_layout)?, None);
-        Ok(stored(y, x_layout.shape().clone()))
-    }
-
-    fn bwd(
-        &self,
-        x: &Tensor,
-        w: &Tensor,
-        _y: &Tensor,
-        grad: &Tensor,
-    ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>)> {
-        let [dx, dw, _] = self.backward(x, w, None, grad)?;
-        Ok((dx, dw))
-    }
-}
-
-impl CustomOp3 for Norm {
-    fn name(&self) -> &'static str {
-        "layer_norm"
-    }
-
-    fn cpu_fwd(
-        &self,
-        x: &CpuStorage,
-        x_layout: &Layout,
-        w: &CpuStorage,
-        w_layout: &Layout,
-        b: &CpuStorage,
-        b_layout: &Layout,
-    ) -> candle_core::Result<(CpuStorage, Shape)> {
-        let y = self.forward(slice(x, x_layout)?, slice(w, w_layout)?, Some(slice(b, b_layout)?));
-        Ok(stored(y, x_layout.shape().clone()))
-    }
-
-    fn bwd(
-        &self,
-        x: &Tensor,
-        w: &Tensor,
-        b: &Tensor,
-        _y: &Tensor,
-        grad: &Tensor,
-    ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let [dx, dw, db] = self.backward(x, w, Some(b), grad)?;
-        Ok((dx, dw, db))
+        let mut gradients = vec![tensor(dx, x)?, tensor(dw.filter(|_| w.track_op()), w)?];
+        if b.is_some() {
+            gradients.push(tensor(db.filter(|_| b_tracked), w)?);
+        }
+        Ok(gradients)
     }
 }

@@ -1,15 +1,61 @@
-//! Small differentiable operations that candle lacks or would silently cut from the graph.
+//! Small differentiable operations.
 
-use super::cpu::{for_rows, new_row_pairs, new_rows, slice, stored, with_slice};
-use super::math::{normal, tanh};
-use super::tape::{self, Reads};
-use crate::error::Result;
-use candle_core::{CpuStorage, CustomOp1, CustomOp2, InplaceOp2, Layout, Shape, Tensor};
+use super::storage::{slice, with_slice};
+use super::tape::{self, InputGradients, Op, Reads};
+use crate::error::{Error, Result};
+use crate::kernels::math::{normal, tanh as tanh_of};
+use crate::kernels::pool::{for_rows, new_row_pairs, new_rows};
+use candle_core::{CpuStorage, InplaceOp2, Layout, Shape, Tensor};
+
+/// `f` of every number.
+fn map(x: &Tensor, f: impl Fn(f32) -> f32 + Sync) -> Result<(Vec<f32>, Shape)> {
+    let y = with_slice(x, |x| {
+        new_rows(
+            x.len(),
+            1,
+            #[inline(always)]
+            |first, y| y.iter_mut().zip(&x[first..]).for_each(|(y, x)| *y = f(*x)),
+        )
+    })?;
+    Ok((y, x.shape().clone()))
+}
+
+/// `f` of every number of two tensors of one shape.
+fn map2(x: &Tensor, y: &Tensor, f: impl Fn(f32, f32) -> f32 + Sync) -> Result<(Vec<f32>, Shape)> {
+    if x.shape() != y.shape() {
+        return Err(Error::shape("the second operand", y.dims(), x.dims(), "this is a bug in detox-lab"));
+    }
+    let z = with_slice(x, |x| {
+        with_slice(y, |y| {
+            new_rows(
+                x.len(),
+                1,
+                #[inline(always)]
+                |first, z| {
+                    let n = z.len();
+                    for ((z, x), y) in z.iter_mut().zip(&x[first..first + n]).zip(&y[first..first + n]) {
+                        *z = f(*x, *y);
+                    }
+                },
+            )
+        })
+    })??;
+    Ok((z, x.shape().clone()))
+}
+
+/// The only gradient of an operation.
+fn one((numbers, shape): (Vec<f32>, Shape)) -> InputGradients {
+    Ok(vec![Some(tensor(numbers, shape)?)])
+}
+
+fn tensor(numbers: Vec<f32>, shape: impl Into<Shape>) -> Result<Tensor> {
+    Ok(Tensor::from_vec(numbers, shape.into(), &candle_core::Device::Cpu)?)
+}
 
 /// `gelu_new(a) · b`, T5 v1.1's gate: gelu_new(x) = ½x (1 + tanh(√(2/π) (x + 0.044715 x³))) (transformers
 /// `NewGELUActivation`). a, b and the result have one shape.
 pub fn gated_gelu(a: &Tensor, b: &Tensor) -> Result<Tensor> {
-    Ok(tape::op2([a, b], Reads::Numbers, GatedGelu)?)
+    tape::apply(&[a, b], GatedGelu)
 }
 
 const SQRT_2_OVER_PI: f32 = 0.797_884_6;
@@ -18,51 +64,28 @@ const CUBIC: f32 = 0.044_715;
 /// (gelu_new(x), its derivative).
 #[inline(always)]
 fn gelu_new(x: f32) -> (f32, f32) {
-    let t = tanh(SQRT_2_OVER_PI * (x + CUBIC * x * x * x));
+    let t = tanh_of(SQRT_2_OVER_PI * (x + CUBIC * x * x * x));
     let inner = SQRT_2_OVER_PI * (1.0 + 3.0 * CUBIC * x * x);
     (0.5 * x * (1.0 + t), 0.5 * (1.0 + t) + 0.5 * x * (1.0 - t * t) * inner)
 }
 
 struct GatedGelu;
 
-impl CustomOp2 for GatedGelu {
-    fn name(&self) -> &'static str {
-        "gated-gelu"
-    }
-
-    fn cpu_fwd(
-        &self,
-        s1: &CpuStorage,
-        l1: &Layout,
-        s2: &CpuStorage,
-        l2: &Layout,
-    ) -> candle_core::Result<(CpuStorage, Shape)> {
-        let (a, b) = (slice(s1, l1)?, slice(s2, l2)?);
-        let y = new_rows(
-            a.len(),
-            1,
+impl Op for GatedGelu {
+    fn forward(&self, given: &[&Tensor]) -> Result<(Vec<f32>, Shape)> {
+        map2(
+            given[0],
+            given[1],
             #[inline(always)]
-            |first, y| {
-                let n = y.len();
-                for ((y, a), b) in y.iter_mut().zip(&a[first..first + n]).zip(&b[first..first + n]) {
-                    *y = gelu_new(*a).0 * b;
-                }
-            },
-        );
-        Ok(stored(y, l1.shape().clone()))
+            |a, b| gelu_new(a).0 * b,
+        )
     }
 
-    fn bwd(
-        &self,
-        a: &Tensor,
-        b: &Tensor,
-        _y: &Tensor,
-        g: &Tensor,
-    ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>)> {
-        let g = g.contiguous()?;
+    fn backward(&self, given: &[&Tensor], g: &Tensor) -> InputGradients {
+        let (a, b) = (given[0], given[1]);
         let (da, db) = with_slice(a, |a| {
             with_slice(b, |b| {
-                with_slice(&g, |g| {
+                with_slice(g, |g| {
                     new_row_pairs(
                         (a.len(), 1),
                         (a.len(), 1),
@@ -80,145 +103,148 @@ impl CustomOp2 for GatedGelu {
                 })
             })
         })???;
-        Ok((Some(Tensor::from_vec(da, a.shape(), a.device())?), Some(Tensor::from_vec(db, a.shape(), a.device())?)))
+        Ok(vec![Some(tensor(da, a.shape())?), Some(tensor(db, a.shape())?)])
     }
 }
 
-/// The exact gelu, x Φ(x) (torch's `gelu`, RoBERTa's). candle's `gelu_erf` is as exact, but asks libm number by number.
+/// The exact gelu, x Φ(x) (torch's `gelu`, RoBERTa's).
 pub fn gelu(x: &Tensor) -> Result<Tensor> {
-    Ok(tape::op1(x, Reads::Numbers, Gelu)?)
+    tape::apply(&[x], Gelu)
 }
 
 struct Gelu;
 
-impl CustomOp1 for Gelu {
-    fn name(&self) -> &'static str {
-        "gelu"
-    }
-
-    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> candle_core::Result<(CpuStorage, Shape)> {
-        let x = slice(storage, layout)?;
-        let y = new_rows(
-            x.len(),
-            1,
+impl Op for Gelu {
+    fn forward(&self, given: &[&Tensor]) -> Result<(Vec<f32>, Shape)> {
+        map(
+            given[0],
             #[inline(always)]
-            |first, y| y.iter_mut().zip(&x[first..]).for_each(|(y, x)| *y = x * normal(*x).0),
-        );
-        Ok(stored(y, layout.shape().clone()))
+            |x| x * normal(x).0,
+        )
     }
 
-    fn bwd(&self, x: &Tensor, _y: &Tensor, g: &Tensor) -> candle_core::Result<Option<Tensor>> {
-        // dx = g (Φ(x) + x φ(x))
+    /// dx = g (Φ(x) + x φ(x))
+    fn backward(&self, given: &[&Tensor], g: &Tensor) -> InputGradients {
         const DENSITY: f32 = 0.398_942_3; // 1/√(2π)
-        let g = g.contiguous()?;
-        let mut dx = with_slice(x, <[f32]>::to_vec)?;
-        with_slice(&g, |g| {
-            for_rows(
-                &mut dx,
-                1,
-                #[inline(always)]
-                |first, dx| {
-                    for (dx, g) in dx.iter_mut().zip(&g[first..]) {
-                        let (below, bell) = normal(*dx);
-                        *dx = g * (below + *dx * bell * DENSITY);
-                    }
-                },
-            );
-        })?;
-        Ok(Some(Tensor::from_vec(dx, x.shape(), x.device())?))
+        one(map2(
+            given[0],
+            g,
+            #[inline(always)]
+            |x, g| {
+                let (below, bell) = normal(x);
+                g * (below + x * bell * DENSITY)
+            },
+        )?)
     }
 }
 
 /// `max(x, 0)`.
 pub fn relu(x: &Tensor) -> Result<Tensor> {
-    Ok(tape::op1(x, Reads::Numbers, Relu)?)
+    tape::apply(&[x], Relu)
 }
 
 struct Relu;
 
-impl CustomOp1 for Relu {
-    fn name(&self) -> &'static str {
-        "relu"
+impl Op for Relu {
+    fn forward(&self, given: &[&Tensor]) -> Result<(Vec<f32>, Shape)> {
+        map(
+            given[0],
+            #[inline(always)]
+            |x| x.max(0.0),
+        )
     }
 
-    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> candle_core::Result<(CpuStorage, Shape)> {
-        let x = slice(storage, layout)?;
-        let relu = |first: usize, y: &mut [f32]| y.iter_mut().zip(&x[first..]).for_each(|(y, x)| *y = x.max(0.0));
-        Ok(stored(new_rows(x.len(), 1, relu), layout.shape().clone()))
+    fn backward(&self, given: &[&Tensor], g: &Tensor) -> InputGradients {
+        one(map2(
+            given[0],
+            g,
+            #[inline(always)]
+            |x, g| if x > 0.0 { g } else { 0.0 },
+        )?)
+    }
+}
+
+/// `tanh x`.
+pub fn tanh(x: &Tensor) -> Result<Tensor> {
+    tape::apply(&[x], Tanh)
+}
+
+struct Tanh;
+
+impl Op for Tanh {
+    fn forward(&self, given: &[&Tensor]) -> Result<(Vec<f32>, Shape)> {
+        map(given[0], f32::tanh)
     }
 
-    fn bwd(&self, x: &Tensor, _y: &Tensor, g: &Tensor) -> candle_core::Result<Option<Tensor>> {
-        let slope = |x: &[f32], g: &[f32]| x.iter().zip(g).map(|(x, g)| if *x > 0.0 { *g } else { 0.0 }).collect();
-        let dx: Vec<f32> = with_slice(x, |x| with_slice(&g.contiguous()?, |g| slope(x, g)))??;
-        Ok(Some(Tensor::from_vec(dx, x.shape(), x.device())?))
+    /// dx = g (1 − tanh² x)
+    fn backward(&self, given: &[&Tensor], g: &Tensor) -> InputGradients {
+        let slope = |x: f32, g: f32| {
+            let y = x.tanh();
+            g * (1.0 - y * y)
+        };
+        one(map2(given[0], g, slope)?)
     }
 }
 
 /// `factor · x`.
 pub fn scaled(x: &Tensor, factor: f32) -> Result<Tensor> {
-    Ok(tape::op1(x, Reads::Shapes, Scaled(factor))?)
+    tape::apply(&[x], Scaled(factor))
 }
 
 struct Scaled(f32);
 
-impl CustomOp1 for Scaled {
-    fn name(&self) -> &'static str {
-        "scaled"
+impl Op for Scaled {
+    fn reads(&self) -> Reads {
+        Reads::Shapes
     }
 
-    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> candle_core::Result<(CpuStorage, Shape)> {
-        let x = slice(storage, layout)?;
-        Ok(stored(x.iter().map(|x| x * self.0).collect(), layout.shape().clone()))
+    fn forward(&self, given: &[&Tensor]) -> Result<(Vec<f32>, Shape)> {
+        map(
+            given[0],
+            #[inline(always)]
+            |x| x * self.0,
+        )
     }
 
-    fn bwd(&self, _x: &Tensor, _y: &Tensor, g: &Tensor) -> candle_core::Result<Option<Tensor>> {
-        Ok(Some(g.contiguous()?.apply_op1_no_bwd(&Self(self.0))?))
+    fn backward(&self, _given: &[&Tensor], g: &Tensor) -> InputGradients {
+        one(self.forward(&[g])?)
     }
 }
 
 /// a (N, A) and b (N, B) side by side: (N, A + B).
 pub fn beside(a: &Tensor, b: &Tensor) -> Result<Tensor> {
-    Ok(tape::op2([a, b], Reads::Shapes, Beside)?)
+    tape::apply(&[a, b], Beside)
 }
 
 struct Beside;
 
-impl CustomOp2 for Beside {
-    fn name(&self) -> &'static str {
-        "beside"
+impl Op for Beside {
+    fn reads(&self) -> Reads {
+        Reads::Shapes
     }
 
-    fn cpu_fwd(
-        &self,
-        s1: &CpuStorage,
-        l1: &Layout,
-        s2: &CpuStorage,
-        l2: &Layout,
-    ) -> candle_core::Result<(CpuStorage, Shape)> {
-        let ((n, a_len), (rows, b_len)) = (l1.shape().dims2()?, l2.shape().dims2()?);
+    fn forward(&self, given: &[&Tensor]) -> Result<(Vec<f32>, Shape)> {
+        let ((n, a_len), (rows, b_len)) = (given[0].dims2()?, given[1].dims2()?);
         if n != rows {
-            candle_core::bail!("{:?} beside {:?}", l1.shape(), l2.shape());
+            return Err(Error::shape("rows beside others", &[rows, b_len], &[n, b_len], "this is a bug in detox-lab"));
         }
-        let (a, b) = (slice(s1, l1)?, slice(s2, l2)?);
-        let both = new_rows(n * (a_len + b_len), a_len + b_len, |first, rows| {
-            let (a, b) = (a[first * a_len..].chunks_exact(a_len), b[first * b_len..].chunks_exact(b_len));
-            for ((row, a), b) in rows.chunks_exact_mut(a_len + b_len).zip(a).zip(b) {
-                row[..a_len].copy_from_slice(a);
-                row[a_len..].copy_from_slice(b);
-            }
-        });
-        Ok(stored(both, (n, a_len + b_len)))
+        let both = with_slice(given[0], |a| {
+            with_slice(given[1], |b| {
+                new_rows(n * (a_len + b_len), a_len + b_len, |first, rows| {
+                    let (a, b) = (a[first * a_len..].chunks_exact(a_len), b[first * b_len..].chunks_exact(b_len));
+                    for ((row, a), b) in rows.chunks_exact_mut(a_len + b_len).zip(a).zip(b) {
+                        row[..a_len].copy_from_slice(a);
+                        row[a_len..].copy_from_slice(b);
+                    }
+                })
+            })
+        })??;
+        Ok((both, (n, a_len + b_len).into()))
     }
 
-    fn bwd(
-        &self,
-        a: &Tensor,
-        b: &Tensor,
-        _both: &Tensor,
-        g: &Tensor,
-    ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>)> {
-        let ((n, a_len), (_, b_len)) = (a.dims2()?, b.dims2()?);
-        let (da, db) = with_slice(&g.contiguous()?, |g| {
+    fn backward(&self, given: &[&Tensor], g: &Tensor) -> InputGradients {
+        let ((n, a_len), (_, b_len)) = (given[0].dims2()?, given[1].dims2()?);
+        let (da, db) = with_slice(g, |g| {
             new_row_pairs((n * a_len, a_len), (n * b_len, b_len), |first, da, db| {
                 let rows = g[first * (a_len + b_len)..].chunks_exact(a_len + b_len);
                 for ((row, da), db) in rows.zip(da.chunks_exact_mut(a_len)).zip(db.chunks_exact_mut(b_len)) {
@@ -227,8 +253,54 @@ impl CustomOp2 for Beside {
                 }
             })
         })?;
-        let like = |x: Vec<f32>, like: &Tensor| Tensor::from_vec(x, like.shape(), like.device());
-        Ok((Some(like(da, a)?), Some(like(db, b)?)))
+        Ok(vec![Some(tensor(da, (n, a_len))?), Some(tensor(db, (n, b_len))?)])
+    }
+}
+
+/// Rows of `table` (V, D) by their numbers, as an embedding: (N, D). Row `ignored`, where one is given, gets no gradient, as
+/// with torch's `padding_idx`.
+///
+/// # Errors
+/// A number outside the rows.
+pub fn rows(table: &Tensor, ids: &[u32], ignored: Option<u32>) -> Result<Tensor> {
+    let (rows, _) = table.dims2()?;
+    if let Some(id) = ids.iter().find(|id| **id as usize >= rows) {
+        return Err(Error::input(format!("id {id} in a table of {rows} rows"), "use the model's own tokenizer"));
+    }
+    tape::apply(&[table], Rows { ids: ids.to_vec(), ignored })
+}
+
+struct Rows {
+    ids: Vec<u32>,
+    ignored: Option<u32>,
+}
+
+impl Op for Rows {
+    fn reads(&self) -> Reads {
+        Reads::Shapes
+    }
+
+    fn forward(&self, given: &[&Tensor]) -> Result<(Vec<f32>, Shape)> {
+        let (_, width) = given[0].dims2()?;
+        let mut rows = Vec::with_capacity(self.ids.len() * width);
+        with_slice(given[0], |table| {
+            self.ids.iter().for_each(|id| rows.extend_from_slice(&table[*id as usize * width..][..width]));
+        })?;
+        Ok((rows, (self.ids.len(), width).into()))
+    }
+
+    /// The sum of the gradients of each row's copies.
+    fn backward(&self, given: &[&Tensor], g: &Tensor) -> InputGradients {
+        let (rows, width) = given[0].dims2()?;
+        let mut sums = vec![0f32; rows * width];
+        with_slice(g, |g| {
+            let wanted = self.ids.iter().zip(g.chunks_exact(width.max(1)));
+            for (id, g) in wanted.filter(|(id, _)| Some(**id) != self.ignored) {
+                let sums = &mut sums[*id as usize * width..][..width];
+                sums.iter_mut().zip(g).for_each(|(sum, g)| *sum += g);
+            }
+        })?;
+        one((sums, (rows, width).into()))
     }
 }
 
@@ -236,65 +308,38 @@ impl CustomOp2 for Beside {
 /// which must therefore be the caller's own: a result that no other tensor shares.
 pub fn plus(x: &Tensor, y: Tensor) -> Result<Tensor> {
     if x.track_op() || y.track_op() || x.shape() != y.shape() || !y.is_contiguous() {
-        return Ok(tape::sum([x, &y], Plus)?);
+        return tape::apply(&[x, &y], Plus);
     }
     y.inplace_op2(&x.contiguous()?, &Plus)?;
     Ok(y)
 }
 
-/// `row` (D) added to each row of `y` (..., D), which is overwritten as in [`plus`] where no gradient is asked for.
-pub fn plus_row(y: Tensor, row: &Tensor) -> Result<Tensor> {
-    if y.track_op() || row.track_op() || y.dims().last() != row.dims().last() || !y.is_contiguous() {
-        return Ok(y.broadcast_add(row)?);
-    }
-    y.inplace_op2(&row.contiguous()?, &Plus)?;
-    Ok(y)
-}
-
 struct Plus;
 
-impl CustomOp2 for Plus {
-    fn name(&self) -> &'static str {
-        "plus"
+impl Op for Plus {
+    fn reads(&self) -> Reads {
+        Reads::Shapes
     }
 
-    fn cpu_fwd(
-        &self,
-        s1: &CpuStorage,
-        l1: &Layout,
-        s2: &CpuStorage,
-        l2: &Layout,
-    ) -> candle_core::Result<(CpuStorage, Shape)> {
-        let (x, y) = (slice(s1, l1)?, slice(s2, l2)?);
-        if l1.shape() != l2.shape() {
-            candle_core::bail!("a sum of {:?} and {:?}", l1.shape(), l2.shape());
-        }
-        let sum = new_rows(
-            x.len(),
-            1,
+    fn shares(&self) -> bool {
+        true
+    }
+
+    fn forward(&self, given: &[&Tensor]) -> Result<(Vec<f32>, Shape)> {
+        map2(
+            given[0],
+            given[1],
             #[inline(always)]
-            |first, sum| {
-                let n = sum.len();
-                for ((sum, x), y) in sum.iter_mut().zip(&x[first..first + n]).zip(&y[first..first + n]) {
-                    *sum = x + y;
-                }
-            },
-        );
-        Ok(stored(sum, l1.shape().clone()))
+            |x, y| x + y,
+        )
     }
 
-    fn bwd(
-        &self,
-        _x: &Tensor,
-        _y: &Tensor,
-        _sum: &Tensor,
-        g: &Tensor,
-    ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>)> {
-        Ok((Some(g.clone()), Some(g.clone())))
+    fn backward(&self, _given: &[&Tensor], g: &Tensor) -> InputGradients {
+        Ok(vec![Some(g.clone()), Some(g.clone())])
     }
 }
 
-/// Adds the second operand, as often as it fits, to the first.
+/// Adds the second operand to the first.
 impl InplaceOp2 for Plus {
     fn name(&self) -> &'static str {
         "plus"
@@ -304,17 +349,11 @@ impl InplaceOp2 for Plus {
         let (x, CpuStorage::F32(y), Some((start, end))) = (slice(x, l2)?, y, l1.contiguous_offsets()) else {
             candle_core::bail!("a sum needs contiguous f32")
         };
-        let width = x.len();
         for_rows(
             &mut y[start..end],
-            if width == end - start { 1 } else { width },
+            1,
             #[inline(always)]
-            |first, y| {
-                let from = if width == end - start { &x[first..first + y.len()] } else { x };
-                for y in y.chunks_exact_mut(from.len()) {
-                    y.iter_mut().zip(from).for_each(|(y, x)| *y += x);
-                }
-            },
+            |first, y| y.iter_mut().zip(&x[first..]).for_each(|(y, x)| *y += x),
         );
         Ok(())
     }

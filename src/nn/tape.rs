@@ -1,15 +1,13 @@
-//! The backward pass of a training step, over operations that are recorded as they run. candle's own graph keeps everything
-//! that an operation was given until the whole pass is over, begins every gradient with a tensor of zeros and adds to it on
-//! one thread. Here only what a backward reads is kept, and let go of once it has been read; gradients are handed on, and
-//! summed in place. What each operation computes is its own; where nothing is recorded, candle's graph is all there is.
+//! Gradients. Operations are recorded as they run inside [`record`], and [`Tape::backward`] goes back through them. An operation
+//! is one [`Op`]: its forward and its backward are written side by side. Only what a backward reads is kept, and dropped once it has
+//! been read; gradients are handed on, and summed in place.
 //!
-//! To candle, what a recorded operation gives is a variable. An operation of candle's on the way is therefore found out: its
-//! result is tracked, and its gradient ends there, which is an error.
+//! The result of a recorded operation is a variable to candle. An operation of candle's on the way is therefore found out: its
+//! result is tracked, no recorded operation gave it, and its gradient would end there, which is an error.
 
 use super::ops;
 use crate::error::{Error, Result};
-use candle_core::backprop::GradStore;
-use candle_core::{CpuStorage, CustomOp1, CustomOp2, CustomOp3, Device, Layout, Shape, Storage, Tensor, TensorId, Var};
+use candle_core::{Device, Shape, Tensor, TensorId, Var};
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 
@@ -18,6 +16,29 @@ use std::collections::{HashMap, HashSet};
 pub(super) enum Reads {
     Numbers,
     Shapes,
+}
+
+/// Gradients of what an operation was given, in its order; none where none is wanted.
+pub(super) type InputGradients = Result<Vec<Option<Tensor>>>;
+
+/// A differentiable operation on contiguous f32 tensors.
+pub(super) trait Op {
+    /// What the backward reads.
+    fn reads(&self) -> Reads {
+        Reads::Numbers
+    }
+
+    /// May the gradients share their numbers with the one that the backward was given?
+    fn shares(&self) -> bool {
+        false
+    }
+
+    /// The numbers that the operation gives, and their shape.
+    fn forward(&self, given: &[&Tensor]) -> Result<(Vec<f32>, Shape)>;
+
+    /// From the gradient `g` of the result to those of what the operation was given: of each that is tracked. Where the
+    /// backward reads shapes only, `given` are zeros of these shapes, which take no memory, and all gradients are asked for.
+    fn backward(&self, given: &[&Tensor], g: &Tensor) -> InputGradients;
 }
 
 /// What an operation was given.
@@ -42,19 +63,51 @@ impl Given {
     }
 }
 
-enum Op {
-    One([Given; 1], Box<dyn CustomOp1>),
-    Two([Given; 2], Box<dyn CustomOp2>),
-    Three([Given; 3], Box<dyn CustomOp3>),
-    /// Both terms' gradients are the sum's.
-    Sum([Given; 2]),
+/// A recorded operation.
+struct Entry {
+    op: Box<dyn Op>,
+    given: Vec<Given>,
+    result: TensorId,
 }
 
 /// Operations with what they were given, in the order in which they ran.
 #[derive(Default)]
 pub struct Tape {
-    ops: Vec<(Op, TensorId)>,
+    entries: Vec<Entry>,
     results: HashSet<TensorId>,
+}
+
+/// Variables, each with its gradient.
+#[derive(Debug, Default)]
+pub struct VarGradients {
+    by_id: HashMap<TensorId, Tensor>,
+}
+
+impl VarGradients {
+    /// The gradient of a variable.
+    pub fn get(&self, var: &Tensor) -> Option<&Tensor> {
+        self.by_id.get(&var.id())
+    }
+
+    /// Takes the gradient of a variable out.
+    pub fn take(&mut self, var: &Tensor) -> Option<Tensor> {
+        self.by_id.remove(&var.id())
+    }
+
+    /// Puts the gradient of a variable in.
+    pub fn insert(&mut self, var: &Tensor, gradient: Tensor) {
+        self.by_id.insert(var.id(), gradient);
+    }
+
+    /// How many variables have a gradient.
+    pub fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
+    /// Has no variable a gradient?
+    pub fn is_empty(&self) -> bool {
+        self.by_id.is_empty()
+    }
 }
 
 thread_local! {
@@ -62,7 +115,7 @@ thread_local! {
     static CURRENT: RefCell<Option<Tape>> = const { RefCell::new(None) };
 }
 
-/// Runs `work` and records what operations on this thread do that takes part in a gradient.
+/// Runs `work` and records the operations on this thread that take part in a gradient.
 pub fn record<T>(work: impl FnOnce() -> Result<T>) -> Result<(T, Tape)> {
     let outer = CURRENT.replace(Some(Tape::default()));
     let done = work();
@@ -70,190 +123,112 @@ pub fn record<T>(work: impl FnOnce() -> Result<T>) -> Result<(T, Tape)> {
     Ok((done?, tape))
 }
 
-/// What was recorded up to a tensor from which candle's own graph goes on.
-pub struct Recorded {
-    /// The tensor as the operations made it, and as a variable that the graph begins with.
-    made: Tensor,
-    seen: Var,
-    tape: Tape,
+/// Are operations on this thread being recorded?
+pub(super) fn is_recording() -> bool {
+    CURRENT.with_borrow(Option::is_some)
 }
 
-impl Recorded {
-    /// Where the graph begins.
-    pub fn tensor(&self) -> &Tensor {
-        self.seen.as_tensor()
+/// Runs `op`, and records it where its result takes part in a gradient.
+pub(super) fn apply(given: &[&Tensor], op: impl Op + 'static) -> Result<Tensor> {
+    let given = given.iter().map(|x| Ok(x.contiguous()?)).collect::<Result<Vec<_>>>()?;
+    let (numbers, shape) = op.forward(&given.iter().collect::<Vec<_>>())?;
+    let recorded = is_recording() && given.iter().any(Tensor::track_op);
+    if !recorded {
+        return Ok(Tensor::from_vec(numbers, shape, &Device::Cpu)?);
     }
-
-    /// Completes what the graph's backward found: the gradient of [`Recorded::tensor`] is taken out, those of the variables on the
-    /// way to it are put in. Drop what the graph holds before.
-    ///
-    /// # Errors
-    /// Those of [`Tape::backward`].
-    pub fn backward(self, store: &mut GradStore) -> Result<()> {
-        let Some(gradient) = store.remove(self.seen.as_tensor()) else { return Ok(()) };
-        let Self { made, seen, tape } = self;
-        drop(seen);
-        for (var, gradient) in tape.backward(&made, gradient)? {
-            store.insert(&var, gradient);
-        }
-        Ok(())
-    }
-}
-
-/// [`record`] of work that makes a tensor.
-pub fn record_to<T>(work: impl FnOnce() -> Result<(Tensor, T)>) -> Result<(Recorded, T)> {
-    let ((made, more), tape) = record(work)?;
-    let seen = Var::from_tensor(&made)?;
-    Ok((Recorded { made, seen, tape }, more))
-}
-
-/// Is this operation to be recorded?
-fn recorded(given: &[&Tensor]) -> bool {
-    CURRENT.with_borrow(Option::is_some) && given.iter().any(|x| x.track_op())
-}
-
-/// What an operation gave, as a tensor, with the operation on the tape.
-fn note<const N: usize>(
-    (storage, shape): (CpuStorage, Shape),
-    given: [&Tensor; N],
-    reads: Reads,
-    op: impl FnOnce([Given; N]) -> Op,
-) -> candle_core::Result<Tensor> {
-    let CpuStorage::F32(numbers) = storage else { candle_core::bail!("only f32 is recorded") };
     let result = Var::from_vec(numbers, shape, &Device::Cpu)?.into_inner();
     CURRENT.with_borrow_mut(|tape| {
-        let Some(Tape { ops, results }) = tape else { return };
-        let given = given.map(|x| {
+        let Some(Tape { entries, results }) = tape else { return };
+        let reads = op.reads();
+        let keep = |x: Tensor| {
             let variable = x.is_variable() && !results.contains(&x.id());
-            let tensor = (variable || reads == Reads::Numbers).then(|| x.clone());
-            Given { id: x.id(), shape: x.shape().clone(), tracked: x.track_op(), variable, tensor }
-        });
+            let (id, shape, tracked) = (x.id(), x.shape().clone(), x.track_op());
+            Given { id, shape, tracked, variable, tensor: (variable || reads == Reads::Numbers).then_some(x) }
+        };
+        let given = given.into_iter().map(keep).collect();
         results.insert(result.id());
-        ops.push((op(given), result.id()));
+        entries.push(Entry { op: Box::new(op), given, result: result.id() });
     });
     Ok(result)
 }
 
-/// Runs `work` on a tensor's storage.
-fn stored<T>(x: &Tensor, work: impl FnOnce(&CpuStorage, &Layout) -> candle_core::Result<T>) -> candle_core::Result<T> {
-    let (storage, layout) = x.storage_and_layout();
-    match &*storage {
-        Storage::Cpu(storage) => work(storage, layout),
-        _ => candle_core::bail!("operation needs a tensor on the CPU"),
-    }
-}
-
-/// `op` of one tensor.
-pub(super) fn op1(x: &Tensor, reads: Reads, op: impl CustomOp1 + Send + Sync + 'static) -> candle_core::Result<Tensor> {
-    let x = &x.contiguous()?;
-    if !recorded(&[x]) {
-        return x.apply_op1(op);
-    }
-    let y = stored(x, |x, l| op.cpu_fwd(x, l))?;
-    note(y, [x], reads, |given| Op::One(given, Box::new(op)))
-}
-
-/// `op` of two tensors.
-pub(super) fn op2(
-    [a, b]: [&Tensor; 2],
-    reads: Reads,
-    op: impl CustomOp2 + Send + Sync + 'static,
-) -> candle_core::Result<Tensor> {
-    let (a, b) = (&a.contiguous()?, &b.contiguous()?);
-    if !recorded(&[a, b]) {
-        return a.apply_op2(b, op);
-    }
-    let y = stored(a, |a, l1| stored(b, |b, l2| op.cpu_fwd(a, l1, b, l2)))?;
-    note(y, [a, b], reads, |given| Op::Two(given, Box::new(op)))
-}
-
-/// `op` of three tensors, whose numbers it reads.
-pub(super) fn op3([a, b, c]: [&Tensor; 3], op: impl CustomOp3 + Send + Sync + 'static) -> candle_core::Result<Tensor> {
-    let (a, b, c) = (&a.contiguous()?, &b.contiguous()?, &c.contiguous()?);
-    if !recorded(&[a, b, c]) {
-        return a.apply_op3(b, c, op);
-    }
-    let y = stored(a, |a, l1| stored(b, |b, l2| stored(c, |c, l3| op.cpu_fwd(a, l1, b, l2, c, l3))))?;
-    note(y, [a, b, c], Reads::Numbers, |given| Op::Three(given, Box::new(op)))
-}
-
-/// `op`, which adds two tensors of one shape.
-pub(super) fn sum([a, b]: [&Tensor; 2], op: impl CustomOp2 + Send + Sync + 'static) -> candle_core::Result<Tensor> {
-    let (a, b) = (&a.contiguous()?, &b.contiguous()?);
-    if !recorded(&[a, b]) {
-        return a.apply_op2(b, op);
-    }
-    let y = stored(a, |a, l1| stored(b, |b, l2| op.cpu_fwd(a, l1, b, l2)))?;
-    note(y, [a, b], Reads::Shapes, Op::Sum)
-}
-
 /// Gradients on their way, and those of variables.
 #[derive(Default)]
-struct Gradients {
-    open: HashMap<TensorId, Tensor>,
-    variables: HashMap<TensorId, Tensor>,
+struct Open {
+    gradients: HashMap<TensorId, Tensor>,
+    variables: HashSet<TensorId>,
 }
 
-impl Gradients {
+impl Open {
     /// Adds to the gradient of `x`, if it wants one. Where `own`, no other tensor shares the numbers of `gradient`.
     fn add(&mut self, x: &Given, gradient: Option<Tensor>, own: bool) -> Result<()> {
         let Some(gradient) = gradient.filter(|_| x.tracked) else { return Ok(()) };
-        let gradient = match self.open.remove(&x.id) {
+        let gradient = match self.gradients.remove(&x.id) {
             None => gradient,
             Some(so_far) if own => ops::plus(&so_far, gradient)?,
             Some(so_far) => (so_far + gradient)?,
         };
-        self.open.insert(x.id, gradient);
-        if let Some(variable) = x.tensor.as_ref().filter(|_| x.variable) {
-            self.variables.insert(x.id, variable.clone());
+        self.gradients.insert(x.id, gradient);
+        if x.variable {
+            self.variables.insert(x.id);
         }
         Ok(())
     }
 }
 
 impl Tape {
-    /// The variables that took part in `result`, each with its gradient, given that of `result` itself.
+    /// The variables that took part in the results, each with its gradient, given the gradients of the results themselves.
     ///
     /// # Errors
-    /// A way to a variable that leads over candle's own graph, or a backward that fails.
-    pub fn backward(self, result: &Tensor, gradient: Tensor) -> Result<Vec<(Tensor, Tensor)>> {
-        let mut gradients = Gradients::default();
-        gradients.open.insert(result.id(), gradient);
-        for (op, y) in self.ops.into_iter().rev() {
-            differentiate(op, y, &mut gradients)?;
-        }
-        let Gradients { open, mut variables } = gradients;
-        let pair = |(id, gradient): (TensorId, Tensor)| match variables.remove(&id) {
-            Some(variable) => Ok((variable, gradient)),
-            None => {
-                let what = format!("an operation that gave {:?} was not recorded", gradient.shape());
-                Err(Error::input(what, "report this: a gradient ends half-way"))
+    /// A way to a variable that leads over an operation of candle's, or a backward that fails.
+    pub fn backward(self, results: impl IntoIterator<Item = (Tensor, Tensor)>) -> Result<VarGradients> {
+        let mut open = Open::default();
+        for (result, gradient) in results {
+            if self.results.contains(&result.id()) {
+                open.gradients.insert(result.id(), gradient.contiguous()?);
+            } else if result.track_op() {
+                return Err(unrecorded(result.shape()));
             }
-        };
-        open.into_iter().map(pair).collect()
+        }
+        self.finish(open)
+    }
+
+    /// As [`Tape::backward`], of a scalar that candle's own operations made of the results. For tests, in which candle's
+    /// gradients are the ones to compare with.
+    ///
+    /// # Errors
+    /// As [`Tape::backward`]'s.
+    pub fn backward_of(self, scalar: &Tensor) -> Result<VarGradients> {
+        let store = scalar.backward()?;
+        let mut open = Open::default();
+        for id in &self.results {
+            if let Some(gradient) = store.get_id(*id) {
+                open.gradients.insert(*id, gradient.contiguous()?);
+            }
+        }
+        self.finish(open)
+    }
+
+    /// From the gradients of results to those of variables.
+    fn finish(self, mut open: Open) -> Result<VarGradients> {
+        for entry in self.entries.into_iter().rev() {
+            let Some(g) = open.gradients.remove(&entry.result) else { continue };
+            let given = entry.given.iter().map(Given::tensor).collect::<Result<Vec<_>>>()?;
+            let gradients = entry.op.backward(&given.iter().collect::<Vec<_>>(), &g)?;
+            let own = !entry.op.shares();
+            for (x, gradient) in entry.given.iter().zip(gradients) {
+                open.add(x, gradient, own)?;
+            }
+        }
+        let lost = open.gradients.iter().find(|(id, _)| !open.variables.contains(*id));
+        match lost {
+            Some((_, gradient)) => Err(unrecorded(gradient.shape())),
+            None => Ok(VarGradients { by_id: open.gradients }),
+        }
     }
 }
 
-/// From the gradient of what `op` gave, if there is one, to those of what it was given.
-fn differentiate(op: Op, y: TensorId, gradients: &mut Gradients) -> Result<()> {
-    let Some(g) = gradients.open.remove(&y) else { return Ok(()) };
-    match op {
-        // No operation reads its result: the gradient, of the same shape, stands in for it.
-        Op::One([x], op) => gradients.add(&x, op.bwd(&x.tensor()?, &g, &g)?, true),
-        Op::Two([a, b], op) => {
-            let (da, db) = op.bwd(&a.tensor()?, &b.tensor()?, &g, &g)?;
-            gradients.add(&a, da, true)?;
-            gradients.add(&b, db, true)
-        }
-        Op::Three([a, b, c], op) => {
-            let (da, db, dc) = op.bwd(&a.tensor()?, &b.tensor()?, &c.tensor()?, &g, &g)?;
-            gradients.add(&a, da, true)?;
-            gradients.add(&b, db, true)?;
-            gradients.add(&c, dc, true)
-        }
-        Op::Sum([a, b]) => {
-            gradients.add(&a, Some(g.clone()), false)?;
-            gradients.add(&b, Some(g), false)
-        }
-    }
+fn unrecorded(shape: &Shape) -> Error {
+    let hint = "this is a bug in detox-lab: please open an issue with this message";
+    Error::input(format!("an operation that gave {shape:?} was not recorded, so that its gradient is lost"), hint)
 }

@@ -1,21 +1,14 @@
-//! A linear layer's matrix, trained or frozen, in f32 or fewer bits, and the products `x Wᵀ` and `g W` with it. Formats are
-//! `precision`'s. A compact matrix stays compact: panels or pieces of it are widened as they are used.
-//! A table that is only looked up need not be in memory at all; where its rows come from is who made it's.
+//! A linear layer's matrix, trained or frozen, in f32 or fewer bits. Products with it are in `kernels::matrix`. A table of which
+//! only rows are looked up need not be in memory: a [`Table`] reads them.
 
-use super::cpu::{Mat, Out, for_rows, for_tasks, matmul_raw, threads, with_slice};
-use super::few_rows;
-use super::precision::{Compact, Precision};
+use super::ops;
+use super::storage::with_slice;
 use crate::error::{Error, Result};
+use crate::kernels::matrix::Matrix;
+use crate::kernels::quantized::{Compact, Precision};
 use candle_core::{Device, Tensor};
-use std::cell::Cell;
 use std::fmt::Debug;
-use std::ops::Range;
 use std::sync::Arc;
-
-/// f32s of a panel that few rows are multiplied with: 256 KB, half of what the smaller second-level caches hold.
-const PANEL: usize = 1 << 16;
-/// f32s of a piece that many rows are multiplied with, 16 MB: all of a matrix but an output matrix.
-pub const PIECE: usize = 1 << 22;
 
 /// A matrix (rows, cols) = (out, in).
 #[derive(Debug, Clone)]
@@ -108,7 +101,7 @@ impl Weight {
     /// A number outside the rows.
     pub fn rows(&self, ids: &[u32]) -> Result<Tensor> {
         match self {
-            Self::F32(table) => Ok(table.index_select(&Tensor::new(ids, table.device())?, 0)?),
+            Self::F32(table) => ops::rows(table, ids, None),
             Self::Compact(held) => {
                 let (rows, cols) = held.dims();
                 all_below(rows, ids)?;
@@ -145,133 +138,6 @@ fn all_below(rows: usize, ids: &[u32]) -> Result<()> {
         None => Ok(()),
         Some(id) => Err(Error::input(format!("id {id} in a table of {rows} rows"), "use the model's own tokenizer")),
     }
-}
-
-/// A weight's numbers inside an operation.
-#[derive(Clone, Copy)]
-pub(super) enum Matrix<'a> {
-    F32(Mat<'a>, (usize, usize)),
-    Compact(&'a Compact),
-}
-
-impl<'a> Matrix<'a> {
-    /// A row-major f32 matrix (rows, cols).
-    pub fn new(numbers: &'a [f32], rows: usize, cols: usize) -> Self {
-        Self::F32(Mat::new(numbers, rows, cols, cols), (rows, cols))
-    }
-
-    /// (rows, cols) = (out, in).
-    pub fn dims(&self) -> (usize, usize) {
-        match self {
-            Self::F32(_, dims) => *dims,
-            Self::Compact(held) => held.dims(),
-        }
-    }
-
-    /// `dst = x Wᵀ`: x (m, in), dst (m, out).
-    pub fn forward(&self, dst: &mut [f32], x: &[f32], m: usize) {
-        assert!(dst.len() == m * self.dims().0, "product of other sizes");
-        // SAFETY: dst is exclusively borrowed and of that size.
-        unsafe { self.forward_raw(dst.as_mut_ptr(), x, m) }
-    }
-
-    /// `dst = g W`: g (m, out), dst (m, in).
-    pub fn backward(&self, dst: &mut [f32], g: &[f32], m: usize) {
-        assert!(dst.len() == m * self.dims().1, "product of other sizes");
-        // SAFETY: as above.
-        unsafe { self.backward_raw(dst.as_mut_ptr(), g, m) }
-    }
-
-    /// As [`Matrix::forward`], to memory that may hold anything before.
-    ///
-    /// # Safety
-    /// `dst` must be m · out numbers of the caller's own.
-    pub unsafe fn forward_raw(&self, dst: *mut f32, x: &[f32], m: usize) {
-        let (out, width) = self.dims();
-        assert!(x.len() == m * width, "product of other sizes");
-        let x = Mat::new(x, m, width, width);
-        let held = match self {
-            // SAFETY: the caller's word.
-            Self::F32(w, _) => return unsafe { matmul_raw(dst, out, x, w.t(), 1.0, false, threads()) },
-            Self::Compact(held) => held,
-        };
-        if m > few_rows::MOST {
-            // SAFETY: the caller's word: each piece writes its own columns.
-            return in_pieces(held, |rows, w| unsafe {
-                matmul_raw(dst.add(rows.start), out, x, w.t(), 1.0, false, threads());
-            });
-        }
-        let panel = (PANEL / width.max(1)).clamp(1, out.div_ceil(threads()).max(1));
-        let dst = Out(dst);
-        for_tasks(out.div_ceil(panel), |i| {
-            let rows = i * panel..(i * panel + panel).min(out);
-            with_wide(rows.len() * width, |w| {
-                held.widen(rows.clone(), 0..width, w);
-                let w = Mat::new(w, rows.len(), width, width);
-                // SAFETY: the task's own columns of dst, whose size was checked.
-                unsafe { matmul_raw(dst.at(rows.start), out, x, w.t(), 1.0, false, 1) };
-            });
-        });
-    }
-
-    /// As [`Matrix::backward`], to memory that may hold anything before.
-    ///
-    /// # Safety
-    /// `dst` must be m · in numbers of the caller's own.
-    pub unsafe fn backward_raw(&self, dst: *mut f32, g: &[f32], m: usize) {
-        let (out, width) = self.dims();
-        assert!(g.len() == m * out, "product of other sizes");
-        let held = match self {
-            Self::F32(w, _) => {
-                let g = Mat::new(g, m, out, out);
-                // SAFETY: the caller's word.
-                return unsafe { matmul_raw(dst, width, g, *w, 1.0, false, threads()) };
-            }
-            Self::Compact(held) => held,
-        };
-        if out == 0 || m == 0 {
-            // SAFETY: the caller's word.
-            return unsafe { dst.write_bytes(0, m * width) };
-        }
-        // SAFETY: the caller's word; each piece adds its part of the sum.
-        in_pieces(held, |rows, w| unsafe {
-            let g = Mat::new(&g[rows.start..], m, rows.len(), out);
-            matmul_raw(dst, width, g, w, 1.0, rows.start > 0, threads());
-        });
-    }
-}
-
-/// `work(rows, those rows in f32)` for one piece of a compact matrix after the other: where many rows are multiplied, a whole
-/// product on all threads is worth more than panels that stay in a cache.
-fn in_pieces(held: &Compact, work: impl Fn(Range<usize>, Mat<'_>)) {
-    let (out, width) = held.dims();
-    let piece = (PIECE / width.max(1)).clamp(1, out.max(1));
-    for first in (0..out).step_by(piece) {
-        let rows = first..(first + piece).min(out);
-        with_wide(rows.len() * width, |wide| {
-            for_rows(wide, width, |at, wide| {
-                held.widen(first + at..first + at + wide.len() / width.max(1), 0..width, wide);
-            });
-            work(rows.clone(), Mat::new(wide, rows.len(), width, width));
-        });
-    }
-}
-
-thread_local! {
-    /// Widened numbers, kept so that no product asks the system for memory. Taken and put back, not borrowed: a thread that
-    /// waits for others may begin another product.
-    static WIDENED: Cell<Vec<f32>> = const { Cell::new(Vec::new()) };
-}
-
-/// Runs `work` on `n` f32s of this thread's own, whatever they hold.
-fn with_wide<T>(n: usize, work: impl FnOnce(&mut [f32]) -> T) -> T {
-    let mut kept = WIDENED.take();
-    if kept.len() < n {
-        kept.resize(n, 0.0);
-    }
-    let done = work(&mut kept[..n]);
-    WIDENED.set(kept);
-    done
 }
 
 #[cfg(test)]

@@ -2,46 +2,24 @@
 //! start token put back where a response lost it. Leaves tensors and the model to `step`.
 
 use crate::error::{Error, Result};
-use crate::ppo::config::PpoConfig;
+pub use crate::protocol::Grid;
+use crate::settings::PpoConfig;
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
-/// What T5's decoder is fed first: the pad id (trl-ppo.md section 2.2).
+/// What T5's decoder is fed first: the pad id (docs/ppo.md section 2.2).
 pub const START_TOKEN: u32 = 0;
 
 /// The most numbers that a grid of a batch may have; one response among many that is far too long would ask for more.
 const MAX_GRID: usize = 1 << 26;
 
-/// Plain numbers (rows, cols), row-major. A response's grids are (B, R): column k is about token k + 1 of the decoder ids.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Grid {
-    pub rows: usize,
-    pub cols: usize,
-    pub data: Vec<f32>,
-}
-
 impl Grid {
-    /// All zero, (rows, cols).
-    pub fn zeros(rows: usize, cols: usize) -> Self {
-        Self { rows, cols, data: vec![0.0; rows * cols] }
-    }
-
     /// `data` row by row; an error when its length is not rows · cols.
     pub fn from_vec(rows: usize, cols: usize, data: Vec<f32>) -> Result<Self> {
         if data.len() != rows * cols {
             return Err(Error::shape("grid", &[data.len()], &[rows, cols], "give rows x cols numbers, row by row"));
         }
         Ok(Self { rows, cols, data })
-    }
-
-    /// Row `i` (cols).
-    pub fn row(&self, i: usize) -> &[f32] {
-        &self.data[i * self.cols..(i + 1) * self.cols]
-    }
-
-    /// Row `i` (cols), to write.
-    pub fn row_mut(&mut self, i: usize) -> &mut [f32] {
-        &mut self.data[i * self.cols..(i + 1) * self.cols]
     }
 
     /// The rows `indices` in that order: (B, R) → (M, R).
@@ -55,11 +33,6 @@ impl Grid {
         for (j, &i) in indices.iter().enumerate() {
             self.row_mut(i).copy_from_slice(part.row(j));
         }
-    }
-
-    /// `f` of each number.
-    pub fn map(&self, f: impl Fn(f32) -> f32) -> Self {
-        Self { rows: self.rows, cols: self.cols, data: self.data.iter().map(|&x| f(x)).collect() }
     }
 
     /// `f` of each pair of numbers of two grids of one shape.
@@ -112,7 +85,7 @@ pub struct Batch<'a> {
 
 impl<'a> Batch<'a> {
     /// Checks the rows and finds the trained columns: 1..=n-2 (TRL: the first token is skipped) or 0..=n-2
-    /// (`train_first_token`). Source: trl-ppo.md sections 2.3 and 3.2.
+    /// (`train_first_token`). Source: docs/ppo.md sections 2.3 and 3.2.
     ///
     /// Errors name the row: an empty query, a score that is not finite, a response too short (TRL 25fa1bd: fewer than 4
     /// ids; with the first token trained: fewer than 2), kept numbers of another length than the response. So does one
@@ -207,7 +180,7 @@ fn check_row(i: usize, row: &Row, n: usize, train_first_token: bool) -> Result<(
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::ppo::config::Preset;
+    use crate::settings::Preset;
 
     fn row(decoder_ids: &[u32]) -> Row {
         Row { query_ids: vec![5, 1], decoder_ids: decoder_ids.to_vec(), score: 0.5, generated: None }

@@ -17,7 +17,7 @@ pub struct Advantages {
 
 /// δ_k = r_k + γ V_{k+1} - V_k and A_k = δ_k + γ λ A_{k+1}, from the last column to the first, on masked values; `rewards`
 /// are taken as they are, so mask them first ([`zero_masked`]).
-/// Source: Schulman et al. 2016 (arXiv 1506.02438) eq. 16; trl-ppo.md section 3.5. All grids (B, R).
+/// Source: Schulman et al. 2016 (arXiv 1506.02438) eq. 16; docs/ppo.md section 3.5. All grids (B, R).
 pub fn advantages(values: &Grid, rewards: &Grid, mask: &Grid, gamma: f64, lambda: f64) -> Advantages {
     let (gamma, decay) = (gamma as f32, (gamma * lambda) as f32);
     let values = zero_masked(values, mask); // (B, R)

@@ -3,25 +3,9 @@
 //! chosen log-probs only.
 
 use crate::ppo::batch::Grid;
-use crate::ppo::config::PpoConfig;
+pub use crate::settings::KlEstimator;
+use crate::settings::PpoConfig;
 use serde::{Deserialize, Serialize};
-
-/// A per-token estimate of KL(policy ‖ reference) from d = logprob - ref_logprob of the sampled token.
-/// Source: Schulman, "Approximating KL Divergence" (k1, k2, k3); TRL 0.11.4 ppo_trainer.py `_kl_penalty` (kl, abs, mse).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum KlEstimator {
-    /// d: unbiased, may be negative. TRL's "kl".
-    #[serde(alias = "kl")]
-    K1,
-    /// d² / 2: never negative, biased. TRL's "mse".
-    #[serde(alias = "mse")]
-    K2,
-    /// exp(-d) - 1 + d: never negative and unbiased.
-    K3,
-    /// |d|. TRL's "abs".
-    Abs,
-}
 
 impl KlEstimator {
     /// The estimate for one token, in nats.
@@ -69,7 +53,7 @@ impl KlController {
     }
 
     /// After a step of `n_steps` rows with mean response KL `current` (objective/kl, in nats):
-    /// value ← value · (1 + clip(current / target - 1, ±0.2) · n_steps / horizon). Source: trl-ppo.md section 3.8.
+    /// value ← value · (1 + clip(current / target - 1, ±0.2) · n_steps / horizon). Source: docs/ppo.md section 3.8.
     pub fn update(&mut self, current: f64, n_steps: usize) {
         if let Self::Adaptive { value, target, horizon } = self {
             let error = (current / *target - 1.0).clamp(-0.2, 0.2);

@@ -3,9 +3,9 @@
 
 use crate::error::{Error, Result};
 use crate::ppo::batch::Grid;
-use crate::ppo::config::PpoConfig;
 use crate::ppo::gae::{mask_count, masked_mean, masked_var};
-use serde::{Deserialize, Serialize};
+pub use crate::protocol::MiniBatchStats;
+use crate::settings::PpoConfig;
 
 /// A mini-batch as the loss sees it, (M, R) each. Gradient flows through `logprobs` and `values` alone.
 #[derive(Debug, Clone, Copy)]
@@ -25,34 +25,6 @@ pub struct LossInput<'a> {
     pub mask: &'a Grid,
 }
 
-/// Scalars of one mini-batch, means over its trained columns: TRL's `train_stats` (trl-ppo.md section 3.7).
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
-pub struct MiniBatchStats {
-    pub policy_loss: f64,
-    /// Before vf_coef.
-    pub value_loss: f64,
-    /// policy_loss + vf_coef · value_loss.
-    pub total_loss: f64,
-    pub entropy: f64,
-    /// mean (logprob - old_logprob)² / 2.
-    pub approx_kl: f64,
-    /// mean (old_logprob - logprob): what early stopping looks at.
-    pub policy_kl: f64,
-    /// Share of columns where the clipped term is the larger one.
-    pub clip_fraction: f64,
-    pub advantages_mean: f64,
-    pub returns_mean: f64,
-    pub returns_var: f64,
-    pub value_mean: f64,
-    /// mean (value - return)².
-    pub value_error: f64,
-    pub value_clip_fraction: f64,
-    pub old_value_mean: f64,
-    pub old_value_var: f64,
-    /// mean exp(logprob - old_logprob), which the ratio guard looks at. Not logged by TRL.
-    pub ratio_mean: f64,
-}
-
 /// Losses and their gradients.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Loss {
@@ -69,7 +41,7 @@ pub struct Loss {
 
 /// policy_loss = mean max(-A ρ, -A clip(ρ, 1 ± ε)), value_loss = ½ mean max((v - R)², (clip(v, V ± ε_v) - R)²),
 /// total = policy_loss + vf_coef · value_loss, means over trained columns. Where both terms of a max are equal, each gets
-/// half the gradient, as in torch. Source: Schulman et al. 2017 (arXiv 1707.06347) eq. 7; trl-ppo.md section 3.6.
+/// half the gradient, as in torch. Source: Schulman et al. 2017 (arXiv 1707.06347) eq. 7; docs/ppo.md section 3.6.
 ///
 /// Error: a mini-batch without a trained column.
 pub fn ppo_loss(x: &LossInput, config: &PpoConfig) -> Result<Loss> {

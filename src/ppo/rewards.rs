@@ -3,7 +3,7 @@
 
 use crate::error::{Error, Result};
 use crate::ppo::batch::{Batch, Grid};
-use crate::ppo::config::PpoConfig;
+use crate::settings::PpoConfig;
 use serde::{Deserialize, Serialize};
 
 /// Per-token rewards of a batch.
@@ -15,7 +15,7 @@ pub struct TokenRewards {
     pub rewards: Grid,
 }
 
-/// rewards = -kl_coef · kl, plus the score at the response's last token. Source: trl-ppo.md section 3.4.
+/// rewards = -kl_coef · kl, plus the score at the response's last token. Source: docs/ppo.md section 3.4.
 /// `kl` (B, R), `scores` (B) → (B, R) each.
 pub fn token_rewards(kl: &Grid, scores: &[f32], kl_coef: f64, batch: &Batch) -> TokenRewards {
     let coef = -kl_coef as f32;
@@ -91,7 +91,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::ppo::batch::Row;
-    use crate::ppo::config::Preset;
+    use crate::settings::Preset;
 
     #[test]
     fn the_score_lands_on_the_last_trained_column() {

@@ -2,7 +2,7 @@
 //! room, handed to whoever watches.
 
 use crate::error::Result;
-use crate::model::policy::{AdapterName, POLICY, Policy, TokenScores};
+use crate::model::policy::{AdapterName, Policy, TokenScores};
 use crate::nn::rng::Rng;
 use crate::pace::{NonStop, Pace};
 use crate::ppo::batch::{Batch, Grid};
@@ -41,9 +41,6 @@ impl Actor for Policy {
         grad: bool,
         dropout: Option<&mut Rng>,
     ) -> Result<TokenScores> {
-        if grad && adapter == Some(POLICY) {
-            return self.record(rows, width, padded, dropout);
-        }
         Policy::evaluate(self, rows, width, padded, adapter, grad, dropout)
     }
 
@@ -101,8 +98,8 @@ pub enum Room<'a> {
     MiniBatch(&'a MiniBatch),
     /// Room 10: an update was made, with this gradient norm (before clipping) and learning rate.
     Optimizer { updates: u64, grad_norm: f64, learning_rate: f64 },
-    /// Room 11.
-    Stats(&'a StepStats),
+    /// Room 11: the step, counted from 1, and its statistics.
+    Stats(u64, &'a StepStats),
 }
 
 /// Who watches a step; it is also asked at every pause point whether to go on.

@@ -3,9 +3,9 @@
 
 use crate::error::{Error, Result};
 use crate::nn::adam::{Adam, Named};
-use crate::ppo::config::PpoConfig;
 use crate::ppo::kl::KlController;
 use crate::ppo::rewards::RunningMoments;
+use crate::settings::PpoConfig;
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;

@@ -1,23 +1,13 @@
-//! What a step reports: every statistic that TRL logs, under its keys. Leaves clocks to the doors: timings are handed in.
+//! What a step reports: every statistic that TRL logs, under its keys.
 
 use crate::ppo::batch::{Batch, Grid};
 use crate::ppo::gae::masked_mean;
 use crate::ppo::loss::MiniBatchStats;
 use crate::ppo::rewards::TokenRewards;
 use crate::ppo::rooms::{Forward, MiniBatch};
+use crate::protocol::Statistics;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
-
-/// Seconds spent, measured by a door (nothing below has a clock); unset ones are left out of the JSON.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
-pub struct Timings {
-    pub forward_pass: Option<f64>,
-    pub compute_rewards: Option<f64>,
-    pub compute_advantages: Option<f64>,
-    pub optimize_step: Option<f64>,
-    pub calc_stats: Option<f64>,
-    pub total: Option<f64>,
-}
 
 /// Mean, deviation (ddof 1; NaN for one number) and the numbers themselves.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -37,7 +27,7 @@ impl Distribution {
     }
 }
 
-/// Everything TRL logs about a step. Source: trl-ppo.md section 3.7.
+/// Everything TRL logs about a step. Source: docs/ppo.md section 3.7.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct StepStats {
     /// objective/kl: mean over rows of the sum over trained columns, nats a response. Can be negative with k1.
@@ -78,8 +68,6 @@ pub struct StepStats {
     pub epochs: usize,
     /// What deserves a look, in words. Not TRL's.
     pub warnings: Vec<String>,
-    /// Filled in by a door with a clock.
-    pub time: Timings,
 }
 
 /// The whole-batch numbers that statistics are made of.
@@ -124,68 +112,59 @@ impl StepStats {
         stats
     }
 
-    /// TRL's keys and shapes: scalars as numbers, arrays as (nested) lists, NaN as null. With `trl_arrays` false the arrays
-    /// that grow with the batch's tokens are left out (a line of metrics.jsonl).
-    pub fn to_json(&self, trl_arrays: bool) -> Map<String, Value> {
-        let mut out = Map::new();
-        let mut put = |key: &str, value: Value| out.insert(key.to_string(), value);
-        put("objective/kl", json!(self.kl));
-        put("objective/kl_dist", json!(self.kl_per_row));
-        if trl_arrays {
-            put("objective/logprobs", json!(self.logprobs));
-            put("objective/ref_logprobs", json!(self.ref_logprobs));
-        }
-        put("objective/kl_coef", json!(self.kl_coef));
-        put("objective/entropy", json!(self.entropy));
-        put("ppo/mean_non_score_reward", json!(self.mean_non_score_reward));
-        put("ppo/mean_scores", json!(self.scores.mean));
-        put("ppo/std_scores", json!(self.scores.std));
-        for (name, lengths) in [("queries", &self.query_lengths), ("responses", &self.response_lengths)] {
-            put(&format!("tokens/{name}_len_mean"), json!(lengths.mean));
-            put(&format!("tokens/{name}_len_std"), json!(lengths.std));
-            put(&format!("tokens/{name}_dist"), json!(lengths.values));
-        }
+    /// The line of metrics.jsonl for the step `step`, counted from 1.
+    pub fn line(&self, step: u64) -> Statistics {
         let m = &self.mean;
-        put("ppo/loss/policy", json!(m.policy_loss));
-        put("ppo/loss/value", json!(m.value_loss));
-        put("ppo/loss/total", json!(m.total_loss));
-        put("ppo/policy/entropy", json!(m.entropy));
-        put("ppo/policy/approxkl", json!(m.approx_kl));
-        put("ppo/policy/policykl", json!(m.policy_kl));
-        put("ppo/policy/clipfrac", json!(m.clip_fraction));
-        if trl_arrays {
-            put("ppo/policy/advantages", json!(self.advantages));
+        Statistics {
+            step,
+            kl: self.kl,
+            kl_per_row: self.kl_per_row.clone(),
+            kl_coef: self.kl_coef,
+            entropy: self.entropy,
+            non_score_reward: self.mean_non_score_reward,
+            score: self.scores.mean,
+            score_std: self.scores.std,
+            query_length: self.query_lengths.mean,
+            query_length_std: self.query_lengths.std,
+            query_lengths: self.query_lengths.values.clone(),
+            response_length: self.response_lengths.mean,
+            response_length_std: self.response_lengths.std,
+            response_lengths: self.response_lengths.values.clone(),
+            policy_loss: m.policy_loss,
+            value_loss: m.value_loss,
+            total_loss: m.total_loss,
+            token_entropy: m.entropy,
+            approx_kl: m.approx_kl,
+            policy_kl: m.policy_kl,
+            clip_fraction: m.clip_fraction,
+            advantages_mean: m.advantages_mean,
+            returns_mean: m.returns_mean,
+            returns_var: m.returns_var,
+            value_mean: m.value_mean,
+            value_error: m.value_error,
+            value_clip_fraction: m.value_clip_fraction,
+            old_value_mean: m.old_value_mean,
+            old_value_var: m.old_value_var,
+            var_explained: self.var_explained,
+            learning_rate: self.learning_rate,
+            env_reward: self.env_rewards.mean,
+            env_reward_std: self.env_rewards.std,
+            env_rewards: self.env_rewards.values.clone(),
         }
-        put("ppo/policy/advantages_mean", json!(m.advantages_mean));
-        if trl_arrays {
-            put("ppo/policy/ratio", json!(self.ratio));
-        }
-        put("ppo/returns/mean", json!(m.returns_mean));
-        put("ppo/returns/var", json!(m.returns_var));
-        put("ppo/val/vpred", json!(m.value_mean));
-        put("ppo/val/error", json!(m.value_error));
-        put("ppo/val/clipfrac", json!(m.value_clip_fraction));
-        put("ppo/val/mean", json!(m.old_value_mean));
-        put("ppo/val/var", json!(m.old_value_var));
-        put("ppo/val/var_explained", json!(self.var_explained));
-        put("ppo/learning_rate", json!(self.learning_rate));
-        put("env/reward_mean", json!(self.env_rewards.mean));
-        put("env/reward_std", json!(self.env_rewards.std));
-        put("env/reward_dist", json!(self.env_rewards.values));
-        let t = &self.time;
-        let named = [
-            ("forward_pass", t.forward_pass),
-            ("compute_rewards", t.compute_rewards),
-            ("compute_advantages", t.compute_advantages),
-            ("optimize_step", t.optimize_step),
-            ("calc_stats", t.calc_stats),
-            ("total", t.total),
+    }
+
+    /// TRL's keys and shapes for one step without its number: scalars as numbers, arrays as (nested) lists, NaN as null,
+    /// the arrays that grow with the batch's tokens last.
+    pub fn to_json(&self) -> Map<String, Value> {
+        let Value::Object(mut out) = json!(self.line(0)) else { return Map::new() };
+        out.shift_remove("step");
+        let arrays = [
+            ("objective/logprobs", json!(self.logprobs)),
+            ("objective/ref_logprobs", json!(self.ref_logprobs)),
+            ("ppo/policy/advantages", json!(self.advantages)),
+            ("ppo/policy/ratio", json!(self.ratio)),
         ];
-        for (name, seconds) in named {
-            if let Some(seconds) = seconds {
-                put(&format!("time/ppo/{name}"), json!(seconds));
-            }
-        }
+        out.extend(arrays.map(|(key, value)| (key.to_string(), value)));
         out
     }
 }
@@ -262,15 +241,11 @@ mod tests {
     }
 
     #[test]
-    fn json_has_null_for_nan_and_times_only_where_measured() {
-        let stats = StepStats {
-            scores: Distribution::of(vec![1.0]),
-            time: Timings { total: Some(2.5), ..Timings::default() },
-            ..StepStats::default()
-        };
-        let json = stats.to_json(false);
-        assert!(json["ppo/std_scores"].is_null());
-        assert_eq!(json["time/ppo/total"], 2.5);
-        assert!(!json.contains_key("time/ppo/forward_pass") && !json.contains_key("objective/logprobs"));
+    fn json_has_null_for_nan_and_trl_s_arrays() {
+        let stats = StepStats { scores: Distribution::of(vec![1.0]), kl: 2.0, ..StepStats::default() };
+        let json = stats.to_json();
+        assert!(json["ppo/std_scores"].is_null() && json.contains_key("objective/logprobs"));
+        assert_eq!(json["objective/kl"], 2.0);
+        assert!(!json.contains_key("step"));
     }
 }

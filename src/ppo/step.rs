@@ -6,13 +6,13 @@ use crate::model::policy::{AdapterName, INITIAL, POLICY, TokenScores};
 use crate::nn::adam::{Gradients, Named, clip_factor};
 use crate::nn::rng::{Purpose, Rng};
 use crate::ppo::batch::{Batch, Grid, Row};
-use crate::ppo::config::{KlReference, PpoConfig, WhitenOver};
 use crate::ppo::gae::{self, Advantages};
 use crate::ppo::loss::{Loss, LossInput, ppo_loss};
 use crate::ppo::rewards::{TokenRewards, prepare_scores, token_rewards};
 pub use crate::ppo::rooms::{Actor, Forward, MiniBatch, Pass, Room, Rooms};
 pub use crate::ppo::state::PpoState;
 use crate::ppo::stats::{BatchNumbers, StepStats};
+use crate::settings::{KlReference, PpoConfig, WhitenOver};
 use candle_core::Tensor;
 
 /// What a step hands back; grids are (B, R), to be read where `mask` is 1.
@@ -41,7 +41,7 @@ pub struct StepOutcome {
 /// Errors: settings or rows that make no sense (see [`PpoConfig::validate`], [`Batch::new`]); orders that are no
 /// permutations; numbers that are not finite; a trainable tensor without gradient; [`Error::Stopped`] from a pause point.
 ///
-/// Source: trl-ppo.md section 3 (TRL 25fa1bd and 0.11.4 ppo_trainer.py `step`).
+/// Source: docs/ppo.md section 3 (TRL 25fa1bd and 0.11.4 ppo_trainer.py `step`).
 pub async fn ppo_step<A: Actor>(
     policy: &A,
     state: &mut PpoState,
@@ -95,7 +95,7 @@ pub async fn ppo_step<A: Actor>(
                 let mask = batch.mask.select(indices); // (M, R)
                 whitened.scatter(indices, &gae::whiten(&advantages.advantages.select(indices), &mask, true)?);
             }
-            let fresh = passes.train(indices)?; // (M, R) each, with graph
+            let fresh = passes.train(indices)?; // (M, R) each, recorded
             let mini = mini_batch(&fresh, epoch, indices, &forward, &advantages, &whitened, &passes)?; // (M, R)
             observer.pause().await?; // the backward pass is the longest stretch of a step
             gradients.add(backward(fresh, &mini.loss, &vars, config.gradient_accumulation_steps)?)?;
@@ -125,7 +125,7 @@ pub async fn ppo_step<A: Actor>(
     let (kl_grid, scores) = (&kl, scores.as_slice()); // (B, R), (B)
     let numbers = BatchNumbers { batch: &batch, forward: &forward, kl: kl_grid, rewards: &rewards, scores, kl_coef };
     let stats = StepStats { learning_rate, grad_norms, epochs, ..StepStats::new(&numbers, &mini_batches) };
-    observer.room(&Room::Stats(&stats));
+    observer.room(&Room::Stats(state.step + 1, &stats));
     observer.pause().await?;
     state.kl.update(stats.kl, batch.len());
     state.step += 1;
@@ -182,7 +182,7 @@ impl<A: Actor> Passes<'_, A> {
         Ok(logprobs)
     }
 
-    /// One mini-batch with its graph, (M, R) each.
+    /// One mini-batch, recorded for its backward pass: (M, R) each.
     fn train(&mut self, indices: &[usize]) -> Result<TokenScores> {
         let mut dropout = self.dropout();
         self.evaluate(indices, Some(POLICY), true, dropout.as_mut())
@@ -221,7 +221,7 @@ impl<A: Actor> Passes<'_, A> {
     }
 }
 
-/// A tensor's numbers, outside the graph: (M, R).
+/// A tensor's numbers: (M, R).
 fn grid(tensor: &Tensor) -> Result<Grid> {
     let (rows, cols) = tensor.dims2()?;
     Grid::from_vec(rows, cols, tensor.flatten_all()?.to_vec1()?)
@@ -266,7 +266,7 @@ fn backward(fresh: TokenScores, loss: &Loss, vars: &Named, share: usize) -> Resu
         Tensor::from_vec(data, (gradient.rows, gradient.cols), fresh.logprobs.device())
     };
     let (by_logprobs, by_values) = (weight(&loss.grad_logprobs)?, weight(&loss.grad_values)?); // (M, R) each
-    Gradients::take(&mut fresh.backward(&by_logprobs, &by_values)?, vars)
+    Gradients::of(fresh.backward(&by_logprobs, &by_values)?, vars)
 }
 
 /// Rewards as the advantage recursion takes them: masked, whitened where the setting says so. (B, R) → (B, R).

@@ -1,11 +1,16 @@
-//! Everything that crosses between the page and its worker: requests with an id, events on the way, and for every request
-//! exactly one [`Reply::Done`] or [`Reply::Failed`]. Plain serde numbers, no tensors; weights never cross. How a message
-//! travels is `web`'s, what it causes is `web::worker`'s.
+//! The messages between the page and its worker: requests with an id, events, and for every request exactly one
+//! [`Reply::Done`] or [`Reply::Failed`]. Plain data: no tensors, and weights are never sent.
 
+mod evaluation;
 mod numbers;
+mod statistics;
 
+pub use evaluation::*;
 pub use numbers::*;
+pub use statistics::*;
 
+use crate::error::Error;
+use crate::settings::Preset;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -20,12 +25,12 @@ pub enum Message {
         id: Id,
         ask: Ask,
     },
-    /// End this request at its next pause point; it answers `Failed` with [`Failure::Stopped`].
+    /// End this request at its next pause point; it answers `Failed` with [`Error::Stopped`].
     Stop(Id),
-    /// Go on from the room at which this request waits.
+    /// Go on from the stage at which this request waits.
     Go(Id),
-    /// Wait at every room from now on, or at none.
-    RoomByRoom(bool),
+    /// Wait at every stage from now on, or at none.
+    StageByStage(bool),
 }
 
 /// What can be asked. Asked one after the other; a request waits until those before it have ended.
@@ -34,8 +39,8 @@ pub enum Message {
 pub enum Ask {
     /// Chapter 1: fetch the shipped models and dialogues, and load them. Answer: [`Answer::Loaded`].
     Load,
-    /// Room 3: a text as tokens; by the policy's, a dialogue within its prompt. Answer: [`Answer::Tokens`].
-    Tokens { text: String, by: Side },
+    /// Stage 3: a text as tokens; by the policy's, a dialogue within its prompt. Answer: [`Answer::Tokens`].
+    Tokens { text: String, by: Reader },
     /// Chapter 2.1: a summary, streamed as [`Event::Token`]. Answer: [`Answer::Generated`].
     Generate(Generate),
     /// Chapter 2.2: both logits, probabilities and the score of texts. Answer: [`Answer::Scored`].
@@ -61,10 +66,10 @@ pub enum Ask {
     Forget,
 }
 
-/// Whose tokenizer.
+/// The model whose tokenizer is meant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Side {
+pub enum Reader {
     Policy,
     Reward,
 }
@@ -123,18 +128,8 @@ pub enum Reply {
     },
     Failed {
         id: Id,
-        failure: Failure,
+        error: Error,
     },
-}
-
-/// Why a request did not end well.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Failure {
-    /// Asked to stop; a run went back to its last whole step.
-    Stopped,
-    /// What failed and what to do, for the person.
-    Error { what: String, hint: String },
 }
 
 /// On the way.
@@ -147,10 +142,10 @@ pub enum Event {
     Progress { phase: Phase, done: usize, of: usize },
     /// A token was chosen.
     Token(Token),
-    /// A room of the PPO step (house.md's number) was reached.
+    /// A stage of the PPO step (by its number, 1 to 12) was reached.
     Reached(u8),
-    /// The same with its numbers, room by room only: the request now waits for [`Message::Go`].
-    Room(Box<Room>),
+    /// The same with its numbers, stage by stage only: the request now waits for [`Message::Go`].
+    Stage(Box<Stage>),
     /// A PPO step is done and kept.
     Step(Box<Step>),
     /// Worth knowing, though work goes on.

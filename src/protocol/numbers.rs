@@ -1,14 +1,10 @@
 //! What the messages carry: plain numbers and texts, no tensors.
 
-pub use crate::lab::evaluate::Evaluation;
-pub use crate::lab::events::Seconds;
-pub use crate::lab::statistics::{Difference, Spread, Toxicity, Verdict};
-pub use crate::model::reward::Scored;
-pub use crate::ppo::batch::Grid;
-pub use crate::ppo::config::{PpoConfig, Preset};
-pub use crate::ppo::loss::MiniBatchStats;
+use super::evaluation::Evaluation;
+use super::statistics::{Grid, MiniBatchStats, Scored, Seconds, Statistics};
+use crate::settings::PpoConfig;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 /// What is being counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,32 +46,32 @@ pub struct Piece {
     pub text: String,
 }
 
-/// The numbers of a room as it is reached; grids are (B, R), to be read where `mask` is 1. Rooms are house.md's.
+/// The numbers of a stage as it is reached; grids are (B, R), to be read where `mask` is 1.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Room {
-    /// Rooms 1 to 3: the batch's dialogues.
+pub enum Stage {
+    /// Stages 1 to 3: the batch's dialogues.
     Queries { rows: Vec<Query> },
-    /// Room 4.
+    /// Stage 4.
     Responses { rows: Vec<Response> },
-    /// Room 5.
+    /// Stage 5.
     Scores { rows: Vec<Scored> },
-    /// Room 6.
+    /// Stage 6.
     Forward { mask: Grid, old_logprobs: Grid, ref_logprobs: Grid, old_values: Grid },
-    /// Room 7.
+    /// Stage 7.
     Rewards { scores: Vec<f32>, kl: Grid, kl_coef: f64, non_score: Grid, rewards: Grid },
-    /// Room 8.
+    /// Stage 8.
     Advantages { advantages: Grid, returns: Grid },
-    /// Room 9: one mini-batch, the batch's rows `indices`.
+    /// Stage 9: one mini-batch, the batch's rows `indices`.
     MiniBatch { indices: Vec<usize>, advantages: Grid, ratio: Grid, stats: MiniBatchStats },
-    /// Room 10.
+    /// Stage 10.
     Optimizer { updates: u64, grad_norm: f64, learning_rate: f64 },
-    /// Room 11: TRL's keys.
-    Stats(Map<String, Value>),
+    /// Stage 11.
+    Statistics(Box<Statistics>),
 }
 
-impl Room {
-    /// House.md's number of the room.
+impl Stage {
+    /// The stage's number, 1 to 12.
     pub fn number(&self) -> u8 {
         match self {
             Self::Queries { .. } => 3,
@@ -86,7 +82,7 @@ impl Room {
             Self::Advantages { .. } => 8,
             Self::MiniBatch { .. } => 9,
             Self::Optimizer { .. } => 10,
-            Self::Stats(_) => 11,
+            Self::Statistics(_) => 11,
         }
     }
 }
@@ -112,8 +108,8 @@ pub struct Response {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Step {
     pub step: u64,
-    /// A line of metrics.jsonl, under TRL's keys.
-    pub metrics: Map<String, Value>,
+    #[serde(rename = "metrics")]
+    pub statistics: Statistics,
     pub queries: Vec<Query>,
     pub responses: Vec<Response>,
     pub scored: Vec<Scored>,
@@ -235,7 +231,7 @@ pub struct RunInfo {
     #[serde(deserialize_with = "by_value")]
     pub config: Box<PpoConfig>,
     /// metrics.jsonl, a line a step; none in the answer to `Train`, whose steps brought theirs.
-    pub metrics: Vec<Map<String, Value>>,
+    pub metrics: Vec<Statistics>,
     /// The command that goes on with the saved run natively.
     pub command: String,
 }

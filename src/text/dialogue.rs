@@ -1,5 +1,4 @@
-//! Room 1, the dialogues: DialogSum rows from bytes (JSON or csv), the lab's length filter and its split.
-//! Where the bytes come from (disk, hub, a browser's file picker) is left to `io`.
+//! Stage 1, the dialogues: DialogSum rows from the bytes of JSON or csv files, the lab's length filter and its split.
 
 use crate::error::{Error, Result};
 use crate::text::rows::{Form, Kept, LeftOut, Row, each};

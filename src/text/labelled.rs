@@ -1,5 +1,5 @@
-//! Labelled texts from csv or JSON files: what a reward model learns from. Which rows are held out where the file does not say
-//! is the caller's choice.
+//! Labelled texts from csv or JSON files, from which a reward model learns. The caller chooses which rows are held out if the file
+//! does not say.
 
 use crate::error::{Error, Result};
 use crate::text::dialogue::Split;

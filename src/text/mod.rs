@@ -1,6 +1,7 @@
-//! Text knows strings and ids; it knows no model.
+//! Strings: dialogues, prompts, tokenizers, ROUGE. Nothing here uses a model.
 
 mod charsmap;
+mod clean_up;
 pub mod dialogue;
 pub mod labelled;
 pub mod prompt;
@@ -10,4 +11,3 @@ pub mod stream;
 pub mod texts;
 pub mod tokenizer;
 mod tokenizer_check;
-pub mod train_tokenizer;

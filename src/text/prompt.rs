@@ -1,10 +1,9 @@
-//! Room 2, the prompt: the lab's instruction around a dialogue, and the query the published lab makes of it.
-//! Length filter and tokenization are left to `dialogue` and `tokenizer`.
+//! Stage 2, the prompt: the lab's instruction around a dialogue, and the query that the published lab makes of it.
 
 use crate::error::Result;
 use crate::text::tokenizer::Tokenizer;
 
-/// The lab's prompt: `"\nSummarize the following conversation.\n\n{dialogue}\n\nSummary:\n"` (trl-ppo.md 2.1).
+/// The lab's prompt: `"\nSummarize the following conversation.\n\n{dialogue}\n\nSummary:\n"` (docs/ppo.md 2.1).
 pub fn prompt(dialogue: &str) -> String {
     format!("\nSummarize the following conversation.\n\n{dialogue}\n\nSummary:\n")
 }
@@ -20,7 +19,7 @@ pub struct Query {
 }
 
 impl Query {
-    /// The query of a dialogue, as the lab's dataset builder makes it (trl-ppo.md 2.1).
+    /// The query of a dialogue, as the lab's dataset builder makes it (docs/ppo.md 2.1).
     pub fn new(tokenizer: &Tokenizer, dialogue: &str) -> Result<Self> {
         let ids = tokenizer.encode(&prompt(dialogue))?;
         let text = tokenizer.decode(&ids, false)?;

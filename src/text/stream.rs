@@ -1,28 +1,9 @@
-//! Text that appears while tokens are generated, and transformers' clean-up that makes this harder than printing.
-//! What is shown is final: the parts of a stream joined are the decoded whole. Ids and vocabulary are `tokenizer`'s.
+//! Text that is shown while its tokens are generated. What has been shown never changes: the parts together are the decoded text,
+//! with transformers' clean-up. Ids and vocabulary belong to `tokenizer`.
 
 use crate::error::Result;
+use crate::text::clean_up::{CLEAN_UP, clean_up};
 use crate::text::tokenizer::Tokenizer;
-
-/// What `clean_up_tokenization` of transformers 4.27.2 replaces, in its order.
-const CLEAN_UP: [(&str, &str); 10] = [
-    (" .", "."),
-    (" ?", "?"),
-    (" !", "!"),
-    (" ,", ","),
-    (" ' ", "'"),
-    (" n't", "n't"),
-    (" 'm", "'m"),
-    (" 's", "'s"),
-    (" 've", "'ve"),
-    (" 're", "'re"),
-];
-
-/// Removes the spaces that decoding leaves before punctuation and in contractions
-/// (transformers 4.27.2, `clean_up_tokenization_spaces`, on by default in the lab).
-pub(crate) fn clean_up(text: &str) -> String {
-    CLEAN_UP.iter().fold(text.to_string(), |text, (from, to)| text.replace(from, to))
-}
 
 /// Ids in, text out as soon as nothing that follows can change it.
 pub struct TextStream<'a> {
@@ -33,11 +14,14 @@ pub struct TextStream<'a> {
     sent: usize,
 }
 
-impl<'a> TextStream<'a> {
-    pub(crate) fn new(tokenizer: &'a Tokenizer, skip_special: bool) -> Self {
-        Self { tokenizer, skip_special, ids: Vec::new(), sent: 0 }
+impl Tokenizer {
+    /// Text as it arrives, id by id.
+    pub fn stream(&self, skip_special: bool) -> TextStream<'_> {
+        TextStream { tokenizer: self, skip_special, ids: Vec::new(), sent: 0 }
     }
+}
 
+impl TextStream<'_> {
     /// Takes the next id; returns the text that is now certain, often one word, sometimes nothing.
     pub fn push(&mut self, id: u32) -> Result<String> {
         self.ids.push(id);

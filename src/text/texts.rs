@@ -1,5 +1,4 @@
-//! Plain texts out of data files, for training a tokenizer: JSON, csv or a text a line. What the rows mean otherwise
-//! (dialogue and summary, text and label) is for `dialogue` and `labelled`.
+//! Reads the plain texts in data files, for training a tokenizer: JSON, csv, or one text a line.
 
 use crate::encoding;
 use crate::error::{Error, Result};

@@ -1,9 +1,9 @@
-//! Room 3, tokens: T5's and RoBERTa's tokenizers over the `tokenizers` crate, with the ids and texts of transformers
+//! Stage 3, tokens: T5's and RoBERTa's tokenizers over the `tokenizers` crate, with the ids and texts of transformers
 //! 4.27.2's fast tokenizers. Reading files is left to the caller; text that appears token by token is in `stream`.
 
 use crate::encoding;
 use crate::error::{Error, Result};
-use crate::text::stream::{TextStream, clean_up};
+use crate::text::clean_up::clean_up;
 use crate::text::tokenizer_check;
 use tokenizers::models::bpe::{BPE, Merges, Vocab};
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
@@ -123,11 +123,6 @@ impl Tokenizer {
     pub(crate) fn decode_raw(&self, ids: &[u32], skip_special: bool) -> Result<String> {
         let failed = |e| Error::input(format!("{} ids did not decode: {e}", ids.len()), GET_FILES);
         self.inner.decode(ids, skip_special).map_err(failed)
-    }
-
-    /// Text as it arrives, id by id.
-    pub fn stream(&self, skip_special: bool) -> TextStream<'_> {
-        TextStream::new(self, skip_special)
     }
 
     /// The tokens one by one, for showing them side by side.

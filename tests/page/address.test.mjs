@@ -151,7 +151,7 @@ test("a link that makes no sense opens the page all the same", async (t) => {
     page.on("console", (message) => ["error", "warning"].includes(message.type()) && wrong.push(message.text()));
     await page.goto(site.url + hash);
     await page.getByRole("listbox", { name: /^Tokens of the response/ }).getByRole("option").first().waitFor();
-    assert.equal((await chapters(page)).filter((id) => id !== "rooms").length, 9, hash);
+    assert.equal((await chapters(page)).filter((id) => id !== "stages").length, 9, hash);
     assert.ok(await bar(page).getByRole("button", { name: "Step", exact: true }).isEnabled(), hash);
     assert.deepEqual(wrong, [], hash);
     await page.close();

@@ -79,7 +79,7 @@ for (const scheme of THEMES) {
     test(`the recorded run, ${scheme}, ${width} px wide: nothing to object to`, async (t) => {
       const { page } = await visit(t, browser, site.url, { width, height, scheme });
       await page.getByRole("listbox", { name: /^Tokens of the response/ }).waitFor();
-      assert.equal((await chapters(page)).filter((id) => id !== "rooms").length, 9);
+      assert.equal((await chapters(page)).filter((id) => id !== "stages").length, 9);
       assert.deepEqual(await inEveryState(page, width < 500), []);
     });
   }
@@ -113,13 +113,13 @@ test("a live run, and what only a live run shows: nothing to object to in either
   await everywhere("live", () => violations(page));
   await sheet(page, async () => found.push(...await violations(page, ".aside"))); // the last of these was narrow
 
-  // Room by room: every room's numbers, where the step waits in it; some rooms come once for every mini-batch.
+  // Stage by stage: every stage's numbers, where the step waits in it; some stages come once for every mini-batch.
   const seen = new Set();
   while (!seen.has("11")) {
-    await press(page, "Room");
-    const room = /\d+/.exec(await line(page).getByText(/^Stands at room \d+$/).innerText())[0];
-    if (!seen.has(room)) found.push(...(await violations(page, "#rooms")).map((line) => `room ${room}: ${line}`));
-    seen.add(room);
+    await press(page, "Stage");
+    const stage = /\d+/.exec(await line(page).getByText(/^Paused at stage \d+$/).innerText())[0];
+    if (!seen.has(stage)) found.push(...(await violations(page, "#stages")).map((line) => `stage ${stage}: ${line}`));
+    seen.add(stage);
   }
   assert.deepEqual([...seen], ["3", "4", "5", "6", "7", "8", "9", "10", "11"]);
   await press(page, "Step");
@@ -133,7 +133,7 @@ test("a live run, and what only a live run shows: nothing to object to in either
   await page.getByRole("alert").waitFor();
   await everywhere("faults", async () => [...await violations(page, ".notices"), ...await violations(page, "#trainer")]);
   await page.reload();
-  await page.getByText(/^This browser kept a run/).waitFor();
+  await page.getByText(/^This browser has a saved run/).waitFor();
   await everywhere("kept", () => violations(page, "#kept"));
   assert.deepEqual([...new Set(found)], []);
 });

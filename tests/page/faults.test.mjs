@@ -75,7 +75,7 @@ test("bad files are refused one by one with what to do, and the run that is open
   }
   await step(page); // and can still be trained
   await page.reload();
-  await page.getByText(/^This browser kept a run: step 2 of/).waitFor();
+  await page.getByText(/^This browser has a saved run: step 2 of/).waitFor();
   assert.deepEqual(wrong, []);
 });
 
@@ -107,7 +107,7 @@ test("a worker lost in the middle of a step is reported, and the next one goes o
     const start = [0, 97, 115, 109, 1, 0, 0, 0, 1, 4, 1, 96, 0, 0, 3, 2, 1, 0, 8, 1, 0, 10, 5, 1, 3, 0, 0, 11];
     new WebAssembly.Instance(new WebAssembly.Module(new Uint8Array(start)));
   }));
-  const trap = await told(page, /The worker is lost: .*unreachable/);
+  const trap = await told(page, /The worker has stopped: .*unreachable/);
   assert.match(trap.hint, /started again.*last whole step/);
   await at(page, 1);
   assert.deepEqual(differing(await runFiles(page), before), [], "it is the run as it was kept");
@@ -115,7 +115,7 @@ test("a worker lost in the middle of a step is reported, and the next one goes o
   await press(page, "Step");
   await inTheMiddle(page);
   await crash(page, () => setTimeout(() => { throw new RangeError("WebAssembly.Memory.grow(): could not allocate memory"); }));
-  assert.match((await told(page, /The worker is lost/)).what, /no more memory.*Close other tabs/, "memory in words");
+  assert.match((await told(page, /The worker has stopped/)).what, /no more memory.*Close other tabs/, "memory in words");
   await at(page, 1);
   await step(page);
   assert.deepEqual(wrong, []);
@@ -136,7 +136,7 @@ test("a worker that cannot start is reported once and not started for ever; the 
     const { page } = await visit(t, browser, server.url, { hash: "#ppo" });
     await page.getByRole("alert").filter({ hasText: "Recorded only." }).waitFor();
     assert.match((await page.getByRole("alert").allInnerTexts()).join(" "), /Reload the page/);
-    for (const name of ["Play", "Step", "Room"]) {
+    for (const name of ["Play", "Step", "Stage"]) {
       assert.ok(await bar(page).getByRole("button", { name, exact: true }).isDisabled(), `${name} can do nothing`);
     }
     assert.match(await line(page).innerText(), /recorded\s+step \d+ of a recorded run/);

@@ -36,7 +36,7 @@ test("a reload in the middle of a step loses only that step, and the run goes on
   assert.match(await kept(page).innerText(), /step 1 of \d+/);
   assert.deepEqual(asked.filter((url) => url.includes("/models/")), [], "the models come when they are asked for");
   await press(page, "Step");
-  await page.getByText("This browser kept a run that a new one would replace").waitFor();
+  await page.getByText("This browser has a saved run that a new one would replace").waitFor();
   assert.equal(await steps(page), 0, "nothing is begun while the kept run waits for an answer");
   await goOn(page, 1);
   assert.equal(await kept(page).count(), 0, "an offer that was taken goes");
@@ -70,7 +70,7 @@ test("a reload while playing is offered too; one button clears what is kept, for
 
   // The last chapter has the same for a run that goes on: what is made from then on is kept again.
   await step(page);
-  await page.getByRole("button", { name: "Remove what this browser kept", exact: true }).click();
+  await page.getByRole("button", { name: "Remove the saved run", exact: true }).click();
   await idle(page);
   assert.equal(await steps(page), 1, "the run in hand is not what was kept");
   await step(page);

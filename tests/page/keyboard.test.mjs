@@ -46,7 +46,7 @@ function noteControls() {
   window.keys = { look, name, before: new Map(), reached: new Set() };
   for (const one of all.filter((one) => one.tabIndex >= 0)) window.keys.before.set(one, look(one));
   // Arrows reach what lies in a list with one stop; headings take the focus from links alone.
-  const arrows = (one) => one.closest('[role="listbox"], .rooms')?.querySelector('[tabindex="0"]');
+  const arrows = (one) => one.closest('[role="listbox"], .stages')?.querySelector('[tabindex="0"]');
   return all.filter((one) => one.tabIndex < 0 && !/^(H\d|P|MAIN)$/.test(one.tagName) && !arrows(one)).map(name);
 }
 
@@ -109,7 +109,7 @@ test("Escape closes menus and sheet, and the focus goes back to what opened them
   await strip(page).waitFor();
   const openers = [
     [page.getByRole("navigation", { name: "Chapters, as a menu" }).getByRole("button"), page.locator("#menu a").nth(3)],
-    [page.getByRole("complementary").getByRole("button", { name: /room/i }).first(), page.locator("#machine .room").nth(2)],
+    [page.getByRole("complementary").getByRole("button", { name: /stage/i }).first(), page.locator("#machine .stage").nth(2)],
     [bar(page).locator("summary"), bar(page).getByRole("combobox", { name: /^Speed/ })],
   ];
   for (const [opener, inside] of openers) {
@@ -195,23 +195,23 @@ test("loading and training are said aloud; who wants no motion gets none meanwhi
   assert.notDeepEqual(await page.evaluate(() => [...window.moved]), []);
 });
 
-test("on a phone the machine's sheet opens and closes by touch, and a touched room leads to its numbers", async (t) => {
+test("on a phone the machine's sheet opens and closes by touch, and a touched stage leads to its numbers", async (t) => {
   const { page, wrong } = await visit(t, browser, site.url, { whole: false, width: 360, height: 740, touch: true, hash: "#ppo" });
   await strip(page).waitFor();
-  const handle = page.getByRole("complementary").getByRole("button", { name: /Twelve rooms|^Room \d/ });
-  const room = page.getByRole("navigation", { name: "The rooms of one PPO step" }).getByRole("button", { name: /7\s*rewards/ });
-  assert.ok(await room.isHidden());
+  const handle = page.getByRole("complementary").getByRole("button", { name: /Twelve stages|^Stage \d/ });
+  const stage = page.getByRole("navigation", { name: "The stages of one PPO step" }).getByRole("button", { name: /7\s*rewards/ });
+  assert.ok(await stage.isHidden());
   await handle.tap();
-  await room.waitFor();
+  await stage.waitFor();
   await handle.tap();
-  await room.waitFor({ state: "hidden" });
+  await stage.waitFor({ state: "hidden" });
   await handle.tap();
-  await room.tap();
-  await room.waitFor({ state: "hidden" });
-  const rooms = page.getByRole("region", { name: "The rooms, one by one" });
-  assert.equal(await rooms.getByRole("button", { pressed: true, name: /rewards/ }).count(), 1);
+  await stage.tap();
+  await stage.waitFor({ state: "hidden" });
+  const stages = page.getByRole("region", { name: "The stages, one by one" });
+  assert.equal(await stages.getByRole("button", { pressed: true, name: /rewards/ }).count(), 1);
   await page.waitForFunction(() => {
-    const { top } = document.getElementById("rooms").getBoundingClientRect();
+    const { top } = document.getElementById("stages").getBoundingClientRect();
     return top >= 0 && top < innerHeight / 2;
   });
   // Targets of a finger's size; words of a sentence and tokens of a text are as wide as they are.

@@ -97,7 +97,7 @@ export async function choose(page, name, bytes) {
 }
 
 /** The offer to go on with what this browser kept. */
-export const kept = (page) => page.getByText(/^This browser kept a run: step \d+ of \d+/);
+export const kept = (page) => page.getByText(/^This browser has a saved run: step \d+ of \d+/);
 
 /** What the page says went wrong, with what to do: `{what, hint}` each. */
 export const alerts = (page) => page.getByRole("alert").evaluateAll((all) => all.map((one) => {

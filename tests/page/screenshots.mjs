@@ -77,7 +77,7 @@ try {
       await page.setViewportSize({ width, height });
       await page.evaluate(() => scrollTo(0, 0));
       await sight("00-first-sight");
-      const ids = (await chapters(page)).filter((id) => id !== "rooms");
+      const ids = (await chapters(page)).filter((id) => id !== "stages");
       await everyChapter(page, to, ids, width);
       await page.setViewportSize({ width, height });
       if (width < 500) {

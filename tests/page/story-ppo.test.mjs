@@ -1,4 +1,4 @@
-// Chapters 3.2 to 3.4 live: PPO steps, the token strip, what if, before and after, the rooms one by one, and stop. Settings
+// Chapters 3.2 to 3.4 live: PPO steps, the token strip, what if, before and after, the stages one by one, and stop. Settings
 // and the recorded run are story's; going on after a reload is keep's, equal numbers natively parity's.
 import assert from "node:assert/strict";
 import { cpus, loadavg } from "node:os";
@@ -273,48 +273,48 @@ async function startOver() {
   await at(here.page, 0);
 }
 
-test("3.2: room by room, the twelve rooms of a step come in order, each with its numbers", async () => {
+test("3.2: stage by stage, the twelve stages of a step come in order, each with its numbers", async () => {
   const { page, wrong } = here;
   await startOver();
-  const rooms = machine(page).getByRole("button");
-  const room = async (n) => (await rooms.nth(n - 1).innerText()).split("\n").map((part) => part.trim()).filter(Boolean);
-  const view = chapter(page, "The rooms, one by one").locator(".room-view");
+  const stages = machine(page).getByRole("button");
+  const stage = async (n) => (await stages.nth(n - 1).innerText()).split("\n").map((part) => part.trim()).filter(Boolean);
+  const view = chapter(page, "The stages, one by one").locator(".stage-view");
   const total = (texts) => texts.reduce((sum, text) => sum + value(text), 0);
   const visited = [];
   const inside = {
     3: async () => {
       assert.equal(await view.getByRole("listitem").count(), ROWS);
-      assert.equal(total(await view.locator(".room-row-head .num").allInnerTexts()), value((await room(3))[2]));
-      // The dialogues and prompts of rooms 1 and 2 are those of this very batch.
-      for (const n of [1, 2]) assert.equal((await room(n))[2], `${ROWS} rows`, `room ${n}`);
+      assert.equal(total(await view.locator(".stage-row-head .num").allInnerTexts()), value((await stage(3))[2]));
+      // The dialogues and prompts of stages 1 and 2 are those of this very batch.
+      for (const n of [1, 2]) assert.equal((await stage(n))[2], `${ROWS} rows`, `stage ${n}`);
     },
-    4: async () => assert.equal(total(await view.locator(".room-row-head").allInnerTexts()), value((await room(4))[2])),
+    4: async () => assert.equal(total(await view.locator(".stage-row-head").allInnerTexts()), value((await stage(4))[2])),
     5: async () => {
       const scores = (await cells(view.getByRole("table"))).map((row) => row[4]);
       assert.equal(scores.length, ROWS);
-      shows((await room(5))[2].replace("score ", ""), total(scores) / ROWS, "the mean score", 5e-5);
+      shows((await stage(5))[2].replace("score ", ""), total(scores) / ROWS, "the mean score", 5e-5);
     },
   };
   for (let n = 3; n <= 11; n += 1) {
-    await press(page, "Room");
-    await line(page).getByText(`Stands at room ${n}`, { exact: true }).waitFor({ timeout: PATIENCE });
+    await press(page, "Stage");
+    await line(page).getByText(`Paused at stage ${n}`, { exact: true }).waitFor({ timeout: PATIENCE });
     await ppo().getByText("The step waits here for you").waitFor();
-    const current = await rooms.evaluateAll((all) => all.findIndex((one) => one.ariaCurrent === "step") + 1);
-    const [number, name, headline] = await room(n);
-    assert.deepEqual([current, Number(number), await view.locator(".room-number").innerText()], [n, n, number]);
+    const current = await stages.evaluateAll((all) => all.findIndex((one) => one.ariaCurrent === "step") + 1);
+    const [number, name, headline] = await stage(n);
+    assert.deepEqual([current, Number(number), await view.locator(".stage-number").innerText()], [n, n, number]);
     assert.match(headline, /\d/, `a number in the machine at ${name}`);
     const numbers = (await view.innerText()).replace(/^\d+\s+.*$/m, "").match(/\d+/g) ?? [];
     assert.ok(numbers.length > 2, `numbers of ${name}: ${await view.innerText()}`);
-    assert.equal(await chapter(page, "The rooms, one by one").locator(".source").innerText(), "live");
+    assert.equal(await chapter(page, "The stages, one by one").locator(".source").innerText(), "live");
     await inside[n]?.();
     visited.push(name);
   }
   const names = ["tokens", "generate", "reward", "logprobs, value", "rewards", "advantages", "loss", "optimizer", "statistics"];
   assert.deepEqual(visited, names);
-  await press(page, "Room");
+  await press(page, "Stage");
   await at(page, 1);
-  assert.equal((await room(12))[2], "step 1");
-  const done = await rooms.allInnerTexts();
+  assert.equal((await stage(12))[2], "step 1");
+  const done = await stages.allInnerTexts();
   done.forEach((text) => assert.match(text, /\bdone\b/));
   nothingWrong(wrong);
 });

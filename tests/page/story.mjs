@@ -30,7 +30,7 @@ export function stage(options = {}) {
 
 export const chapter = (page, name) => page.getByRole("region", { name, exact: true });
 export const button = (where, name) => where.getByRole("button", { name, exact: true });
-export const machine = (page) => page.getByRole("navigation", { name: "The rooms of one PPO step" });
+export const machine = (page) => page.getByRole("navigation", { name: "The stages of one PPO step" });
 /** Where a chapter's numbers are from, each "recorded" or "live". */
 export const sources = (where) => where.locator(".source").allInnerTexts();
 /** What stands beside a symbol of a formula, found by what the symbol is. */

@@ -132,7 +132,7 @@ test("2.3 Toxicity: mean, deviation, histogram and the worst of a recorded evalu
   nothingWrong(wrong);
 });
 
-test("3.2 PPO: the recorded charts, their table, a token strip with sums, and twelve rooms with numbers", async () => {
+test("3.2 PPO: the recorded charts, their table, a token strip with sums, and twelve stages with numbers", async () => {
   const { page, wrong } = here;
   const ppo = chapter(page, "3.2 PPO");
   const charts = { "Mean score": "ppo/mean_scores", "KL from the reference": "objective/kl", Returns: "ppo/returns/mean",
@@ -163,10 +163,10 @@ test("3.2 PPO: the recorded charts, their table, a token strip with sums, and tw
   await strip.getByText("batch deviation").first().waitFor();
   await isRecorded(ppo);
 
-  const rooms = await machine(page).getByRole("button").allInnerTexts();
-  assert.deepEqual(rooms.map((room) => Number(room.match(/^\d+/)[0])), [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]);
-  rooms.forEach((room) => assert.match(room.replace(/^\d+\s*\D+/, ""), /\d/, `a number in ${room}`));
-  shows(rooms[5].match(/KL (\S+)/)[1], end["objective/kl"], "KL in the machine");
+  const stages = await machine(page).getByRole("button").allInnerTexts();
+  assert.deepEqual(stages.map((stage) => Number(stage.match(/^\d+/)[0])), [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]);
+  stages.forEach((stage) => assert.match(stage.replace(/^\d+\s*\D+/, ""), /\d/, `a number in ${stage}`));
+  shows(stages[5].match(/KL (\S+)/)[1], end["objective/kl"], "KL in the machine");
   nothingWrong(wrong);
 });
 

@@ -1,6 +1,24 @@
 //! Hub ids as people have them: `owner/name`, with a revision, or pasted from the address of a page.
 
-use super::{ENDPOINT, Kind};
+/// Where the hub is unless HF_ENDPOINT says otherwise.
+pub const ENDPOINT: &str = "https://huggingface.co";
+
+/// What a hub id names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Model,
+    Dataset,
+}
+
+impl Kind {
+    /// As the hub's addresses and the cache's folders begin.
+    pub fn folder(self) -> &'static str {
+        match self {
+            Self::Model => "models",
+            Self::Dataset => "datasets",
+        }
+    }
+}
 
 /// Models that the hub had before names had owners, as far as they are of our kinds; it leads their old names on.
 const WITHOUT_OWNER: [&str; 8] =

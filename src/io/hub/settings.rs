@@ -1,13 +1,25 @@
 //! The hub's settings from the environment variables that huggingface_hub and transformers read, by the same rules
 //! (huggingface_hub, `constants.py`).
 
-use super::Hub;
 use crate::error::{Error, Result};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// How long a connection may say nothing, unless HF_HUB_DOWNLOAD_TIMEOUT says otherwise (in seconds).
 const TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Where the hub and its cache are.
+#[derive(Debug, Clone)]
+pub struct Hub {
+    /// The folder with `models--owner--name/…`.
+    pub cache: PathBuf,
+    pub endpoint: Option<String>,
+    pub token: Option<String>,
+    /// Use the cache only.
+    pub offline: bool,
+    /// How long a connection may say nothing.
+    pub timeout: Duration,
+}
 
 /// The settings by the variables that `read` knows; an empty variable is none.
 ///

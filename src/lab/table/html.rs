@@ -1,4 +1,4 @@
-//! The comparison as one HTML file that anyone can open or send: all text escaped, no script, nothing fetched, colours
+//! The comparison as one HTML file that anyone can open or send: all text is escaped, nothing is fetched, no script runs; colours
 //! for light and dark, word-level differences as `<del>` and `<ins>`.
 
 use super::{Row, Table};
@@ -8,20 +8,23 @@ use std::fmt::Write as _;
 /// Colours and layout. Differences carry a sign and a decoration besides their colour.
 const STYLE: &str = include_str!("table.css");
 
-pub(super) fn page(table: &Table, title: &str) -> String {
-    let title = escape(title);
-    let mut out = format!(
-        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-         <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <meta name=\"color-scheme\" content=\"light dark\">\n<title>{title}</title>\n<style>\n{STYLE}</style>\n</head>\n\
-         <body>\n<main>\n<h1>{title}</h1>\n"
-    );
-    head(&mut out, table);
-    chart(&mut out, &table.rows);
-    rows(&mut out, &table.rows);
-    out.push_str("</main>\n</body>\n</html>\n");
-    out
+impl Table {
+    /// The table as one HTML file: no script, nothing loaded from elsewhere, light and dark.
+    pub fn html(&self, title: &str) -> String {
+        let title = escape(title);
+        let mut out = format!(
+            "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+             <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n\
+             <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+             <meta name=\"color-scheme\" content=\"light dark\">\n<title>{title}</title>\n<style>\n{STYLE}</style>\n</head>\n\
+             <body>\n<main>\n<h1>{title}</h1>\n"
+        );
+        head(&mut out, self);
+        chart(&mut out, &self.rows);
+        rows(&mut out, &self.rows);
+        out.push_str("</main>\n</body>\n</html>\n");
+        out
+    }
 }
 
 fn head(out: &mut String, table: &Table) {

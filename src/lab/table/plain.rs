@@ -7,17 +7,20 @@ use std::fmt::Write as _;
 const MIN_WIDTH: usize = 40;
 /// From this width on, before and after stand side by side.
 const SIDE_BY_SIDE: usize = 72;
-/// A query is cut after so many lines; csv and html have it whole.
+/// A query is cut after this many lines; csv and html have it whole.
 const QUERY_LINES: usize = 3;
 
-pub(super) fn table(table: &Table, width: usize) -> String {
-    let width = width.max(MIN_WIDTH);
-    let mut out = String::new();
-    head(&mut out, table, width);
-    for row in &table.rows {
-        block(&mut out, row, width);
+impl Table {
+    /// The table for a terminal of `width` columns, without escape codes.
+    pub fn plain(&self, width: usize) -> String {
+        let width = width.max(MIN_WIDTH);
+        let mut out = String::new();
+        head(&mut out, self, width);
+        for row in &self.rows {
+            block(&mut out, row, width);
+        }
+        out
     }
-    out
 }
 
 fn head(out: &mut String, table: &Table, width: usize) {

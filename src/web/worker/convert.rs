@@ -1,4 +1,4 @@
-//! The lab's numbers as the protocol's. Computes nothing.
+//! Converts the lab's types to the protocol's.
 
 use crate::error::Result;
 use crate::io::adapter_config::AdapterConfig;
@@ -10,38 +10,38 @@ use crate::lab::table::Table;
 use crate::lab::train::Stepped;
 use crate::lab::what_if::Recomputed;
 use crate::protocol::{
-    self, Evaluated, EvaluatedRow, Grid, Grids, Piece, PolicyInfo, Query, Response, Room, Step, WhatIf,
+    self, Evaluated, EvaluatedRow, Grid, Grids, Piece, PolicyInfo, Query, Response, Stage, Step, WhatIf,
 };
 use crate::text::tokenizer::Tokenizer;
 
-/// A room of the PPO step in its numbers; progress in one is none.
-pub fn room(room: &LabRoom<'_>) -> Option<Room> {
-    Some(match room {
+/// A stage of the PPO step in its numbers; progress in one is none.
+pub fn stage(stage: &LabRoom<'_>) -> Option<Stage> {
+    Some(match stage {
         LabRoom::Progress { .. } => return None,
-        LabRoom::Forward { batch, forward } => Room::Forward {
+        LabRoom::Forward { batch, forward } => Stage::Forward {
             mask: batch.mask.clone(),
             old_logprobs: finite(&forward.old_logprobs),
             ref_logprobs: finite(&forward.ref_logprobs),
             old_values: finite(&forward.old_values),
         },
-        LabRoom::Rewards { scores, kl, kl_coef, rewards } => Room::Rewards {
+        LabRoom::Rewards { scores, kl, kl_coef, rewards } => Stage::Rewards {
             scores: scores.to_vec(),
             kl: finite(kl),
             kl_coef: *kl_coef,
             non_score: finite(&rewards.non_score),
             rewards: finite(&rewards.rewards),
         },
-        LabRoom::Advantages(x) => Room::Advantages { advantages: finite(&x.advantages), returns: finite(&x.returns) },
-        LabRoom::MiniBatch(mini) => Room::MiniBatch {
+        LabRoom::Advantages(x) => Stage::Advantages { advantages: finite(&x.advantages), returns: finite(&x.returns) },
+        LabRoom::MiniBatch(mini) => Stage::MiniBatch {
             indices: mini.indices.clone(),
             advantages: finite(&mini.advantages),
             ratio: finite(&mini.loss.ratio),
             stats: mini.loss.stats,
         },
         LabRoom::Optimizer { updates, grad_norm, learning_rate } => {
-            Room::Optimizer { updates: *updates, grad_norm: *grad_norm, learning_rate: *learning_rate }
+            Stage::Optimizer { updates: *updates, grad_norm: *grad_norm, learning_rate: *learning_rate }
         }
-        LabRoom::Stats(stats) => Room::Stats(stats.to_json(false)),
+        LabRoom::Stats(step, stats) => Stage::Statistics(Box::new(stats.line(*step))),
     })
 }
 
@@ -50,14 +50,14 @@ fn finite(grid: &Grid) -> Grid {
     grid.map(|x| if x.is_finite() { x } else { 0.0 })
 }
 
-pub fn queries_room(dialogues: &[&Dialogue], queries: &[LabQuery]) -> Room {
+pub fn queries_stage(dialogues: &[&Dialogue], queries: &[LabQuery]) -> Stage {
     let query =
         |(d, q): (&&Dialogue, &LabQuery)| Query { id: d.id.clone(), dialogue: d.dialogue.clone(), tokens: q.ids.len() };
-    Room::Queries { rows: dialogues.iter().zip(queries).map(query).collect() }
+    Stage::Queries { rows: dialogues.iter().zip(queries).map(query).collect() }
 }
 
-pub fn responses_room(generated: &[Generated], tokenizer: Option<&Tokenizer>) -> Room {
-    Room::Responses { rows: generated.iter().map(|g| response(&g.ids, tokenizer)).collect() }
+pub fn responses_stage(generated: &[Generated], tokenizer: Option<&Tokenizer>) -> Stage {
+    Stage::Responses { rows: generated.iter().map(|g| response(&g.ids, tokenizer)).collect() }
 }
 
 /// Decoder ids, the start token first, as the columns are about them.
@@ -98,7 +98,7 @@ pub fn step(stepped: &Stepped, tokenizer: &Tokenizer, dialogue: impl Fn(&str) ->
     };
     Step {
         step: stepped.step,
-        metrics: stepped.metrics.clone(),
+        statistics: stepped.statistics.clone(),
         queries: samples.iter().map(query).collect(),
         responses: samples.iter().map(|s| response(&s.generated.ids, Some(tokenizer))).collect(),
         scored: samples.iter().map(|s| s.scored).collect(),

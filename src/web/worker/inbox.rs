@@ -1,4 +1,4 @@
-//! What the page said: requests wait their turn here, stops and goes are known at once.
+//! The messages from the page: requests wait here for their turn, stop and continue messages apply at once.
 
 use crate::protocol::{Ask, Id, Message};
 use std::cell::RefCell;
@@ -18,9 +18,9 @@ pub struct Waiting {
 struct Inside {
     waiting: VecDeque<Waiting>,
     stopped: BTreeSet<Id>,
-    /// Requests that may leave the room they wait in.
+    /// Requests that may leave the stage they wait in.
     going: BTreeSet<Id>,
-    room_by_room: bool,
+    stage_by_stage: bool,
     closed: bool,
     waker: Option<Waker>,
 }
@@ -37,7 +37,7 @@ impl Inbox {
             Message::Request { id, ask } => inside.waiting.push_back(Waiting { id, ask, bytes }),
             Message::Stop(id) => drop(inside.stopped.insert(id)),
             Message::Go(id) => drop(inside.going.insert(id)),
-            Message::RoomByRoom(on) => inside.room_by_room = on,
+            Message::StageByStage(on) => inside.stage_by_stage = on,
         }
         let waker = inside.waker.take();
         drop(inside);
@@ -58,20 +58,20 @@ impl Inbox {
         .await
     }
 
-    /// Did the page ask this request to stop?
+    /// Whether the page asked this request to stop.
     pub fn stopped(&self, id: Id) -> bool {
         self.0.borrow().stopped.contains(&id)
     }
 
-    /// Shall work wait at every room?
-    pub fn room_by_room(&self) -> bool {
-        self.0.borrow().room_by_room
+    /// Whether work waits at every stage.
+    pub fn stage_by_stage(&self) -> bool {
+        self.0.borrow().stage_by_stage
     }
 
-    /// Waits until the request may leave its room: it was told to go or stop, or rooms are no longer waited at.
-    pub async fn leave_room(&self, id: Id) {
+    /// Waits until the request may leave its stage: it was told to go or stop, or stages are no longer waited at.
+    pub async fn leave_stage(&self, id: Id) {
         self.when(|inside| {
-            (inside.going.remove(&id) || inside.stopped.contains(&id) || !inside.room_by_room).then_some(())
+            (inside.going.remove(&id) || inside.stopped.contains(&id) || !inside.stage_by_stage).then_some(())
         })
         .await;
     }

@@ -1,26 +1,26 @@
-//! The engine behind the page: takes requests one after the other, works on them with the lab, and answers each exactly
-//! once. Plain Rust: the browser is a [`Port`] (`glue`), and so is a test. What crosses is `protocol`'s.
+//! The engine in the page's web worker: takes requests one after the other, computes with the lab, and answers each exactly
+//! once. It is plain Rust: the browser is a [`Port`] (`browser`), and a test is another one. Messages are `protocol`'s.
 
+pub mod browser;
 mod convert;
-mod door;
-mod engine;
-pub mod glue;
 pub mod inbox;
+pub mod kept_run;
+mod reporter;
 mod run;
-pub mod tab;
+mod session;
 
-pub use engine::work;
+pub use session::work;
 
 use crate::error::Result;
 use crate::protocol::Reply;
+use kept_run::Changes;
 use std::collections::BTreeMap;
 use std::future::Future;
-use tab::Changes;
 
 /// Told how many bytes have come since it was told last.
 pub type Got<'a, P> = &'a mut dyn FnMut(&mut P, u64) -> Result<()>;
 
-/// What the engine needs of the place it runs in.
+/// What the worker needs from the environment it runs in.
 pub trait Port: Sized {
     /// Sends a reply to the page, with bytes beside it where it has some.
     fn reply(&mut self, reply: &Reply, bytes: Option<&[u8]>);
@@ -31,7 +31,7 @@ pub trait Port: Sized {
     /// Seconds since 1970.
     fn unix_seconds(&self) -> f64;
 
-    /// Lets messages in.
+    /// Lets waiting messages arrive.
     fn breathe(&mut self) -> impl Future<Output = ()>;
 
     /// The bytes of files that ship with the page, such as `models/policy/config.json`, in the paths' order. They may travel

@@ -1,8 +1,9 @@
-//! A run in the worker: begun, trained, kept, saved, opened, and gone back to its last whole step when it is interrupted.
+//! The requests about a run: start, train, save, open, restore. An interrupted step is undone: the run returns to its last
+//! complete step.
 
-use super::door::Door;
-use super::engine::Engine;
-use super::tab::Tab;
+use super::kept_run::KeptRun;
+use super::reporter::Reporter;
+use super::session::Session;
 use super::{Port, convert};
 use crate::error::{Error, Result};
 use crate::io::adapter::PeftAdapter;
@@ -13,20 +14,20 @@ use crate::lab::run::{self, RunConfig, newest_checkpoint, step_name};
 use crate::lab::shipped::{self, TINY};
 use crate::lab::train::{Stepped, Trainer, adapter_files, row};
 use crate::lab::what_if::what_if;
-use crate::ppo::config::{PpoConfig, Preset};
-use crate::protocol::{Answer, Event, Id, RunInfo, Saved};
+use crate::protocol::{Answer, Event, Id, RunInfo, Saved, Statistics};
+use crate::settings::{PpoConfig, Preset};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-/// Checkpoints of every so many steps are kept, beside the newest and step 0's.
+/// The checkpoint of every N-th step is kept, and the newest and step 0's.
 const SAVE_EVERY: u64 = 10;
 /// What a PEFT adapter's folder is known by.
 const ADAPTER_CONFIG: &str = "adapter_config.json";
 
 /// A run and its last step.
 pub struct Run {
-    trainer: Trainer<Rc<Lab>, Tab>,
+    trainer: Trainer<Rc<Lab>, KeptRun>,
     /// What `what_if` looks at; none before a step was made here.
     last: Option<Stepped>,
 }
@@ -37,30 +38,30 @@ impl Run {
     }
 }
 
-/// A run that let go of the models, to be gone back to.
+/// A run without the models, from which the run is restored.
 struct Aside {
-    tab: Tab,
+    kept: KeptRun,
     config: RunConfig,
     last: Option<Stepped>,
 }
 
 impl From<Run> for Aside {
     fn from(Run { trainer, last }: Run) -> Self {
-        Self { tab: trainer.store, config: trainer.config, last }
+        Self { kept: trainer.store, config: trainer.config, last }
     }
 }
 
-/// Every line of a run's metrics.
-fn metrics(tab: &Tab) -> Result<Vec<Map<String, Value>>> {
-    let lines = if tab.has(run::METRICS) { tab.read(run::METRICS)? } else { Vec::new() };
+/// Every line of a run's metrics; a line of another form is left out.
+fn metrics(kept: &KeptRun) -> Result<Vec<Statistics>> {
+    let lines = if kept.has(run::METRICS) { kept.read(run::METRICS)? } else { Vec::new() };
     let lines = String::from_utf8_lossy(&lines).into_owned();
     Ok(lines.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
 }
 
 /// A run as its files tell it.
-fn info(tab: &Tab, config: &RunConfig, metrics: Vec<Map<String, Value>>) -> Result<RunInfo> {
+fn info(kept: &KeptRun, config: &RunConfig, metrics: Vec<Statistics>) -> Result<RunInfo> {
     Ok(RunInfo {
-        step: newest_checkpoint(tab)?,
+        step: newest_checkpoint(kept)?,
         steps: config.steps,
         config: Box::new(config.ppo.clone()),
         metrics,
@@ -68,11 +69,11 @@ fn info(tab: &Tab, config: &RunConfig, metrics: Vec<Map<String, Value>>) -> Resu
     })
 }
 
-impl<P: Port> Engine<P> {
+impl<P: Port> Session<P> {
     /// The run that this browser kept, to be offered; one that cannot be read is as good as none.
     pub async fn kept_info(&mut self) -> Option<RunInfo> {
-        let tab = Tab::kept(self.port.kept().await.ok()?);
-        info(&tab, &RunConfig::read(&tab).ok()?, metrics(&tab).ok()?).ok()
+        let kept = KeptRun::kept(self.port.kept().await.ok()?);
+        info(&kept, &RunConfig::read(&kept).ok()?, metrics(&kept).ok()?).ok()
     }
 
     /// Begins a run from the adapter at hand.
@@ -88,7 +89,7 @@ impl<P: Port> Engine<P> {
         let adapter = &ready.adapter;
         let lab = alone(&mut ready.lab)?;
         for warning in lab.actor.begin(adapter, &ppo)? {
-            Door::new(&mut self.port, self.inbox.clone(), id, None).tell(Event::Warning(warning));
+            Reporter::new(&mut self.port, self.inbox.clone(), id, None).tell(Event::Warning(warning));
         }
         let config = RunConfig {
             version: env!("CARGO_PKG_VERSION").into(),
@@ -105,7 +106,7 @@ impl<P: Port> Engine<P> {
             ppo,
         };
         let now = self.port.unix_seconds();
-        let trainer = Trainer::start(ready.lab.clone(), config, adapter.config.clone(), Tab::default(), now)?;
+        let trainer = Trainer::start(ready.lab.clone(), config, adapter.config.clone(), KeptRun::default(), now)?;
         self.run = Some(Run { trainer, last: None });
         self.keep().await?;
         self.run_answer()
@@ -117,14 +118,14 @@ impl<P: Port> Engine<P> {
         let tokenizer = lab.actor.tokenizer()?;
         for _ in 0..steps {
             let run = self.run.as_mut().ok_or_else(no_run)?;
-            let mut door = Door::new(&mut self.port, self.inbox.clone(), id, Some(tokenizer));
-            match run.trainer.step(&mut door).await {
+            let mut reporter = Reporter::new(&mut self.port, self.inbox.clone(), id, Some(tokenizer));
+            match run.trainer.step(&mut reporter).await {
                 Ok(stepped) => {
                     let text = |id: &str| {
                         lab.dialogues.iter().find(|d| d.id == id).map_or_else(String::new, |d| d.dialogue.clone())
                     };
                     let step = convert::step(&stepped, tokenizer, text);
-                    door.tell(Event::Step(Box::new(step)));
+                    reporter.tell(Event::Step(Box::new(step)));
                     run.last = Some(stepped);
                     self.keep().await?;
                 }
@@ -177,8 +178,8 @@ impl<P: Port> Engine<P> {
         let ours = |files: &BTreeMap<_, _>| [run::CONFIG, ADAPTER_CONFIG].iter().any(|file| files.contains_key(*file));
         let files = zip::unpack_folder(bytes, name, ours)?;
         if files.contains_key(run::CONFIG) {
-            let tab = Tab::opened(files);
-            self.resume(tab).await?;
+            let kept = KeptRun::opened(files);
+            self.resume(kept).await?;
             self.keep().await?;
             return self.run_answer();
         }
@@ -217,17 +218,17 @@ impl<P: Port> Engine<P> {
     /// The run that this browser kept.
     pub async fn restore(&mut self) -> Result<Answer> {
         self.ready()?;
-        let tab = Tab::kept(self.port.kept().await?);
-        if tab.files().is_empty() {
+        let kept = KeptRun::kept(self.port.kept().await?);
+        if kept.files().is_empty() {
             return Err(Error::input("this browser kept no run", "start one"));
         }
-        self.resume(tab).await?;
+        self.resume(kept).await?;
         self.run_answer()
     }
 
     /// Goes on from a run's newest checkpoint. With an error the run that was there goes on being there.
-    async fn resume(&mut self, tab: Tab) -> Result<()> {
-        let config = RunConfig::read(&tab)?;
+    async fn resume(&mut self, kept: KeptRun) -> Result<()> {
+        let config = RunConfig::read(&kept)?;
         config.ppo.validate()?;
         if [&config.policy, &config.reward, &config.data].into_iter().any(|src| src != TINY) {
             let what = format!("this run trains {} on {}, not the shipped models", config.policy, config.data);
@@ -237,11 +238,11 @@ impl<P: Port> Engine<P> {
             let what = format!("this run reads the labels of its reward model as {labels}");
             return Err(Error::input(what, "continue it natively: detox-lab train --resume RUN"));
         }
-        let (newest, first) = (tab.folder(&checkpoint(newest_checkpoint(&tab)?)), tab.folder(&checkpoint(0)));
+        let (newest, first) = (kept.folder(&checkpoint(newest_checkpoint(&kept)?)), kept.folder(&checkpoint(0)));
         PeftAdapter::read(&newest)?;
         PeftAdapter::read(&first)?;
         let before = self.run.take().map(Aside::from);
-        let resumed = self.resume_checked(tab, config, &newest, &first);
+        let resumed = self.resume_checked(kept, config, &newest, &first);
         if resumed.is_err()
             && let Some(run) = before
         {
@@ -250,19 +251,19 @@ impl<P: Port> Engine<P> {
         resumed
     }
 
-    fn resume_checked(&mut self, tab: Tab, config: RunConfig, newest: &Memory, first: &Memory) -> Result<()> {
+    fn resume_checked(&mut self, kept: KeptRun, config: RunConfig, newest: &Memory, first: &Memory) -> Result<()> {
         let now = self.port.unix_seconds();
         let ready = self.ready.as_mut().ok_or_else(no_run)?;
         let adapter = alone(&mut ready.lab)?.actor.go_back(newest, first, &config.ppo, true)?;
-        let trainer = Trainer::resume(ready.lab.clone(), config, adapter, tab, now)?;
+        let trainer = Trainer::resume(ready.lab.clone(), config, adapter, kept, now)?;
         self.run = Some(Run { trainer, last: None });
         Ok(())
     }
 
     /// To a run's last whole step.
-    fn go_back(&mut self, Aside { tab, config, last }: Aside) -> Result<()> {
-        let (newest, first) = (tab.folder(&checkpoint(newest_checkpoint(&tab)?)), tab.folder(&checkpoint(0)));
-        self.resume_checked(tab, config, &newest, &first)?;
+    fn go_back(&mut self, Aside { kept, config, last }: Aside) -> Result<()> {
+        let (newest, first) = (kept.folder(&checkpoint(newest_checkpoint(&kept)?)), kept.folder(&checkpoint(0)));
+        self.resume_checked(kept, config, &newest, &first)?;
         if let Some(run) = &mut self.run {
             run.last = last;
         }
@@ -272,12 +273,12 @@ impl<P: Port> Engine<P> {
     /// Everything that changed in the run is kept, or this says why not while the run itself goes on in memory.
     async fn keep(&mut self) -> Result<()> {
         let Some(run) = &mut self.run else { return Ok(()) };
-        let tab = &mut run.trainer.store;
-        let Some(changes) = tab.changes() else { return Ok(()) };
+        let kept = &mut run.trainer.store;
+        let Some(changes) = kept.changes() else { return Ok(()) };
         // Two tabs never say the same: no two of their keepings end in the same microsecond.
         let stamp = format!("{:.6} {:.6}", self.port.unix_seconds(), self.port.seconds()).into_bytes();
-        self.port.keep(changes, tab.files(), &stamp).await?;
-        tab.is_kept(stamp);
+        self.port.keep(changes, kept.files(), &stamp).await?;
+        kept.is_kept(stamp);
         Ok(())
     }
 

@@ -1,0 +1,70 @@
+//! What `doctor` finds: what it is about, whether it is well, and what to do.
+
+use crate::error::{Error, Result};
+use serde::Serialize;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    Ok,
+    /// Worth knowing; nothing is broken.
+    Note,
+    Wrong,
+}
+
+#[derive(Debug, Serialize)]
+pub struct Finding {
+    pub about: String,
+    pub state: State,
+    pub what: String,
+    /// What to do about it.
+    #[serde(rename = "do", skip_serializing_if = "Option::is_none")]
+    pub remedy: Option<String>,
+}
+
+/// What was found, in the order of looking.
+#[derive(Debug, Default)]
+pub struct Findings(Vec<Finding>);
+
+impl Findings {
+    /// All of them.
+    pub fn all(&self) -> &[Finding] {
+        &self.0
+    }
+
+    fn add(&mut self, state: State, about: &str, what: impl ToString, remedy: Option<String>) {
+        self.0.push(Finding { about: about.into(), state, what: what.to_string(), remedy });
+    }
+
+    /// Something is as it should be.
+    pub fn ok(&mut self, about: &str, what: impl ToString) {
+        self.add(State::Ok, about, what, None);
+    }
+
+    /// Something is worth knowing.
+    pub fn note(&mut self, about: &str, what: impl ToString, remedy: impl Into<String>) {
+        self.add(State::Note, about, what, Some(remedy.into()));
+    }
+
+    /// Something is wrong.
+    pub fn wrong(&mut self, about: &str, what: impl ToString, remedy: impl Into<String>) {
+        self.add(State::Wrong, about, what, Some(remedy.into()));
+    }
+
+    /// An error of the crate's as a finding: its sentence, and what it says to try.
+    pub fn error(&mut self, about: &str, error: &Error) {
+        let text = error.to_string();
+        let (what, hint) = text.split_once("\n  try: ").unwrap_or((&text, "look at the message"));
+        self.wrong(about, what, hint);
+    }
+
+    /// What of a check went well is handed on; what failed becomes a finding.
+    pub fn take<T>(&mut self, about: &str, result: Result<T>) -> Option<T> {
+        result.map_err(|error| self.error(about, &error)).ok()
+    }
+
+    /// How many are of this state.
+    pub fn count(&self, state: State) -> usize {
+        self.0.iter().filter(|finding| finding.state == state).count()
+    }
+}

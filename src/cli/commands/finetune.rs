@@ -1,0 +1,244 @@
+//! `finetune`: a policy, or an adapter over it, trained on (dialogue, summary) pairs. The training is in `finetuning::finetune`.
+
+use crate::cli::args::{FreshAdapter, LoopArgs, MOST, RunArgs, StoredArg, up_to};
+use crate::cli::sources::{self, LAB_DATA, LAB_POLICY, whole_path};
+use crate::cli::supervised::{self, replace, replace_all};
+use crate::cli::terminal::Terminal;
+use crate::cli::{inputs, memory};
+use crate::error::{Error, Result};
+use crate::finetuning::finetune::{Finetune, FinetuneSettings, Trained};
+use crate::finetuning::fresh_policy::fresh_policy;
+use crate::finetuning::supervised::Settings;
+use crate::io::disk::Folder;
+use crate::io::pretrained::tokenizer_files;
+use crate::lab::models::{Actor, Precision};
+use crate::lab::sources::forecast::{self, Tokens};
+use crate::text::dialogue::{Dialogue, Split};
+use clap::Args;
+use indicatif::HumanCount;
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+
+const COMMAND: &str = "finetune";
+
+#[derive(Debug, Args)]
+pub struct Arguments {
+    #[command(flatten)]
+    pub place: RunArgs,
+    #[command(flatten)]
+    pub what: What,
+    #[command(flatten)]
+    pub training: LoopArgs,
+}
+
+/// Models and data, which may have moved when a run is continued.
+#[derive(Debug, Clone, Args, Serialize, Deserialize)]
+#[group(id = "sources")]
+pub struct Sources {
+    /// The model to start from: a T5 or FLAN-T5 [default: google/flan-t5-base]
+    #[arg(long, value_name = "SRC", conflicts_with_all = ["model_config", "tokenizer"])]
+    pub policy: Option<String>,
+    /// Start from fresh weights of this config.json instead (T5's own initialisation); every parameter is trained
+    #[arg(long, value_name = "FILE", requires = "tokenizer")]
+    pub model_config: Option<String>,
+    /// Folder of the fresh model's tokenizer
+    #[arg(long, value_name = "DIR", requires = "model_config")]
+    pub tokenizer: Option<String>,
+    /// The LoRA adapter to start from, in PEFT layout [default: a fresh one]
+    #[arg(long, value_name = "SRC", conflicts_with_all = ["full", "model_config"])]
+    pub adapter: Option<String>,
+    /// Pairs to train on, once for each file (jsonl or csv with dialogue and summary; every row is used), or DialogSum's
+    /// folder or hub id (the lab's training split is used) [default: knkarthick/dialogsum]
+    #[arg(long, value_name = "SRC")]
+    pub data: Vec<String>,
+    /// Pairs to evaluate on [default: the data's validation part, or its last 100 rows]
+    #[arg(long, value_name = "FILE")]
+    pub validation: Option<String>,
+}
+
+/// What is trained, and on what.
+#[derive(Debug, Clone, Args, Serialize, Deserialize)]
+#[group(id = "what")]
+pub struct What {
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub sources: Sources,
+    /// Let fresh attention begin as trained attention turns out: it learns to copy from far fewer examples
+    #[arg(long, requires = "model_config")]
+    #[serde(default)]
+    pub mimetic: bool,
+    /// Train every parameter of --policy and save a whole model, instead of a LoRA adapter
+    #[arg(long)]
+    pub full: bool,
+    #[command(flatten)]
+    pub fresh: FreshAdapter,
+    /// Dropout on a fresh adapter's input
+    #[arg(long, value_name = "P", default_value_t = 0.05)]
+    pub lora_dropout: f64,
+    /// Use at most so many rows to evaluate the loss on
+    #[arg(long, value_name = "N", default_value_t = 500)]
+    pub validation_rows: usize,
+    /// Validation rows that ROUGE is measured on, by greedy decoding; 0 for none
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub rouge_rows: usize,
+    /// Label smoothing
+    #[arg(long, value_name = "E", default_value_t = 0.1)]
+    pub label_smoothing: f32,
+    /// Dropout [default: the model's]
+    #[arg(long, value_name = "P")]
+    pub dropout: Option<f32>,
+    /// Longest prompt in tokens; longer dialogues are cut
+    #[arg(long, value_name = "N", default_value_t = 512, value_parser = up_to::<MOST>)]
+    pub max_source: usize,
+    /// Longest summary in tokens
+    #[arg(long, value_name = "N", default_value_t = 128, value_parser = up_to::<MOST>)]
+    pub max_target: usize,
+    /// Number type of the frozen weights under an adapter: f16 and bf16 take half of f32's memory, q8_0 a quarter
+    /// [default: f32]
+    #[arg(long, value_enum, value_name = "TYPE")]
+    #[serde(default)]
+    pub weights: Option<Precision>,
+    /// Numbers of what is saved
+    #[arg(long, value_enum, default_value = "f32")]
+    pub save_as: StoredArg,
+}
+
+/// Starts or continues a fine-tuning.
+pub fn run(args: &Arguments) -> Result<()> {
+    let mut terminal = Terminal::new(false)?;
+    supervised::run(COMMAND, &args.place, with_whole_paths(&args.what), &args.training, &mut terminal, task).map(drop)
+}
+
+/// Every folder and file by its whole path, so that the run can be resumed from anywhere.
+fn with_whole_paths(what: &What) -> What {
+    let path = |src: &Option<String>| src.as_deref().map(whole_path);
+    let s = &what.sources;
+    let sources = Sources {
+        policy: path(&s.policy),
+        model_config: path(&s.model_config),
+        tokenizer: path(&s.tokenizer),
+        adapter: path(&s.adapter),
+        data: s.data.iter().map(|src| whole_path(src)).collect(),
+        validation: path(&s.validation),
+    };
+    What { sources, ..what.clone() }
+}
+
+impl supervised::Sources for What {
+    fn replace_by(&mut self, given: Self) -> Result<()> {
+        let (was, given) = (&mut self.sources, given.sources);
+        if given.policy.is_some() && was.policy.is_none() && was.model_config.is_none() {
+            was.policy = Some(LAB_POLICY.into());
+        }
+        if was.data.is_empty() && !given.data.is_empty() {
+            was.data = vec![LAB_DATA.into()];
+        }
+        replace("policy", &mut was.policy, given.policy)?;
+        replace("model-config", &mut was.model_config, given.model_config)?;
+        replace("tokenizer", &mut was.tokenizer, given.tokenizer)?;
+        replace("adapter", &mut was.adapter, given.adapter)?;
+        replace_all("data", &mut was.data, given.data)?;
+        replace("validation", &mut was.validation, given.validation)
+    }
+}
+
+fn task(what: &What, training: &Settings, terminal: &mut Terminal) -> Result<Finetune> {
+    let (actor, trained) = model(what, training, terminal)?;
+    let settings = FinetuneSettings {
+        label_smoothing: what.label_smoothing,
+        dropout: what.dropout.unwrap_or(actor.policy.t5.config.dropout_rate),
+        max_source: what.max_source,
+        max_target: what.max_target,
+        rouge_rows: what.rouge_rows,
+        stored: what.save_as.into(),
+    };
+    let (rows, validation) = data(what, terminal)?;
+    let task = Finetune::new(actor, trained, settings, &rows, &validation, training.batch_size)?;
+    terminal.line(&format!(
+        "{} training rows, {} validation dialogues, {} parameters to train",
+        rows.len(),
+        validation.len(),
+        HumanCount(task.trainable_parameters() as u64),
+    ));
+    if task.cut() > 0 {
+        let (cut, of) = (task.cut(), what.max_source);
+        terminal.line(&format!(
+            "note: {cut} training pairs have a longer prompt than {of} tokens (--max-source); it is cut"
+        ));
+    }
+    Ok(task)
+}
+
+/// The model, and which of it is trained. Refuses, before anything is loaded, a number type for weights that are trained, and
+/// what needs too much memory.
+fn model(what: &What, training: &Settings, terminal: &mut Terminal) -> Result<(Actor, Trained)> {
+    let (precision, seed) = (what.weights.unwrap_or_default(), training.seed);
+    if precision != Precision::F32 && (what.full || what.sources.model_config.is_some()) {
+        let what = format!("--weights {} is for weights that stay frozen; here every one is trained", precision.name());
+        return Err(Error::input(
+            what,
+            "leave --weights out, or train an adapter: leave --full and --model-config out",
+        ));
+    }
+    if let (Some(file), Some(tokenizer)) = (&what.sources.model_config, &what.sources.tokenizer) {
+        // No forecast: fresh weights are for models made here, which are small.
+        let json: serde_json::Value = inputs::json(Path::new(file), "the config.json of a T5")?;
+        let tokenizer = Folder::open(tokenizer)?;
+        let (actor, vars) = fresh_policy(file, &json, &tokenizer, what.mimetic, seed)?;
+        return Ok((actor, Trained::Model { vars, config: json, tokenizer: tokenizer_files(&tokenizer)? }));
+    }
+    let src = what.sources.policy.as_deref().unwrap_or(LAB_POLICY);
+    let given = what.sources.adapter.as_deref();
+    let adapter = match what.full {
+        true => None,
+        false => Some(sources::adapter_start(given, &what.fresh, what.lora_dropout, src, terminal)?),
+    };
+    let policy = sources::policy(src, terminal)?;
+    let tokens = Tokens { prompt: what.max_source, response: what.max_target };
+    let config = adapter.as_ref().map(|adapter| adapter.config());
+    let needed = forecast::finetune(&policy, config, training.batch_size, tokens, precision);
+    memory::check(&needed, precision, "lower --batch-size (and raise --accumulation), --max-source or --max-target")?;
+    let Some(adapter) = adapter else {
+        let (config, tokenizer) = (policy.json.clone(), tokenizer_files(policy.source())?);
+        let (actor, vars) = policy.load_trainable(seed)?;
+        return Ok((actor, Trained::Model { vars, config, tokenizer }));
+    };
+    let mut actor = policy.load(precision, seed)?;
+    let adapter = sources::put_adapter(adapter, given, &mut actor, seed, terminal)?;
+    Ok((actor, Trained::Adapter(Box::new(adapter))))
+}
+
+/// Rows left out for validation where nothing else is given.
+const HELD_OUT: usize = 100;
+
+/// Training and validation rows.
+fn data(what: &What, terminal: &mut Terminal) -> Result<(Vec<Dialogue>, Vec<Dialogue>)> {
+    let default = [LAB_DATA.to_string()];
+    let data = if what.sources.data.is_empty() { &default[..] } else { &what.sources.data };
+    let (mut rows, mut validation) = (Vec::new(), Vec::new());
+    for src in data {
+        if Path::new(src).is_file() {
+            // a file may say itself what is for validation; every other row is trained on
+            let (held, own): (Vec<_>, Vec<_>) =
+                sources::every_row(src, terminal)?.into_iter().partition(|row| row.split == Some(Split::Validation));
+            rows.extend(own);
+            validation.extend(held);
+        } else {
+            let parts = sources::dialogues(src, true, terminal)?;
+            rows.extend(parts.train);
+            validation.extend(parts.validation);
+        }
+    }
+    if let Some(src) = &what.sources.validation {
+        validation = sources::every_row(src, terminal)?;
+    }
+    if validation.is_empty() {
+        if rows.len() <= HELD_OUT {
+            let what = format!("{} rows are too few to hold {HELD_OUT} of them out for validation", rows.len());
+            return Err(Error::input(what, "give a --validation file"));
+        }
+        validation = rows.split_off(rows.len() - HELD_OUT);
+    }
+    validation.truncate(what.validation_rows.max(1));
+    Ok((rows, validation))
+}

@@ -1,0 +1,15 @@
+//! The commands of `detox-lab`, a file each: its arguments and what it does.
+
+pub mod compare;
+pub mod doctor;
+pub mod evaluate;
+pub mod finetune;
+pub mod info;
+pub mod logprobs;
+pub mod merge;
+pub mod replay;
+pub mod score;
+pub mod summarize;
+pub mod train;
+pub mod train_reward;
+pub mod train_tokenizer;

@@ -1,0 +1,251 @@
+//! `train` and `train --resume`: models from arguments or from a run, the lab's trainer, and what to do next.
+
+use crate::cli::args::{FreshAdapter, LabelArgs, PresetArg, WeightsArgs};
+use crate::cli::memory;
+use crate::cli::run_folder::{RunFolder, unzipped};
+use crate::cli::run_sources::{self, NewLocations, RunModels};
+use crate::cli::settings::settings;
+use crate::cli::sources::{self, TINY, whole_path};
+use crate::cli::terminal::Terminal;
+use crate::error::{Error, Result};
+use crate::io::adapter_config::AdapterConfig;
+use crate::lab::events::Observer;
+use crate::lab::models::{Lab, keep_initial};
+use crate::lab::run::{self, RunConfig, Store};
+use crate::lab::shipped;
+use crate::lab::sources::forecast;
+use crate::lab::train::{Trainer, mend};
+use crate::pace::block_on;
+use crate::text::dialogue::Dialogue;
+use crate::text::prompt::prompt;
+use clap::Args;
+use std::path::{Path, PathBuf};
+
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// Continue the run in this folder. Everything but --steps comes from it; if a model or the data has moved, give
+    /// its new place with --policy, --adapter, --reward or --data
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["out", "config", "preset", "seed", "weights"])]
+    pub resume: Option<PathBuf>,
+    /// Folder for the run; it must not hold one already [default: runs/1, or the next number that is free]
+    #[arg(long, value_name = "RUN")]
+    pub out: Option<PathBuf>,
+    /// The base model [default: tiny]
+    #[arg(long, value_name = "SRC")]
+    pub policy: Option<String>,
+    /// The LoRA adapter to train, in PEFT layout, or fresh [default: tiny with the tiny policy, else fresh]
+    #[arg(long, value_name = "SRC|fresh")]
+    pub adapter: Option<String>,
+    #[command(flatten)]
+    pub fresh: FreshAdapter,
+    /// Value head to start from: value_head.safetensors or TRL's file [default: a fresh one]
+    #[arg(long, value_name = "FILE")]
+    pub value_head: Option<PathBuf>,
+    /// The reward model [default: tiny with the tiny policy, else facebook/roberta-hate-speech-dynabench-r4-target]
+    #[arg(long, value_name = "SRC")]
+    pub reward: Option<String>,
+    #[command(flatten)]
+    pub labels: LabelArgs,
+    /// DialogSum: a file, a folder, or a hub data set; or tiny, the dialogues that ship with the program [default: tiny
+    /// with the tiny policy, else knkarthick/dialogsum]
+    #[arg(long, value_name = "SRC")]
+    pub data: Option<String>,
+    /// Settings that replace the preset's, as JSON (docs/settings.md lists them; TRL's PPOConfig names are accepted)
+    #[arg(long, value_name = "FILE.json")]
+    pub config: Option<PathBuf>,
+    /// The lab as published or corrected
+    #[arg(long, value_enum, default_value = "corrected")]
+    pub preset: PresetArg,
+    /// PPO steps in all [default: 80 with the tiny policy, else 10]
+    #[arg(long, value_name = "N")]
+    pub steps: Option<u64>,
+    /// Seed of every random choice [default: 0, or the config's]
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// Keep the checkpoint of every N-th step (the newest is always kept)
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    pub save_every: u64,
+    #[command(flatten)]
+    pub held: WeightsArgs,
+    /// Keep at most so many of these checkpoints, the newest (and always step 0's)
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    pub keep: u64,
+    /// Keep the rollouts of so many steps, the newest
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub keep_rollouts: u64,
+    /// Print each step's statistics as a line of JSON instead of the table
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// PPO steps of a run that is not told how many.
+const STEPS: u64 = 10;
+/// Dropout that a fresh adapter's config names; PPO itself trains without.
+const LORA_DROPOUT: f64 = 0.05;
+/// What needs less memory.
+const LOWER: &str = "lower mini_batch_size, batch_size or output_max_length in --config, or take shorter dialogues";
+
+/// Starts or continues a run.
+pub fn run(args: &Arguments) -> Result<()> {
+    let mut terminal = Terminal::new(args.json)?;
+    if args.json {
+        terminal.step_json();
+    }
+    match (&args.resume, &args.out) {
+        (Some(path), _) => resume(path, args, &mut terminal),
+        (None, out) => start(out.as_deref(), args, &mut terminal),
+    }
+}
+
+/// Begins a run in a folder, or in the next numbered one of `runs/`.
+fn start(out: Option<&Path>, args: &Arguments, terminal: &mut Terminal) -> Result<()> {
+    let policy = args.policy.as_deref().unwrap_or(TINY);
+    let (reward, data) = sources::companions(policy);
+    let adapter = args.adapter.as_deref().or(sources::companion_adapter(policy)).filter(|src| *src != "fresh");
+    let mut ppo = settings(args.preset, policy, args.config.as_deref())?;
+    ppo.seed = args.seed.unwrap_or(ppo.seed);
+    ppo.validate_run()?;
+    let config = RunConfig {
+        version: env!("CARGO_PKG_VERSION").into(),
+        policy: whole_path(policy),
+        adapter: adapter.map(whole_path),
+        reward: whole_path(args.reward.as_deref().unwrap_or(reward)),
+        reward_labels: args.labels.reward_labels.clone(),
+        data: whole_path(args.data.as_deref().unwrap_or(data)),
+        steps: args.steps.unwrap_or(if policy == TINY { shipped::STEPS } else { STEPS }),
+        save_every: args.save_every,
+        weights: args.held.weights.unwrap_or_default(),
+        keep: Some(args.keep),
+        keep_rollouts: Some(args.keep_rollouts),
+        ppo,
+    };
+    if config.steps == 0 {
+        return Err(Error::input("--steps is 0", "give at least 1"));
+    }
+    let store = match out {
+        Some(path) => RunFolder::create(path, "train")?,
+        None => RunFolder::next("train")?,
+    };
+    let path = &store.root().to_path_buf();
+    let adapter =
+        sources::adapter_start(config.adapter.as_deref(), &args.fresh, LORA_DROPOUT, &config.policy, terminal)?;
+    let head = args.value_head.as_deref().map(|file| sources::value_head(file).map(|head| (file, head))).transpose()?;
+    let dialogues = sources::dialogues(&config.data, false, terminal)?.train;
+    let mut models = RunModels::find(&config, terminal)?;
+    check_memory(&mut models, adapter.config(), &config, &dialogues)?;
+    let RunModels { policy, reward } = models;
+    let mut actor = policy.load(config.weights, config.ppo.seed)?;
+    let adapter = sources::put_adapter(adapter, config.adapter.as_deref(), &mut actor, config.ppo.seed, terminal)?;
+    if let Some((file, head)) = &head {
+        sources::put_value_head(&mut actor, head, file)?;
+    }
+    actor.policy.value_head.dropout = config.ppo.value_head_dropout as f32;
+    keep_initial(&mut actor)?;
+    actor.tokenizer()?;
+    let labels = config.reward_labels.as_ref();
+    let judge = sources::load_reward(reward, &config.reward, config.weights, labels, terminal)?;
+    let now = terminal.unix_seconds();
+    let lab = Lab { actor, judge, dialogues };
+    let trainer = Trainer::start(&lab, config, adapter, store, now)?;
+    run_to_end(trainer, path, terminal)
+}
+
+/// Refuses a run that does not fit in memory.
+fn check_memory(
+    models: &mut RunModels,
+    adapter: &AdapterConfig,
+    config: &RunConfig,
+    dialogues: &[Dialogue],
+) -> Result<()> {
+    let tokenizer = models.policy.find_tokenizer()?;
+    let prompt = forecast::longest(dialogues.iter().map(|d| prompt(&d.dialogue)), tokenizer)?;
+    let (ppo, precision) = (&config.ppo, config.weights);
+    let needed = forecast::ppo(&models.policy, Some(&models.reward), adapter, ppo, prompt, precision);
+    memory::check(&needed, precision, LOWER)
+}
+
+/// Continues the run in a folder.
+fn resume(path: &Path, args: &Arguments, terminal: &mut Terminal) -> Result<()> {
+    let path = &unzipped(path, terminal)?;
+    let mut store = RunFolder::open(path)?;
+    let mut config = RunConfig::read(&store)?;
+    let newest = run::newest_checkpoint(&store)?;
+    config.steps = args.steps.unwrap_or(config.steps);
+    if config.steps <= newest {
+        mend(&mut store, &config, newest)?.iter().for_each(|warning| terminal.line(&format!("warning: {warning}")));
+        let what = format!("{} of {} steps are done", newest, config.steps);
+        let hint = format!(
+            "continue with --steps {}, or look at it: detox-lab evaluate --run {}",
+            newest + 10,
+            path.display()
+        );
+        return Err(Error::file(path.display(), what, hint));
+    }
+    config.ppo.validate_run()?;
+    let now = NewLocations {
+        policy: args.policy.as_deref(),
+        adapter: args.adapter.as_deref(),
+        reward: args.reward.as_deref(),
+        labels: args.labels.reward_labels.as_ref(),
+        data: args.data.as_deref(),
+    };
+    let (changed, saved) = now.apply(&mut config, &store, newest, terminal)?;
+    let dialogues = sources::dialogues(&config.data, false, terminal)?.train;
+    let mut models = RunModels::find(&config, terminal)?;
+    check_memory(&mut models, &saved.adapter.config, &config, &dialogues)?;
+    let (actor, judge, adapter) = models.load(saved, &config, true, terminal)?;
+    let lab = Lab { actor, judge, dialogues };
+    if args.policy.is_some() {
+        run_sources::check_same_policy(&store, &config, &lab.actor)?;
+    }
+    terminal.line(&format!("continuing after step {newest} of {}", config.steps));
+    let seconds = terminal.unix_seconds();
+    let trainer = Trainer::resume(&lab, config, adapter, store, seconds)?;
+    if changed {
+        terminal.line("the run's config.json now names the models and data that you gave");
+    }
+    trainer.warnings.iter().for_each(|warning| terminal.line(&format!("warning: {warning}")));
+    run_to_end(trainer, path, terminal)
+}
+
+fn run_to_end<S: Store>(mut trainer: Trainer<&Lab, S>, path: &Path, terminal: &mut Terminal) -> Result<()> {
+    terminal.steps(trainer.config.steps);
+    let shown = path.display();
+    match block_on(trainer.run(terminal)) {
+        Ok(()) => {
+            let newest = format!("{shown}/{}/{}", run::CHECKPOINTS, run::step_name(trainer.step_number()));
+            terminal.line(&format!("done: {} steps; the adapter is in {newest}", trainer.step_number()));
+            terminal.line(&format!("next: detox-lab evaluate --run {shown}"));
+            Ok(())
+        }
+        Err(Error::Stopped) => {
+            terminal.line(&format!(
+                "stopped; {} of {} steps are saved. Continue with: detox-lab train --resume {shown}",
+                trainer.step_number(),
+                trainer.config.steps
+            ));
+            Err(Error::Stopped)
+        }
+        Err(error) => {
+            // A failed step may have counted itself before its checkpoint could be written.
+            let saved = run::newest_checkpoint(&trainer.store).map_or(0, |newest| newest);
+            if matches!(error, Error::Input { .. }) {
+                // The same settings and random streams: the step would end in the same way again.
+                terminal.line(&format!(
+                    "the run ended in step {}; the last good state is in {shown}/{}/{}: a new run with other settings can start \
+                     from it with --adapter and --value-head",
+                    saved + 1,
+                    run::CHECKPOINTS,
+                    run::step_name(saved)
+                ));
+                return Err(error);
+            }
+            terminal.line(&format!(
+                "the run ended in step {}; the last good state is the checkpoint of step {saved}. Continue with: detox-lab \
+                 train --resume {shown}",
+                saved + 1
+            ));
+            Err(error)
+        }
+    }
+}

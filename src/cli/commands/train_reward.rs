@@ -1,0 +1,238 @@
+//! `train-reward`: a reward model trained on labelled texts. The training is in `finetuning::reward_model`.
+
+use crate::cli::args::{LoopArgs, RunArgs, StoredArg};
+use crate::cli::sources::{self, Role, whole_path};
+use crate::cli::supervised::{self, replace, replace_all};
+use crate::cli::terminal::Terminal;
+use crate::cli::{inputs, report};
+use crate::error::{Error, Result};
+use crate::finetuning::classifier::Classifier;
+use crate::finetuning::quality::Quality;
+use crate::finetuning::reward_model::{Balance, RewardSettings, TrainReward};
+use crate::finetuning::supervised::{BEST, Settings};
+use crate::io::ByteSource;
+use crate::io::disk::{self, Folder};
+use crate::lab::models::{Judge, Labels};
+use crate::lab::run;
+use crate::pace::block_on;
+use crate::text::labelled::Source;
+use clap::{Args, ValueEnum};
+use indicatif::HumanCount;
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+
+const COMMAND: &str = "train-reward";
+/// Where a run's last table is, beside its best model.
+const QUALITY: &str = "quality.json";
+
+/// What a training row weighs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+pub enum BalanceArg {
+    /// The same as every other
+    None,
+    /// So that both classes weigh the same
+    Classes,
+    /// So that every file weighs the same
+    Sources,
+}
+
+#[derive(Debug, Args)]
+pub struct Arguments {
+    #[command(flatten)]
+    pub place: RunArgs,
+    #[command(flatten)]
+    pub what: What,
+    #[command(flatten)]
+    pub training: LoopArgs,
+    /// Print the table of the best model as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Models and data, which may have moved when a run is continued.
+#[derive(Debug, Clone, Args, Serialize, Deserialize)]
+#[group(id = "sources")]
+pub struct Sources {
+    /// The model to start from: a RoBERTa, with or without a classification head; --learning-rate 2e-5 is usual then
+    #[arg(long, value_name = "SRC", conflicts_with_all = ["model_config", "tokenizer"])]
+    pub reward: Option<String>,
+    /// The names of the two labels of --reward if they are not nothate and hate, the harmless one first; the trained model
+    /// is saved with nothate and hate
+    #[arg(long, value_name = "NOTHATE,HATE", requires = "reward")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reward_labels: Option<Labels>,
+    /// Start from fresh weights of this config.json instead; it needs hidden_size, num_hidden_layers,
+    /// num_attention_heads, intermediate_size and max_position_embeddings
+    #[arg(long, value_name = "FILE", requires = "tokenizer")]
+    pub model_config: Option<String>,
+    /// Folder of the fresh model's tokenizer (made by train-tokenizer --kind bpe)
+    #[arg(long, value_name = "DIR", requires = "model_config")]
+    pub tokenizer: Option<String>,
+    /// Files with the columns text and label (hate or nothate, 1 or 0), as csv, tsv or JSON; a column split says what is
+    /// held out
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    pub data: Vec<String>,
+    /// Files of the same form that are only measured on
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    pub held_out: Vec<String>,
+}
+
+/// What is trained, and on what.
+#[derive(Debug, Clone, Args, Serialize, Deserialize)]
+#[group(id = "what")]
+pub struct What {
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub sources: Sources,
+    /// Share of the rows that is held out of a file without a split
+    #[arg(long, value_name = "FRACTION", default_value_t = 0.1)]
+    pub held_out_share: f64,
+    /// What a training row weighs in the loss
+    #[arg(long, value_enum, default_value = "none")]
+    pub balance: BalanceArg,
+    /// Longest text in tokens; longer ones are cut [default: what the model can read]
+    #[arg(long, value_name = "N")]
+    pub max_length: Option<usize>,
+    /// Share of a training text's tokens that are masked
+    #[arg(long, value_name = "FRACTION", default_value_t = 0.0)]
+    pub mask: f32,
+    /// Label smoothing
+    #[arg(long, value_name = "E", default_value_t = 0.0)]
+    pub label_smoothing: f64,
+    /// Dropout [default: the model's]
+    #[arg(long, value_name = "P")]
+    pub dropout: Option<f64>,
+    /// Numbers of the saved model
+    #[arg(long, value_enum, default_value = "f32")]
+    pub save_as: StoredArg,
+}
+
+/// Starts or continues the training of a reward model, and measures the best one as it was saved.
+pub fn run(args: &Arguments) -> Result<()> {
+    let mut terminal = Terminal::new(args.json)?;
+    let (path, task) =
+        supervised::run(COMMAND, &args.place, with_whole_paths(&args.what), &args.training, &mut terminal, task)?;
+    table(&task, &path, args.json, &mut terminal)
+}
+
+/// Every folder and file by its whole path, so that the run can be resumed from anywhere.
+fn with_whole_paths(what: &What) -> What {
+    let path = |src: &Option<String>| src.as_deref().map(whole_path);
+    let paths = |all: &[String]| all.iter().map(|src| whole_path(src)).collect();
+    let s = &what.sources;
+    let sources = Sources {
+        reward: path(&s.reward),
+        reward_labels: s.reward_labels.clone(),
+        model_config: path(&s.model_config),
+        tokenizer: path(&s.tokenizer),
+        data: paths(&s.data),
+        held_out: paths(&s.held_out),
+    };
+    What { sources, ..what.clone() }
+}
+
+impl supervised::Sources for What {
+    fn replace_by(&mut self, given: Self) -> Result<()> {
+        let (was, given) = (&mut self.sources, given.sources);
+        replace("reward", &mut was.reward, given.reward)?;
+        was.reward_labels = given.reward_labels.or_else(|| was.reward_labels.take());
+        replace("model-config", &mut was.model_config, given.model_config)?;
+        replace("tokenizer", &mut was.tokenizer, given.tokenizer)?;
+        replace_all("data", &mut was.data, given.data)?;
+        replace_all("held-out", &mut was.held_out, given.held_out)
+    }
+}
+
+fn task(what: &What, training: &Settings, terminal: &mut Terminal) -> Result<TrainReward> {
+    if what.sources.data.is_empty() {
+        return Err(Error::input("no --data", "give at least one file with text and label"));
+    }
+    let settings = RewardSettings {
+        label_smoothing: what.label_smoothing,
+        mask: what.mask,
+        max_length: what.max_length,
+        balance: match what.balance {
+            BalanceArg::None => Balance::None,
+            BalanceArg::Classes => Balance::Classes,
+            BalanceArg::Sources => Balance::Sources,
+        },
+        held_out: what.held_out_share,
+        stored: what.save_as.into(),
+    };
+    let (data, held_out) = (rows(&what.sources.data, terminal)?, rows(&what.sources.held_out, terminal)?);
+    let classifier = classifier(what, training.seed, terminal)?;
+    let Settings { batch_size, seed, .. } = *training;
+    let task = TrainReward::new(classifier, settings, data, held_out, batch_size, seed)?;
+    let ((train, held_out), parameters) = (task.rows(), HumanCount(task.parameters() as u64));
+    terminal.line(&format!("{train} training rows, {held_out} held out, {parameters} parameters to train"));
+    if let (rows @ 1.., limit) = task.at_limit() {
+        terminal.line(&format!("note: {rows} training texts have {limit} tokens or more; they are cut after {limit}"));
+    }
+    Ok(task)
+}
+
+/// The rows of labelled files.
+fn rows(files: &[String], terminal: &mut Terminal) -> Result<Vec<Source>> {
+    let source = |file: &String| {
+        let (folder, name) = Folder::of_file(Path::new(file))?;
+        let source = Source::parse(&folder.path(&name), &folder.read(&name)?)?;
+        source.notice.iter().for_each(|notice| terminal.line(&format!("warning: {notice}")));
+        Ok(source)
+    };
+    files.iter().map(source).collect()
+}
+
+fn classifier(what: &What, seed: u64, terminal: &mut Terminal) -> Result<Classifier> {
+    if what.dropout.is_some_and(|p| !(0.0..1.0).contains(&p)) {
+        return Err(Error::input("the dropout cannot work", "give a fraction from 0 to below 1"));
+    }
+    if let (Some(file), Some(tokenizer)) = (&what.sources.model_config, &what.sources.tokenizer) {
+        let json = inputs::json(Path::new(file), "the config.json of a RoBERTa")?;
+        return Classifier::fresh(file, json, &Folder::open(tokenizer)?, what.dropout, seed);
+    }
+    let src = what.sources.reward.as_deref().ok_or_else(|| {
+        Error::input("no model to train", "give --reward, or --model-config and --tokenizer for fresh weights")
+    })?;
+    let classifier = Classifier::load(
+        &*sources::folder(src, Role::Reward, terminal)?,
+        what.sources.reward_labels.as_ref(),
+        what.dropout,
+        seed,
+    )?;
+    if classifier.fresh_head {
+        terminal.line(&format!("{src} has no classification head; it gets a fresh one"));
+    }
+    Ok(classifier)
+}
+
+/// Measures the best model as it lies on disk, prints the table and keeps it.
+fn table(task: &TrainReward, run: &Path, json: bool, terminal: &mut Terminal) -> Result<()> {
+    let judge = Judge::load(&Folder::open(run.join(BEST))?)?;
+    let qualities = block_on(task.measure(&judge.model, terminal))?;
+    let by_name: serde_json::Map<_, _> =
+        qualities.iter().map(|(name, q)| (name.clone(), serde_json::json!(q))).collect();
+    disk::write_atomic(&run.join(QUALITY), &run::json_bytes(&by_name)?)?;
+    if json {
+        return report::json(&by_name);
+    }
+    report::line(format!(
+        "{:<20}{:>7}{:>7}{:>10}{:>8}{:>8}{:>8}{:>8}{:>21}",
+        "held-out rows of", "rows", "hate", "accuracy", "F1", "AUC", "ECE", "Brier", "P(hate) nothate/hate"
+    ))?;
+    qualities.iter().try_for_each(|(name, quality)| report::line(row(name, quality)))
+}
+
+fn row(name: &str, q: &Quality) -> String {
+    let or_dash = |x: Option<f64>| x.map_or("-".to_string(), |x| format!("{x:.3}"));
+    format!(
+        "{name:<20}{:>7}{:>7}{:>10.3}{:>8}{:>8}{:>8.3}{:>8.3}{:>21}",
+        q.rows,
+        q.hate,
+        q.accuracy,
+        or_dash(q.f1),
+        or_dash(q.auc),
+        q.ece,
+        q.brier,
+        format!("{} / {}", or_dash(q.mean_nothate), or_dash(q.mean_hate)),
+    )
+}

@@ -1,0 +1,198 @@
+//! The models and data that a run's `config.json` names, and where they are now if they have moved since.
+
+use super::sources::{self, TINY, whole_path};
+use super::terminal::Terminal;
+use crate::error::{Error, Result};
+use crate::io::ByteSource;
+use crate::io::adapter_config::AdapterConfig;
+use crate::io::checkpoint::weights::load_file;
+use crate::io::disk::Folder;
+use crate::io::hub::{self, Kind, is_id};
+use crate::lab::models::{Actor, INITIAL, Judge, Labels};
+use crate::lab::replay::parse_rows;
+use crate::lab::responses::token_numbers;
+use crate::lab::run::{CHECKPOINTS, CONFIG, ROLLOUTS, RunConfig, Store, step_name};
+use crate::lab::sources::policy::PolicySource;
+use crate::lab::sources::reward::RewardSource;
+use crate::lab::sources::saved::SavedPolicy;
+use crate::settings::KlReference;
+use serde_json::Value;
+
+/// The options that are given with `--run` or `--resume`.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NewLocations<'a> {
+    pub policy: Option<&'a str>,
+    pub adapter: Option<&'a str>,
+    pub reward: Option<&'a str>,
+    pub labels: Option<&'a Labels>,
+    pub data: Option<&'a str>,
+}
+
+impl NewLocations<'_> {
+    /// Puts what is given into a run's configuration, in memory, and reads what the run saved of its policy after `step`.
+    /// Returns whether the configuration changed.
+    ///
+    /// # Errors
+    /// Models or data that are gone, a damaged checkpoint, another adapter than the run's.
+    pub fn apply(
+        &self,
+        config: &mut RunConfig,
+        store: &dyn ByteSource,
+        step: u64,
+        terminal: &mut Terminal,
+    ) -> Result<(bool, SavedPolicy)> {
+        let changed = self.put_into(config);
+        check_exist(config, store)?;
+        let saved = saved_policy(store, step)?;
+        self.check_adapter(&saved, terminal)?;
+        Ok((changed, saved))
+    }
+
+    /// Puts what is given into a run's configuration, in memory. Returns whether that changed anything.
+    pub fn put_into(&self, config: &mut RunConfig) -> bool {
+        let before = config.clone();
+        let put = |into: &mut String, given: Option<&str>| *into = given.map_or_else(|| into.clone(), whole_path);
+        put(&mut config.policy, self.policy);
+        put(&mut config.reward, self.reward);
+        put(&mut config.data, self.data);
+        config.adapter = self.adapter.map(whole_path).or_else(|| config.adapter.clone());
+        config.reward_labels = self.labels.cloned().or_else(|| config.reward_labels.clone());
+        *config != before
+    }
+
+    /// Refuses an adapter that is not the one the run started from: the run continues from its own checkpoints.
+    fn check_adapter(&self, saved: &SavedPolicy, terminal: &mut Terminal) -> Result<()> {
+        let Some(src) = self.adapter else { return Ok(()) };
+        let hint = "leave --adapter out: the run has the adapter in its checkpoints";
+        if src == "fresh" || src == "off" {
+            return Err(Error::input(format!("--adapter {src} cannot be given for a run that has an adapter"), hint));
+        }
+        if saved.initial.is_same(&sources::adapter(src, terminal)?)? {
+            return Ok(());
+        }
+        let what = format!("not the adapter that the run started from, which is in {}", saved.initial.name);
+        Err(Error::file(src, what, hint))
+    }
+}
+
+/// What a run saved of its policy after `step`.
+fn saved_policy(store: &dyn ByteSource, step: u64) -> Result<SavedPolicy> {
+    let checkpoint = |step| Folder::open(format!("{}/{CHECKPOINTS}/{}", store.name(), step_name(step)));
+    SavedPolicy::read(&checkpoint(step)?, &checkpoint(0)?)
+}
+
+/// A run's models, found and not yet loaded.
+pub struct RunModels {
+    pub policy: PolicySource<'static>,
+    pub reward: RewardSource<'static>,
+}
+
+impl RunModels {
+    /// Finds the models of a run's configuration.
+    pub fn find(config: &RunConfig, terminal: &mut Terminal) -> Result<Self> {
+        let policy = sources::policy(&config.policy, terminal)?;
+        Ok(Self { policy, reward: sources::reward(&config.reward, terminal)? })
+    }
+
+    /// Loads them as they were when `saved` was saved. The policy's adapters are `policy` (trainable or not), and step 0's as
+    /// `initial`.
+    pub fn load(
+        self,
+        saved: SavedPolicy,
+        config: &RunConfig,
+        trainable: bool,
+        terminal: &Terminal,
+    ) -> Result<(Actor, Judge, AdapterConfig)> {
+        let mut actor = self.policy.load(config.weights, config.ppo.seed)?;
+        let restored = actor.restore(&saved, &config.ppo, trainable);
+        restored.map_err(|e| for_another_policy(e, &config.policy))?;
+        let adapter = saved.adapter.config.clone();
+        drop(saved); // its tensors are now the policy's
+        let labels = config.reward_labels.as_ref();
+        let judge = sources::load_reward(self.reward, &config.reward, config.weights, labels, terminal)?;
+        Ok((actor, judge, adapter))
+    }
+}
+
+/// Whether a source that was there when a run began is gone: no folder or file any more, and no id of the hub.
+fn is_gone(src: &str, kind: Kind) -> bool {
+    src != TINY && !hub::local(src).exists() && !is_id(src, kind)
+}
+
+fn gone(store: &dyn ByteSource, key: &str, src: &str) -> Error {
+    let what = format!("names {src} as the run's {}, which does not exist any more", key.replace('_', " "));
+    Error::file(store.path(CONFIG), what, format!("give its new place: --{} SRC", key.replace('_', "-")))
+}
+
+/// Refuses a run whose models or data are gone, before anything is loaded: names the run's `config.json`, the path in it, and
+/// the option that says where it is now.
+pub fn check_exist(config: &RunConfig, store: &dyn ByteSource) -> Result<()> {
+    let sources = [
+        ("policy", &config.policy, Kind::Model),
+        ("reward", &config.reward, Kind::Model),
+        ("data", &config.data, Kind::Dataset),
+    ];
+    match sources.into_iter().find(|(_, src, kind)| is_gone(src, *kind)) {
+        Some((key, src, _)) => Err(gone(store, key, src)),
+        None => Ok(()),
+    }
+}
+
+/// [`check_exist`] for a run of supervised training, whose sources are in `what`.
+pub fn check_exist_in(what: &Value, store: &dyn ByteSource) -> Result<()> {
+    for key in ["policy", "model_config", "tokenizer", "adapter", "reward", "data", "held_out", "validation"] {
+        let kind = if ["data", "held_out"].contains(&key) { Kind::Dataset } else { Kind::Model };
+        let sources = match &what[key] {
+            Value::Array(many) => many.iter().filter_map(Value::as_str).collect(),
+            one => one.as_str().into_iter().collect::<Vec<_>>(),
+        };
+        if let Some(src) = sources.into_iter().find(|src| is_gone(src, kind)) {
+            return Err(gone(store, key, src));
+        }
+    }
+    Ok(())
+}
+
+/// An error about an adapter of the run that does not fit the policy.
+fn for_another_policy(error: Error, policy: &str) -> Error {
+    let new = || format!("the run was trained with another policy than {policy}: give that one with --policy");
+    match error {
+        Error::File { path, what, .. } => Error::File { path, what, hint: new() },
+        Error::Input { what, .. } => Error::Input { what, hint: new() },
+        Error::Shape { tensor, got, expected, .. } => Error::Shape { tensor, got, expected, hint: new() },
+        other => other,
+    }
+}
+
+/// The largest difference between a token's log-probs from one model, computed on two machines or with other threads.
+const SAME: f32 = 0.05;
+
+/// Refuses a policy with the run's shape and other weights, by the log-probs that the run's own policy gave a saved response.
+pub fn check_same_policy(store: &dyn Store, config: &RunConfig, actor: &Actor) -> Result<()> {
+    let rollouts = store.list(ROLLOUTS)?;
+    let Some(name) = rollouts.iter().rev().find_map(|name| name.strip_suffix(".jsonl")) else { return Ok(()) };
+    let (rows, tensors) = (format!("{ROLLOUTS}/{name}.jsonl"), format!("{ROLLOUTS}/{name}.safetensors"));
+    let rows = parse_rows(&store.path(&rows), &store.read(&rows)?)?;
+    let numbers = load_file(store, &tensors, &|name| name == "ref_logprobs")?;
+    let (Some(row), Some(numbers)) = (rows.first(), numbers.get("ref_logprobs")) else { return Ok(()) };
+    if row.decoder_ids.first() != Some(&actor.policy.t5.config.decoder_start_token_id) {
+        return Ok(()); // a response that lost its start token was computed one position off
+    }
+    let adapter = match config.ppo.kl_reference {
+        KlReference::Base => None,
+        KlReference::Initial => Some(INITIAL),
+    };
+    let now = token_numbers(actor, adapter, &row.query_ids, &row.decoder_ids)?.logprobs;
+    let then = numbers.get(0)?.to_vec1::<f32>()?;
+    match now.iter().zip(&then).find(|(now, then)| (*now - *then).abs() > SAME) {
+        None => Ok(()),
+        Some((now, then)) => {
+            let what = format!(
+                "this is not the policy that the run was trained with: it gives a token of {} the log-prob {now:.3}, and the \
+                 run's own gave {then:.3}",
+                store.path(ROLLOUTS)
+            );
+            Err(Error::file(&config.policy, what, "give the run's own policy with --policy"))
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! The number types that checkpoints store, and how their bytes become tensors. Every float becomes f32 while it is read, chunk by
+//! chunk, so that the stored form and the f32 form of a tensor are never in memory together.
+
+use crate::error::{Error, Result};
+use candle_core::{Device, Tensor};
+use half::{bf16, f16};
+use std::io::{self, Read};
+
+/// Bytes read at a time; a multiple of every type's size.
+const CHUNK: usize = 1 << 20;
+
+/// A stored number type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Dtype {
+    F16,
+    Bf16,
+    F32,
+    F64,
+    I32,
+    I64,
+    U8,
+    Bool,
+}
+
+impl Dtype {
+    /// Bytes per number.
+    pub fn size(self) -> usize {
+        match self {
+            Self::U8 | Self::Bool => 1,
+            Self::F16 | Self::Bf16 => 2,
+            Self::F32 | Self::I32 => 4,
+            Self::F64 | Self::I64 => 8,
+        }
+    }
+
+    /// By safetensors' name: F16, BF16, F32, …
+    pub fn from_safetensors(name: &str) -> Option<Self> {
+        Some(match name {
+            "F16" => Self::F16,
+            "BF16" => Self::Bf16,
+            "F32" => Self::F32,
+            "F64" => Self::F64,
+            "I32" => Self::I32,
+            "I64" => Self::I64,
+            "U8" => Self::U8,
+            "BOOL" => Self::Bool,
+            _ => return None,
+        })
+    }
+
+    /// By torch's storage class: HalfStorage, FloatStorage, …
+    pub fn from_torch(name: &str) -> Option<Self> {
+        Some(match name {
+            "HalfStorage" => Self::F16,
+            "BFloat16Storage" => Self::Bf16,
+            "FloatStorage" => Self::F32,
+            "DoubleStorage" => Self::F64,
+            "IntStorage" => Self::I32,
+            "LongStorage" => Self::I64,
+            "ByteStorage" => Self::U8,
+            "BoolStorage" => Self::Bool,
+            _ => return None,
+        })
+    }
+
+    /// Reads `count` numbers into a flat tensor (count): floats as f32, I32 and I64 as i64, U8 and Bool as u8.
+    /// The caller has checked that so many bytes are there; `path` is for messages.
+    pub fn read(self, reader: &mut dyn Read, count: usize, path: &str) -> Result<Tensor> {
+        let read = match self {
+            Self::F16 => numbers(reader, count, |b| f16::from_le_bytes(b).to_f32()).map(|v| flat(v, count)),
+            Self::Bf16 => numbers(reader, count, |b| bf16::from_le_bytes(b).to_f32()).map(|v| flat(v, count)),
+            Self::F32 => numbers(reader, count, f32::from_le_bytes).map(|v| flat(v, count)),
+            Self::F64 => numbers(reader, count, |b| f64::from_le_bytes(b) as f32).map(|v| flat(v, count)),
+            Self::I32 => numbers(reader, count, |b| i64::from(i32::from_le_bytes(b))).map(|v| flat(v, count)),
+            Self::I64 => numbers(reader, count, i64::from_le_bytes).map(|v| flat(v, count)),
+            Self::U8 | Self::Bool => numbers(reader, count, u8::from_le_bytes).map(|v| flat(v, count)),
+        };
+        read.map_err(|e| Error::file(path, e, "the file may be cut short or damaged: fetch it again"))?
+    }
+}
+
+/// The number of elements of `shape`; none when it, or what its strides need, does not fit a usize.
+pub fn elements(shape: &[usize]) -> Option<usize> {
+    let without_zeros = shape.iter().try_fold(1usize, |n, dim| n.checked_mul((*dim).max(1)))?;
+    Some(if shape.contains(&0) { 0 } else { without_zeros })
+}
+
+fn flat<T: candle_core::WithDType>(numbers: Vec<T>, count: usize) -> Result<Tensor> {
+    Ok(Tensor::from_vec(numbers, count, &Device::Cpu)?)
+}
+
+/// `count` little-endian numbers of `N` bytes each.
+fn numbers<const N: usize, T>(reader: &mut dyn Read, count: usize, from: impl Fn([u8; N]) -> T) -> io::Result<Vec<T>> {
+    let mut out = Vec::new();
+    out.try_reserve_exact(count).map_err(|_| io::Error::other("not enough memory for its numbers"))?;
+    let mut left = count * N;
+    let mut buffer = vec![0u8; CHUNK.min(left)];
+    while left > 0 {
+        let n = buffer.len().min(left);
+        reader.read_exact(&mut buffer[..n])?;
+        out.extend(buffer[..n].as_chunks::<N>().0.iter().map(|b| from(*b)));
+        left -= n;
+    }
+    Ok(out)
+}

@@ -1,0 +1,280 @@
+//! A checkpoint's tensors by name, from a folder in Hugging Face layout: `model.safetensors`, `pytorch_model.bin`, or
+//! shards of either listed in an index. Names are without the prefixes of wrappers (`names`), except in [`load_file`] and
+//! [`describe_file`]. The formats themselves: `safetensors` and `torch`.
+
+pub use super::described::Described;
+use super::described::Taker;
+use super::names::unwrapped;
+use super::table::Table;
+use super::{safetensors, torch};
+use crate::error::{Error, Result};
+use crate::io::{ByteSource, is_safe_name};
+use candle_core::Tensor;
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+/// Where transformers puts weights, in the order it looks for them.
+pub const WEIGHT_FILES: [&str; 4] =
+    ["model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json"];
+
+/// A checkpoint whose headers have been read, once: its tensors by name, and where each is. The numbers are read from its
+/// folder when they are asked for.
+pub struct Checkpoint<'a> {
+    source: Box<dyn ByteSource + 'a>,
+    /// The file that holds the weights, or that lists their shards.
+    file: &'static str,
+    /// The files of the weights with their headers; of shards in the order of their names.
+    files: Vec<(String, Header)>,
+    /// Which file has which tensor, by stored names, where there is an index.
+    index: Option<BTreeMap<String, String>>,
+    described: Vec<Described>,
+}
+
+impl<'a> Checkpoint<'a> {
+    /// Reads the headers of the checkpoint in `source`; numbers are not looked at.
+    ///
+    /// # Errors
+    /// No weights; a file that is damaged, cut short or too long; a tensor that its shard does not have; a second tensor of the
+    /// same name; a layer under an adapter.
+    pub fn open(source: Box<dyn ByteSource + 'a>) -> Result<Self> {
+        let file = weight_file(&*source)?;
+        let index = if file.ends_with(".index.json") { Some(weight_map(&*source, file)?) } else { None };
+        let names = index.as_ref().map_or_else(|| vec![file.to_string()], shards);
+        let (mut files, mut described) = (Vec::with_capacity(names.len()), Vec::new());
+        for name in names {
+            let header = Header::read(&*source, &name)?;
+            described.extend(header.described().into_iter().filter(|d| is_in(index.as_ref(), &name, &d.name)));
+            files.push((name, header));
+        }
+        if let Some(index) = &index {
+            let there: HashSet<&str> = described.iter().map(|d| d.name.as_str()).collect();
+            if let Some((name, shard)) = index.iter().find(|(name, _)| !there.contains(name.as_str())) {
+                return Err(not_in_shard(&*source, shard, name, file));
+            }
+        }
+        let mut names = Names::new(&*source, file);
+        let own = |d: Described| Ok(Described { name: names.own(&d.name)?, ..d });
+        let described = described.into_iter().map(own).collect::<Result<_>>()?;
+        Ok(Self { source, file, files, index, described })
+    }
+
+    /// The folder that it is in.
+    pub fn source(&self) -> &dyn ByteSource {
+        &*self.source
+    }
+
+    /// The file that holds the weights, or that lists their shards.
+    pub fn file(&self) -> &'static str {
+        self.file
+    }
+
+    /// What the headers say of the tensors.
+    pub fn described(&self) -> &[Described] {
+        &self.described
+    }
+
+    /// Hands the tensors whose names `keep` accepts to `take`, as f32, and keeps none: peak memory is what `take` keeps plus
+    /// one tensor (of a torch file: one storage).
+    ///
+    /// # Errors
+    /// Names file and tensor.
+    pub fn each(&self, keep: &dyn Fn(&str) -> bool, take: &mut Taker<'_>) -> Result<()> {
+        for (file, header) in &self.files {
+            let keep = &|name: &str| is_in(self.index.as_ref(), file, name) && keep(&unwrapped(name));
+            let take: &mut Taker<'_> = &mut |name, tensor| take(unwrapped(&name).into_owned(), tensor);
+            header.each(&*self.source, file, keep, take)?;
+        }
+        Ok(())
+    }
+
+    /// The tensors whose names `keep` accepts; f16 and bf16 become f32 while loading. Peak memory is the f32 tensors plus one
+    /// chunk.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::each`].
+    pub fn load(&self, keep: &dyn Fn(&str) -> bool) -> Result<HashMap<String, Tensor>> {
+        let mut tensors = HashMap::new();
+        self.each(keep, &mut |name, tensor| {
+            tensors.insert(name, tensor);
+            Ok(())
+        })?;
+        Ok(tensors)
+    }
+
+    /// Do the tensors `a` and `b` hold the same numbers? No where one is not there.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::each`].
+    pub fn same(&self, a: &str, b: &str) -> Result<bool> {
+        let find = |name: &str| self.described.iter().find(|d| d.name == name);
+        let (Some(first), Some(second)) = (find(a), find(b)) else { return Ok(false) };
+        if first.shape != second.shape {
+            return Ok(false);
+        }
+        let tensors = self.load(&|name| name == a || name == b)?;
+        let (Some(a), Some(b)) = (tensors.get(a), tensors.get(b)) else { return Ok(false) };
+        for row in 0..first.shape.first().copied().unwrap_or(0) {
+            let of = |tensor: &Tensor| tensor.get(row)?.flatten_all()?.to_vec1::<f32>();
+            if of(a)? != of(b)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// The matrix `name`, left in its file. None where it is not there, holds no floats, or cannot be read in parts: torch's
+    /// files, and folders in memory.
+    ///
+    /// # Errors
+    /// The file cannot be opened.
+    pub fn table(&self, name: &str) -> Result<Option<Table>> {
+        for (file, header) in &self.files {
+            let Header::Safetensors(header) = header else { continue };
+            let is = &|stored: &str| is_in(self.index.as_ref(), file, stored) && unwrapped(stored) == name;
+            let Some((described, start)) = header.find(is) else { continue };
+            let opened = self.source.open_to_last(file)?;
+            return Ok(opened.and_then(|opened| Table::new(opened, &described, start)));
+        }
+        Ok(None)
+    }
+}
+
+/// Does a tensor of this stored name belong to the file? Without an index every one that is in it does.
+fn is_in(index: Option<&BTreeMap<String, String>>, file: &str, name: &str) -> bool {
+    index.is_none_or(|index| index.get(name).is_some_and(|of| of == file))
+}
+
+/// The own names of a checkpoint's tensors, one after another.
+struct Names<'a> {
+    source: &'a dyn ByteSource,
+    file: &'a str,
+    seen: HashSet<String>,
+}
+
+impl<'a> Names<'a> {
+    fn new(source: &'a dyn ByteSource, file: &'a str) -> Self {
+        Self { source, file, seen: HashSet::new() }
+    }
+
+    /// # Errors
+    /// A second tensor of the same name, and a layer under an adapter.
+    fn own(&mut self, name: &str) -> Result<String> {
+        let own = unwrapped(name).into_owned();
+        let wrong = |what: String, hint: &str| Err(Error::file(self.source.path(self.file), what, hint));
+        if own.contains(".base_layer.") {
+            let what = format!("tensor {name} is the base layer of a PEFT model that was saved as a whole");
+            return wrong(what, "save it merged: model.merge_and_unload().save_pretrained(FOLDER)");
+        }
+        if !self.seen.insert(own.clone()) {
+            let what = format!("tensor {own} is there twice: as {name} and with another prefix");
+            return wrong(what, "save the model again, from one of its wrappers");
+        }
+        Ok(own)
+    }
+}
+
+/// The header of one weight file. `.safetensors` is read as such, anything else as torch's.
+enum Header {
+    Safetensors(safetensors::Header),
+    Torch(torch::Header),
+}
+
+impl Header {
+    fn read(source: &dyn ByteSource, file: &str) -> Result<Self> {
+        let (mut reader, path) = (source.open(file)?, source.path(file));
+        if file.ends_with(".safetensors") {
+            safetensors::Header::read(&mut *reader, &path).map(Self::Safetensors)
+        } else {
+            torch::Header::read(reader, &path).map(Self::Torch)
+        }
+    }
+
+    fn described(&self) -> Vec<Described> {
+        match self {
+            Self::Safetensors(header) => header.described().collect(),
+            Self::Torch(header) => header.described().collect(),
+        }
+    }
+
+    fn each(
+        &self,
+        source: &dyn ByteSource,
+        file: &str,
+        keep: &dyn Fn(&str) -> bool,
+        take: &mut Taker<'_>,
+    ) -> Result<()> {
+        let (mut reader, path) = (source.open(file)?, source.path(file));
+        match self {
+            Self::Safetensors(header) => header.each(&mut *reader, &path, keep, take),
+            Self::Torch(header) => header.each(reader, &path, keep, take),
+        }
+    }
+}
+
+/// Every tensor of the checkpoint in `source`; see [`Checkpoint::load`].
+///
+/// # Errors
+/// As [`Checkpoint::open`] and [`Checkpoint::each`].
+pub fn load(source: &dyn ByteSource) -> Result<HashMap<String, Tensor>> {
+    Checkpoint::open(Box::new(source))?.load(&|_| true)
+}
+
+/// What one weight file holds, by its header.
+///
+/// # Errors
+/// A file that is damaged, cut short or too long.
+pub fn describe_file(source: &dyn ByteSource, file: &str) -> Result<Vec<Described>> {
+    Ok(Header::read(source, file)?.described())
+}
+
+fn not_in_shard(source: &dyn ByteSource, shard: &str, name: &str, index: &str) -> Error {
+    Error::file(
+        source.path(shard),
+        format!("has no tensor {name}, which {index} puts there"),
+        "fetch index and shards again, from one revision",
+    )
+}
+
+/// The file that the checkpoint's weights are in, or that lists their shards.
+pub fn weight_file(source: &dyn ByteSource) -> Result<&'static str> {
+    WEIGHT_FILES.into_iter().find(|f| source.has(f)).ok_or_else(|| {
+        Error::file(
+            source.name(),
+            format!("no weights: none of {}", WEIGHT_FILES.join(", ")),
+            "point at a folder saved by save_pretrained",
+        )
+    })
+}
+
+/// The tensors of one weight file whose names `keep` accepts. `.safetensors` is read as such, anything else as torch's.
+///
+/// # Errors
+/// Names file and tensor.
+pub fn load_file(source: &dyn ByteSource, file: &str, keep: &dyn Fn(&str) -> bool) -> Result<HashMap<String, Tensor>> {
+    let mut tensors = HashMap::new();
+    Header::read(source, file)?.each(source, file, keep, &mut |name, tensor| {
+        tensors.insert(name, tensor);
+        Ok(())
+    })?;
+    Ok(tensors)
+}
+
+/// The files that hold the tensors of an index, each once, in order.
+pub fn shards(map: &BTreeMap<String, String>) -> Vec<String> {
+    let mut files: Vec<String> = map.values().cloned().collect();
+    files.sort();
+    files.dedup();
+    files
+}
+
+/// The index file's map from tensor to shard.
+pub fn weight_map(source: &dyn ByteSource, index: &str) -> Result<BTreeMap<String, String>> {
+    let wrong = |what: String| Error::file(source.path(index), what, "fetch the index file again");
+    let json = source.read_json(index)?;
+    let map = json.get("weight_map").and_then(|m| m.as_object());
+    let map = map.ok_or_else(|| wrong("no weight_map in it".to_string()))?;
+    let pair = |(name, file): (&String, &serde_json::Value)| match file.as_str() {
+        Some(file) if is_safe_name(file) => Ok((name.clone(), file.to_string())),
+        _ => Err(wrong(format!("tensor {name} is in {file}, which is no file name"))),
+    };
+    map.iter().map(pair).collect()
+}

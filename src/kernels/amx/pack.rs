@@ -1,0 +1,258 @@
+//! What the tile unit multiplies, made from f32 matrices: every number in its three bf16 parts, in tiles, in the order in which
+//! `product` loads them.
+
+use super::super::pool::for_tasks;
+use super::super::prefetch::{LINE, into_l2};
+use super::Side;
+use std::arch::x86_64::*;
+use std::cell::Cell;
+
+/// Rows and columns of a block of the result, and numbers of a chunk of the sum.
+pub(super) const BLOCK: usize = 32;
+/// Tiles of a block's chunk: three parts of twice 16 rows.
+pub(super) const PARTS: usize = 6;
+/// Lines that are prefetched while a block's chunk is packed: as many as it has.
+const PREFETCHED: usize = BLOCK * BLOCK / LINE;
+
+/// 16 rows of 64 bytes.
+#[derive(Clone, Copy)]
+#[repr(C, align(64))]
+pub(super) struct Tile(pub(super) [u16; 512]);
+
+thread_local! {
+    /// Packed tiles, kept so that no product asks the system for memory. Taken and put back, not borrowed: a thread that
+    /// waits for others may begin another product.
+    pub(super) static LEFT: Cell<Vec<Tile>> = const { Cell::new(Vec::new()) };
+    pub(super) static RIGHT: Cell<Vec<Tile>> = const { Cell::new(Vec::new()) };
+}
+
+/// `n` tiles of anything.
+pub(super) fn tiles(mut kept: Vec<Tile>, n: usize) -> Vec<Tile> {
+    if kept.len() < n {
+        kept.resize(n, Tile([0; 512]));
+    }
+    kept
+}
+
+#[derive(Clone, Copy)]
+pub(super) struct Tiles(pub(super) *mut Tile);
+// SAFETY: a pointer; tasks write blocks of their own through it, and read only after all have written.
+unsafe impl Send for Tiles {}
+// SAFETY: as above.
+unsafe impl Sync for Tiles {}
+
+impl Tiles {
+    /// The tiles of block `i` of `chunks` chunks.
+    pub(super) fn block(self, i: usize, chunks: usize) -> *mut Tile {
+        self.0.wrapping_add(i * chunks * PARTS)
+    }
+}
+
+/// `work(i)` for `0..n`, on all threads or on this one.
+pub(super) fn each(n: usize, threads: usize, work: impl Fn(usize) + Sync) {
+    if threads > 1 {
+        for_tasks(n, work);
+    } else {
+        (0..n).for_each(work);
+    }
+}
+
+/// From row (column) `first` on, at most `len` of them.
+pub(super) fn rest(side: Side, first: usize, len: usize) -> Side {
+    Side { data: side.data.wrapping_add(first * side.stride), len: (side.len - first).min(len), ..side }
+}
+
+/// Packs `a`'s rows.
+///
+/// # Safety
+/// The processor must have AVX-512, and the side must be valid memory.
+pub(super) unsafe fn pack_left(a: Side, threads: usize) -> Vec<Tile> {
+    let (blocks, chunks) = (a.len.div_ceil(BLOCK), a.k.div_ceil(BLOCK));
+    let mut kept = tiles(LEFT.take(), blocks * chunks * PARTS);
+    let out = Tiles(kept.as_mut_ptr());
+    // SAFETY: processor and side are as the caller promises; `kept` has tiles for all blocks, and each task writes those of its own.
+    each(blocks, threads, |i| unsafe {
+        let (rows, out) = (rest(a, i * BLOCK, BLOCK), out.block(i, chunks));
+        for chunk in 0..chunks {
+            pack::<true>(rows, chunk * BLOCK, out.add(chunk * PARTS));
+        }
+    });
+    kept
+}
+
+/// Packs `b`'s columns in the order in which they lie in memory, and prefetches what comes next while it does: a weight is read
+/// once a product, from far away, and lines here and there in many pages are not what the processor foresees. Returns how many
+/// of a number's parts are there: 1 where all numbers are bf16's, 2 where m is there and l is not.
+///
+/// # Safety
+/// The side must be valid memory, and `out` must have six tiles for each chunk of each of its blocks.
+#[target_feature(enable = "avx512f,avx512bw")]
+pub(super) unsafe fn pack_right(b: Side, out: Tiles) -> usize {
+    let (blocks, chunks) = (b.len.div_ceil(BLOCK), b.k.div_ceil(BLOCK));
+    let mut parts = 1;
+    // SAFETY: i and j are below the numbers of chunks and blocks, for which side and tiles are there, as the caller promises.
+    unsafe {
+        if b.k_stride == 1 {
+            for (j, i) in (0..blocks).flat_map(|j| (0..chunks).map(move |i| (j, i))) {
+                prefetch(b.data.wrapping_add((j + 1) * BLOCK * b.stride), b.stride, b.k.div_ceil(LINE), i);
+                parts =
+                    parts.max(pack::<false>(rest(b, j * BLOCK, BLOCK), i * BLOCK, out.block(j, chunks).add(i * PARTS)));
+            }
+        } else {
+            for (i, j) in (0..chunks).flat_map(|i| (0..blocks).map(move |j| (i, j))) {
+                prefetch(b.data.wrapping_add((i + 1) * BLOCK * b.k_stride), b.k_stride, b.len.div_ceil(LINE), j);
+                parts =
+                    parts.max(pack::<false>(rest(b, j * BLOCK, BLOCK), i * BLOCK, out.block(j, chunks).add(i * PARTS)));
+            }
+        }
+    }
+    parts
+}
+
+/// Prefetches the `nth` piece of a block of rows, `stride` apart and `lines` long. They need not be there.
+fn prefetch(rows: *const f32, stride: usize, lines: usize, nth: usize) {
+    for line in nth * PREFETCHED..(nth + 1) * PREFETCHED {
+        into_l2(rows.wrapping_add(line / lines * stride + line % lines * LINE));
+    }
+}
+
+/// x = h + m + l, each with at most 8 significant bits: their upper halves are bf16.
+///
+/// # Safety
+/// The processor must have AVX-512.
+#[target_feature(enable = "avx512f")]
+fn split(x: __m512) -> [__m512i; 3] {
+    let round = |x: __m512| {
+        let up = _mm512_add_epi32(_mm512_castps_si512(x), _mm512_set1_epi32(0x8000));
+        _mm512_and_si512(up, _mm512_set1_epi32(0xffff_0000_u32 as i32))
+    };
+    let h = round(x);
+    let rest = _mm512_sub_ps(x, _mm512_castsi512_ps(h)); // exact, and NaN where x is
+    let m = round(rest);
+    let l = _mm512_sub_ps(rest, _mm512_castsi512_ps(m)); // exact, 8 bits
+    [h, m, _mm512_castps_si512(l)]
+}
+
+/// Packs at most 32 rows (columns) of a side, the chunk of 32 numbers from `k`: six tiles. A left tile has a row in each of
+/// its rows, 32 numbers; a right tile has the columns side by side, two numbers of each in a row. Returns how many parts have
+/// anything but zeros, h counted always.
+///
+/// # Safety
+/// The side must be valid memory, `k` below its depth, and `out` must have six tiles.
+#[target_feature(enable = "avx512f,avx512bw")]
+unsafe fn pack<const LEFT: bool>(side: Side, k: usize, out: *mut Tile) -> usize {
+    // upper halves of 16 + 16 numbers, in order
+    const ORDER: [i16; 32] = {
+        let mut order = [0; 32];
+        let mut i = 0;
+        while i < 32 {
+            order[i] = (2 * i + 1) as i16;
+            i += 1;
+        }
+        order
+    };
+    let mut copied = [0f32; 512];
+    let mut there = [_mm512_setzero_si512(); 3];
+    for half in 0..2 {
+        // SAFETY: `view` gives 16 rows of 32 numbers (left) or 32 rows of 16 (right), `stride` apart; of the six tiles of `out`, each
+        // part writes 16 rows of one, which are aligned to 64 bytes as a tile is.
+        unsafe {
+            let order = _mm512_loadu_si512(ORDER.as_ptr().cast());
+            let (from, stride) = view::<LEFT>(side, 16 * half, k, &mut copied);
+            for row in 0..16 {
+                let (x, y) = if LEFT {
+                    (from.add(row * stride), from.add(row * stride + 16))
+                } else {
+                    (from.add(2 * row * stride), from.add((2 * row + 1) * stride))
+                };
+                let (x, y) = (split(_mm512_loadu_ps(x)), split(_mm512_loadu_ps(y)));
+                for part in 0..3 {
+                    let to = out.add(part * 2 + half).cast::<u16>().add(row * 32).cast();
+                    let halves = if LEFT {
+                        _mm512_permutex2var_epi16(x[part], order, y[part])
+                    } else {
+                        let upper = _mm512_and_si512(y[part], _mm512_set1_epi32(0xffff_0000_u32 as i32));
+                        _mm512_or_si512(_mm512_srli_epi32::<16>(x[part]), upper)
+                    };
+                    _mm512_store_si512(to, halves);
+                    there[part] = _mm512_or_si512(there[part], halves);
+                }
+            }
+        }
+    }
+    let any = |part: usize| _mm512_test_epi32_mask(there[part], there[part]) != 0;
+    if any(2) { 3 } else { 1 + usize::from(any(1)) }
+}
+
+/// 16 rows from `first` and 32 numbers from `k`: where they lie as [`pack`] reads them, and the stride there. What lies
+/// otherwise, or reaches over the edge (where it is 0), is copied.
+///
+/// # Safety
+/// The side must be valid memory, and `k` below its depth.
+#[target_feature(enable = "avx512f")]
+unsafe fn view<const LEFT: bool>(side: Side, first: usize, k: usize, copied: &mut [f32; 512]) -> (*const f32, usize) {
+    let from = side.data.wrapping_add(first * side.stride + k * side.k_stride);
+    let (along, across) = if LEFT { (side.k_stride, side.stride) } else { (side.stride, side.k_stride) };
+    let (len, depth) = (side.len.saturating_sub(first).min(16), (side.k - k).min(BLOCK));
+    let full = len == 16 && depth == BLOCK;
+    if full && along == 1 {
+        return (from, across);
+    }
+    let width = if LEFT { 32 } else { 16 };
+    if full && across == 1 {
+        // SAFETY: the view is full, so the side has both squares of 16 × 16 numbers; `copied` has room for them.
+        unsafe {
+            for square in 0..2 {
+                let (at, to) = if LEFT { (16 * along, 16) } else { (16, 16 * width) };
+                transpose(from.add(square * at), along, copied.as_mut_ptr().add(square * to), width);
+            }
+        }
+        return (copied.as_ptr(), width);
+    }
+    copied.fill(0.0);
+    for row in 0..len {
+        for x in 0..depth {
+            let at = if LEFT { row * width + x } else { x * width + row };
+            // SAFETY: row and x are below what is left of the side's length and depth.
+            copied[at] = unsafe { *from.add(row * side.stride + x * side.k_stride) };
+        }
+    }
+    (copied.as_ptr(), width)
+}
+
+/// `to[j][i] = from[i][j]` for 16 × 16 numbers, with the rows of both sides as far apart as their strides say.
+///
+/// # Safety
+/// Both sides must be valid for 16 rows of 16 numbers.
+#[target_feature(enable = "avx512f")]
+unsafe fn transpose(from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) {
+    let mut x = [_mm512_setzero_ps(); 16];
+    let mut y = x;
+    // SAFETY: reads and writes 16 rows of 16 numbers, which the caller promises.
+    unsafe {
+        x.iter_mut().enumerate().for_each(|(i, x)| *x = _mm512_loadu_ps(from.add(i * from_stride)));
+        let pd = |x: __m512| _mm512_castps_pd(x);
+        let ps = |x: __m512d| _mm512_castpd_ps(x);
+        for i in 0..8 {
+            y[2 * i] = _mm512_unpacklo_ps(x[2 * i], x[2 * i + 1]);
+            y[2 * i + 1] = _mm512_unpackhi_ps(x[2 * i], x[2 * i + 1]);
+        }
+        for i in (0..16).step_by(4) {
+            x[i] = ps(_mm512_unpacklo_pd(pd(y[i]), pd(y[i + 2])));
+            x[i + 1] = ps(_mm512_unpackhi_pd(pd(y[i]), pd(y[i + 2])));
+            x[i + 2] = ps(_mm512_unpacklo_pd(pd(y[i + 1]), pd(y[i + 3])));
+            x[i + 3] = ps(_mm512_unpackhi_pd(pd(y[i + 1]), pd(y[i + 3])));
+        }
+        // x[4 g + j]: columns j, j + 4, j + 8, j + 12 of rows 4 g to 4 g + 3, in quarters
+        for j in 0..4 {
+            let (low, high) = (_mm512_shuffle_f32x4::<0x88>, _mm512_shuffle_f32x4::<0xdd>);
+            let (a, b) = (low(x[j], x[4 + j]), low(x[8 + j], x[12 + j]));
+            let (c, d) = (high(x[j], x[4 + j]), high(x[8 + j], x[12 + j]));
+            y[j] = low(a, b);
+            y[8 + j] = high(a, b);
+            y[4 + j] = low(c, d);
+            y[12 + j] = high(c, d);
+        }
+        y.iter().enumerate().for_each(|(i, y)| _mm512_storeu_ps(to.add(i * to_stride), *y));
+    }
+}

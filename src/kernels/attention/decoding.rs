@@ -1,0 +1,85 @@
+//! Attention of single queries, as decoding one token a row asks for: keys and values are read once, in the order in which
+//! they lie, for all heads together. Nothing is multiplied as a matrix, since the reading is all the time it takes.
+
+use super::super::choice::vectorized;
+use super::super::math::{dot, exp_shifted};
+use super::super::pool::{Shared, for_tasks, threads};
+use super::super::prefetch::{LINE, into_l1};
+use super::Call;
+
+/// How many rows of keys before they are read they are prefetched.
+const AHEAD: usize = 3;
+
+impl Call<'_> {
+    /// Does every segment have one query?
+    pub(super) fn decodes(&self) -> bool {
+        self.plan.segments.iter().all(|s| s.queries == 1)
+    }
+
+    /// [`Call::forward`] where each segment has one query.
+    pub(super) fn decode(&self) -> Vec<f32> {
+        let mut out = vec![0f32; self.q.len()]; // sums begin with it
+        let dst = Shared::new(out.as_mut_ptr(), out.len());
+        // a few pieces a thread: all heads of a segment, or some of them where segments are few
+        let parts = (4 * threads()).div_ceil(self.plan.segments.len().max(1)).clamp(1, self.plan.heads);
+        let heads = self.plan.heads.div_ceil(parts);
+        let parts = self.plan.heads.div_ceil(heads);
+        for_tasks(self.plan.segments.len() * parts, |i| {
+            let (segment, first) = (i / parts, i % parts * heads);
+            let n = heads.min(self.plan.heads - first);
+            let at = self.plan.segments[segment].query * self.width + first * self.d;
+            // SAFETY: the row is this segment's alone (`Call::new` checked it), and the columns are of this task's heads.
+            let out = unsafe { std::slice::from_raw_parts_mut(dst.at(at), n * self.d) };
+            let mut p = vec![0f32; n * self.plan.segments[segment].keys];
+            let biases: Vec<Vec<f32>> =
+                (first..first + n).map(|head| self.biases(&self.plan.segments[segment], head)).collect();
+            vectorized(
+                #[inline(always)]
+                || self.heads(segment, first, &biases, &mut p, out),
+            );
+        });
+        out
+    }
+
+    /// The heads from `first` on, one for each of `biases`: p (heads, keys) for their probabilities, out (heads · d).
+    #[inline(always)]
+    fn heads(&self, segment: usize, first: usize, biases: &[Vec<f32>], p: &mut [f32], out: &mut [f32]) {
+        let (s, d, columns) = (&self.plan.segments[segment], self.d, out.len());
+        let visible = self.visible(s, 0);
+        let q = &self.q[s.query * self.width + first * d..][..columns];
+        let (keys, values) = (&self.kv[first * d..], &self.kv[self.width + first * d..]);
+        for j in 0..visible {
+            let k = self.of_key(keys, s.key + j, columns);
+            for (head, (q, k)) in q.chunks_exact(d).zip(k.chunks_exact(d)).enumerate() {
+                p[head * s.keys + j] = dot(q, k) * self.plan.scale;
+            }
+        }
+        for (head, (p, biases)) in p.chunks_exact_mut(s.keys).zip(biases).enumerate() {
+            let p = &mut p[..visible];
+            p.iter_mut().zip(biases).for_each(|(x, bias)| *x += bias);
+            let (_, sum) = exp_shifted(p);
+            let scale = 1.0 / sum;
+            p.iter_mut().for_each(|x| *x *= scale);
+            if let Some(drop) = self.dropout(s, first + head) {
+                drop.apply(0, p);
+            }
+        }
+        for j in 0..visible {
+            let v = self.of_key(values, s.key + j, columns);
+            for (head, (out, v)) in out.chunks_exact_mut(d).zip(v.chunks_exact(d)).enumerate() {
+                let p = p[head * s.keys + j];
+                out.iter_mut().zip(v).for_each(|(out, v)| *out += p * v);
+            }
+        }
+    }
+
+    /// The first numbers of row `key` of keys or values. Those of later rows are prefetched: they lie too far apart for the
+    /// processor to foresee.
+    #[inline(always)]
+    fn of_key<'b>(&self, numbers: &'b [f32], key: usize, columns: usize) -> &'b [f32] {
+        let at = key * 2 * self.width;
+        let next = numbers.as_ptr().wrapping_add(at + AHEAD * 2 * self.width);
+        (0..columns).step_by(LINE).for_each(|i| into_l1(next.wrapping_add(i)));
+        &numbers[at..at + columns]
+    }
+}

@@ -1,0 +1,128 @@
+//! The kernels that there are, those that this processor has, and the one in use. The best one is used unless a caller
+//! chooses another with [`use_kernel`]; the command line does so where the environment variable [`VARIABLE`] is set.
+
+use super::{amx, platform};
+use crate::error::{Error, Result};
+use pulp::Arch;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+/// The environment variable that chooses a kernel by its name: `DETOX_LAB_KERNEL=portable detox-lab train`.
+pub const VARIABLE: &str = "DETOX_LAB_KERNEL";
+
+/// A way of computing matrix products and loops over rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Kernel {
+    /// Plain Rust, no instruction beyond those that every processor of the platform has.
+    Portable = 1,
+    /// 256-bit AVX2 with fused multiply-add (x86-64).
+    Avx2,
+    /// 512-bit AVX-512 (x86-64).
+    Avx512,
+    /// As `Avx512`, and larger products on the tile unit of newer Xeons (x86-64, Linux).
+    Amx,
+    /// 128-bit NEON (aarch64).
+    Neon,
+    /// 128-bit SIMD of WebAssembly.
+    Simd128,
+}
+
+impl Kernel {
+    /// Every kernel, the slowest of a platform first.
+    pub const ALL: [Self; 6] = [Self::Portable, Self::Avx2, Self::Avx512, Self::Amx, Self::Neon, Self::Simd128];
+
+    /// Its name in [`VARIABLE`].
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Portable => "portable",
+            Self::Avx2 => "avx2",
+            Self::Avx512 => "avx512",
+            Self::Amx => "amx",
+            Self::Neon => "neon",
+            Self::Simd128 => "simd128",
+        }
+    }
+
+    /// The kernel of this name.
+    ///
+    /// # Errors
+    /// A name that this processor has no kernel for; the message lists those that it has.
+    pub fn named(name: &str) -> Result<Self> {
+        let available = Self::available();
+        available.iter().find(|kernel| kernel.name() == name).copied().ok_or_else(|| {
+            let names: Vec<_> = available.iter().map(|kernel| kernel.name()).collect();
+            Error::input(
+                format!("{VARIABLE}={name}: this processor has no kernel of that name"),
+                format!("use one of {}, or unset {VARIABLE} for the fastest", names.join(", ")),
+            )
+        })
+    }
+
+    /// The kernels that this processor has, the slowest first; [`Kernel::Portable`] is always there.
+    pub fn available() -> Vec<Self> {
+        Self::ALL.into_iter().filter(|kernel| kernel.is_available()).collect()
+    }
+
+    fn is_available(self) -> bool {
+        self.width().is_some() && (self != Self::Amx || amx::available())
+    }
+
+    /// Runs `work` compiled for this kernel's SIMD width: `work` itself and what is inlined into it. The bits are the same at
+    /// every width, since Rust never reorders or fuses what is written.
+    #[inline(always)]
+    pub fn vectorized<T>(self, work: impl FnOnce() -> T) -> T {
+        self.arch().dispatch(work)
+    }
+
+    /// The SIMD width of this kernel; where the processor lacks it, that of [`Kernel::Portable`].
+    #[inline(always)]
+    pub(super) fn arch(self) -> Arch {
+        self.width().unwrap_or(Arch::Scalar)
+    }
+
+    #[inline(always)]
+    fn width(self) -> Option<Arch> {
+        match self {
+            Self::Portable => Some(Arch::Scalar),
+            Self::Avx2 => platform::avx2(),
+            Self::Avx512 | Self::Amx => platform::avx512(),
+            Self::Neon => platform::neon(),
+            Self::Simd128 => platform::simd128(),
+        }
+    }
+}
+
+/// The chosen kernel's number, 0 before the first question.
+static CHOSEN: AtomicU8 = AtomicU8::new(0);
+
+/// Computes with `kernel` from now on, on all threads.
+///
+/// # Errors
+/// A kernel that this processor does not have.
+pub fn use_kernel(kernel: Kernel) -> Result<()> {
+    let kernel = Kernel::named(kernel.name())?;
+    CHOSEN.store(kernel as u8, Ordering::Relaxed);
+    Ok(())
+}
+
+/// The kernel in use: the one given to [`use_kernel`], else the fastest that this processor has.
+#[inline]
+pub fn kernel() -> Kernel {
+    match CHOSEN.load(Ordering::Relaxed) {
+        0 => choose_best(),
+        number => Kernel::ALL[usize::from(number) - 1],
+    }
+}
+
+#[cold]
+fn choose_best() -> Kernel {
+    let best = Kernel::available().pop().unwrap_or(Kernel::Portable);
+    CHOSEN.store(best as u8, Ordering::Relaxed);
+    best
+}
+
+/// [`Kernel::vectorized`] for the kernel in use.
+#[inline(always)]
+pub fn vectorized<T>(work: impl FnOnce() -> T) -> T {
+    kernel().vectorized(work)
+}

@@ -1,0 +1,32 @@
+//! Arithmetic on slices of f32 at the speed of the machine: matrix products, attention, loops over rows. All `unsafe` code
+//! and all platform conditions of the engine are here. Tensors and gradients are in `nn`, which calls these functions.
+//!
+//! Every fast kernel has a twin in plain Rust ([`portable`]) that gives the same numbers up to rounding. [`choice`] says which
+//! kernels this processor has and which one is used.
+
+mod amx;
+pub mod attention;
+pub mod choice;
+pub mod dropout;
+pub mod gemm;
+mod gemv;
+pub mod math;
+pub mod matrix;
+mod platform;
+pub mod pool;
+pub mod portable;
+mod prefetch;
+pub mod quantized;
+#[cfg(test)]
+mod tests;
+
+/// `n` numbers of both signs, most of them below 1.5, the same at every call with one seed.
+#[cfg(test)]
+fn test_numbers(seed: u64, n: usize) -> Vec<f32> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut uniform = move || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 40) as f32 / (1u64 << 24) as f32 - 0.5
+    };
+    (0..n).map(|_| (uniform() + uniform() + uniform()) * 2.0).collect()
+}

@@ -1,0 +1,123 @@
+//! How much memory a command will need, from the headers of its models: the formulas of [`crate::lab::memory`] for each kind
+//! of work. What the machine has, and what to do about it, is the caller's.
+
+use super::policy::PolicySource;
+use super::reward::RewardSource;
+use crate::error::Result;
+use crate::io::adapter_config::AdapterConfig;
+use crate::lab::memory::{self, adapted, longest_response, longest_scored};
+pub use crate::lab::memory::{Forecast, Tokens};
+use crate::lab::models::Precision;
+use crate::model::config::T5Config;
+use crate::settings::PpoConfig;
+use crate::text::tokenizer::Tokenizer;
+
+/// Texts that are scored at once.
+const SCORED: usize = 16;
+/// Texts that are tokenized to find the longest in tokens: the longest in bytes.
+const TOKENIZED: usize = 16;
+
+/// Tokens of the longest text. Without a tokenizer a number that none is above: a token has at least a byte, apart from a mark
+/// at the start and one at the end.
+///
+/// # Errors
+/// A text that cannot be tokenized.
+pub fn longest(texts: impl IntoIterator<Item = impl AsRef<str>>, tokenizer: Option<&Tokenizer>) -> Result<usize> {
+    let mut texts: Vec<_> = texts.into_iter().collect();
+    texts.sort_by_key(|text| std::cmp::Reverse(text.as_ref().len()));
+    texts.truncate(TOKENIZED);
+    let tokens = texts.iter().map(|text| match tokenizer {
+        Some(tokenizer) => tokenizer.encode(text.as_ref()).map(|ids| ids.len()),
+        None => Ok(text.as_ref().len() + 2),
+    });
+    Ok(tokens.collect::<Result<Vec<_>>>()?.into_iter().max().unwrap_or(0))
+}
+
+/// PPO steps with an adapter, for prompts of up to `prompt` tokens.
+pub fn ppo(
+    policy: &PolicySource<'_>,
+    reward: Option<&RewardSource<'_>>,
+    adapter: &AdapterConfig,
+    config: &PpoConfig,
+    prompt: usize,
+    precision: Precision,
+) -> Forecast {
+    steps(policy, reward, adapter, config, Tokens { prompt, response: longest_response(config) }, precision)
+}
+
+/// PPO steps with an adapter, on rows of at most so many tokens.
+pub fn steps(
+    policy: &PolicySource<'_>,
+    reward: Option<&RewardSource<'_>>,
+    adapter: &AdapterConfig,
+    config: &PpoConfig,
+    tokens: Tokens,
+    precision: Precision,
+) -> Forecast {
+    let mut forecast = Forecast::new();
+    let tensors = policy.tensors_in_memory();
+    forecast.weights("the policy", &tensors, precision);
+    if let Some(reward) = reward {
+        add_scoring(&mut forecast, reward, longest_scored(config, tokens), precision);
+    }
+    memory::ppo(&mut forecast, &policy.config, &adapted(adapter, &tensors), config, tokens);
+    forecast
+}
+
+/// Generation for prompts and responses of at most so many tokens, `rows` of them at once, and scoring them where there is a
+/// reward model.
+pub fn generation(
+    policy: &PolicySource<'_>,
+    reward: Option<&RewardSource<'_>>,
+    rows: usize,
+    tokens: Tokens,
+    precision: Precision,
+) -> Forecast {
+    let mut forecast = of_policy(policy, precision);
+    if let Some(reward) = reward {
+        add_scoring(&mut forecast, reward, tokens.prompt.saturating_add(tokens.response), precision);
+    }
+    memory::generation(&mut forecast, &policy.config, rows, tokens);
+    forecast
+}
+
+/// The per-token numbers of given rows, one row at a time.
+pub fn token_numbers(policy: &PolicySource<'_>, tokens: Tokens, precision: Precision) -> Forecast {
+    let mut forecast = of_policy(policy, precision);
+    memory::teacher_forced(&mut forecast, &policy.config, tokens);
+    forecast
+}
+
+/// Scoring texts of at most so many tokens.
+pub fn scoring(reward: &RewardSource<'_>, tokens: usize, precision: Precision) -> Forecast {
+    let mut forecast = Forecast::new();
+    add_scoring(&mut forecast, reward, tokens, precision);
+    forecast
+}
+
+/// Fine-tuning of an adapter, or (none) of every parameter, in batches of `rows` pairs of at most so many tokens.
+pub fn finetune(
+    policy: &PolicySource<'_>,
+    adapter: Option<&AdapterConfig>,
+    rows: usize,
+    tokens: Tokens,
+    precision: Precision,
+) -> Forecast {
+    let mut forecast = Forecast::new();
+    let tensors = if adapter.is_some() { policy.tensors_in_memory() } else { policy.tensors() };
+    let config: &T5Config = &policy.config;
+    forecast.weights("the policy", &tensors, precision);
+    memory::finetune(&mut forecast, config, &tensors, adapter, rows, tokens);
+    forecast
+}
+
+fn of_policy(policy: &PolicySource<'_>, precision: Precision) -> Forecast {
+    let mut forecast = Forecast::new();
+    forecast.weights("the policy", &policy.tensors_in_memory(), precision);
+    forecast
+}
+
+fn add_scoring(forecast: &mut Forecast, reward: &RewardSource<'_>, tokens: usize, precision: Precision) {
+    forecast.weights("the reward model", &reward.tensors_in_memory(), precision);
+    forecast.phase(format!("scoring {SCORED} texts"), memory::scoring(&reward.config, SCORED, tokens));
+}

@@ -1,0 +1,79 @@
+//! A reward model before it is loaded: its configuration, what its files say of its tensors; and loading it.
+
+use super::tables::Tables;
+use super::tokenizer::{NoTokenizer, tokenizer};
+use crate::encoding;
+use crate::error::Result;
+use crate::io::ByteSource;
+use crate::io::checkpoint::weights::{Checkpoint, Described};
+use crate::lab::models::{Judge, Precision};
+use crate::model::reward::{Labels, RewardModel};
+use crate::model::roberta::RobertaConfig;
+use crate::nn::params::Params;
+
+const CONFIG: &str = "config.json";
+/// The table of a reward model that is looked up and no more.
+const EMBEDDINGS: [&str; 1] = ["roberta.embeddings.word_embeddings.weight"];
+
+/// A reward model's folder, its headers read.
+pub struct RewardSource<'a> {
+    pub config: RobertaConfig,
+    /// `config.json`, as the model reads it.
+    json: String,
+    checkpoint: Checkpoint<'a>,
+    tables: Tables,
+}
+
+impl<'a> RewardSource<'a> {
+    /// Reads the headers of the classifier in a folder.
+    ///
+    /// # Errors
+    /// A `config.json` that is not a RoBERTa's; weights that cannot be read.
+    pub fn open(source: Box<dyn ByteSource + 'a>) -> Result<Self> {
+        let json = encoding::text(&source.path(CONFIG), &source.read(CONFIG)?)?.into_owned();
+        let config = RobertaConfig::from_json(&json).map_err(|e| e.in_file(&source.name()))?;
+        let checkpoint = Checkpoint::open(source)?;
+        let tables = Tables::open(&checkpoint, &EMBEDDINGS)?;
+        Ok(Self { config, json, checkpoint, tables })
+    }
+
+    /// The weights' headers.
+    pub fn checkpoint(&self) -> &Checkpoint<'a> {
+        &self.checkpoint
+    }
+
+    /// What the headers say of the tensors that are in memory while the weights are frozen.
+    pub fn tensors_in_memory(&self) -> Vec<Described> {
+        self.tables.beside(&self.checkpoint, &|_| true)
+    }
+
+    /// The classifier, its matrices in `precision`. `labels`: what it calls its labels, if not nothate and hate.
+    ///
+    /// # Errors
+    /// Names file and tensor; a weight that the number type cannot hold; labels that the checkpoint does not have.
+    pub fn load(self, precision: Precision, labels: Option<&Labels>) -> Result<Judge> {
+        let source = self.checkpoint.source();
+        let params = Params::held(self.tables.weights(&self.checkpoint, precision, &|_| true)?);
+        let model =
+            RewardModel::load_with_labels(&params, &self.json, labels).map_err(|e| e.in_file(&source.name()))?;
+        Ok(Judge { model, tokenizer: tokenizer(source)?, no_tokenizer: NoTokenizer::of(source, "roberta-base") })
+    }
+}
+
+impl Judge {
+    /// The classifier in a folder, in f32; see [`RewardSource::load`].
+    ///
+    /// # Errors
+    /// As [`RewardSource::open`] and [`RewardSource::load`].
+    pub fn load(source: &dyn ByteSource) -> Result<Self> {
+        Self::load_as(source, Precision::F32)
+    }
+
+    /// The classifier in a folder; see [`RewardSource::load`].
+    ///
+    /// # Errors
+    /// As [`RewardSource::open`] and [`RewardSource::load`].
+    pub fn load_as(source: &dyn ByteSource, precision: Precision) -> Result<Self> {
+        RewardSource::open(Box::new(source))?.load(precision, None)
+    }
+}

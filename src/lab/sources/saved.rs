@@ -1,0 +1,64 @@
+//! What a run saved of its policy: the adapter and the value head after a step, and the adapter of step 0. Read once, before
+//! the base model is loaded.
+
+use crate::error::{Error, Result};
+use crate::io::ByteSource;
+use crate::io::adapter::PeftAdapter;
+use crate::io::adapter_config::AdapterConfig;
+use crate::io::value_head::{VALUE_HEAD_FILE, ValueHead};
+use crate::lab::models::{Actor, INITIAL, POLICY};
+use crate::settings::PpoConfig;
+
+/// The saved state of a policy after a step of its run.
+pub struct SavedPolicy {
+    pub adapter: PeftAdapter,
+    /// The adapter at step 0.
+    pub initial: PeftAdapter,
+    value_head: ValueHead,
+    /// The value head's file, for messages.
+    value_head_path: String,
+}
+
+impl SavedPolicy {
+    /// Reads the folders of two checkpoints of one run: of a step, and of step 0.
+    ///
+    /// # Errors
+    /// A file that is missing or damaged.
+    pub fn read(checkpoint: &dyn ByteSource, first: &dyn ByteSource) -> Result<Self> {
+        Ok(Self {
+            adapter: PeftAdapter::read(checkpoint)?,
+            initial: PeftAdapter::read(first)?,
+            value_head: ValueHead::read(checkpoint, VALUE_HEAD_FILE)?,
+            value_head_path: checkpoint.path(VALUE_HEAD_FILE),
+        })
+    }
+}
+
+impl Actor {
+    /// Puts the policy back to what it was when it was saved.
+    ///
+    /// # Errors
+    /// An adapter or value head for another base model.
+    pub fn restore(&mut self, saved: &SavedPolicy, config: &PpoConfig, trainable: bool) -> Result<()> {
+        self.add_adapter(POLICY, &saved.adapter, trainable)?;
+        self.add_adapter(INITIAL, &saved.initial, false)?;
+        let head = self.set_value_head(&saved.value_head, config.value_head_dropout);
+        head.map_err(|e: Error| e.in_file(&saved.value_head_path))
+    }
+
+    /// [`SavedPolicy::read`] and [`Actor::restore`]; returns the adapter's configuration.
+    ///
+    /// # Errors
+    /// As these.
+    pub fn go_back(
+        &mut self,
+        checkpoint: &dyn ByteSource,
+        first: &dyn ByteSource,
+        config: &PpoConfig,
+        trainable: bool,
+    ) -> Result<AdapterConfig> {
+        let saved = SavedPolicy::read(checkpoint, first)?;
+        self.restore(&saved, config, trainable)?;
+        Ok(saved.adapter.config)
+    }
+}

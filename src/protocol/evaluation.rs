@@ -1,0 +1,106 @@
+//! Numbers of an evaluation, before and after: `evaluation.json`. `lab::evaluate` and `lab::statistics` compute them.
+
+use serde::{Deserialize, Serialize};
+
+/// How to evaluate.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EvaluateOptions {
+    /// Dialogues asked for; the settings may take one more, as the published lab does.
+    pub n: usize,
+    pub max_new_tokens: usize,
+    pub greedy: bool,
+    /// Of the sampling and of the bootstrap.
+    pub seed: u64,
+    /// Rows generated and scored at once.
+    pub batch_size: usize,
+}
+
+/// One side's numbers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EvaluatedSide {
+    pub toxicity: Toxicity,
+    pub score: Spread,
+    /// Mean F1 over dialogues; of several human summaries, the mean over them.
+    pub rouge1: f64,
+    pub rouge2: f64,
+    pub rouge_l: f64,
+    pub distinct1: f64,
+    pub distinct2: f64,
+    /// Words a response.
+    pub mean_length: f64,
+    /// Responses without a word.
+    pub empty: usize,
+}
+
+/// `evaluation.json`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Evaluation {
+    pub options: EvaluateOptions,
+    /// Dialogues really evaluated.
+    pub n: usize,
+    pub before: EvaluatedSide,
+    pub after: EvaluatedSide,
+    /// Paired differences, after − before, with their 95 % intervals.
+    pub toxicity_difference: Difference,
+    pub score_difference: Difference,
+    pub rouge1_difference: Difference,
+    /// (before − after) / before of the mean and of the standard deviation: what the lab prints, positive when toxicity fell.
+    pub toxicity_mean_improvement: Option<f64>,
+    pub toxicity_std_improvement: Option<f64>,
+    /// Mean over responses of `Σ log p_after − log p_before`, in nats.
+    pub kl: f64,
+}
+
+/// Mean and population standard deviation (divided by n, as numpy does and the lab prints).
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Spread {
+    pub n: usize,
+    pub mean: f64,
+    pub std: f64,
+}
+
+/// P("hate") of a set of texts under each of `evaluate`'s toxicity aggregations.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Toxicity {
+    #[serde(flatten)]
+    pub spread: Spread,
+    /// Aggregation `maximum`: the worst text's.
+    pub maximum: f64,
+    /// Aggregation `ratio`: the share of texts at or above the threshold.
+    pub ratio: f64,
+    /// Aggregation `all`: each text's, in order.
+    pub all: Vec<f64>,
+}
+
+/// What a paired difference allows one to say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    TooFewPairs,
+    NoDifference,
+    Higher,
+    Lower,
+}
+
+impl std::fmt::Display for Verdict {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::TooFewPairs => "too few pairs to tell a difference from noise",
+            Self::NoDifference => "no difference beyond noise",
+            Self::Higher => "higher after than before, beyond noise",
+            Self::Lower => "lower after than before, beyond noise",
+        })
+    }
+}
+
+/// The mean of after - before over pairs, with its bootstrap interval.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Difference {
+    pub n: usize,
+    /// Mean of after - before.
+    pub mean: f64,
+    /// Ends of the 95 % interval.
+    pub low: f64,
+    pub high: f64,
+    pub verdict: Verdict,
+}

@@ -1,0 +1,17 @@
+//! Every setting of PPO and of the rollout before it, as plain data. [`table`] is the one place that describes them: the
+//! struct [`PpoConfig`], both presets, validation, `--config`, help texts, the page's form and `docs/settings.md` all come
+//! from it. To add a setting, add an entry there and use the new field.
+
+mod choices;
+mod define;
+mod foreign;
+mod json;
+pub mod markdown;
+mod presets;
+mod table;
+mod validate;
+
+pub use choices::{KlEstimator, KlReference, Preset, RewardRead, Schedule, ScoredText, WhitenOver};
+pub use define::{Choice, Kind, Part, Range, Setting};
+pub use presets::Difference;
+pub use table::{GROUPS, PpoConfig, SETTINGS, does, find};

@@ -1,0 +1,248 @@
+//! The page in an address: chapter, seed, preset, changed settings, selected row, so that a link is a lesson.
+//! Plain Rust on the text behind `#`; the browser's history is `app`'s.
+
+use crate::settings::Preset;
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// The chapters of the lab, in reading order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub enum Chapter {
+    #[default]
+    SetUp,
+    Policy,
+    Reward,
+    Toxicity,
+    Trainer,
+    Ppo,
+    Numbers,
+    Texts,
+    Take,
+}
+
+impl Chapter {
+    pub const ALL: [Self; 9] = [
+        Self::SetUp,
+        Self::Policy,
+        Self::Reward,
+        Self::Toxicity,
+        Self::Trainer,
+        Self::Ppo,
+        Self::Numbers,
+        Self::Texts,
+        Self::Take,
+    ];
+
+    /// Its name in the address, and its element's id.
+    pub fn slug(self) -> &'static str {
+        match self {
+            Self::SetUp => "set-up",
+            Self::Policy => "policy",
+            Self::Reward => "reward",
+            Self::Toxicity => "toxicity",
+            Self::Trainer => "trainer",
+            Self::Ppo => "ppo",
+            Self::Numbers => "numbers",
+            Self::Texts => "texts",
+            Self::Take => "take",
+        }
+    }
+
+    /// The lab's number of it; none for what the lab does not have.
+    pub fn number(self) -> &'static str {
+        match self {
+            Self::SetUp => "1",
+            Self::Policy => "2.1",
+            Self::Reward => "2.2",
+            Self::Toxicity => "2.3",
+            Self::Trainer => "3.1",
+            Self::Ppo => "3.2",
+            Self::Numbers => "3.3",
+            Self::Texts => "3.4",
+            Self::Take => "",
+        }
+    }
+
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::SetUp => "Set up",
+            Self::Policy => "Data and policy",
+            Self::Reward => "Reward model",
+            Self::Toxicity => "Toxicity",
+            Self::Trainer => "Trainer",
+            Self::Ppo => "PPO",
+            Self::Numbers => "Before and after, in numbers",
+            Self::Texts => "Before and after, in text",
+            Self::Take => "Take it with you",
+        }
+    }
+
+    pub fn from_slug(slug: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|chapter| chapter.slug() == slug)
+    }
+}
+
+/// What a link holds. `changes` are settings over the preset, under config.json's names.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Address {
+    pub chapter: Chapter,
+    pub seed: u64,
+    pub preset: Option<Preset>,
+    pub changes: BTreeMap<String, Value>,
+    /// The response's row, counted from 0 (from 1 in the address).
+    pub row: Option<usize>,
+    /// The quantity that the token strip shows, by its name in an address.
+    pub show: Option<String>,
+}
+
+impl Address {
+    /// From the text behind `#`. What makes no sense is left out: an old link still opens.
+    pub fn parse(hash: &str) -> Self {
+        let hash = hash.trim_start_matches('#');
+        let (slug, query) = hash.split_once('?').unwrap_or((hash, ""));
+        let mut address = Self { chapter: Chapter::from_slug(slug).unwrap_or_default(), ..Self::default() };
+        for (key, value) in query.split('&').filter_map(|pair| pair.split_once('=')) {
+            let (key, value) = (decode(key), decode(value));
+            let from_one = || value.parse::<usize>().ok().and_then(|n| n.checked_sub(1));
+            match key.as_str() {
+                "seed" => address.seed = value.parse().unwrap_or_default(),
+                "preset" => address.preset = serde_json::from_value(Value::String(value)).ok(),
+                "row" => address.row = from_one(),
+                "show" => address.show = Some(value),
+                _ if is_setting(&key) => {
+                    address.changes.insert(key, setting(&value));
+                }
+                _ => {}
+            }
+        }
+        address
+    }
+
+    /// The text behind `#`, without it.
+    pub fn format(&self) -> String {
+        let mut pairs = Vec::new();
+        if self.seed != 0 {
+            pairs.push(("seed".to_owned(), self.seed.to_string()));
+        }
+        if let Some(Ok(Value::String(preset))) = self.preset.map(serde_json::to_value) {
+            pairs.push(("preset".to_owned(), preset));
+        }
+        for (key, value) in &self.changes {
+            let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            pairs.push((key.clone(), text));
+        }
+        pairs.extend(self.row.map(|row| ("row".to_owned(), (row + 1).to_string())));
+        pairs.extend(self.show.clone().map(|show| ("show".to_owned(), show)));
+        let pairs: Vec<String> =
+            pairs.iter().map(|(key, value)| format!("{}={}", encode(key), encode(value))).collect();
+        let question = if pairs.is_empty() { "" } else { "?" };
+        format!("{}{question}{}", self.chapter.slug(), pairs.join("&"))
+    }
+}
+
+/// Whether a key may be a setting's name; which names there are is the engine's.
+fn is_setting(key: &str) -> bool {
+    !key.is_empty() && key.len() <= 40 && key.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+}
+
+/// A number, true, false or null as JSON; anything else is a name.
+fn setting(text: &str) -> Value {
+    match serde_json::from_str(text) {
+        Ok(value @ (Value::Bool(_) | Value::Number(_) | Value::Null)) => value,
+        _ => Value::String(text.to_owned()),
+    }
+}
+
+/// Percent-encodes all but what is plain in an address.
+fn encode(text: &str) -> String {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.~+".contains(&b);
+    text.bytes().map(|b| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()
+}
+
+/// Undoes [`encode`]; a lone `%` stays as it is.
+fn decode(text: &str) -> String {
+    let bytes = text.as_bytes();
+    let (mut out, mut i) = (Vec::with_capacity(bytes.len()), 0);
+    while i < bytes.len() {
+        let pair = bytes.get(i + 1..i + 3).and_then(|hex| std::str::from_utf8(hex).ok());
+        match pair.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
+            Some(byte) if bytes[i] == b'%' => {
+                out.push(byte);
+                i += 3;
+            }
+            _ => {
+                out.push(bytes[i]);
+                i += 1;
+            }
+        }
+    }
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_link_reads_as_one_would_type_it() {
+        let address = Address {
+            chapter: Chapter::Ppo,
+            seed: 7,
+            preset: Some(Preset::Published),
+            changes: [("kl_coef".to_owned(), 0.05.into()), ("kl_estimator".to_owned(), "k3".into())].into(),
+            row: Some(3),
+            show: Some("kl".into()),
+        };
+        assert_eq!(address.format(), "ppo?seed=7&preset=published&kl_coef=0.05&kl_estimator=k3&row=4&show=kl");
+        assert_eq!(Address::parse(&format!("#{}", address.format())), address);
+        assert_eq!(Address::default().format(), "set-up");
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_left_out() {
+        for hash in ["", "#", "#nowhere", "#?", "#set-up?&&=&row=0&seed=x&preset=best&A B=1&%%=2"] {
+            assert_eq!(Address::parse(hash), Address::default(), "{hash}");
+        }
+        let null = Address::parse("#trainer?max_grad_norm=null&adaptive_kl=false");
+        assert_eq!(null.changes["max_grad_norm"], Value::Null);
+        assert_eq!(null.changes["adaptive_kl"], Value::Bool(false));
+    }
+
+    #[test]
+    fn slugs_are_each_others() {
+        for chapter in Chapter::ALL {
+            assert_eq!(Chapter::from_slug(chapter.slug()), Some(chapter));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_address_comes_back(
+            chapter in 0usize..9,
+            seed: u64,
+            published: Option<bool>,
+            number in -1e6..1e6f64,
+            name in "[a-z_]{1,12}",
+            word in "[^0-9-]{0,12}",
+            row in proptest::option::of(0usize..1000),
+        ) {
+            let word = if serde_json::from_str::<Value>(&word).is_ok() { "word".to_owned() } else { word };
+            let preset = published.map(|p| if p { Preset::Published } else { Preset::Corrected });
+            let mut changes = BTreeMap::new();
+            if !["seed", "preset", "row", "show"].contains(&name.as_str()) {
+                changes.insert(name, Value::String(word));
+            }
+            changes.insert("kl_coef_".to_owned(), number.into());
+            let address = Address { chapter: Chapter::ALL[chapter], seed, preset, changes, row, show: None };
+            prop_assert_eq!(Address::parse(&address.format()), address);
+        }
+
+        #[test]
+        fn no_text_breaks_it(hash: String) {
+            let once = Address::parse(&hash);
+            prop_assert_eq!(Address::parse(&once.format()), once);
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! The page: header with the run's controls, rail, reading column, machine; the address line and the recorded run. What
+//! stands in the chapters is theirs.
+
+use super::address::{Address, Chapter};
+use super::browser;
+use super::chapters::{Numbers, Policy, Ppo, Reward, SetUp, Take, Texts, Toxicity, Trainer};
+use super::content::{Content, content};
+use super::controls::{Controls, Status};
+use super::engine::{Engine, engine};
+use super::notices::{Kept, Notices};
+use super::parts::machine::Machine;
+use super::parts::stages::STAGES;
+use super::rail::{Menu, Rail};
+use super::recorded;
+use super::scroll;
+use super::state::State;
+use core::time::Duration;
+use leptos::prelude::*;
+use std::sync::Arc;
+use wasm_bindgen::JsCast;
+
+/// Starts the page.
+pub fn main() {
+    console_error_panic_hook::set_once();
+    let Some(place) = document().get_element_by_id("page") else { return };
+    place.set_inner_html("");
+    mount_to(place.unchecked_into(), App).forget();
+}
+
+/// The whole page.
+#[component]
+pub fn App() -> impl IntoView {
+    let address = Address::parse(&browser::hash());
+    let state = State::new(&address);
+    let engine = Engine::start(state);
+    provide_context(engine);
+    provide_context(Content::new());
+    read_recorded(state, address.chapter);
+    follow_address(state);
+    scroll::watch(state.chapter);
+    Effect::new(move |_| {
+        if state.waiting.get() && state.stages.with(|stages| !stages.is_empty()) {
+            engine.linger();
+        }
+    });
+    view! {
+        <a class="skip" href="#text" on:click=skip>"Skip to the text"</a>
+        <header class="top">
+            <p class="brand">"detox-lab"</p>
+            <Menu />
+            <Controls />
+            <Theme />
+        </header>
+        <Status />
+        <Notices />
+        <div class="layout">
+            <Rail />
+            <main id="text" tabindex="-1">
+                <Opening />
+                <Kept />
+                <SetUp />
+                <Policy />
+                <Reward />
+                <Toxicity />
+                <Trainer />
+                <Ppo />
+                <Numbers />
+                <Texts />
+                <Take />
+            </main>
+            <Aside />
+        </div>
+        <p class="unseen" role="status" aria-live="polite">{state.said}</p>
+    }
+}
+
+#[component]
+fn Opening() -> impl IntoView {
+    view! {
+        <header class="opening" id="opening">
+            <h1>"See PPO happen"</h1>
+            <p class="lead">
+                "A small language model summarises quarrels. A second model judges how hateful each summary is. "
+                "Reinforcement learning trains the first model to get better scores from the second, step by step, in this tab. "
+                "Every number below comes from that computation."
+            </p>
+        </header>
+    }
+}
+
+/// To the text, past header and rail; the address line keeps its chapter.
+fn skip(event: web_sys::MouseEvent) {
+    event.prevent_default();
+    scroll::show("text", false);
+    if let Some(text) = document().get_element_by_id("text").and_then(|e| e.dyn_into::<web_sys::HtmlElement>().ok()) {
+        let _ = text.focus();
+    }
+}
+
+#[component]
+fn Theme() -> impl IntoView {
+    let dark = RwSignal::new(browser::theme() == "dark");
+    let switch = move |_| {
+        dark.update(|dark| *dark = !*dark);
+        browser::set_theme(if dark.get_untracked() { "dark" } else { "light" });
+    };
+    view! {
+        <button type="button" class="theme" aria-pressed=move || dark.get().to_string() on:click=switch>
+            <span aria-hidden="true">"◐"</span>
+            <span class="unseen">"Dark theme"</span>
+        </button>
+    }
+}
+
+/// The machine: beside the text where there is room, else a strip that opens to a sheet.
+#[component]
+fn Aside() -> impl IntoView {
+    let s = engine().state;
+    let shown = content();
+    let headlines = Memo::new(move |_| shown.headlines());
+    let open = RwSignal::new(false);
+    let active = Signal::derive(move || s.reached.get());
+    let done = Signal::derive(move || match active.get() {
+        Some(stage) => stage,
+        None if shown.any.get() => 12,
+        None => 0,
+    });
+    let strip = move || match active.get().and_then(|n| STAGES.get(usize::from(n) - 1)) {
+        Some(stage) => format!("Stage {}: {}", stage.number, stage.name),
+        None => "Twelve stages of a PPO step".into(),
+    };
+    let go = Callback::new(move |stage: u8| {
+        open.set(false);
+        s.opened.set(Some(stage));
+        let chapter = STAGES.get(usize::from(stage) - 1).map(|info| info.chapter);
+        let chapter = Chapter::ALL.into_iter().find(|c| Some(c.number()) == chapter);
+        scroll::show(if stage >= 3 { "stages" } else { chapter.unwrap_or_default().slug() }, true);
+    });
+    let escape = move |event: web_sys::KeyboardEvent| {
+        if event.key() == "Escape" && open.get_untracked() {
+            open.set(false);
+            browser::focus_opener(&event, ".handle");
+        }
+    };
+    view! {
+        <aside class="aside" class:open=open data-chapter=move || s.chapter.get().slug() aria-label="The machine: twelve stages of one PPO step" on:keydown=escape>
+            <button
+                type="button"
+                class="handle"
+                aria-expanded=move || open.get().to_string()
+                aria-controls="machine"
+                on:click=move |_| open.update(|open| *open = !*open)
+            >
+                <span class="handle-dots" aria-hidden="true">
+                    {(1..=12_u8)
+                        .map(|n| view! { <i class:on=move || { done.get() >= n } class:at=move || active.get() == Some(n)></i> })
+                        .collect_view()}
+                </span>
+                <span>{strip}</span>
+            </button>
+            <div id="machine" class="machine-box">
+                <Machine
+                    active=active
+                    headlines=headlines
+                    pointed=s.pointed
+                    on_open=go
+                    done=done
+                />
+            </div>
+        </aside>
+    }
+}
+
+/// The address line follows the page, and the page a changed address.
+fn follow_address(state: State) {
+    Effect::new(move |before: Option<String>| {
+        let hash = state.address().format();
+        if before.is_some_and(|before| before != hash) {
+            browser::set_hash(&hash, false);
+        }
+        hash
+    });
+    let changed = move || {
+        let address = Address::parse(&browser::hash());
+        if untrack(|| state.address()) != address {
+            state.go_to(&address);
+        }
+        scroll::show(address.chapter.slug(), false);
+    };
+    let handle = window_event_listener(leptos::ev::popstate, move |_| changed());
+    on_cleanup(move || handle.remove());
+}
+
+/// Fetches the recorded run and the dialogues. Text above the linked chapter grows by it, so it is scrolled to again.
+fn read_recorded(state: State, chapter: Chapter) {
+    let drawn = Duration::from_millis(50);
+    if chapter != Chapter::default() {
+        scroll::show(chapter.slug(), false);
+        set_timeout(scroll::arrive, drawn);
+    }
+    leptos::task::spawn_local(async move {
+        match browser::fetch("recorded/page.json").await.and_then(|json| recorded::recorded(&json)) {
+            Ok(recorded) => {
+                state.recorded_step.set(recorded.steps.len() / 2);
+                state.recorded.set(Some(Arc::new(recorded)));
+                set_timeout(scroll::arrive, drawn);
+            }
+            Err(what) => {
+                state.tell(true, format!("The recorded run is missing: {what}"), "Load the models and play".into())
+            }
+        }
+        if let Ok(jsonl) = browser::fetch("dialogues.jsonl").await {
+            state.dialogues.set(Arc::new(recorded::dialogues(&jsonl)));
+        }
+        scroll::settle();
+    });
+}

@@ -1,0 +1,127 @@
+//! The browser's functions that several files of the page need: fetch a text, read and write the address line, the theme,
+//! save a file and read one.
+
+use core::time::Duration;
+use gloo_file::futures::read_as_bytes;
+use gloo_file::{Blob, File, ObjectUrl};
+use gloo_net::http::Request;
+use leptos::prelude::*;
+use wasm_bindgen::{JsCast, JsValue};
+use web_sys::{HtmlAnchorElement, HtmlElement};
+
+/// The text of a file beside the page.
+pub async fn fetch(path: &str) -> Result<String, String> {
+    let say = |error: gloo_net::Error| format!("{path}: {error}");
+    let response = Request::get(path).send().await.map_err(say)?;
+    if !response.ok() {
+        return Err(format!("{path}: {} {}", response.status(), response.status_text()));
+    }
+    response.text().await.map_err(say)
+}
+
+/// The text behind `#` in the address line.
+pub fn hash() -> String {
+    window().location().hash().unwrap_or_default()
+}
+
+/// Writes the address line; `new` adds an entry to the history.
+pub fn set_hash(hash: &str, new: bool) {
+    let Ok(history) = window().history() else { return };
+    let hash = format!("#{hash}");
+    // A browser may refuse when this is called very often; the next change tries again.
+    let _ = if new {
+        history.push_state_with_url(&JsValue::NULL, "", Some(&hash))
+    } else {
+        history.replace_state_with_url(&JsValue::NULL, "", Some(&hash))
+    };
+}
+
+/// This page as a link.
+pub fn link() -> String {
+    window().location().href().unwrap_or_default()
+}
+
+/// Copies a text; does nothing where the browser has no clipboard for this page.
+pub fn copy(text: &str) {
+    let _ = window().navigator().clipboard().write_text(text);
+}
+
+/// The focus has gone to something outside of the element that listens. Nothing is known where it went nowhere.
+pub fn left(event: &web_sys::FocusEvent) -> bool {
+    let inside = event.current_target().and_then(|t| t.dyn_into::<web_sys::Node>().ok());
+    let now = event.related_target().and_then(|t| t.dyn_into::<web_sys::Node>().ok());
+    inside.zip(now).is_some_and(|(inside, now)| !inside.contains(Some(&now)))
+}
+
+/// The focus goes back to what opened the menu that a key has closed.
+pub fn focus_opener(event: &web_sys::KeyboardEvent, opener: &str) {
+    let menu = event.current_target().and_then(|t| t.dyn_into::<web_sys::Element>().ok());
+    let found = menu.and_then(|menu| menu.query_selector(opener).ok().flatten());
+    if let Some(opener) = found.and_then(|e| e.dyn_into::<HtmlElement>().ok()) {
+        let _ = opener.focus();
+    }
+}
+
+/// The same, a task later: what hangs on it is redrawn in a task of its own, so that none of them is a long one.
+pub fn later<T: Clone + Send + Sync + 'static>(now: Signal<T>) -> Signal<T> {
+    let then = RwSignal::new(now.get_untracked());
+    Effect::new(move |_| {
+        let value = now.get();
+        set_timeout(move || drop(then.try_set(value)), Duration::ZERO);
+    });
+    then.into()
+}
+
+/// The theme that stands: `light` or `dark`.
+pub fn theme() -> String {
+    root().and_then(|root| root.get_attribute("data-theme")).unwrap_or_else(|| "light".into())
+}
+
+/// Changes the theme, here and for the next visit.
+pub fn set_theme(theme: &str) {
+    if let Some(root) = root() {
+        let _ = root.set_attribute("data-theme", theme);
+    }
+    if let Ok(Some(storage)) = window().local_storage() {
+        let _ = storage.set_item("theme", theme);
+    }
+}
+
+fn root() -> Option<web_sys::Element> {
+    document().document_element()
+}
+
+/// Gives the person a file.
+pub fn download(name: &str, kind: &str, bytes: &[u8]) -> Result<(), JsValue> {
+    let url = ObjectUrl::from(Blob::new_with_options(bytes, Some(kind)));
+    let anchor: HtmlAnchorElement = document().create_element("a")?.unchecked_into();
+    anchor.set_href(&url);
+    anchor.set_download(name);
+    anchor.click();
+    // The browser has read the blob by then; kept any longer it would hold the memory.
+    set_timeout(move || drop(url), Duration::from_secs(30));
+    Ok(())
+}
+
+/// A chosen file's bytes.
+pub async fn read(file: web_sys::File) -> Result<Vec<u8>, String> {
+    let file = File::from(file);
+    read_as_bytes(&file).await.map_err(|error| format!("{}: {error}", file.name()))
+}
+
+/// Whether the browser says that there is a network.
+pub fn online() -> bool {
+    window().navigator().on_line()
+}
+
+/// Whether start.js has said that the page is kept for visits without a network; the window's event `kept` tells later.
+pub fn kept_offline() -> bool {
+    root().is_some_and(|root| root.has_attribute("data-kept"))
+}
+
+/// Gigabytes of the machine, as far as the browser tells; processors.
+pub fn machine() -> (Option<f64>, f64) {
+    let navigator = window().navigator();
+    let memory = js_sys::Reflect::get(&navigator, &"deviceMemory".into()).ok().and_then(|m| m.as_f64());
+    (memory, navigator.hardware_concurrency())
+}

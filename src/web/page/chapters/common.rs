@@ -1,0 +1,228 @@
+//! What every chapter is made of: its frame, a formula with its symbols tied to numbers, a word that points into the
+//! machine, the mark of recorded and live, and the line of an open request.
+
+use super::super::address::Chapter;
+use super::super::engine::{engine, state};
+use super::super::parts::meaning::Meaning;
+use super::super::parts::progress::Progress;
+use super::super::state::{Counted, doing};
+use crate::protocol::Ask;
+use leptos::prelude::*;
+
+/// A chapter: heading, then what is in it. The heading takes the focus when the chapter is chosen.
+#[component]
+pub fn Frame(chapter: Chapter, #[prop(into)] lead: String, children: Children) -> impl IntoView {
+    let number = chapter.number();
+    let id = chapter.slug();
+    let heading = format!("{id}-heading");
+    let labelled = heading.clone();
+    view! {
+        <section class="chapter" id=id aria-labelledby=labelled>
+            <header class="chapter-head">
+                <h2 id=heading tabindex="-1">
+                    {(!number.is_empty()).then(|| view! { <span class="chapter-number num">{number}</span> " " })}
+                    {chapter.title()}
+                </h2>
+                <p class="lead">{lead}</p>
+            </header>
+            {children()}
+        </section>
+    }
+}
+
+/// A thing to do, set apart from the text.
+#[component]
+pub fn Try(#[prop(into)] title: String, children: Children) -> impl IntoView {
+    view! {
+        <div class="try">
+            <h3 class="try-title">{title}</h3>
+            {children()}
+        </div>
+    }
+}
+
+/// A word of the text that points at its stage in the machine, and lights up when the machine points back.
+#[component]
+pub fn Point(stage: u8, #[prop(optional)] meaning: Option<Meaning>, children: Children) -> impl IntoView {
+    let s = state();
+    let hue = meaning.unwrap_or(Meaning::Plain).class();
+    let lit = move || s.pointed.get() == Some(stage);
+    let point = move || s.pointed.set(Some(stage));
+    let leave = move || s.pointed.set(None);
+    view! {
+        <button
+            type="button"
+            class=format!("point {hue}")
+            class:lit=lit
+            title=format!("Stage {stage} of the machine")
+            on:mouseenter=move |_| point()
+            on:mouseleave=move |_| leave()
+            on:focus=move |_| point()
+            on:blur=move |_| leave()
+            on:click=move |_| s.opened.set(Some(stage))
+        >
+            {children()}
+        </button>
+    }
+}
+
+/// A formula on a line of its own, scrolling inside itself where it is too long.
+#[component]
+pub fn Formula(#[prop(into)] label: String, children: Children) -> impl IntoView {
+    view! {
+        <figure class="formula" aria-label=label tabindex="0" role="group">
+            {children()}
+        </figure>
+    }
+}
+
+/// What a formula's symbols are, and what they are right now.
+#[component]
+pub fn Symbols(children: Children) -> impl IntoView {
+    view! { <dl class="terms">{children()}</dl> }
+}
+
+/// One symbol: how it is written, what it is, its number of now.
+#[component]
+pub fn Symbol(
+    /// As in the formula.
+    #[prop(into)]
+    is: String,
+    /// A subscript.
+    #[prop(optional, into)]
+    sub: Option<String>,
+    #[prop(optional)] stage: Option<u8>,
+    #[prop(optional)] meaning: Option<Meaning>,
+    #[prop(optional, into)] now: Option<Signal<String>>,
+    children: Children,
+) -> impl IntoView {
+    let s = state();
+    let hue = meaning.unwrap_or(Meaning::Plain).class();
+    let lit = move || stage.is_some() && s.pointed.get() == stage;
+    let symbol = match sub {
+        Some(sub) => view! { <math><msub><mi>{is}</mi><mi>{sub}</mi></msub></math> }.into_any(),
+        None => view! { <math><mi>{is}</mi></math> }.into_any(),
+    };
+    view! {
+        <div
+            class=format!("term {hue}")
+            class:lit=lit
+            on:mouseenter=move |_| s.pointed.set(stage)
+            on:mouseleave=move |_| s.pointed.set(None)
+        >
+            <dt>{symbol}</dt>
+            <dd>
+                <span>{children()}</span>
+                {now.map(|now| view! { <span class="term-now num">{now}</span> })}
+            </dd>
+        </div>
+    }
+}
+
+/// Says whether numbers are live or recorded.
+#[component]
+pub fn Source(#[prop(into)] live: Signal<bool>) -> impl IntoView {
+    view! {
+        <span class="source" class:live=live>
+            {move || if live.get() { "live" } else { "recorded" }}
+        </span>
+    }
+}
+
+/// Whether a request of a kind is open.
+pub fn asked(kind: impl Fn(&Ask) -> bool + Copy + Send + Sync + 'static) -> Signal<bool> {
+    let s = state();
+    Signal::derive(move || s.busy.with(|b| b.as_ref().is_some_and(|b| b.has(kind))))
+}
+
+/// How many of the dialogues that are never trained on to use.
+#[component]
+pub fn DialogueCount(n: RwSignal<usize>) -> impl IntoView {
+    let s = state();
+    let most = move || s.dialogues.with(|all| all.iter().filter(|d| d.held_out).count()).max(1);
+    view! {
+        <label class="field">
+            <span>"Dialogues"</span>
+            <input
+                type="number" min="1" max=move || most().to_string() step="1" class="num"
+                prop:value=move || n.get().to_string()
+                on:change=move |event| {
+                    if let Ok(value) = event_target_value(&event).parse::<usize>() {
+                        n.set(value.clamp(1, most()));
+                    }
+                }
+            />
+        </label>
+    }
+}
+
+/// The line below a button that asked for something: how far it is, or why it waits.
+#[component]
+pub fn Pending<K: Fn(&Ask) -> bool + Copy + Send + Sync + 'static>(kind: K) -> impl IntoView {
+    let e = engine();
+    let s = e.state;
+    let open = asked(kind);
+    let mine = move || s.busy.with(|b| b.as_ref().is_some_and(|b| kind(&b.ask) || b.ask == Ask::Load));
+    move || {
+        if !open.get() {
+            ().into_any()
+        } else if mine() {
+            view! { <Working /> }.into_any()
+        } else if s.waiting.get() {
+            view! {
+                <p class="note">
+                    "A PPO step is paused at a stage; this follows when the step is done. "
+                    <button type="button" class="link" on:click=move |_| e.one_step()>"Finish the step"</button>
+                </p>
+            }
+            .into_any()
+        } else {
+            let first = s.busy.with(|b| b.as_ref().map(|b| doing(&b.ask))).unwrap_or_default();
+            view! { <p class="note">{format!("{first} first…")}</p> }.into_any()
+        }
+    }
+}
+
+/// The request that is worked on: what it does, how far it is, how to end it.
+#[component]
+pub fn Working() -> impl IntoView {
+    let e = engine();
+    let s = e.state;
+    let what = move || s.busy.with(|b| b.as_ref().map(|b| doing(&b.ask)).unwrap_or_default());
+    let label = Signal::derive(move || match s.counted.get().and_then(|c| c.phase) {
+        Some(phase) => format!("{}: {}", what(), phase_name(phase)),
+        None => what(),
+    });
+    let counted = move |f: fn(&Counted) -> f64| s.counted.with(|c| c.as_ref().map_or(0.0, f));
+    let bytes = Memo::new(move |_| s.counted.with(|c| c.is_some_and(|c| c.phase.is_none())));
+    let cancel = Callback::new(move |()| e.stop());
+    move || {
+        let bytes = bytes.get();
+        let seconds =
+            Signal::derive(move || s.counted.with(|c| c.map(|c| (c.now - c.since) / 1000.0).filter(|s| *s > 0.5)));
+        view! {
+            <Progress
+                label=label
+                done=Signal::derive(move || counted(|c| c.done))
+                of=Signal::derive(move || counted(|c| c.of))
+                bytes=bytes
+                seconds=seconds
+                on_cancel=cancel
+            />
+        }
+    }
+}
+
+/// What is counted, in words.
+fn phase_name(phase: crate::protocol::Phase) -> &'static str {
+    use crate::protocol::Phase;
+    match phase {
+        Phase::Load => "reading the models",
+        Phase::Generate => "writing responses",
+        Phase::Score => "scoring",
+        Phase::Old => "log-probs and values",
+        Phase::Reference => "reference log-probs",
+        Phase::Train => "mini-batches",
+        Phase::Evaluate => "dialogues",
+    }
+}

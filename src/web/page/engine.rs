@@ -1,0 +1,324 @@
+//! What the page asks of the engine, one gesture each: load, begin, play, step, stage, stop. Chapters and controls call
+//! these; how it travels is `client`'s, what it changes is `state`'s.
+
+use super::client::Client;
+use super::draft::Play;
+use super::requests::{End, OnEvent};
+use super::state::{State, Worker};
+use crate::error::Error;
+use crate::protocol::{Answer, Ask, Event, Id, Message, RunInfo};
+use core::time::Duration;
+use leptos::prelude::*;
+
+/// The page's handle on the engine; provided as a context.
+#[derive(Clone, Copy)]
+pub struct Engine {
+    pub state: State,
+    client: StoredValue<Option<Client>, LocalStorage>,
+}
+
+/// The engine of this page.
+pub fn engine() -> Engine {
+    expect_context()
+}
+
+/// The state of this page.
+pub fn state() -> State {
+    engine().state
+}
+
+impl Engine {
+    /// Starts the worker.
+    pub fn start(state: State) -> Self {
+        let engine = Self { state, client: StoredValue::new_local(None) };
+        engine.client.set_value(Some(Client::start(state, move || engine.listening())));
+        engine
+    }
+
+    /// A worker listens. After a crash it goes on where the last one was.
+    fn listening(&self) {
+        if self.state.take_up.get_untracked() {
+            self.state.take_up.set(false);
+            if self.state.kept.with_untracked(Option::is_some) {
+                self.restore();
+            } else {
+                self.load();
+            }
+        }
+    }
+
+    /// Asks; answers of any kind reach `state` by themselves.
+    pub fn ask(&self, ask: Ask) -> Option<Id> {
+        self.ask_then(ask, None, None, |_| {})
+    }
+
+    /// Asks with bytes beside, hears every event, and learns the end.
+    pub fn ask_then(
+        &self,
+        ask: Ask,
+        bytes: Option<Vec<u8>>,
+        on_event: Option<OnEvent>,
+        on_end: impl FnOnce(&End) + 'static,
+    ) -> Option<Id> {
+        let client = self.client.get_value()?;
+        Some(client.ask(ask, bytes, on_event, Some(Box::new(on_end))))
+    }
+
+    /// Asks for what needs the models, loading them first where they are not; requests keep their order.
+    pub fn ask_live(&self, ask: Ask, on_event: Option<OnEvent>, on_end: impl FnOnce(&End) + 'static) -> Option<Id> {
+        self.load();
+        self.ask_then(ask, None, on_event, on_end)
+    }
+
+    /// Loads the models unless they are here or on their way.
+    pub fn load(&self) {
+        let here = self.state.loaded.with_untracked(Option::is_some);
+        let coming = self.open(|ask| *ask == Ask::Load);
+        if !here && !coming {
+            let state = self.state;
+            self.ask_then(Ask::Load, None, None, move |end| {
+                if end.is_err() {
+                    state.play.set(Play::Paused);
+                }
+            });
+        }
+    }
+
+    /// Whether a gesture that may begin a run has to wait. Before the worker has spoken nobody knows whether a run was kept:
+    /// the gesture is made again until it has. A kept run would be gone by beginning another: says so, and leaves the
+    /// choice to the person.
+    fn has_to_wait(&self, gesture: fn(&Self)) -> bool {
+        if self.state.worker.get_untracked() == Worker::Starting {
+            let engine = *self;
+            set_timeout(move || gesture(&engine), Duration::from_millis(100));
+            return true;
+        }
+        let kept = self.state.kept.with_untracked(Option::is_some) && self.state.run.with_untracked(Option::is_none);
+        if kept {
+            let hint = "Continue it or remove it, then begin";
+            self.state.tell(false, "This browser has a saved run that a new one would replace".into(), hint.into());
+            super::scroll::show("kept", true);
+        }
+        kept
+    }
+
+    /// Begins a run with the drafted settings; an older one is gone.
+    pub fn begin(&self) {
+        if self.has_to_wait(Self::begin) {
+            return;
+        }
+        self.state.play.set(Play::Paused);
+        self.stop_training();
+        self.load();
+        let draft = self.state.draft.get_untracked();
+        let steps = self.steps();
+        self.ask(Ask::Start { config: draft.config(), preset: draft.preset, steps });
+    }
+
+    /// PPO steps of a whole run.
+    fn steps(&self) -> u64 {
+        let live = self.state.loaded.with_untracked(|l| l.as_ref().map(|l| l.steps));
+        let recorded = || self.state.recorded.with_untracked(|r| r.as_ref().map(|r| r.run.steps));
+        live.or_else(recorded).unwrap_or(80)
+    }
+
+    /// Step after step, at the chosen speed.
+    pub fn play(&self) {
+        if self.has_to_wait(Self::play) {
+            return;
+        }
+        self.state.play.set(Play::Playing);
+        self.stage_by_stage(self.state.speed.get_untracked().pause().is_some());
+        self.train_or_go();
+    }
+
+    /// No further step after the running one; a step that waits at a stage stays there.
+    pub fn pause(&self) {
+        let waiting = self.state.waiting.get_untracked();
+        let stages = self.state.stage_by_stage.get_untracked();
+        let still = waiting || stages || !self.open(|ask| matches!(ask, Ask::Train { .. }));
+        self.state.play.set(if still { Play::Paused } else { Play::Pausing });
+    }
+
+    /// One PPO step, or what is left of the running one.
+    pub fn one_step(&self) {
+        if self.has_to_wait(Self::one_step) {
+            return;
+        }
+        self.state.play.set(Play::Paused);
+        self.stage_by_stage(false);
+        self.train_or_go();
+    }
+
+    /// To the next stage, and no further.
+    pub fn one_stage(&self) {
+        if self.has_to_wait(Self::one_stage) {
+            return;
+        }
+        self.state.play.set(Play::Paused);
+        self.stage_by_stage(true);
+        self.train_or_go();
+    }
+
+    /// The chosen speed, from the next stage on.
+    pub fn speed_changed(&self) {
+        if self.state.play.get_untracked() == Play::Playing {
+            self.play();
+        }
+    }
+
+    fn stage_by_stage(&self, wait: bool) {
+        self.state.stage_by_stage.set(wait);
+        self.tell(Message::StageByStage(wait));
+    }
+
+    /// The id of the open training request, if it is the one worked on.
+    fn training(&self) -> Option<Id> {
+        self.state.busy.with_untracked(|b| b.as_ref().filter(|b| matches!(b.ask, Ask::Train { .. })).map(|b| b.id))
+    }
+
+    /// Whether a request of a kind is open.
+    fn open(&self, kind: impl Fn(&Ask) -> bool) -> bool {
+        self.state.busy.with_untracked(|b| b.as_ref().is_some_and(|b| b.has(kind)))
+    }
+
+    fn train_or_go(&self) {
+        match self.training() {
+            Some(id) if self.state.waiting.get_untracked() => {
+                self.state.waiting.set(false);
+                self.tell(Message::Go(id));
+            }
+            _ if self.open(|ask| matches!(ask, Ask::Train { .. })) => {}
+            _ => self.train(),
+        }
+    }
+
+    fn train(&self) {
+        self.load();
+        let beginning = self.open(|ask| matches!(ask, Ask::Start { .. } | Ask::Restore | Ask::Open { .. }));
+        if self.state.run.with_untracked(Option::is_none) && !beginning {
+            let draft = self.state.draft.get_untracked();
+            self.ask(Ask::Start { config: draft.config(), preset: draft.preset, steps: self.steps() });
+        }
+        let engine = *self;
+        self.ask_then(Ask::Train { steps: 1 }, None, None, move |end| engine.trained(end));
+    }
+
+    fn trained(&self, end: &End) {
+        let play = self.state.play.get_untracked();
+        if goes_on(play, end) {
+            // Not at once: requests that a person made meanwhile come first.
+            let engine = *self;
+            set_timeout(move || engine.play_on(), Duration::ZERO);
+        } else {
+            self.state.play.set(Play::Paused);
+        }
+    }
+
+    fn play_on(&self) {
+        if self.state.play.get_untracked() == Play::Playing && self.training().is_none() {
+            self.train();
+        }
+    }
+
+    /// While playing slowly: goes on from the stage it waits at, after a while.
+    pub fn linger(&self) {
+        let (play, pause) = (self.state.play.get_untracked(), self.state.speed.get_untracked().pause());
+        let (Play::Playing, Some(id)) = (play, self.training()) else { return };
+        let engine = *self;
+        let stages = self.state.stages.with_untracked(Vec::len);
+        let go = move || {
+            let same = engine.training() == Some(id) && engine.state.stages.with_untracked(Vec::len) == stages;
+            if same && engine.state.play.get_untracked() == Play::Playing && engine.state.waiting.get_untracked() {
+                engine.state.waiting.set(false);
+                engine.tell(Message::Go(id));
+            }
+        };
+        set_timeout(go, Duration::from_millis(pause.unwrap_or(0)));
+    }
+
+    /// Ends what is being worked on, within a second.
+    pub fn stop(&self) {
+        self.state.play.set(Play::Paused);
+        if let Some(busy) = self.state.busy.get_untracked() {
+            self.stop_id(busy.id);
+        }
+    }
+
+    fn stop_training(&self) {
+        if let Some(id) = self.training() {
+            self.stop_id(id);
+        }
+    }
+
+    /// Ends one request.
+    pub fn stop_id(&self, id: Id) {
+        if let Some(client) = self.client.get_value() {
+            client.stop(id);
+        }
+    }
+
+    /// Takes up the run that this browser kept.
+    pub fn restore(&self) {
+        self.load();
+        self.ask(Ask::Restore);
+    }
+
+    /// Opens what was saved here or natively.
+    pub fn open_zip(&self, name: String, bytes: Vec<u8>, on_end: impl FnOnce(&End) + 'static) {
+        self.load();
+        self.ask_then(Ask::Open { name }, Some(bytes), None, on_end);
+    }
+
+    fn tell(&self, message: Message) {
+        if let Some(client) = self.client.get_value()
+            && self.state.worker.get_untracked() == Worker::Listening
+        {
+            client.tell(message);
+        }
+    }
+}
+
+/// Whether another step follows one that ended so.
+fn goes_on(play: Play, end: &End) -> bool {
+    let left = |run: &RunInfo| run.step < run.steps;
+    play == Play::Playing && matches!(end, Ok((Answer::Run(run), _)) if left(run))
+}
+
+/// A listener that hears tokens alone.
+pub fn on_token(mut hear: impl FnMut(&crate::protocol::Token) + 'static) -> Option<OnEvent> {
+    Some(Box::new(move |event| {
+        if let Event::Token(token) = event {
+            hear(token);
+        }
+    }))
+}
+
+/// What went wrong, if it was more than being stopped.
+pub fn fault(end: &End) -> Option<String> {
+    match end {
+        Ok(_) | Err(Error::Stopped) => None,
+        Err(error) => Some(error.what()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::settings::{PpoConfig, Preset};
+
+    #[test]
+    fn playing_goes_on_until_the_run_is_over() {
+        let run = |step| {
+            let config = Box::new(PpoConfig::preset(Preset::Corrected));
+            let info = RunInfo { step, steps: 3, config, metrics: vec![], command: String::new() };
+            Ok((Answer::Run(Box::new(info)), None))
+        };
+        assert!(goes_on(Play::Playing, &run(2)));
+        assert!(!goes_on(Play::Playing, &run(3)));
+        assert!(!goes_on(Play::Pausing, &run(2)));
+        assert!(!goes_on(Play::Paused, &run(2)));
+        assert!(!goes_on(Play::Playing, &Err(Error::Stopped)));
+    }
+}

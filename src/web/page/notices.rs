@@ -1,0 +1,86 @@
+//! What the person should know: errors with what to do, warnings, no network, and the run that this browser kept.
+
+use super::browser;
+use super::engine::engine;
+use super::state::{Notice, Worker};
+use leptos::prelude::*;
+
+/// The notices, newest last; each can be closed.
+#[component]
+pub fn Notices() -> impl IntoView {
+    let s = engine().state;
+    let online = RwSignal::new(browser::online());
+    for (event, is) in [("online", true), ("offline", false)] {
+        let handle = window_event_listener_untyped(event, move |_| online.set(is));
+        on_cleanup(move || handle.remove());
+    }
+    let offline = move || !online.get() && s.loaded.with(Option::is_none);
+    let unable = move || matches!(s.worker.get(), Worker::Unable(_));
+    let close = move |number| s.notices.update(|notices| notices.retain(|n| n.number != number));
+    let notice = move |Notice { number, error, what, hint }: Notice| {
+        view! {
+            <div class="notice" class:error=error role=if error { "alert" } else { "status" }>
+                <p>
+                    <strong>{if error { "Error. " } else { "Note. " }}</strong>
+                    {what}
+                    {(!hint.is_empty()).then(|| view! { <br /> <span class="hint">{format!("{hint}.")}</span> })}
+                </p>
+                <button type="button" class="close" aria-label="Close this notice" on:click=move |_| close(number)>
+                    <span aria-hidden="true">"×"</span>
+                </button>
+            </div>
+        }
+    };
+    view! {
+        <div class="notices">
+            {move || {
+                offline()
+                    .then(|| {
+                        view! {
+                            <div class="notice" role="status">
+                                <p>
+                                    <strong>"No network. "</strong>
+                                    "The recorded run works; so do the models if this browser has loaded them before"
+                                </p>
+                            </div>
+                        }
+                    })
+            }}
+            {move || {
+                unable()
+                    .then(|| {
+                        view! {
+                            <div class="notice error" role="alert">
+                                <p>
+                                    <strong>"Recorded only. "</strong>
+                                    "The worker could not start in this browser, so nothing can be computed live; "
+                                    "all recorded numbers stay. Reload the page to try again"
+                                </p>
+                            </div>
+                        }
+                    })
+            }}
+            <For each=move || s.notices.get() key=|n| n.number children=notice />
+        </div>
+    }
+}
+
+/// Offers the run that this browser kept.
+#[component]
+pub fn Kept() -> impl IntoView {
+    let e = engine();
+    let s = e.state;
+    move || {
+        s.kept.get().map(|run| {
+            view! {
+                <div class="kept" id="kept" role="status">
+                    <p id="kept-heading" tabindex="-1">{format!("This browser has a saved run: step {} of {}.", run.step, run.steps)}</p>
+                    <p class="row">
+                        <button type="button" class="primary" on:click=move |_| e.restore()>"Go on with it"</button>
+                        <button type="button" on:click=move |_| { e.ask(crate::protocol::Ask::Forget); }>"Remove it"</button>
+                    </p>
+                </div>
+            }
+        })
+    }
+}

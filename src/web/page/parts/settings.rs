@@ -1,0 +1,248 @@
+//! Every setting of a run, to read and to change: in groups, with unit, default and what it does, a message where a
+//! value is no good, the two presets with what differs, and a way back. The table is `crate::settings`, editing is
+//! in `settings_edit`.
+
+use super::keys::fresh_id;
+use super::settings_edit::{Draft, kept, same, spoken, values};
+use crate::settings::{GROUPS, Kind, PpoConfig, Preset, SETTINGS, Setting};
+use leptos::prelude::*;
+use serde_json::{Map, Value};
+use std::sync::Arc;
+
+/// A preset and what differs from it.
+type Choice = (Preset, Map<String, Value>);
+
+/// All settings; `on_change` is called with whole choices that are valid.
+#[component]
+pub fn Settings(
+    #[prop(into)] corrected: Signal<Arc<PpoConfig>>,
+    #[prop(into)] published: Signal<Arc<PpoConfig>>,
+    #[prop(into)] preset: Signal<Preset>,
+    /// What differs from the preset's settings.
+    #[prop(into)]
+    changed: Signal<Map<String, Value>>,
+    /// While a run goes on.
+    #[prop(into)]
+    locked: Signal<bool>,
+    #[prop(into)] on_change: Callback<Choice>,
+) -> impl IntoView {
+    let draft = RwSignal::new(Draft::default());
+    let base = Memo::new(move |_| match preset.get() {
+        Preset::Corrected => corrected.get(),
+        Preset::Published => published.get(),
+    });
+    let defaults = Memo::new(move |_| values(&base.read()));
+    let edit = Callback::new(move |(name, text): (&'static str, String)| {
+        let valid =
+            draft.try_update(|draft| draft.edit(&base.read_untracked(), &changed.read_untracked(), name, &text));
+        if let Some(valid) = valid.flatten() {
+            on_change.run((preset.get_untracked(), valid));
+        }
+    });
+    let choose = Callback::new(move |(preset, changed): Choice| {
+        draft.set(Draft::default());
+        on_change.run((preset, changed));
+    });
+    let groups = GROUPS.iter().map(|&(group, about)| {
+        let fields = SETTINGS.iter().filter(|setting| setting.group == group);
+        let fields = fields.map(|setting| view! { <Field setting draft defaults changed edit /> }).collect_view();
+        let count = move || {
+            let changed = changed.read();
+            let here = |setting: &&Setting| setting.group == group && changed.contains_key(setting.name);
+            let here = SETTINGS.iter().filter(here).count();
+            (here > 0).then(|| view! { <span class="settings-count num">{here} " changed"</span> })
+        };
+        view! {
+            <details class="settings-group" open=matches!(group, "KL" | "Rewards and advantages")>
+                <summary>
+                    <span class="settings-name">{group}</span>
+                    {count}
+                    <span class="settings-about">{about}</span>
+                </summary>
+                <div class="settings-fields">{fields}</div>
+            </details>
+        }
+    });
+    let differing = move || changed.read().len();
+    view! {
+        <section class="settings" aria-label="Settings">
+            <fieldset class="settings-all" disabled=move || locked.get()>
+                <legend class="sr-only">"Settings of the run"</legend>
+                <Presets preset changed choose />
+                <p class="settings-bar">
+                    <span class="num" aria-live="polite">
+                        {move || match differing() {
+                            0 => "All as in the preset".to_string(),
+                            1 => "1 setting changed".to_string(),
+                            n => format!("{n} settings changed"),
+                        }}
+                    </span>
+                    <button
+                        type="button"
+                        class="quiet"
+                        disabled=move || differing() == 0 && *draft.read() == Draft::default()
+                        on:click=move |_| choose.run((preset.get_untracked(), Map::new()))
+                    >
+                        "Reset all"
+                    </button>
+                </p>
+                {move || locked.get().then(|| view! {
+                    <p class="settings-locked">"A run has begun: start over to change its settings"</p>
+                })}
+                {groups.collect_view()}
+            </fieldset>
+        </section>
+    }
+}
+
+/// The choice between the two labs, and what differs.
+#[component]
+fn Presets(preset: Signal<Preset>, changed: Signal<Map<String, Value>>, choose: Callback<Choice>) -> impl IntoView {
+    let name = fresh_id("preset");
+    let radio = |which: Preset, label: &'static str, about: &'static str| {
+        view! {
+            <label class="preset">
+                <input
+                    type="radio"
+                    name=name.clone()
+                    prop:checked=move || preset.get() == which
+                    on:change=move |_| choose.run((which, kept(&changed.read_untracked())))
+                />
+                <span class="preset-name">{label}</span>
+                <span class="preset-about">{about}</span>
+            </label>
+        }
+    };
+    let differences = PpoConfig::differences().into_iter().map(|difference| {
+        view! {
+            <tr>
+                <th scope="row"><code>{difference.setting}</code></th>
+                <td>{spoken(&difference.published)}</td>
+                <td>{spoken(&difference.corrected)}</td>
+                <td class="difference-why">{difference.why}</td>
+            </tr>
+        }
+    });
+    view! {
+        <fieldset class="presets">
+            <legend>"Which lab"</legend>
+            {radio(Preset::Corrected, "corrected", "without its faults")}
+            {radio(Preset::Published, "published", "as the notebook behaves, with its faults")}
+        </fieldset>
+        <details class="differences">
+            <summary>"What differs between the two"</summary>
+            <div class="scroller" role="region" tabindex="0" aria-label="Published and corrected">
+                <table>
+                    <thead>
+                        <tr>
+                            <th scope="col">"setting"</th>
+                            <th scope="col">"published"</th>
+                            <th scope="col">"corrected"</th>
+                            <th scope="col">"what the published one does"</th>
+                        </tr>
+                    </thead>
+                    <tbody>{differences.collect_view()}</tbody>
+                </table>
+            </div>
+        </details>
+    }
+}
+
+/// One setting.
+#[component]
+fn Field(
+    setting: &'static Setting,
+    draft: RwSignal<Draft>,
+    defaults: Memo<Map<String, Value>>,
+    changed: Signal<Map<String, Value>>,
+    edit: Callback<(&'static str, String)>,
+) -> impl IntoView {
+    let Setting { name, unit, does, kind, .. } = *setting;
+    let id = fresh_id(name);
+    let (about, error) = (format!("{id}-about"), format!("{id}-error"));
+    let default = Memo::new(move |_| defaults.read().get(name).cloned().unwrap_or_default());
+    let value = Memo::new(move |_| changed.read().get(name).cloned().unwrap_or_else(|| default.get()));
+    let differs = move || !same(Some(&default.read()), &value.read());
+    let text = Memo::new(move |_| draft.read().text(name, &value.read()));
+    let wrong = Memo::new(move |_| draft.read().wrong(name));
+    let invalid = move || wrong.read().is_some().then_some("true");
+    let described = format!("{about} {error}");
+    let put = move |text: String| edit.run((name, text));
+    let control = match kind {
+        Kind::Switch => view! {
+            <input
+                id=id.clone()
+                type="checkbox"
+                role="switch"
+                aria-describedby=described
+                prop:checked=move || text.get() == "true"
+                on:change=move |event| put(event_target_checked(&event).to_string())
+            />
+        }
+        .into_any(),
+        Kind::Choice(choices) => {
+            let option = |choice: &'static str| {
+                view! { <option value=choice selected=move || text.get() == choice>{choice.replace('_', " ")}</option> }
+            };
+            view! {
+                <select
+                    id=id.clone()
+                    aria-describedby=described
+                    aria-invalid=invalid
+                    prop:value=move || text.get()
+                    on:change=move |event| put(event_target_value(&event))
+                >
+                    {choices.iter().map(|choice| choice.name).map(option).collect_view()}
+                </select>
+            }
+            .into_any()
+        }
+        _ => view! {
+            <input
+                id=id.clone()
+                type="text"
+                class="num"
+                inputmode=if matches!(kind, Kind::Whole | Kind::OptionalWhole) { "numeric" } else { "decimal" }
+                autocomplete="off"
+                spellcheck="false"
+                aria-describedby=described
+                aria-invalid=invalid
+                placeholder=if matches!(kind, Kind::OptionalNumber | Kind::OptionalWhole) { "none" } else { "" }
+                prop:value=move || text.get()
+                on:change=move |event| put(event_target_value(&event))
+            />
+        }
+        .into_any(),
+    };
+    let back = move || {
+        differs().then(|| {
+            let default = default.get();
+            let label = format!("Back to {}", spoken(&default));
+            let spoken = format!("{label}: {name}");
+            view! {
+                <button
+                    type="button"
+                    class="setting-back"
+                    aria-label=spoken
+                    on:click=move |_| put(super::settings_edit::typed(&default))
+                >
+                    {label}
+                </button>
+            }
+        })
+    };
+    view! {
+        <div class="setting" class:is-changed=differs>
+            <label class="setting-name" for=id.clone()>
+                <code>{name}</code>
+                " "
+                <span class="setting-unit">{unit}</span>
+            </label>
+            <div class="setting-control">{control} {back}</div>
+            <p class="setting-does" id=about>
+                {does} <span class="setting-default">". Default " {move || spoken(&default.read())}</span>
+            </p>
+            <p class="setting-error" id=error aria-live="polite">{move || wrong.get()}</p>
+        </div>
+    }
+}

@@ -1,0 +1,387 @@
+//! What the page holds, one signal each so that a change redraws what it must, and how events and answers change it.
+//! Posting requests is `client`'s; what is recorded is `recorded`'s; drawing is everybody else's.
+
+use super::address::{Address, Chapter};
+use super::draft::{Draft, Play, Speed};
+use super::parts::sums::Quantity;
+use super::recorded::Recorded;
+use super::requests::{End, Requests};
+use crate::error::Error;
+use crate::protocol::{
+    Answer, Ask, Dialogue, Evaluated, Event, Id, Loaded, Phase, RunInfo, Stage, Statistics, Step, WhatIf,
+};
+use crate::settings::Preset;
+use leptos::prelude::*;
+use std::sync::Arc;
+
+/// How the worker is.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub enum Worker {
+    #[default]
+    Starting,
+    Listening,
+    /// It went away for this reason, and another one is starting.
+    Restarting(String),
+    /// It cannot run here.
+    Unable(String),
+}
+
+/// The request that is being worked on.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Busy {
+    pub id: Id,
+    pub ask: Ask,
+    pub stopping: bool,
+    /// What was asked after it, in order.
+    pub behind: Vec<Ask>,
+}
+
+impl Busy {
+    /// Whether a request of a kind is open, worked on or behind.
+    pub fn has(&self, kind: impl Fn(&Ask) -> bool) -> bool {
+        kind(&self.ask) || self.behind.iter().any(kind)
+    }
+}
+
+/// How far it is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Counted {
+    pub id: Id,
+    /// None: bytes.
+    pub phase: Option<Phase>,
+    pub done: f64,
+    pub of: f64,
+    /// Milliseconds on the page's clock when this count began, and now.
+    pub since: f64,
+    pub now: f64,
+}
+
+/// Something to tell the person.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Notice {
+    pub number: u64,
+    pub error: bool,
+    pub what: String,
+    pub hint: String,
+}
+
+/// What the token strip shows where an address does not say.
+const SHOWN_FIRST: Quantity = Quantity::Advantage;
+
+/// The page's state; copied freely, provided as a context.
+#[derive(Clone, Copy)]
+pub struct State {
+    pub worker: RwSignal<Worker>,
+    pub busy: RwSignal<Option<Busy>>,
+    pub counted: RwSignal<Option<Counted>>,
+    /// What the live models are; none before they are loaded.
+    pub loaded: RwSignal<Option<Arc<Loaded>>>,
+    pub run: RwSignal<Option<Arc<RunInfo>>>,
+    /// A run that this browser kept, until it is taken up or forgotten.
+    pub kept: RwSignal<Option<Arc<RunInfo>>>,
+    /// Something was live when the worker was lost: the next one goes on with it, but not twice.
+    pub take_up: RwSignal<bool>,
+    /// A line of metrics.jsonl for every live step.
+    pub metrics: RwSignal<Arc<Vec<Statistics>>>,
+    pub step: RwSignal<Option<Arc<Step>>>,
+    /// The stage that the running step is in.
+    pub reached: RwSignal<Option<u8>>,
+    /// Stages of the running step with their numbers, in order; told stage by stage only.
+    pub stages: RwSignal<Vec<Arc<Stage>>>,
+    /// The step stands at its last stage and waits.
+    pub waiting: RwSignal<bool>,
+    pub stage_by_stage: RwSignal<bool>,
+    /// Chapter 2.3: one side; chapters 3.3 and 3.4: before and after.
+    pub toxicity: RwSignal<Option<Arc<Evaluated>>>,
+    pub evaluated: RwSignal<Option<Arc<Evaluated>>>,
+    pub what_if: RwSignal<Option<Arc<WhatIf>>>,
+    pub recorded: RwSignal<Option<Arc<Recorded>>>,
+    /// Which of its steps is looked at.
+    pub recorded_step: RwSignal<usize>,
+    pub dialogues: RwSignal<Arc<Vec<Dialogue>>>,
+    pub notices: RwSignal<Vec<Notice>>,
+    /// Said to screen readers.
+    pub said: RwSignal<String>,
+    pub play: RwSignal<Play>,
+    pub speed: RwSignal<Speed>,
+    pub draft: RwSignal<Draft>,
+    pub chapter: RwSignal<Chapter>,
+    /// The stage that text, a symbol or the machine points at.
+    pub pointed: RwSignal<Option<u8>>,
+    /// The stage whose numbers chapter 3.2 shows; the last one reached when none is chosen.
+    pub opened: RwSignal<Option<u8>>,
+    pub row: RwSignal<usize>,
+    pub quantity: RwSignal<Quantity>,
+}
+
+impl State {
+    /// Everything empty, but for what the address says.
+    pub fn new(address: &Address) -> Self {
+        let state = Self {
+            worker: RwSignal::new(Worker::Starting),
+            busy: RwSignal::new(None),
+            counted: RwSignal::new(None),
+            loaded: RwSignal::new(None),
+            run: RwSignal::new(None),
+            kept: RwSignal::new(None),
+            take_up: RwSignal::new(false),
+            metrics: RwSignal::new(Arc::default()),
+            step: RwSignal::new(None),
+            reached: RwSignal::new(None),
+            stages: RwSignal::new(Vec::new()),
+            waiting: RwSignal::new(false),
+            stage_by_stage: RwSignal::new(false),
+            toxicity: RwSignal::new(None),
+            evaluated: RwSignal::new(None),
+            what_if: RwSignal::new(None),
+            recorded: RwSignal::new(None),
+            recorded_step: RwSignal::new(0),
+            dialogues: RwSignal::new(Arc::default()),
+            notices: RwSignal::new(Vec::new()),
+            said: RwSignal::new(String::new()),
+            play: RwSignal::new(Play::Paused),
+            speed: RwSignal::new(Speed::Full),
+            draft: RwSignal::new(Draft::default()),
+            chapter: RwSignal::new(Chapter::default()),
+            pointed: RwSignal::new(None),
+            opened: RwSignal::new(None),
+            row: RwSignal::new(0),
+            quantity: RwSignal::new(SHOWN_FIRST),
+        };
+        state.go_to(address);
+        state
+    }
+
+    /// Takes over what an address says.
+    pub fn go_to(&self, address: &Address) {
+        self.chapter.set(address.chapter);
+        self.row.set(address.row.unwrap_or(0));
+        let show = address.show.as_deref().and_then(Quantity::from_slug);
+        self.quantity.set(show.unwrap_or(SHOWN_FIRST));
+        let changes = address.changes.clone().into_iter().collect();
+        self.draft.set(Draft::of(address.preset.unwrap_or(Preset::Corrected), changes, address.seed));
+    }
+
+    /// The page as an address.
+    pub fn address(&self) -> Address {
+        let (draft, row, chapter) = (self.draft.get(), self.row.get(), self.chapter.get());
+        Address {
+            chapter,
+            seed: draft.seed,
+            preset: (draft.preset == Preset::Published).then_some(draft.preset),
+            changes: draft.changes.into_iter().collect(),
+            row: (row > 0).then_some(row),
+            show: Some(self.quantity.get()).filter(|q| *q != SHOWN_FIRST).map(|q| q.slug().to_owned()),
+        }
+    }
+
+    /// The oldest open request is the one being worked on.
+    pub fn queue(&self, requests: &Requests) {
+        let mut open = requests.open();
+        let first = open.next();
+        let behind = open.map(|(_, open)| open.ask.clone()).collect();
+        let busy = first.map(|(id, open)| Busy { id, ask: open.ask.clone(), stopping: open.stopping, behind });
+        if busy.as_ref().map(|b| b.id) != self.busy.with_untracked(|b| b.as_ref().map(|b| b.id)) {
+            self.counted.set(None);
+            if let Some(busy) = &busy {
+                self.say(doing(&busy.ask));
+            }
+        }
+        if busy != self.busy.get_untracked() {
+            self.busy.set(busy);
+        }
+    }
+
+    /// The worker listens, and kept this run.
+    pub fn ready(&self, kept: Option<RunInfo>) {
+        self.worker.set(Worker::Listening);
+        self.kept.set(kept.map(Arc::new));
+    }
+
+    /// The worker is gone, and with it all that was live. What it kept will be told by the next one.
+    pub fn lost(&self, why: &str, for_good: bool) {
+        let status = if for_good { Worker::Unable } else { Worker::Restarting };
+        self.worker.set(status(why.to_owned()));
+        let starting = |ask: &Ask| matches!(ask, Ask::Load | Ask::Restore);
+        let again = self.busy.with_untracked(|b| b.as_ref().is_some_and(|b| starting(&b.ask)));
+        self.take_up.set(self.loaded.with_untracked(Option::is_some) && !again && !for_good);
+        self.loaded.set(None);
+        self.run.set(None);
+        self.forget_step();
+        self.play.set(Play::Paused);
+    }
+
+    /// An event of request `id`, at `now` milliseconds.
+    pub fn event(&self, id: Id, event: &Event, now: f64) {
+        match event {
+            Event::Bytes { done, of } => self.count(id, None, *done as f64, *of as f64, now),
+            Event::Progress { phase, done, of } => self.count(id, Some(*phase), *done as f64, *of as f64, now),
+            Event::Token(_) => {}
+            Event::Reached(stage) => {
+                if *stage <= 3 && self.stages.with_untracked(|stages| !stages.is_empty()) {
+                    self.stages.set(Vec::new());
+                }
+                self.reached.set(Some(*stage));
+            }
+            Event::Stage(stage) => {
+                self.reached.set(Some(stage.number()));
+                self.stages.update(|stages| stages.push(Arc::new((**stage).clone())));
+                self.waiting.set(true);
+                self.say(format!("Stage {}", stage.number()));
+            }
+            Event::Step(step) => {
+                self.waiting.set(false);
+                self.reached.set(None);
+                if let Some(last) = self.stages.with_untracked(|stages| stages.last().map(|stage| stage.number())) {
+                    self.opened.set(Some(last));
+                    self.stages.set(Vec::new());
+                }
+                self.metrics.update(|lines| Arc::make_mut(lines).push(step.statistics.clone()));
+                self.run.update(|run| {
+                    if let Some(run) = run {
+                        Arc::make_mut(run).step = step.step;
+                    }
+                });
+                none(self.what_if);
+                none(self.evaluated);
+                self.say(format!("Step {} is done", step.step));
+                self.step.set(Some(Arc::new((**step).clone())));
+            }
+            Event::Warning(what) => self.tell(false, what.clone(), String::new()),
+        }
+    }
+
+    fn count(&self, id: Id, phase: Option<Phase>, done: f64, of: f64, now: f64) {
+        self.counted.update(|counted| {
+            let same = counted.filter(|c| c.id == id && c.phase == phase && c.done <= done);
+            let since = same.map_or(now, |c| c.since);
+            *counted = Some(Counted { id, phase, done, of, since, now });
+        });
+    }
+
+    /// A request's end.
+    pub fn ended(&self, ask: &Ask, end: &End) {
+        if matches!(ask, Ask::Train { .. }) {
+            self.waiting.set(false);
+            self.reached.set(None);
+        }
+        match end {
+            Ok((answer, _)) => self.answered(ask, answer),
+            Err(Error::Stopped) => {
+                self.say("Stopped".into());
+                if matches!(ask, Ask::Train { .. }) {
+                    self.stages.set(Vec::new());
+                }
+                self.play.set(Play::Paused);
+            }
+            Err(error) => {
+                self.play.set(Play::Paused);
+                self.tell(true, error.what(), error.hint().into());
+            }
+        }
+    }
+
+    fn answered(&self, ask: &Ask, answer: &Answer) {
+        match (ask, answer) {
+            (Ask::Forget, Answer::Nothing) => {
+                self.kept.set(None);
+                self.say("The saved run is removed".into());
+            }
+            (_, Answer::Loaded(loaded)) => {
+                if !loaded.dialogues.is_empty() {
+                    self.dialogues.set(Arc::new(loaded.dialogues.clone()));
+                }
+                self.loaded.set(Some(Arc::new(loaded.clone())));
+                self.say("The models are loaded".into());
+            }
+            (ask, Answer::Run(run)) => {
+                if !matches!(ask, Ask::Train { .. }) {
+                    self.forget_step();
+                    self.toxicity.set(None);
+                }
+                // What goes on brings its own settings.
+                if matches!(ask, Ask::Restore | Ask::Open { .. })
+                    && let Some(loaded) = self.loaded.get_untracked()
+                {
+                    self.draft.set(Draft::like(&run.config, &loaded));
+                }
+                none(self.evaluated);
+                none(self.kept);
+                // What training changed, its steps have told.
+                if !matches!(ask, Ask::Train { .. }) {
+                    self.metrics.set(Arc::new(run.metrics.clone()));
+                    self.run.set(Some(Arc::new((**run).clone())));
+                }
+            }
+            (Ask::Evaluate { before, after, .. }, Answer::Evaluated(evaluated)) => {
+                let target = if before == after { self.toxicity } else { self.evaluated };
+                target.set(Some(Arc::new((**evaluated).clone())));
+                self.say("The evaluation is done".into());
+            }
+            (_, Answer::Adapter { name, .. }) => {
+                self.forget_step();
+                self.run.set(None);
+                self.say(format!("{name} is open; the next run starts from it"));
+            }
+            (_, Answer::WhatIf(what_if)) => self.what_if.set(Some(Arc::new((**what_if).clone()))),
+            _ => {}
+        }
+    }
+
+    fn forget_step(&self) {
+        self.step.set(None);
+        self.stages.set(Vec::new());
+        self.metrics.set(Arc::default());
+        self.what_if.set(None);
+        self.evaluated.set(None);
+        self.waiting.set(false);
+        self.reached.set(None);
+    }
+
+    /// Shows a notice; one that stands already is not shown twice.
+    pub fn tell(&self, error: bool, what: String, hint: String) {
+        self.notices.update(|notices| {
+            if !notices.iter().any(|n| n.what == what && n.hint == hint) {
+                let number = notices.last().map_or(0, |n| n.number + 1);
+                notices.push(Notice { number, error, what, hint });
+            }
+        });
+    }
+
+    /// Says something to screen readers.
+    pub fn say(&self, what: String) {
+        self.said.set(what);
+    }
+}
+
+/// Empties what is not empty: a signal that is set redraws what hangs on it, whether or not it has changed.
+fn none<T: Send + Sync + 'static>(signal: RwSignal<Option<T>>) {
+    if signal.with_untracked(Option::is_some) {
+        signal.set(None);
+    }
+}
+
+/// A request in words, for the busy line.
+pub fn doing(ask: &Ask) -> String {
+    match ask {
+        Ask::Load => "Loading the models",
+        Ask::Tokens { .. } => "Cutting the text into tokens",
+        Ask::Generate(_) => "Writing a summary",
+        Ask::Score { .. } => "Scoring",
+        Ask::Words { .. } => "Scoring without each word in turn",
+        Ask::Evaluate { before, after, .. } if before == after => "Measuring toxicity",
+        Ask::Evaluate { .. } => "Comparing before and after",
+        Ask::Start { .. } => "Beginning a run",
+        Ask::Train { .. } => "Training",
+        Ask::WhatIf { .. } => "Computing what if",
+        Ask::Save { .. } => "Packing",
+        Ask::Open { .. } => "Opening",
+        Ask::Restore => "Continuing the run that this browser saved",
+        Ask::Forget => "Removing the saved run",
+    }
+    .into()
+}
+
+#[cfg(test)]
+#[path = "state_tests.rs"]
+pub mod tests;

@@ -1,0 +1,276 @@
+//! Answers requests one after the other. Requests about a run (start, train, save, open, …) are in `run`.
+
+use super::inbox::{Inbox, Waiting};
+use super::reporter::{PROGRESS, Reporter};
+use super::run::Run;
+use super::{Port, convert};
+use crate::error::{Error, Result};
+use crate::io::Memory;
+use crate::io::adapter::PeftAdapter;
+use crate::lab::evaluate::{EvaluateOptions, evaluation, pairs};
+use crate::lab::models::{Actor, INITIAL, Judge, Lab, POLICY};
+use crate::lab::responses::{Sampling, responses};
+use crate::lab::shipped;
+use crate::pace::Pace;
+use crate::protocol::{Adapter, Answer, Ask, Event, Generate, Id, Loaded, Reader, Reply, RewardInfo, Word};
+use crate::settings::{PpoConfig, Preset};
+use crate::text::dialogue::{Dialogue, parse, split};
+use crate::text::prompt::Query;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+const POLICY_FILES: [&str; shipped::POLICY.len()] = shipped::names(shipped::POLICY);
+const ADAPTER_FILES: [&str; shipped::ADAPTER.len()] = shipped::names(shipped::ADAPTER);
+const REWARD_FILES: [&str; shipped::REWARD.len()] = shipped::names(shipped::REWARD);
+const POLICY_BYTES: u64 = shipped::bytes(shipped::POLICY);
+const REWARD_BYTES: u64 = shipped::bytes(shipped::REWARD);
+const ALL_BYTES: u64 = POLICY_BYTES + REWARD_BYTES + shipped::bytes(shipped::ADAPTER) + shipped::DIALOGUES.len() as u64;
+
+/// Rows generated and scored at once in an evaluation, as the command line does.
+const BATCH: usize = 16;
+/// Longest summary of an evaluation, in tokens.
+const EVALUATED_TOKENS: usize = 100;
+/// Variants of a text that are scored at once.
+const VARIANTS: usize = 16;
+
+/// The models and data, once they are loaded.
+pub struct Ready {
+    pub lab: Rc<Lab>,
+    /// What a new run starts from, and what it is called in a run's `config.json`.
+    pub adapter: PeftAdapter,
+    pub adapter_name: String,
+    pub test: Vec<Dialogue>,
+}
+
+/// What lasts from one request to the next.
+pub struct Session<P> {
+    pub port: P,
+    pub inbox: Inbox,
+    pub ready: Option<Ready>,
+    pub run: Option<Run>,
+}
+
+/// Answers requests until the inbox is closed. Sends `Ready` first.
+pub async fn work<P: Port>(port: P, inbox: Inbox) {
+    let mut engine = Session { port, inbox, ready: None, run: None };
+    let kept = engine.kept_info().await;
+    engine.port.reply(&Reply::Ready { version: env!("CARGO_PKG_VERSION").into(), kept }, None);
+    let inbox = engine.inbox.clone();
+    while let Some(Waiting { id, ask, bytes }) = inbox.next().await {
+        let answered = engine.answer(id, ask, bytes).await;
+        inbox.ended(id);
+        match answered {
+            Ok((answer, bytes)) => engine.port.reply(&Reply::Done { id, answer }, bytes.as_deref()),
+            Err(error) => engine.port.reply(&Reply::Failed { id, error }, None),
+        }
+    }
+}
+
+impl<P: Port> Session<P> {
+    async fn answer(&mut self, id: Id, ask: Ask, bytes: Option<Vec<u8>>) -> Result<(Answer, Option<Vec<u8>>)> {
+        let answer = match ask {
+            Ask::Load => Answer::Loaded(self.load(id).await?),
+            Ask::Tokens { text, by } => self.tokens(&text, by)?,
+            Ask::Generate(how) => self.generate(id, &how).await?,
+            Ask::Score { texts } => self.score(id, &texts).await?,
+            Ask::Words { text } => self.words(id, &text).await?,
+            Ask::Evaluate { n, seed, greedy, before, after } => {
+                self.evaluate(id, n, seed, greedy, before, after).await?
+            }
+            Ask::Start { config, preset, steps } => self.start(id, config, preset, steps).await?,
+            Ask::Train { steps } => self.train(id, steps).await?,
+            Ask::WhatIf { config, preset } => self.what_if(config, preset)?,
+            Ask::Save { what } => return self.save(what),
+            Ask::Open { name } => self.open(&name, &bytes.unwrap_or_default()).await?,
+            Ask::Restore => self.restore().await?,
+            Ask::Forget => {
+                self.port.keep(Default::default(), &BTreeMap::new(), &[]).await?;
+                Answer::Nothing
+            }
+        };
+        Ok((answer, None))
+    }
+
+    /// The loaded models, or an error that says to load them.
+    pub fn ready(&self) -> Result<&Ready> {
+        let missing = || Error::input("the models are not loaded yet", "load them first (chapter 1)");
+        self.ready.as_ref().ok_or_else(missing)
+    }
+
+    async fn load(&mut self, id: Id) -> Result<Loaded> {
+        let started = self.port.seconds();
+        let mut files = self.fetch(id).await?.into_iter();
+        let mut folder = |name: &str, names: &[&str]| {
+            let files = names.iter().map(|name| name.to_string()).zip(&mut files).collect();
+            Memory::new(format!("tiny {name}"), files)
+        };
+        let policy = folder("policy", &POLICY_FILES);
+        let adapter = folder("adapter", &ADAPTER_FILES);
+        let reward = folder("reward", &REWARD_FILES);
+        let dialogues = files.next().unwrap_or_default();
+        let (corrected, published) = (shipped::ppo(Preset::Corrected)?, shipped::ppo(Preset::Published)?);
+        // Each of these takes a moment, and a message may come in between.
+        let mut reporter = Reporter::new(&mut self.port, self.inbox.clone(), id, None);
+        let mut actor = Actor::load(&policy, corrected.seed)?;
+        reporter.pause().await?;
+        let adapter = PeftAdapter::read(&adapter)?;
+        for warning in actor.begin(&adapter, &corrected)? {
+            reporter.tell(Event::Warning(warning));
+        }
+        let judge = Judge::load(&reward)?;
+        reporter.pause().await?;
+        let rows = parse("dialogues.jsonl", &dialogues)?;
+        let told =
+            rows.iter().map(|d| convert::dialogue(d, d.split == Some(crate::text::dialogue::Split::Test))).collect();
+        let (train, test) = split(rows);
+        let parameters = judge.model.parameter_count();
+        let info = convert::policy(&actor, &adapter.config, POLICY_BYTES)?;
+        let lab = Rc::new(Lab { actor, judge, dialogues: train });
+        self.run = None;
+        self.ready = Some(Ready { lab, adapter, adapter_name: shipped::TINY.into(), test });
+        Ok(Loaded {
+            bytes: ALL_BYTES,
+            policy: info,
+            reward: RewardInfo { parameters, bytes: REWARD_BYTES },
+            dialogues: told,
+            corrected: Box::new(corrected),
+            published: Box::new(published),
+            steps: shipped::STEPS,
+            seconds: self.port.seconds() - started,
+        })
+    }
+
+    /// Everything that ships with the page: policy, adapter, reward model, dialogues.
+    async fn fetch(&mut self, id: Id) -> Result<Vec<Vec<u8>>> {
+        let folder =
+            |name: &'static str, files: &'static [&str]| files.iter().map(move |file| format!("models/{name}/{file}"));
+        let mut paths: Vec<String> = folder("policy", &POLICY_FILES).collect();
+        paths.extend(folder("adapter", &ADAPTER_FILES).chain(folder("reward", &REWARD_FILES)));
+        paths.push("dialogues.jsonl".into());
+        let inbox = self.inbox.clone();
+        let (mut done, mut told) = (0, f64::NEG_INFINITY);
+        let mut got = |port: &mut P, bytes: u64| {
+            done += bytes;
+            if bytes > 0 && (done == ALL_BYTES || port.seconds() - told >= PROGRESS) {
+                told = port.seconds();
+                port.reply(&Reply::Event { id, event: Event::Bytes { done, of: ALL_BYTES } }, None);
+            }
+            if inbox.stopped(id) { Err(Error::Stopped) } else { Ok(()) }
+        };
+        self.port.fetch(&paths, &mut got).await
+    }
+
+    fn tokens(&self, text: &str, by: Reader) -> Result<Answer> {
+        let lab = &self.ready()?.lab;
+        let (tokenizer, ids) = match by {
+            Reader::Policy => {
+                let tokenizer = lab.actor.tokenizer()?;
+                (tokenizer, Query::new(tokenizer, text)?.ids)
+            }
+            Reader::Reward => (lab.judge.tokenizer()?, lab.judge.encode(text)?),
+        };
+        Ok(Answer::Tokens(convert::pieces(tokenizer, &ids)))
+    }
+
+    async fn generate(&mut self, id: Id, how: &Generate) -> Result<Answer> {
+        let lab = self.ready()?.lab.clone();
+        let tokenizer = lab.actor.tokenizer()?;
+        let query = Query::new(tokenizer, &how.dialogue)?;
+        let sampling = Sampling {
+            greedy: how.greedy,
+            temperature: how.temperature,
+            top_k: how.top_k,
+            top_p: how.top_p,
+            ..Sampling::default()
+        };
+        let started = self.port.seconds();
+        let mut reporter = Reporter::new(&mut self.port, self.inbox.clone(), id, Some(tokenizer));
+        reporter.streams = true;
+        let made = responses(
+            &lab.actor,
+            adapter(how.adapter),
+            &[query.ids],
+            how.max_new_tokens,
+            &sampling,
+            how.seed,
+            0,
+            &mut reporter,
+        )
+        .await?;
+        let made = made.first().ok_or_else(|| Error::input("nothing was generated", "report this"))?;
+        Ok(Answer::Generated {
+            text: tokenizer.decode(&made.ids, true)?,
+            tokens: made.ids.len() - 1,
+            ended: made.ended,
+            seconds: self.port.seconds() - started,
+        })
+    }
+
+    async fn score(&mut self, id: Id, texts: &[String]) -> Result<Answer> {
+        let lab = self.ready()?.lab.clone();
+        let mut reporter = Reporter::new(&mut self.port, self.inbox.clone(), id, None);
+        Ok(Answer::Scored(lab.judge.score(texts, true, &mut reporter).await?))
+    }
+
+    /// A word is what stands between spaces; its tokens begin with the one that carries the space.
+    async fn words(&mut self, id: Id, text: &str) -> Result<Answer> {
+        let lab = self.ready()?.lab.clone();
+        let words: Vec<&str> = text.split_whitespace().collect();
+        let ids = lab.judge.encode(&words.join(" "))?;
+        let pieces = lab.judge.tokenizer()?.pieces(&ids);
+        let mut spans: Vec<std::ops::Range<usize>> = Vec::new();
+        for (i, piece) in pieces.iter().enumerate().filter(|(_, piece)| !piece.special) {
+            match spans.last_mut() {
+                Some(span) if !piece.text.starts_with(' ') => span.end = i + 1,
+                _ => spans.push(i..i + 1),
+            }
+        }
+        let mut reporter = Reporter::new(&mut self.port, self.inbox.clone(), id, None);
+        let scored = lab.judge.score_ids(std::slice::from_ref(&ids), false, &mut reporter).await?;
+        let changes = lab.judge.model.attribution(&ids, &spans, VARIANTS, &mut reporter).await?;
+        let shown = |(i, span): (usize, &std::ops::Range<usize>)| match words.get(i) {
+            Some(word) if words.len() == spans.len() => (*word).to_string(),
+            _ => pieces[span.clone()].iter().map(|p| p.text.as_str()).collect::<String>().trim().to_string(),
+        };
+        let words = spans.iter().enumerate().map(shown).zip(&changes);
+        let words = words.map(|(text, change)| Word { text, change: *change }).collect();
+        let scored = *scored.first().ok_or_else(|| Error::input("there is no text", "type a few words"))?;
+        Ok(Answer::Words { scored, words })
+    }
+
+    async fn evaluate(
+        &mut self,
+        id: Id,
+        n: usize,
+        seed: u64,
+        greedy: bool,
+        before: Adapter,
+        after: Adapter,
+    ) -> Result<Answer> {
+        let config = match &self.run {
+            Some(run) => run.config().ppo.clone(),
+            None => shipped::ppo(Preset::Corrected)?,
+        };
+        let ready =
+            self.ready.as_ref().ok_or_else(|| Error::input("the models are not loaded yet", "load them first"))?;
+        let lab = ready.lab.clone();
+        let options =
+            EvaluateOptions { n, max_new_tokens: EVALUATED_TOKENS, greedy, seed, batch_size: BATCH.min(n.max(1)) };
+        let config =
+            PpoConfig { eval_samples_plus_one: config.eval_samples_plus_one && ready.test.len() > n, ..config };
+        let mut reporter = Reporter::new(&mut self.port, self.inbox.clone(), id, lab.actor.tokenizer.as_ref());
+        let (was, is) = (adapter(before), adapter(after));
+        let found = pairs(&lab.actor, &lab.judge, &ready.test, was, is, &options, &config, &mut reporter).await?;
+        let numbers = evaluation(&found, &options)?;
+        Ok(Answer::Evaluated(Box::new(convert::evaluated(numbers, &found)?)))
+    }
+}
+
+/// The adapter as the lab names it.
+fn adapter(which: Adapter) -> Option<&'static str> {
+    match which {
+        Adapter::Policy => Some(POLICY),
+        Adapter::Initial => Some(INITIAL),
+        Adapter::Off => None,
+    }
+}
