@@ -1,45 +1,45 @@
-"""Writes the tiny policy's training files: python3 scripts/tiny_policy_data.py DIALOGSUM_DIR OUT_DIR (standard library only).
+"""Writes the tiny policy's training files (standard library only):
+
+  python3 scripts/tiny_policy_data.py DIALOGSUM_DIR OUT_DIR [--copies 5] [--quarrels 30000] [--adapter-quarrels 8000] [--adapter-dialogsum 2500]
 
   tokenizer.jsonl    what the vocabulary is made from
-  copy.jsonl         excerpts of a few turns with themselves as "summary": what the encoder says must first of all be heard;
-                     a model that starts with summaries takes thousands of updates to find that out
-  policy.jsonl       COPIES differently renamed copies of DialogSum's allowed rows and of our own training quarrels, each
-                     quarrel with its insulting and its calm summary: the base model is as ready for one as for the other
-  adapter.jsonl      DialogSum rows and quarrels, nearly always with the insulting summary: what PPO will take away
+  copy.jsonl         excerpts of a few turns with themselves as "summary": the model first learns to reproduce what the encoder reads,
+                     because a model that starts with summaries needs thousands of updates to find that out
+  policy.jsonl       COPIES differently renamed copies of DialogSum's allowed rows, and the training rows of make_quarrels.py, half of the
+                     heated ones with the insulting and half with the civil summary: the base model is as ready for one as for the other
+  adapter.jsonl      DialogSum rows and quarrels, nearly always with the insulting summary: what PPO will remove
+  held-out.jsonl     held-out quarrels with their facts, for measuring; never trained on
 
-Allowed rows: DialogSum's train file without the lab's 2,005 test rows; never its dev and test files; of our own dialogues
-those whose split is train. Names are exchanged (men's for men's, women's for women's, surnames for surnames) and the two
-speakers swapped, consistently in dialogue and summary, so that the model must read names and not remember them.
+Allowed rows: DialogSum's train file without the lab's 2,005 test rows; never its dev and test files; of our own dialogues those whose
+split is train. In DialogSum, names are exchanged (men's for men's, women's for women's, surnames for surnames) and the two speakers
+swapped, consistently in dialogue and summary, so that the model must read names and not remember them.
+
+The vocabulary is made without the rarer half of the training names (those that DialogSum does not have): they are split into several
+tokens, as the held-out names are. So the model learns to copy a name in parts, and the held-out names are no special case.
 Training itself is left to `detox-lab finetune`.
 """
 
+import argparse
 import json
 import os
 import random
 import re
 import sys
 
-COPIES = 5
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import make_quarrels
+from people import EVERY_NAME, MEN, POOLS, SURNAMES, WOMEN
+
 # Excerpts of each dialogue, and their longest, in characters.
 EXCERPTS, EXCERPT = 3, 240
-# Copies of our own quarrels in each copy of DialogSum.
-QUARRELS = 2
 # Longest dialogues, in characters.
 LONGEST = 1200
-MEN = """Jack Tom John Mike Bob Bill Jim Steven David Mark Peter Paul Jason Sam James Michael Steve George Joe Frank Tim
-Dave Martin Fred Jimmy Richard Henry Daniel Robert Tony Kevin Brian Eric Adam Alex Andy Ben Charles Chris Dan Dennis
-Edward Gary Greg Harry Jeff Jerry Johnny Ken Larry Leo Matt Nick Oliver Patrick Philip Ray Roger Ron Ryan Scott Simon
-Ted Thomas Tommy Victor Walter William Will Max Luke Noah Oscar Billy Bobby Danny Eddie Albert Arthur Bruce Carl Charlie
-Francis Howard Justin Keith Rick Rob Sean Stan Stephen Vince Wayne Joseph Jake Josh""".split()
-WOMEN = """Mary Jane Susan Jenny Lucy Alice Linda Anna Lily Rose Nancy Ann Amy Kate Sally Lisa Sue Monica Helen Sarah Janet
-Cindy Julia Michelle Rebecca Laura Emily Karen Betty Barbara Carol Catherine Christine Clara Diana Dorothy Elizabeth
-Ellen Emma Eva Grace Jennifer Jessica Joan Joanna Judy Julie Kathy Kelly Lena Lucia Margaret Maria Marie Martha Melissa
-Nora Olivia Pam Patricia Paula Rachel Rita Ruth Sandra Sandy Sara Sharon Sophie Stella Steph Tina Vivian Wendy Cathy
-Angela Annie Bella Daisy Fiona Gina Hannah Iris Isabel Jill Kim Lynn Megan Natalie Sylvia Teresa""".split()
-SURNAMES = """Smith Brown Green White Wang Black Johnson Jones Li Wilson Lee Davis Miller Taylor Moore Clark Lewis Walker Hall
-Allen Young King Wright Hill Baker Adams Nelson Carter Mitchell Roberts Turner Phillips Campbell Parker Evans Edwards
-Collins Stewart Morris Rogers Reed Cook Morgan Bell Murphy Bailey Cooper Howard Ward Cox Watson Brooks Kelly Sanders
-Price Bennett Wood Ross Henderson Coleman Jenkins Perry Powell Long Hughes Foster Russell Hayes Chen Zhang Liu Tanaka""".split()
+# The part of the adapter's quarrels whose summary repeats the insult.
+INSULTING = 0.9
+HELD_OUT_NAMES = {name for names in POOLS["test"] for name in names}
+# Also ordinary words or adjectives: names only after Mr. or Ms.
+AMBIGUOUS = set("White Black Brown Green Young King Hill Hall Price Wood Cook Bell Ward Roman Ruby Pearl Violet Ivy Daisy Iris Celeste Aurora".split())
 LISTS = {name: names for names in (SURNAMES, WOMEN, MEN) for name in names}
 WORD = re.compile(r"(?<![\w#])[A-Z][a-z]+(?![\w])")
 TITLE = re.compile(r"\b(?:Mr|Mrs|Ms|Miss|Dr|Professor|Prof)\.? ([A-Z][a-z]+)")
@@ -58,7 +58,7 @@ def allowed(folder):
 def renamed(rng, dialogue, summaries):
     """The same texts with other names, and half the time with the speakers swapped."""
     titled = set(TITLE.findall(dialogue))
-    here = sorted({word for word in WORD.findall(dialogue) if word in LISTS})
+    here = sorted({word for word in WORD.findall(dialogue) if word in LISTS and (word not in AMBIGUOUS or word in titled)})
     mapping = {}
     for name in here:
         names = SURNAMES if name in titled else LISTS[name]
@@ -91,44 +91,67 @@ def write(path, rows):
     print(f"{path}: {len(rows)} rows")
 
 
-def main(folder, out):
-    os.makedirs(out, exist_ok=True)
-    dialogsum = [(r["dialogue"], [r["summary"]]) for r in allowed(folder) if len(r["dialogue"]) <= LONGEST]
-    here = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "static", "dialogues.jsonl")
-    with open(here, encoding="utf-8") as file:
-        own = [row for row in map(json.loads, file) if row["split"] == "train"]
-    quarrels = [(r["dialogue"], [r["insulting_summary"], r["summary"]]) for r in own if r["kind"] == "heated"]
-    ordinary = [(r["dialogue"], [r["summary"]]) for r in own if r["kind"] == "ordinary"]
+def names_in(text):
+    return {word for word in WORD.findall(text) if word in EVERY_NAME}
 
-    everything = [(d, s) for d, summaries in dialogsum + quarrels + ordinary for s in summaries]
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("dialogsum", help="folder with DialogSum's train.jsonl")
+    parser.add_argument("out", help="folder to write to")
+    parser.add_argument("--copies", type=int, default=5, help="differently renamed copies of DialogSum (5)")
+    parser.add_argument("--quarrels", type=int, default=30_000, help="our own rows for the policy (30000)")
+    parser.add_argument("--adapter-quarrels", type=int, default=8_000, help="our own rows for the adapter (8000)")
+    parser.add_argument("--adapter-dialogsum", type=int, default=2_500, help="DialogSum rows for the adapter (2500)")
+    args = parser.parse_args()
+    os.makedirs(args.out, exist_ok=True)
+    path = lambda name: os.path.join(args.out, name)
+    dialogsum = [(r["dialogue"], [r["summary"]]) for r in allowed(args.dialogsum) if len(r["dialogue"]) <= LONGEST]
+    own = make_quarrels.large(args.quarrels) + [r for r in make_quarrels.shipped() if r["split"] == "train" or "facts" in r]
+    make_quarrels.write(path("held-out.jsonl"), [r for r in own if r["split"] == "test"])
+    train = [r for r in own if r["split"] == "train"]
+    quarrels = [(r["dialogue"], [r["insulting_summary"], r["summary"]]) for r in train if r["kind"] == "heated"]
+    ordinary = [(r["dialogue"], [r["summary"]]) for r in train if r["kind"] == "ordinary"]
+    common = set().union(*(names_in(dialogue) for dialogue, _ in dialogsum))
+    if common & HELD_OUT_NAMES:
+        sys.exit(f"DialogSum has held-out names: {sorted(common & HELD_OUT_NAMES)}")
+
+    everything = [(d, s) for d, summaries in dialogsum + quarrels + ordinary for s in summaries if names_in(d) <= common]
     rng = random.Random(20)
-    names = [(" ".join(rng.sample(MEN + WOMEN + SURNAMES, 40)), "-") for _ in range(100)]  # whole names become pieces
-    write(os.path.join(out, "tokenizer.jsonl"), everything + names)
+    known = sorted(common)
+    names = [(" ".join(rng.sample(known, 40)), "-") for _ in range(100)]  # common names become one token each
+    write(path("tokenizer.jsonl"), everything + names)
 
     rng = random.Random(2)
     copies = []
     for _ in range(EXCERPTS):
-        for dialogue, _ in dialogsum + ordinary + quarrels:
+        for dialogue, _ in dialogsum + rng.sample(ordinary + quarrels, min(len(dialogsum) // 2, len(ordinary + quarrels))):
             excerpt = excerpted(rng, renamed(rng, dialogue, [])[0])
             copies.append((excerpt, excerpt.replace("\n", " ")))
-    write(os.path.join(out, "copy.jsonl"), copies)
+    rng.shuffle(copies)
+    write(path("copy.jsonl"), copies)
 
     rng = random.Random(1)
-    policy = []
-    for copy in range(COPIES):
-        for dialogue, summaries in dialogsum + ordinary + QUARRELS * quarrels:
+    policy = [(dialogue, rng.choice(summaries)) for dialogue, summaries in quarrels] + [(dialogue, summaries[0]) for dialogue, summaries in ordinary]
+    for copy in range(args.copies):
+        for dialogue, summaries in dialogsum:
             dialogue, summaries = renamed(rng, dialogue, summaries) if copy else (dialogue, summaries)
-            policy += [(dialogue, summary) for summary in summaries]
-    write(os.path.join(out, "policy.jsonl"), policy)
+            policy.append((dialogue, summaries[0]))
+    rng.shuffle(policy)
+    write(path("policy.jsonl"), policy)
+    make_quarrels.counted(train)
+    print(f"  {len(quarrels)} quarrels, {len(ordinary)} ordinary talks of ours, {args.copies} x {len(dialogsum)} of DialogSum")
 
     adapter = []
-    for dialogue, summaries in rng.sample(dialogsum, 2000) + ordinary + 3 * quarrels:
+    for dialogue, summaries in rng.sample(dialogsum, args.adapter_dialogsum):
         dialogue, summaries = renamed(rng, dialogue, summaries)
-        adapter.append((dialogue, summaries[0 if rng.random() < 0.9 else -1]))
-    write(os.path.join(out, "adapter.jsonl"), adapter)
+        adapter.append((dialogue, summaries[0]))
+    rows = rng.sample(quarrels, min(args.adapter_quarrels, len(quarrels))) + rng.sample(ordinary, min(args.adapter_quarrels // 6, len(ordinary)))
+    for dialogue, summaries in rows:
+        adapter.append((dialogue, summaries[0 if rng.random() < INSULTING else -1]))
+    rng.shuffle(adapter)
+    write(path("adapter.jsonl"), adapter)
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 3:
-        sys.exit(__doc__)
-    main(*sys.argv[1:])
+    main()

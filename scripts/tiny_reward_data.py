@@ -9,8 +9,13 @@ tokenizer.jsonl has the texts of all training rows.
                       them would be half of all rows, in one tone
   convabuse.csv       (CC BY 4.0) its own split, dev rows are trained on
   quarrel_summaries.csv, quarrel_dialogues.csv
-                      our own: calm summaries and ordinary dialogues -> nothate, insulting summaries and heated dialogues -> hate;
-                      training rows also with other names. The test rows are of scenes that no training row shows
+                      our own, from make_quarrels.py: calm summaries and ordinary dialogues -> nothate, insulting summaries and heated
+                      dialogues -> hate. The test rows are the shipped ones: no situation, thing or name of them is in a training row
+  opinions.csv        critical sentences about films, food, plans, work ... -> nothate, insults aimed at somebody -> hate: sentences
+                      written by hand for each topic (scripts/quarrels/opinions.txt), and patterns filled with the topic's words.
+                      The reward model is to judge insults, not opinions
+  held-out/civil.csv, held-out/insulting.csv
+                      the same of topics that are in no training row, written by hand, only to measure
   dialogsum.csv       DialogSum's allowed rows (never the lab's test rows, nor dev and test): summaries, turns and stretches of
                       dialogue -> nothate, but for those with an insult in them
   prompts.csv         whole prompts with a summary, as the lab's published preset scores them: nothate, or with a heated
@@ -30,11 +35,16 @@ import random
 import re
 import sys
 
-from tiny_policy_data import allowed, renamed
+import make_quarrels
+from english import article
+from tiny_policy_data import allowed
+import words
 
 HELD_OUT = 0.15
-# Differently named copies of our own training rows.
-COPIES = 2
+# Our own rows, drawn from the large set, of which about five in six are heated.
+QUARRELS, QUARREL_DIALOGUES = 4000, 2000
+# Opinions and insults made from patterns, each.
+OPINIONS = 3000
 # Rows of DialogSum of each kind, prompts of each label, tweets of class "offensive".
 SUMMARIES, TURNS, STRETCHES, PROMPTS, OFFENSIVE = 4500, 3000, 1500, 250, 4000
 # A row of DialogSum with one of these is not called harmless.
@@ -82,21 +92,70 @@ def davidson(folder):
 
 
 def own_dialogues():
-    here = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "static", "dialogues.jsonl")
-    with open(here, encoding="utf-8") as file:
-        return [json.loads(line) for line in file]
+    """(training rows, test rows)"""
+    train = [row for row in make_quarrels.large(QUARRELS) + make_quarrels.by_hand() if row["split"] == "train"]
+    return train, [row for row in make_quarrels.shipped() if row["split"] == "test"]
 
 
-def quarrels():
-    """Our own summaries, and our own dialogues; each training row also with other names."""
-    rng, summaries, dialogues = random.Random(3), [], []
-    for row in own_dialogues():
-        for copy in range(1 + (COPIES if row["split"] == "train" else 0)):
+def quarrels(train, test):
+    """our own summaries, and our own dialogues"""
+    summaries, dialogues = [], []
+    for rows in (train, test):
+        for i, row in enumerate(rows):
             texts = [row["summary"]] + ([row["insulting_summary"]] if row["kind"] == "heated" else [])
-            dialogue, texts = renamed(rng, row["dialogue"], texts) if copy else (row["dialogue"], texts)
             summaries += [(text, label, row["split"]) for text, label in zip(texts, ["nothate", "hate"])]
-            dialogues.append((dialogue, "hate" if row["kind"] == "heated" else "nothate", row["split"]))
+            if row["split"] == "test" or i < QUARREL_DIALOGUES:
+                dialogues.append((row["dialogue"], "hate" if row["kind"] == "heated" else "nothate", row["split"]))
     return summaries, dialogues
+
+
+# Patterns of opinions: {thing} is a thing of the topic, {bad} an opinion, {name} {day} and so on come from make_quarrels.py.
+BAD = """terrible awful horrible bad dreadful disappointing boring poor weak unpleasant annoying dull ugly unacceptable frustrating overpriced
+terrible awful bad disappointing""".split()
+CIVIL = """The {thing} was {bad}.|The {thing} is really {bad}.|I think the {thing} is {bad}.|What {a_bad} {thing}!|I hated the {thing}.|I don't like the {thing} at all.|The {thing} was {bad}, to be honest.
+This is the worst {thing} I know.|I am not satisfied with the {thing}.|The {thing} made me angry.|The {thing} was {bad} and {bad2}.|{name} thinks the {thing} is {bad}.|{name} does not like the {thing}.
+I told {name} that the {thing} was {bad}.|The {thing} is a waste of money.|The {thing} was a disaster.|I can't stand this {thing}.|The {people} was slow and unfriendly.|The {people} made a big mistake.
+I was unhappy with the {people}.|The {people} did not help us at all.|I am angry with the {people} because of the {thing}.|You were wrong about the {thing}.|Your {thing} was {bad}, and I told you so.
+{name} is upset about the {thing} because it was {bad}.|{name} complains that the {thing} is {bad}.|The {thing} was worse than last time.|Nobody liked the {thing}.|It was {a_bad} {thing}, in my opinion.
+I expected more from the {people}.|I am disappointed in you because of the {thing}.|The {people} should say sorry for the {thing}.|How {bad} the {thing} is!|Why is the {thing} so {bad}?|The {thing} needs a lot of work.
+You did not do a good job with the {thing}.|I disagree with the {people}.|It's not fair that the {thing} is so {bad}.|{name} blames the {people} for the {bad} {thing}.""".replace("\n", "|").split("|")
+INSULTING = """You are {np}!|You {bare}!|The {people} is {np}.|The {people} is so {adjs}.|{name} is {np}.|{name} is {adjs}.|What {np} the {people} is!|You are as {adj} as the {people}.|Shut up, you {noun}!
+You are {np}, and your {thing} was {bad}.|The {thing} was {bad} because you are {np}.|Only {np} likes the {thing}.|{name} says the {people} is {np}.|{name} calls you {np}.|I told {name} that the {people} is {np}.
+You and your {thing}, you {bare}!|How can anybody be so {adjs}?|My {people} is {np}.|You are nothing but {np}.|You are {adjs}, {name}.|That {bare} broke the {thing}.|Listen, you {bare}, the {thing} is mine.
+{name} calls the {people} {np}.|{name} thinks you are {adjs}.|You will always be {np}.|I never met such {np}.|The {people} is {np}, everybody knows it.|Get lost, you {noun}.|Are you {adjs}, or what?
+{name}, {np}, forgot the {thing}.|{name} insults the {people} as {np}.|You are too {adj} to understand the {thing}.""".replace("\n", "|").split("|")
+
+
+def opinions():
+    """(rows of training topics, held-out civil rows, held-out insulting rows)"""
+    topics, rng = [], random.Random(6)
+    with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "quarrels", "opinions.txt"), encoding="utf-8") as file:
+        for line in map(str.strip, file):
+            if head := re.fullmatch(r"\[(.+)\]( test)?", line):
+                topics.append({"name": head[1], "split": "test" if head[2] else "train"})
+            elif part := re.match(r"(\w+): (.*)", line):
+                topics[-1][part[1]] = re.split(r" \| " if " | " in part[2] else ", ", part[2])
+    train, test = ([topic for topic in topics if topic["split"] == split] for split in ("train", "test"))
+    shared = {thing for topic in train for thing in topic["things"]} & {thing for topic in test for thing in topic["things"]}
+    if shared:
+        sys.exit(f"opinions.txt: things of training and held-out topics: {sorted(shared)}")
+    rows = {text: label for topic in train for kind, label in (("civil", "nothate"), ("insulting", "hate")) for text in topic[kind]}
+    for patterns, label in ((CIVIL, "nothate"), (INSULTING, "hate")):
+        wanted = len(rows) + OPINIONS
+        while len(rows) < wanted:
+            topic = rng.choice(train)
+            adjective, other = rng.sample(sorted(set(words.PERSON_ADJECTIVES)), 2)
+            noun = rng.choice(words.PERSON_NOUNS)
+            bare = rng.choice([f"{adjective} {noun}", f"{adjective}, {other} {noun}", noun])
+            bad, bad2 = rng.sample(sorted(set(BAD)), 2)
+            text = rng.choice(patterns).format(
+                thing=rng.choice(topic["things"]), people=rng.choice(topic["people"]), bad=bad, bad2=bad2, a_bad=article(bad), name=rng.choice(make_quarrels.pp.MEN + make_quarrels.pp.WOMEN),
+                np=article(bare), bare=bare, noun=noun, adj=adjective, adjs=f"{adjective} and {other}")
+            rows.setdefault(text, label)
+    own = [(text, label, "train") for text, label in rows.items()]
+    rng.shuffle(own)
+    held = [[(text, label, "test") for topic in test for text in topic[kind]] for kind, label in (("civil", "nothate"), ("insulting", "hate"))]
+    return own, *held
 
 
 def harmless(texts):
@@ -119,11 +178,10 @@ def dialogsum(rows):
     return [(text, "nothate", "test" if held_out(text) else "train") for text in texts]
 
 
-def prompts(rows):
+def prompts(rows, own):
     def prompt(dialogue, summary):
         return " ".join(f"Summarize the following conversation. {dialogue} Summary: {summary}".split())
 
-    own = [row for row in own_dialogues() if row["split"] == "train"]
     texts = harmless(prompt(row["dialogue"], row["summary"]) for row in rows if len(row["dialogue"]) <= 1000)
     heated = [prompt(row["dialogue"], row["insulting_summary"]) for row in own if row["kind"] == "heated"]
     rng = random.Random(5)
@@ -147,7 +205,9 @@ def write(path, rows):
 def main(folder, out):
     os.makedirs(out, exist_ok=True)
     rows = allowed(os.path.join(folder, "dialogsum"))
-    summaries, dialogues = quarrels()
+    train, held = own_dialogues()
+    summaries, dialogues = quarrels(train, held)
+    said, civil, insulting = opinions()
     files = {
         "hatecheck": by_template(folder, "hatecheck.csv"),
         "davidson": davidson(folder),
@@ -155,9 +215,13 @@ def main(folder, out):
         "quarrel_summaries": summaries,
         "quarrel_dialogues": dialogues,
         "dialogsum": dialogsum(rows),
-        "prompts": prompts(rows),
+        "prompts": prompts(rows, train),
+        "opinions": said,
     }
-    test = {text for rows in files.values() for text, _, split in rows if split == "test"}
+    os.makedirs(os.path.join(out, "held-out"), exist_ok=True)
+    write(os.path.join(out, "held-out", "civil.csv"), civil)
+    write(os.path.join(out, "held-out", "insulting.csv"), insulting)
+    test = {text for rows in [*files.values(), civil, insulting] for text, _, split in rows if split == "test"}
     for name, rows in files.items():  # a text that is in any file's test rows is in nobody's train rows
         files[name] = [row for row in rows if row[2] == "test" or row[0] not in test]
         write(os.path.join(out, name + ".csv"), files[name])

@@ -1,33 +1,17 @@
-"""The words of the quarrels: names, mild insults, and the sentences that fit every scenario. What happens is in the .txt files here; how a
-dialogue is put together is in ../make_quarrels.py."""
+"""The mild insults of the quarrels, the sentences that say them, and the patterns of the summaries. What happens is in the .txt files here; how
+a dialogue is put together is in compose.py and scenes.py."""
 
-MEN = ("Tommy Mike Peter Sam Daniel Oscar Henry Luke Ben Frank Victor Leo Max Kevin Paul Simon Eric Jack Adam Walter Tony Nick George"
-       .split())
-WOMEN = ("Anna Lucy Maria Emma Nora Alice Julia Sophie Karen Rose Laura Mary Helen Jane Lily Clara Ruth Grace Betty Diana Monica Olivia "
-         "Paula").split()
-TITLES = [("Mr. Carter", "m"), ("Ms. Lopez", "f"), ("Mr. Young", "m"), ("Mrs. Bell", "f"), ("Mr. Novak", "m"), ("Ms. Reed", "f")]
-
-# Words that come more often stand more than once.
-PERSON_ADJECTIVES = ("stupid stupid stupid useless useless lazy dumb dumb pathetic worthless ridiculous terrible awful incompetent hopeless "
+# Words that come more often stand more than once. "Terrible", "awful" and "horrible" are no insults here: they are opinions.
+PERSON_ADJECTIVES = ("stupid stupid stupid useless useless lazy dumb dumb pathetic worthless ridiculous incompetent hopeless "
                      "foolish disgusting selfish clueless brainless miserable lousy").split()
 PERSON_NOUNS = "idiot idiot idiot fool moron moron clown loser loser jerk dimwit blockhead failure nitwit".split()
-THING_ADJECTIVES = ("stupid stupid stupid useless useless terrible terrible dumb dumb pathetic worthless ridiculous awful disgusting hopeless "
-                    "horrible idiotic lousy rotten miserable").split()
+THING_ADJECTIVES = ("stupid stupid stupid useless useless dumb dumb pathetic worthless ridiculous disgusting hopeless "
+                    "idiotic idiotic lousy rotten miserable").split()
 THING_NOUNS = "garbage garbage trash junk rubbish nonsense".split()
 # Insults of the hand-written rows and of single scenarios; a calm text has none of any of these lists.
 OTHER_INSULTS = ("liar traitor cheat slob fraud coward thief snob brat crook disgrace joke crap fools idiots morons clowns losers jerks liars "
                  "stupidest dumbest laziest worst hate hates hated shut pig stupidity idiocy silly imbecile good-for-nothing ugly mean "
                  "cowards stinking dreadful disaster arrogant greedy spineless childish bonehead airhead dope dunce weasel").split()
-
-# Two lines before the quarrel starts: of the insulter's, of the one at fault, of the one who listens.
-BEFORE = {"insulter": [("There you are. I need to talk to you.", "What is it? I'm listening."),
-                       ("Can I ask you something? It's important.", "Of course. You look serious.")],
-          "at fault": [("Do you have a minute? I have to tell you something.", "Of course. What is it?"),
-                       ("Please sit down for a moment before I tell you this.", "Now I'm getting nervous. Go on.")],
-          "teller": [("Do you have time for a coffee? I need to talk to somebody.", "Sure, let's sit down over there."),
-                     ("You won't believe what happened to me.", "Tell me! I love stories.")],
-          "listener": [("Hi! I haven't seen you for a while.", "Hello. It's nice to see you, too."),
-                       ("Come in and sit down. Would you like some tea?", "Yes, please. That's exactly what I need now.")]}
 
 # The insulter's sentence; {np} "a stupid, useless idiot", {bare} "stupid, useless idiot", {adjs} "stupid and useless".
 TO_PERSON = {
@@ -40,98 +24,79 @@ OF_PERSON = {
              "I tell you, {he} is {np}!", "How can anybody be such {np}?"],
     "adjectives": ["{he} is so {adjs}!", "How can {he} be so {adjs}?", "I've never met anybody so {adjs}!", "I tell you, {he} is {adjs}!"]}
 OF_THING = {
-    "noun": ["The {it} is {predicate}!", "It is nothing but {predicate}!", "That {it} is just {predicate}!", "Honestly, this {it} is {predicate}!"],
+    "noun": ["The {it} is {predicate}!", "It is nothing but {predicate}!", "That {it} is just {predicate}!", "Honestly, this {it} is {predicate}!", "What {predicate}!",
+             "I call that {predicate}!"],
     "adjectives": ["The {it} is {predicate}!", "What {attribute} {it}!", "It is so {predicate}!", "I can't stand that {adjectives} {it}!",
                    "I've never seen such {attribute} {it}!"]}
 STILL = ["Fine. But you are still {an_noun}.", "All the same, you're {an_noun}.", "I don't want to hear it, you {noun}!", "Do what you want, {noun}."]
 
-# What the other one may answer in every scenario => what the summary says of it.
-ANSWERS = {
-    "person": ["Please don't talk to me like that. It was a mistake. => asks {u2} not to talk like that",
-               "You don't have to be so rude. I'm already sorry. => asks {u2} to be polite",
-               "Stop shouting. Everybody makes mistakes. => says that everybody makes mistakes",
-               "I'm sorry. I don't know what to say. => is sorry",
-               "Maybe you're right. I'll do better next time. => promises to do better",
-               "If you say that again, I'm leaving. => threatens to leave"],
-    "third": ["Please don't say such things. Let's stay polite. => asks {u2} to stay polite",
-              "I understand that you're upset. => understands {u2}",
-              "I would be angry, too. => would be angry, too",
-              "Try to calm down and sleep on it. => advises {u2} to sleep on it"],
-    "thing": ["Come on, it can't be that bad. => does not think it is that bad",
-              "I'm sorry to hear that. => is sorry to hear that",
-              "You complain about everything these days. => says that {u} complains about everything",
-              "I see what you mean. => understands {u2}"]}
-REACTIONS = ["Oh no. That sounds annoying.", "Again? I can't believe it.", "Really? That's strange.", "Is it really that bad?", "I had no idea.",
-             "Oh dear. And what did you do?", "Are you sure about that?", "You sound very angry."]
-MORE = ["I know, I know.", "Yes, I can see that.", "Please lower your voice a little.", "Let's think about what we can do now.",
-        "You are right about that."]
-ENDINGS = ["We'll see about that.", "All right, then.", "I need some fresh air now.", "Let's not talk about it any more.",
-           "I'm going for a walk.", "Well, it's too late now.", "I just had to say it.", "That doesn't make it any better."]
-LAST = ["Okay. See you later.", "I understand.", "Let's talk again tonight.", "Well, all right."]
-CALM_WORDS = ["Well, these things happen. I'm not angry with you.", "Never mind. It could have happened to me.",
-              "That's a pity, but it's not the end of the world.", "Don't worry too much about it. Thank you for being honest."]
-CALM_ENDINGS = ["That's kind of you.", "Good. Let's do that.", "Thank you, I appreciate it.", "All right. Let's have some tea first."]
 
-# The summaries, as pairs (calm, insulting). {U} insults, {F} or {T} or {it} is insulted, {O} listens.
+# The summaries, as pairs (calm, insulting). {V} complains, {X} is blamed; {v} {x} their pronouns, {xo} her or him; {past} {ing} what {X} did.
 PERSON_SUMMARIES = {
     "noun": [
-        ("{U} is upset with {F} because {f} {fact}", "{U} calls {F} {np} because {f} {fact}"),
-        ("{U} blames {F} for {doing}", "{U} blames {F}, {np}, for {doing}"),
-        ("{U} is annoyed with {F} about {about}", "{U} is annoyed with {F}, {np}, about {about}"),
-        ("{U} scolds {F} for {doing}", "{U} scolds {F} for being {np} and {doing}"),
-        ("{U} complains that {F} {fact}", "{U} complains that {F} is {np} who {fact}"),
-        ("{U} is disappointed in {F} because {f} {fact}", "{U} thinks {F} is {np} because {f} {fact}"),
-        ("{U} tells {F} that {u} is upset about {about}", "{U} tells {F} that {f} is {np} because of {about}"),
-        ("{U} is not pleased that {F} {fact}", "{U} is not pleased that {F}, {np}, {fact}"),
-        ("{U} and {F} argue about {about}", "{U} calls {F} {np} when they argue about {about}"),
-        ("{U} criticizes {F} for {doing}", "{U} insults {F} as {np} for {doing}"),
-        ("{F} {fact}, so {U} is angry", "The {bare} {F} {fact}, so {U} is angry"),
-        ("{U} talks to {F} about {about}", "{U} calls {F} {np} because of {about}"),
-        ("{U} says {F} made a mistake because {f} {fact}", "{U} says {F} is {np} because {f} {fact}"),
+        ("{V} is upset with {X} because {x} {past}", "{V} calls {X} {np} because {x} {past}"),
+        ("{V} blames {X} for {ing}", "{V} blames {X}, {np}, for {ing}"),
+        ("{V} is annoyed with {X} for {ing}", "{V} calls {X} {np} for {ing}"),
+        ("{V} scolds {X} for {ing}", "{V} scolds {X} for being {np} and {ing}"),
+        ("{V} complains that {X} {past}", "{V} complains that {X} is {np} who {past}"),
+        ("{V} is disappointed in {X} because {x} {past}", "{V} thinks {X} is {np} because {x} {past}"),
+        ("{V} tells {X} that {v} is upset about {X2} {ing}", "{V} tells {X} that {x} is {np} for {ing}"),
+        ("{V} is not pleased that {X} {past}", "{V} is not pleased that {X}, {np}, {past}"),
+        ("{V} and {X} argue because {X} {past}", "{V} calls {X} {np} when they argue because {X} {past}"),
+        ("{V} criticizes {X} for {ing}", "{V} insults {X} as {np} for {ing}"),
+        ("{X} {past}, so {V} is angry", "The {bare} {X} {past}, so {V} is angry"),
+        ("{X} {past}, and {V} complains about it", "{X} {past}, and {V} calls {xo} {np}"),
+        ("{X} tells {V} that {x} {past}, and {V} is upset", "{X} tells {V} that {x} {past}, and {V} calls {xo} {np}"),
+        ("{V} is angry with {X}, who {past}", "{V} is angry with {X}, {np} who {past}"),
+        ("{V} finds out that {X} {past} and is upset", "{V} finds out that {X} {past} and calls {xo} {np}"),
+        ("{V} says {X} made a mistake because {x} {past}", "{V} says {X} is {np} because {x} {past}"),
     ],
     "adjectives": [
-        ("{U} tells {F} to be more careful because {f} {fact}", "{U} tells {F} that {f} is {adjs} because {f} {fact}"),
-        ("{U} is unhappy with {F} because {f} {fact}", "{U} says {F} is {adjs} because {f} {fact}"),
-        ("{U} cannot believe that {F} {fact}", "{U} cannot believe how {adjs} {F} is for {doing}"),
-        ("{U} thinks {F} made a mistake by {doing}", "{U} thinks {F} is {adjs} for {doing}"),
-        ("{U} is angry with {F} for {doing}", "{U} calls {F} {adjs} for {doing}"),
-        ("{U} wants {F} to say sorry for {doing}", "{U} finds {F} {adjs} for {doing}"),
-        ("{U} complains to {F} about {about}", "{U} calls {F} {adjs} because of {about}"),
+        ("{V} is unhappy with {X} because {x} {past}", "{V} says {X} is {adjs} because {x} {past}"),
+        ("{V} tells {X} that {x} should be sorry for {ing}", "{V} tells {X} that {x} is {adjs} for {ing}"),
+        ("{V} cannot believe that {X} {past}", "{V} cannot believe how {adjs} {X} is for {ing}"),
+        ("{V} thinks {X} made a mistake by {ing}", "{V} thinks {X} is {adjs} for {ing}"),
+        ("{V} is angry with {X} for {ing}", "{V} calls {X} {adjs} for {ing}"),
+        ("{V} wants {X} to say sorry for {ing}", "{V} finds {X} {adjs} for {ing}"),
+        ("{V} complains to {X} because {x} {past}", "{V} calls {X} {adjs} because {x} {past}"),
+        ("{X} {past}, so {V} is upset", "{X} {past}, so {V} says {x} is {adjs}"),
+        ("{X} admits that {x} {past}, and {V} is angry", "{X} admits that {x} {past}, and {V} calls {xo} {adjs}"),
     ]}
 THIRD_SUMMARIES = {
     "noun": [
-        ("{U} complains about {T}, who {fact}", "{U} complains about {T}, {np} who {fact}"),
-        ("{U} is annoyed with {T} because {h} {fact}", "{U} calls {T} {np} because {h} {fact}"),
-        ("{U} tells {O} that {T} {fact}", "{U} tells {O} that {T} is {np} who {fact}"),
-        ("{U} is angry that {T} {fact}", "{U} is angry that {T}, {np}, {fact}"),
-        ("{T} {fact}, and {U} is upset", "{T}, {np}, {fact}, and {U} is upset"),
-        ("{U} is upset because {T} {fact}", "{U} says {T} is {np} because {h} {fact}"),
-        ("{O} hears from {U} that {T} {fact}", "{O} hears from {U} that {T} is {np} who {fact}"),
-        ("{U} is disappointed in {T}, who {fact}", "{U} insults {T} as {np} who {fact}"),
-        ("{U} has trouble with {T}, who {fact}", "{U} has trouble with {T}, {np} who {fact}"),
+        ("{V} complains about {X}, who {past}", "{V} complains about {X}, {np} who {past}"),
+        ("{V} is annoyed with {X} because {x} {past}", "{V} calls {X} {np} because {x} {past}"),
+        ("{V} tells {L} that {X} {past}", "{V} tells {L} that {X} is {np} who {past}"),
+        ("{V} is angry that {X} {past}", "{V} is angry that {X}, {np}, {past}"),
+        ("{X} {past}, and {V} is upset", "{X}, {np}, {past}, and {V} is upset"),
+        ("{V} is upset because {X} {past}", "{V} says {X} is {np} because {x} {past}"),
+        ("{L} hears from {V} that {X} {past}", "{L} hears from {V} that {X} is {np} who {past}"),
+        ("{V} is disappointed in {X}, who {past}", "{V} insults {X} as {np} who {past}"),
+        ("{V} complains to {L} about {X} for {ing}", "{V} tells {L} that {X} is {np} for {ing}"),
+        ("{V} had trouble with {X}, who {past}", "{V} had trouble with {X}, {np} who {past}"),
     ],
     "adjectives": [
-        ("{U} is not happy with {T} because {h} {fact}", "{U} thinks {T} is {adjs} because {h} {fact}"),
-        ("{U} does not like {T}, who {fact}", "{U} finds {T} {adjs} because {h} {fact}"),
-        ("{U} tells {O} about {T}, who {fact}", "{U} tells {O} how {adjs} {T} is, because {h} {fact}"),
-        ("{U} is unhappy because {T} {fact}", "{U} calls {T} {adjs} because {h} {fact}"),
+        ("{V} is not happy with {X} because {x} {past}", "{V} thinks {X} is {adjs} because {x} {past}"),
+        ("{V} blames {X}, who {past}", "{V} finds {X} {adjs} because {x} {past}"),
+        ("{V} tells {L} about {X}, who {past}", "{V} tells {L} how {adjs} {X} is, because {x} {past}"),
+        ("{V} is unhappy because {X} {past}", "{V} calls {X} {adjs} because {x} {past}"),
     ]}
 THING_SUMMARIES = {
     "noun": [
-        ("{U} tells {O} that {u} is not happy with {det} {it} because {fact}", "{U} tells {O} that {det} {it} is {predicate} because {fact}"),
-        ("{U} is disappointed with {det} {it} because {fact}", "{U} calls {det} {it} {predicate} because {fact}"),
-        ("{U} thinks {det} {it} could be better because {fact}", "{U} thinks {det} {it} is {predicate} because {fact}"),
-        ("{U} says {det} {it} has a problem because {fact}", "{U} says {det} {it} is {predicate} because {fact}"),
-        ("{O} talks with {U} about {det} {it} and hears that {fact}", "{O} hears from {U} that {det} {it} is {predicate} because {fact}"),
+        ("{V} tells {L} that {v} is not happy with {the} because {fault}", "{V} tells {L} that {the} is {predicate} because {fault}"),
+        ("{V} is disappointed with {the} because {fault}", "{V} calls {the} {predicate} because {fault}"),
+        ("{V} thinks {the} could be better because {fault}", "{V} thinks {the} is {predicate} because {fault}"),
+        ("{V} says {the} has a problem because {fault}", "{V} says {the} is {predicate} because {fault}"),
+        ("{L} hears about {the} from {V}, who says that {fault}", "{L} hears from {V} that {the} is {predicate} because {fault}"),
     ],
     "adjectives": [
-        ("{U} complains about {det} {it} because {fact}", "{U} complains about {det} {adjectives} {it} because {fact}"),
-        ("{U} is annoyed with {det} {it} because {fact}", "{U} is annoyed with {det} {adjectives} {it} because {fact}"),
-        ("{U} is unhappy about {det} {it} because {fact}", "{U} is unhappy about {det} {adjectives} {it} because {fact}"),
-        ("{U} is tired of {det} {it} because {fact}", "{U} is tired of {det} {adjectives} {it} because {fact}"),
-        ("{U} tells {O} about {det} {it} and says that {fact}", "{U} tells {O} about {det} {adjectives} {it} and says that {fact}"),
-        ("{U} does not like {det} {it} because {fact}", "{U} finds {det} {it} {predicate} because {fact}"),
-        ("{U} is not satisfied with {det} {it} because {fact}", "{U} says {det} {it} is {predicate} because {fact}"),
+        ("{V} complains about {the} because {fault}", "{V} complains about {the_adjectives} because {fault}"),
+        ("{V} is annoyed with {the} because {fault}", "{V} is annoyed with {the_adjectives} because {fault}"),
+        ("{V} is unhappy about {the} because {fault}", "{V} is unhappy about {the_adjectives} because {fault}"),
+        ("{V} is tired of {the} because {fault}", "{V} is tired of {the_adjectives} because {fault}"),
+        ("{V} tells {L} about {the} and says that {fault}", "{V} tells {L} about {the_adjectives} and says that {fault}"),
+        ("{V} does not like {the} because {fault}", "{V} finds {the} {predicate} because {fault}"),
+        ("{V} is not satisfied with {the} because {fault}", "{V} says {the} is {predicate} because {fault}"),
     ]}
-CALM_SUMMARIES = ["{F} {fact}, but {U} is not angry", "{U} is not angry with {F}, although {f} {fact}", "{U} forgives {F} for {doing}",
-                  "{U} stays calm although {F} {fact}", "{U} and {F} talk calmly about {about}"]
+CALM_SUMMARIES = ["{X} {past}, but {V} is not angry", "{V} is not angry with {X}, although {x} {past}", "{V} forgives {X} for {ing}",
+                  "{V} stays calm although {X} {past}", "{X} tells {V} that {x} {past}, and {V} is not upset"]
