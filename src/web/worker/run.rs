@@ -148,7 +148,7 @@ impl<P: Port> Session<P> {
         let none = || Error::input("no step of this run was made here yet", "make one step first");
         let last = run.last.as_ref().ok_or_else(none)?;
         let was = &run.trainer.config.ppo;
-        let mut base = serde_json::to_value(shipped::ppo(preset)?).map_err(|e| Error::input(e, "report this"))?;
+        let mut base = serde_json::to_value(shipped::ppo(preset)?).map_err(Error::bug)?;
         if let Some(base) = base.as_object_mut() {
             base.extend(config);
         }

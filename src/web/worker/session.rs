@@ -197,7 +197,7 @@ impl<P: Port> Session<P> {
             &mut reporter,
         )
         .await?;
-        let made = made.first().ok_or_else(|| Error::input("nothing was generated", "report this"))?;
+        let made = made.first().ok_or_else(|| Error::bug("nothing was generated"))?;
         Ok(Answer::Generated {
             text: tokenizer.decode(&made.ids, true)?,
             tokens: made.ids.len() - 1,
