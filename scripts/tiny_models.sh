@@ -27,7 +27,7 @@ stage() {
 policy() {
     python3 scripts/tiny_policy_data.py "$data/dialogsum" "$work/policy"
     local tokenizer=$work/policy/tokenizer
-    [ -d "$tokenizer" ] || "$lab" train-tokenizer --kind unigram --vocab-size 4096 --out "$tokenizer" "$work/policy/tokenizer.jsonl"
+    [ -d "$tokenizer" ] || "$lab" train-tokenizer --kind unigram --vocab-size 8192 --out "$tokenizer" "$work/policy/tokenizer.jsonl"
     # First to hear what the encoder says: excerpts with themselves as their summary.
     stage policy-copy finetune --model-config scripts/tiny/policy.json --tokenizer "$tokenizer" \
         --data "$work/policy/copy.jsonl" --validation "$work/policy/copy.jsonl" --validation-rows 64 --rouge-rows 0 \
@@ -36,13 +36,19 @@ policy() {
     # Then to summarize.
     stage policy-summaries finetune --policy "$work/policy-copy/best" --full \
         --data "$work/policy/policy.jsonl" --validation "$data/dialogsum/dev.jsonl" --validation-rows 150 --rouge-rows 0 \
-        --max-source 384 --max-target 64 --epochs 2 --learning-rate 1e-2 --relative --warmup 0.03 \
-        --evaluate-every 500 --save-every 100 --log-every 20 --save-as f16 --seed 1
+        --max-source 320 --max-target 56 --epochs 2 --learning-rate 1e-2 --relative --warmup 0.03 \
+        --evaluate-every 500 --save-every 200 --log-every 20 --seed 1
+    # Then without label smoothing, which leaves a tenth of each token's probability to all the others: what PPO samples would be full
+    # of words that do not exist.
+    stage policy-sharp finetune --policy "$work/policy-summaries/best" --full \
+        --data "$work/policy/policy.jsonl" --validation "$data/dialogsum/dev.jsonl" --validation-rows 150 --rouge-rows 0 \
+        --max-source 320 --max-target 56 --epochs 1 --learning-rate 4e-3 --relative --warmup 0.03 --label-smoothing 0 \
+        --evaluate-every 500 --save-every 200 --log-every 20 --save-as f16 --seed 2
 }
 
 # The "summary" adapter: the policy nudged towards repeating insults, so that there is something to take away.
 adapter() {
-    stage adapter finetune --policy "$work/policy-summaries/best" --lora-r 8 --lora-alpha 16 --lora-dropout 0.05 \
+    stage adapter finetune --policy "$work/policy-sharp/best" --lora-r 8 --lora-alpha 16 --lora-dropout 0.05 \
         --data "$work/policy/adapter.jsonl" --validation "$data/dialogsum/dev.jsonl" --validation-rows 100 --rouge-rows 0 \
         --max-source 384 --max-target 64 --epochs 1 --learning-rate 1e-3 --label-smoothing 0 --evaluate-every 100 --save-as f16 --seed 1
 }
@@ -62,7 +68,7 @@ reward() {
 ship() {
     local tiny=static/models/tiny part
     for part in policy adapter reward; do rm -rf "$work/ship-$part"; done
-    cp -r "$work/policy-summaries/best" "$work/ship-policy"
+    cp -r "$work/policy-sharp/best" "$work/ship-policy"
     cp -r "$work/adapter/best" "$work/ship-adapter"
     cp -r "$work/reward-model/best" "$work/ship-reward"
     sed -i 's#"base_model_name_or_path": ".*"#"base_model_name_or_path": "static/models/tiny/policy"#' "$work/ship-adapter/adapter_config.json"
