@@ -9,7 +9,6 @@ const LOOPS_LEFT: &[(&str, &str)] = &[
     ("kernels", "the pool asks which kernel is chosen, the choice asks the AMX kernel, which runs on the pool"),
     ("nn", "the tape records the operations, and each operation is recorded on the tape"),
     ("ppo", "the stages of a step and its statistics name each other's types"),
-    ("web", "the worker's session, its runs and its reporter hold each other; so do a chapter and the page's controls"),
 ];
 
 #[test]

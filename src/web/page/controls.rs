@@ -2,12 +2,12 @@
 //! start over; and beside them the line that says what is going on. What they cause is `engine`'s.
 
 use super::browser;
-use super::chapters::Working;
 use super::content::content;
 use super::draft::{Play, Speed};
 use super::engine::engine;
 use super::parts::format;
 use super::state::Worker;
+use super::working::Working;
 use crate::protocol::Ask;
 use crate::settings::Preset;
 use core::time::Duration;

@@ -17,3 +17,4 @@ pub mod recorded;
 pub mod requests;
 pub mod scroll;
 pub mod state;
+pub mod working;

@@ -3,7 +3,8 @@
 
 use super::inbox::Inbox;
 use super::kept_run::{Changes, STAMP};
-use super::{Got, Port, work};
+use super::port::{Got, Port};
+use super::session::work;
 use crate::error::{Error, Result};
 use crate::protocol::{Message, Reply};
 use js_sys::{Array, Promise, Reflect, Uint8Array};

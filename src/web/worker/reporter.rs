@@ -1,8 +1,9 @@
 //! Sends the progress of one request to the page and receives its messages at pause points. `session` decides what a request
 //! does.
 
+use super::convert;
 use super::inbox::Inbox;
-use super::{Port, convert};
+use super::port::Port;
 use crate::error::{Error, Result};
 use crate::lab::events::{self, Choice, Event as LabEvent, Listener, Observer, Pass, Room as LabRoom, Rooms};
 use crate::pace::Pace;

@@ -1,10 +1,11 @@
 //! The requests about a run: start, train, save, open, restore. An interrupted step is undone: the run returns to its last
 //! complete step.
 
+use super::convert;
 use super::kept_run::KeptRun;
+use super::port::Port;
 use super::reporter::Reporter;
-use super::session::Session;
-use super::{Port, convert};
+use super::session::{Run, Session};
 use crate::error::{Error, Result};
 use crate::io::adapter::PeftAdapter;
 use crate::io::{ByteSource, Memory, zip};
@@ -24,19 +25,6 @@ use std::rc::Rc;
 const SAVE_EVERY: u64 = 10;
 /// What a PEFT adapter's folder is known by.
 const ADAPTER_CONFIG: &str = "adapter_config.json";
-
-/// A run and its last step.
-pub struct Run {
-    trainer: Trainer<Rc<Lab>, KeptRun>,
-    /// What `what_if` looks at; none before a step was made here.
-    last: Option<Stepped>,
-}
-
-impl Run {
-    pub fn config(&self) -> &RunConfig {
-        &self.trainer.config
-    }
-}
 
 /// A run without the models, from which the run is restored.
 struct Aside {

@@ -1,9 +1,10 @@
 //! Answers requests one after the other. Requests about a run (start, train, save, open, …) are in `run`.
 
+use super::convert;
 use super::inbox::{Inbox, Waiting};
+use super::kept_run::KeptRun;
+use super::port::Port;
 use super::reporter::{PROGRESS, Reporter};
-use super::run::Run;
-use super::{Port, convert};
 use crate::error::{Error, Result};
 use crate::io::Memory;
 use crate::io::adapter::PeftAdapter;
@@ -11,6 +12,7 @@ use crate::lab::evaluate::{EvaluateOptions, evaluation, pairs};
 use crate::lab::models::{Actor, INITIAL, Judge, Lab, POLICY};
 use crate::lab::responses::{Sampling, responses};
 use crate::lab::shipped;
+use crate::lab::train::{Stepped, Trainer};
 use crate::pace::Pace;
 use crate::protocol::{Adapter, Answer, Ask, Event, Generate, Id, Loaded, Reader, Reply, RewardInfo, Word};
 use crate::settings::{PpoConfig, Preset};
@@ -42,7 +44,14 @@ pub struct Ready {
     pub test: Vec<Dialogue>,
 }
 
-/// What lasts from one request to the next.
+/// A run and its last step.
+pub struct Run {
+    pub trainer: Trainer<Rc<Lab>, KeptRun>,
+    /// What `what_if` recomputes; none before a step was made here.
+    pub last: Option<Stepped>,
+}
+
+/// What stays from one request to the next.
 pub struct Session<P> {
     pub port: P,
     pub inbox: Inbox,
@@ -248,7 +257,7 @@ impl<P: Port> Session<P> {
         after: Adapter,
     ) -> Result<Answer> {
         let config = match &self.run {
-            Some(run) => run.config().ppo.clone(),
+            Some(run) => run.trainer.config.ppo.clone(),
             None => shipped::ppo(Preset::Corrected)?,
         };
         let ready =

@@ -4,8 +4,8 @@
 use super::super::address::Chapter;
 use super::super::engine::{engine, state};
 use super::super::parts::meaning::Meaning;
-use super::super::parts::progress::Progress;
-use super::super::state::{Counted, doing};
+use super::super::state::doing;
+use super::super::working::Working;
 use crate::protocol::Ask;
 use leptos::prelude::*;
 
@@ -180,49 +180,5 @@ pub fn Pending<K: Fn(&Ask) -> bool + Copy + Send + Sync + 'static>(kind: K) -> i
             let first = s.busy.with(|b| b.as_ref().map(|b| doing(&b.ask))).unwrap_or_default();
             view! { <p class="note">{format!("{first} first…")}</p> }.into_any()
         }
-    }
-}
-
-/// The request that is worked on: what it does, how far it is, how to end it.
-#[component]
-pub fn Working() -> impl IntoView {
-    let e = engine();
-    let s = e.state;
-    let what = move || s.busy.with(|b| b.as_ref().map(|b| doing(&b.ask)).unwrap_or_default());
-    let label = Signal::derive(move || match s.counted.get().and_then(|c| c.phase) {
-        Some(phase) => format!("{}: {}", what(), phase_name(phase)),
-        None => what(),
-    });
-    let counted = move |f: fn(&Counted) -> f64| s.counted.with(|c| c.as_ref().map_or(0.0, f));
-    let bytes = Memo::new(move |_| s.counted.with(|c| c.is_some_and(|c| c.phase.is_none())));
-    let cancel = Callback::new(move |()| e.stop());
-    move || {
-        let bytes = bytes.get();
-        let seconds =
-            Signal::derive(move || s.counted.with(|c| c.map(|c| (c.now - c.since) / 1000.0).filter(|s| *s > 0.5)));
-        view! {
-            <Progress
-                label=label
-                done=Signal::derive(move || counted(|c| c.done))
-                of=Signal::derive(move || counted(|c| c.of))
-                bytes=bytes
-                seconds=seconds
-                on_cancel=cancel
-            />
-        }
-    }
-}
-
-/// What is counted, in words.
-fn phase_name(phase: crate::protocol::Phase) -> &'static str {
-    use crate::protocol::Phase;
-    match phase {
-        Phase::Load => "reading the models",
-        Phase::Generate => "writing responses",
-        Phase::Score => "scoring",
-        Phase::Old => "log-probs and values",
-        Phase::Reference => "reference log-probs",
-        Phase::Train => "mini-batches",
-        Phase::Evaluate => "dialogues",
     }
 }

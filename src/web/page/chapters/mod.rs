@@ -16,7 +16,6 @@ mod texts;
 mod toxicity;
 mod trainer;
 
-pub use common::Working;
 pub use numbers::Numbers;
 pub use policy::Policy;
 pub use ppo::Ppo;
