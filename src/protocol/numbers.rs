@@ -105,7 +105,7 @@ pub struct Response {
 }
 
 /// A whole PPO step, for charts and the token strip. Grids (B, R).
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Step {
     pub step: u64,
     #[serde(rename = "metrics")]
@@ -119,7 +119,7 @@ pub struct Step {
 }
 
 /// The per-token numbers of a step, (B, R) each.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Grids {
     pub mask: Grid,
     pub old_logprobs: Grid,

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Deserializer, Serialize};
 
 /// Plain numbers (rows, cols), row-major. A response's grids are (B, R): column k is about token k + 1 of the decoder ids.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Grid {
     pub rows: usize,
     pub cols: usize,

@@ -74,7 +74,7 @@ fn set(settings: &mut Map<String, Value>, name: &str, value: &Value) -> Result<(
             "use k3: it estimates the same KL, without bias and never negative, from the chosen tokens",
         ));
     }
-    if value.as_str().is_some_and(|text| text.trim().parse::<f64>().is_ok()) {
+    if value.as_str().is_some_and(|text| serde_json::from_str::<f64>(text.trim()).is_ok()) {
         return Err(Error::input(
             format!("setting {name} = {value} is a text, and a number is needed"),
             format!("write it without quotes: {}", value.as_str().unwrap_or_default().trim()),

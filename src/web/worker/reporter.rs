@@ -14,7 +14,7 @@ use crate::text::tokenizer::Tokenizer;
 const BREATH: f64 = 0.025;
 /// Seconds between two progress events of one phase.
 pub const PROGRESS: f64 = 0.1;
-/// How many of the most likely tokens are sent with the chosen one.
+/// How many of the most probable tokens are sent with the sampled one.
 const TOP: usize = 5;
 
 /// Observes the work on one request.
@@ -28,7 +28,7 @@ pub struct Reporter<'a, P> {
     pub streams: bool,
     breathed: f64,
     told: Option<(Phase, f64)>,
-    /// A stage was sent, and the work waits until the page says to continue.
+    /// A stage was sent; the work waits until the page tells it to continue.
     in_stage: bool,
 }
 

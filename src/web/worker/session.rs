@@ -30,7 +30,7 @@ const ALL_BYTES: u64 = POLICY_BYTES + REWARD_BYTES + shipped::bytes(shipped::ADA
 
 /// Rows generated and scored at once in an evaluation, as the command line does.
 const BATCH: usize = 16;
-/// Longest summary of an evaluation, in tokens.
+/// Maximum length of a summary in an evaluation, in tokens.
 const EVALUATED_TOKENS: usize = 100;
 /// Variants of a text that are scored at once.
 const VARIANTS: usize = 16;
@@ -38,7 +38,7 @@ const VARIANTS: usize = 16;
 /// The models and data, once they are loaded.
 pub struct Ready {
     pub lab: Rc<Lab>,
-    /// What a new run starts from, and what it is called in a run's `config.json`.
+    /// The adapter that a new run starts from, and its name in the run's `config.json`.
     pub adapter: PeftAdapter,
     pub adapter_name: String,
     pub test: Vec<Dialogue>,
@@ -118,7 +118,7 @@ impl<P: Port> Session<P> {
         let reward = folder("reward", &REWARD_FILES);
         let dialogues = files.next().unwrap_or_default();
         let (corrected, published) = (shipped::ppo(Preset::Corrected)?, shipped::ppo(Preset::Published)?);
-        // Each of these takes a moment, and a message may come in between.
+        // Each of these takes a moment, so there is a pause after each for messages.
         let mut reporter = Reporter::new(&mut self.port, self.inbox.clone(), id, None);
         let mut actor = Actor::load(&policy, corrected.seed)?;
         reporter.pause().await?;
@@ -221,7 +221,7 @@ impl<P: Port> Session<P> {
         Ok(Answer::Scored(lab.judge.score(texts, true, &mut reporter).await?))
     }
 
-    /// A word is what stands between spaces; its tokens begin with the one that carries the space.
+    /// The contribution of each word. A word's first token begins with a space.
     async fn words(&mut self, id: Id, text: &str) -> Result<Answer> {
         let lab = self.ready()?.lab.clone();
         let words: Vec<&str> = text.split_whitespace().collect();
@@ -275,7 +275,7 @@ impl<P: Port> Session<P> {
     }
 }
 
-/// The adapter as the lab names it.
+/// The lab's name of an adapter.
 fn adapter(which: Adapter) -> Option<&'static str> {
     match which {
         Adapter::Policy => Some(POLICY),
