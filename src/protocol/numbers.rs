@@ -2,9 +2,9 @@
 
 use super::evaluation::Evaluation;
 use super::statistics::{Grid, MiniBatchStats, Scored, Seconds, Statistics};
-use crate::settings::PpoConfig;
+use crate::settings::{PpoConfig, from_map};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::Map;
 
 /// What is being counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -250,7 +250,7 @@ pub struct WhatIf {
     pub not_shown: Vec<String>,
 }
 
-/// The page reads settings from JSON values anyway; a second way of reading so many fields would weigh 4 kB in it.
+/// Reads settings in the way that the page uses elsewhere too; a second way would add 4 kB to it.
 fn by_value<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Box<PpoConfig>, D::Error> {
-    serde_json::from_value(Value::deserialize(from)?).map_err(serde::de::Error::custom)
+    from_map(Map::deserialize(from)?).map(Box::new).map_err(serde::de::Error::custom)
 }

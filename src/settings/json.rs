@@ -5,6 +5,8 @@ use super::define::Kind;
 use super::foreign::{self, Foreign};
 use super::table::{PpoConfig, SETTINGS, find};
 use crate::error::{Error, Result};
+use serde::Deserialize;
+use serde::de::value::MapDeserializer;
 use serde_json::{Map, Value};
 
 impl PpoConfig {
@@ -88,7 +90,12 @@ fn set(settings: &mut Map<String, Value>, name: &str, value: &Value) -> Result<(
 }
 
 fn read(settings: Map<String, Value>) -> Result<PpoConfig> {
-    serde_json::from_value(Value::Object(settings)).map_err(|e| Error::input(e, "correct the value's kind or spelling"))
+    from_map(settings).map_err(|e| Error::input(e, "correct the value's kind or spelling"))
+}
+
+/// All settings from JSON. Only from an object: code that also reads arrays would add 2 kB to the page.
+pub fn from_map(settings: Map<String, Value>) -> serde_json::Result<PpoConfig> {
+    PpoConfig::deserialize(MapDeserializer::new(settings.into_iter()))
 }
 
 fn as_object(config: &PpoConfig) -> Result<Map<String, Value>> {

@@ -35,7 +35,7 @@ pub fn Lora() -> impl IntoView {
             </Symbol>
             <Symbol is="n" sub="base" now=of(|l| format::count(l.policy.base_parameters as u64))>"frozen weights"</Symbol>
             <Symbol is="LoRA/base" now=of(|l| format::percent(l.policy.adapter_parameters as f64 / l.policy.base_parameters.max(1) as f64, 2))>
-                "size of the adapter relative to the frozen weights"
+                "size of the adapter relative to the base"
             </Symbol>
         </Symbols>
         <details class="fold">
