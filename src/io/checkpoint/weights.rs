@@ -6,15 +6,21 @@ pub use super::described::Described;
 use super::described::Taker;
 use super::names::unwrapped;
 use super::table::Table;
-use super::{safetensors, torch};
+use super::{gguf, gguf_model, safetensors, torch};
 use crate::error::{Error, Result};
 use crate::io::{ByteSource, is_safe_name};
 use candle_core::Tensor;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// Where transformers puts weights, in the order it looks for them.
-pub const WEIGHT_FILES: [&str; 4] =
-    ["model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json"];
+/// A GGUF file has its place after them.
+pub const WEIGHT_FILES: [&str; 5] = [
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
+    gguf_model::WEIGHTS,
+];
 
 /// A checkpoint whose headers have been read, once: its tensors by name, and where each is. The numbers are read from its
 /// folder when they are asked for.
@@ -128,7 +134,6 @@ impl<'a> Checkpoint<'a> {
     /// The file cannot be opened.
     pub fn table(&self, name: &str) -> Result<Option<Table>> {
         for (file, header) in &self.files {
-            let Header::Safetensors(header) = header else { continue };
             let is = &|stored: &str| is_in(self.index.as_ref(), file, stored) && unwrapped(stored) == name;
             let Some((described, start)) = header.find(is) else { continue };
             let opened = self.source.open_to_last(file)?;
@@ -172,9 +177,10 @@ impl<'a> Names<'a> {
     }
 }
 
-/// The header of one weight file. `.safetensors` is read as such, anything else as torch's.
+/// The header of one weight file. `.safetensors` and `.gguf` are read as such, anything else as torch's.
 enum Header {
     Safetensors(safetensors::Header),
+    Gguf(gguf::Header),
     Torch(torch::Header),
 }
 
@@ -183,6 +189,10 @@ impl Header {
         let (mut reader, path) = (source.open(file)?, source.path(file));
         if file.ends_with(".safetensors") {
             safetensors::Header::read(&mut *reader, &path).map(Self::Safetensors)
+        } else if file.ends_with(".gguf") {
+            let mut header = gguf::Header::read(&mut *reader, &path)?;
+            header.own_names();
+            Ok(Self::Gguf(header))
         } else {
             torch::Header::read(reader, &path).map(Self::Torch)
         }
@@ -191,7 +201,17 @@ impl Header {
     fn described(&self) -> Vec<Described> {
         match self {
             Self::Safetensors(header) => header.described().collect(),
+            Self::Gguf(header) => header.described().collect(),
             Self::Torch(header) => header.described().collect(),
+        }
+    }
+
+    /// The first tensor whose name `is` accepts, and its first byte in the file; none in a torch file.
+    fn find(&self, is: &dyn Fn(&str) -> bool) -> Option<(Described, u64)> {
+        match self {
+            Self::Safetensors(header) => header.find(is),
+            Self::Gguf(header) => header.find(is),
+            Self::Torch(_) => None,
         }
     }
 
@@ -205,6 +225,7 @@ impl Header {
         let (mut reader, path) = (source.open(file)?, source.path(file));
         match self {
             Self::Safetensors(header) => header.each(&mut *reader, &path, keep, take),
+            Self::Gguf(header) => header.each(&mut *reader, &path, keep, take),
             Self::Torch(header) => header.each(reader, &path, keep, take),
         }
     }
