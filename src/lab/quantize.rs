@@ -11,6 +11,7 @@ use crate::kernels::quantized::{BLOCK, Compact};
 use crate::lab::models::Precision;
 use crate::lab::sources::policy::PolicySource;
 use crate::lab::sources::reward::RewardSource;
+use crate::lab::sources::tokenizer::tokenizer;
 use crate::model::may_be_compact;
 use candle_core::Tensor;
 use half::f16;
@@ -81,6 +82,8 @@ fn metadata(
         let tokenizer = source.read_json("tokenizer.json")?;
         metadata.extend(sentencepiece(&tokenizer));
         metadata.insert(TOKENIZER.into(), json!(tokenizer.to_string()));
+    } else if let Some(tokenizer) = tokenizer(source)? {
+        metadata.insert(TOKENIZER.into(), json!(tokenizer.to_json()?)); // of vocab.json and merges.txt
     }
     Ok(metadata)
 }

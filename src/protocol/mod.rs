@@ -3,10 +3,12 @@
 
 mod evaluation;
 mod numbers;
+mod real;
 mod statistics;
 
 pub use evaluation::*;
 pub use numbers::*;
+pub use real::*;
 pub use statistics::*;
 
 use crate::error::Error;
@@ -64,6 +66,16 @@ pub enum Ask {
     Restore,
     /// Removes what this browser kept. Answer: [`Answer::Nothing`].
     Forget,
+    /// What a policy and a reward model will need, from the headers of their files, which travel beside the message. Answer:
+    /// [`Answer::Needs`].
+    Needs { models: [Incoming; 2] },
+    /// Keeps a policy and a reward model in this browser, converted; their files travel beside the message. Answer:
+    /// [`Answer::Kept`], first these two.
+    Keep { models: [Incoming; 2], weights: NumberType },
+    /// Loads a kept policy and a kept reward model, by key. Answer: [`Answer::Loaded`].
+    Use { keys: [String; 2] },
+    /// Removes kept models, by key. Answer: [`Answer::Kept`].
+    Remove { keys: Vec<String> },
 }
 
 /// The model whose tokenizer is meant.
@@ -112,10 +124,11 @@ pub struct Generate {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reply {
-    /// The worker listens. `kept`: the run that this browser kept, to offer.
+    /// The worker listens. `kept`: the run that this browser kept, to offer. `models`: the models that it kept.
     Ready {
         version: String,
         kept: Option<RunInfo>,
+        models: Vec<KeptModel>,
     },
     /// On the way to an answer.
     Event {
@@ -150,6 +163,8 @@ pub enum Event {
     Step(Box<Step>),
     /// Worth knowing, though work goes on.
     Warning(String),
+    /// Bytes of memory that the worker has taken so far; it never gives any back.
+    Memory(u64),
 }
 
 /// The end of a request that went well.
@@ -183,4 +198,7 @@ pub enum Answer {
     Zip {
         name: String,
     },
+    Needs(Needs),
+    /// The models that this browser keeps.
+    Kept(Vec<KeptModel>),
 }

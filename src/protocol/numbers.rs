@@ -1,6 +1,7 @@
 //! What the messages carry: plain numbers and texts, no tensors.
 
 use super::evaluation::Evaluation;
+use super::real::RealModels;
 use super::statistics::{Grid, MiniBatchStats, Scored, Seconds, Statistics};
 use crate::settings::{PpoConfig, from_map};
 use serde::{Deserialize, Serialize};
@@ -155,6 +156,9 @@ pub struct Loaded {
     /// PPO steps of a whole run.
     pub steps: u64,
     pub seconds: f64,
+    /// Which real models these are; none: the shipped ones.
+    #[serde(default)]
+    pub real: Option<RealModels>,
 }
 
 /// The policy in numbers.
@@ -234,6 +238,9 @@ pub struct RunInfo {
     pub metrics: Vec<Statistics>,
     /// The command that goes on with the saved run natively.
     pub command: String,
+    /// The names of policy and reward model in the run's `config.json`.
+    #[serde(default)]
+    pub models: [String; 2],
 }
 
 /// A frozen rollout under other settings.

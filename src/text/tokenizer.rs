@@ -93,6 +93,11 @@ impl Tokenizer {
         Ok(Self { pad: id("<pad>")?, eos: id("</s>")?, unk: inner.token_to_id("<unk>"), inner })
     }
 
+    /// This tokenizer as the text of a `tokenizer.json`.
+    pub fn to_json(&self) -> Result<String> {
+        self.inner.to_string(false).map_err(|e| Error::bug(format!("a tokenizer is not JSON: {e}")))
+    }
+
     /// The ids of a text, special tokens added. A special token written out in the text (`</s>`) becomes its id.
     pub fn encode(&self, text: &str) -> Result<Vec<u32>> {
         let encoding = self.inner.encode_fast(text, true).map_err(|e| not_encoded(text, &e))?;

@@ -2,13 +2,15 @@
 //! those of the command line, a stop goes back to the last whole step, and what is kept or saved goes on with the same
 //! bytes.
 
+use super::real::Shelf;
 use detox_lab::error::{Error, Result};
+use detox_lab::io::ByteSource;
 use detox_lab::pace::block_on;
 use detox_lab::protocol::*;
 use detox_lab::settings::Preset;
-use detox_lab::web::worker::inbox::Inbox;
+use detox_lab::web::worker::inbox::{Folder, Inbox};
 use detox_lab::web::worker::kept_run::{Changes, STAMP};
-use detox_lab::web::worker::{Got, Port, work};
+use detox_lab::web::worker::{Got, ModelFile, Port, work};
 use serde_json::{Map, Value, json};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -25,17 +27,18 @@ type Reaction = Box<dyn FnMut(&Reply, &Inbox)>;
 
 /// A tab: files from `static/`, kept files in memory, replies in a list.
 #[derive(Clone)]
-struct Place {
+pub struct Place {
     replies: Rc<RefCell<Vec<Told>>>,
     kept: Rc<RefCell<Files>>,
     inbox: Inbox,
     react: Rc<RefCell<Reaction>>,
     started: Instant,
     full: bool,
+    pub shelf: Shelf,
 }
 
 impl Place {
-    fn new() -> Self {
+    pub fn new() -> Self {
         Self {
             replies: Rc::default(),
             kept: Rc::default(),
@@ -43,16 +46,22 @@ impl Place {
             react: Rc::new(RefCell::new(Box::new(|_, _| {}))),
             started: Instant::now(),
             full: false,
+            shelf: Shelf::default(),
         }
     }
 
     /// Asks everything, lets the engine work to the end, and returns the answers in order; events are left out.
-    fn ask(&self, asks: Vec<(Ask, Option<Vec<u8>>)>) -> Vec<Told> {
+    pub fn ask(&self, asks: Vec<(Ask, Option<Vec<u8>>)>) -> Vec<Told> {
+        self.ask_with(asks.into_iter().map(|(ask, bytes)| (ask, bytes, Vec::new())).collect())
+    }
+
+    /// The same with the files of models beside the requests.
+    pub fn ask_with(&self, asks: Vec<(Ask, Option<Vec<u8>>, Vec<Folder>)>) -> Vec<Told> {
         let n = asks.len();
-        for (id, (ask, bytes)) in (1..).zip(asks) {
+        for (id, (ask, bytes, folders)) in (1..).zip(asks) {
             // As it crosses the boundary: through JSON and back.
             let json = serde_json::to_string(&Message::Request { id, ask }).unwrap();
-            self.inbox.push(serde_json::from_str(&json).unwrap(), bytes);
+            self.inbox.push_with(serde_json::from_str(&json).unwrap(), bytes, folders);
         }
         self.inbox.close();
         block_on(work(self.clone(), self.inbox.clone()));
@@ -69,7 +78,7 @@ impl Place {
         ends.into_iter().cloned().collect()
     }
 
-    fn events(&self, of: Id) -> Vec<Event> {
+    pub fn events(&self, of: Id) -> Vec<Event> {
         let event = |(reply, _): &Told| match reply {
             Reply::Event { id, event } if *id == of => Some(event.clone()),
             _ => None,
@@ -126,20 +135,37 @@ impl Port for Place {
         changes.apply(whole, stamp, &mut self.kept.borrow_mut());
         Ok(())
     }
+
+    async fn models(&mut self) -> Result<Vec<KeptModel>> {
+        Ok(self.shelf.all())
+    }
+
+    async fn model(&mut self, key: &str, name: &str) -> Result<Box<dyn ByteSource>> {
+        self.shelf.open(key, name)
+    }
+
+    async fn new_model(&mut self, key: &str) -> Result<Box<dyn ModelFile>> {
+        Ok(self.shelf.create(key))
+    }
+
+    async fn remove_model(&mut self, key: &str) -> Result<()> {
+        self.shelf.remove(key);
+        Ok(())
+    }
 }
 
-fn plain(asks: Vec<Ask>) -> Vec<(Ask, Option<Vec<u8>>)> {
+pub fn plain(asks: Vec<Ask>) -> Vec<(Ask, Option<Vec<u8>>)> {
     asks.into_iter().map(|ask| (ask, None)).collect()
 }
 
-fn done(reply: &Reply) -> &Answer {
+pub fn done(reply: &Reply) -> &Answer {
     match reply {
         Reply::Done { answer, .. } => answer,
         other => panic!("{other:?}"),
     }
 }
 
-fn failed(reply: &Reply) -> String {
+pub fn failed(reply: &Reply) -> String {
     match reply {
         Reply::Failed { error, .. } => {
             let (what, hint) = (error.what(), error.hint());
@@ -161,7 +187,7 @@ fn start(steps: u64) -> Ask {
     Ask::Start { config: small(), preset: Preset::Corrected, steps }
 }
 
-fn run_info(reply: &Reply) -> &RunInfo {
+pub fn run_info(reply: &Reply) -> &RunInfo {
     match done(reply) {
         Answer::Run(info) => info,
         other => panic!("{other:?}"),

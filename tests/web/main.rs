@@ -6,3 +6,5 @@
 mod engine;
 #[cfg(target_arch = "wasm32")]
 mod parts;
+#[cfg(all(not(target_arch = "wasm32"), feature = "worker"))]
+mod real;

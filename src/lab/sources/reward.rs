@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::io::ByteSource;
 use crate::io::checkpoint::weights::{Checkpoint, Described};
 use crate::lab::models::{Judge, Precision};
-use crate::model::reward::{Labels, RewardModel};
+use crate::model::reward::{Labels, RewardModel, nothate_column};
 use crate::model::roberta::RobertaConfig;
 use crate::nn::params::Params;
 
@@ -50,6 +50,16 @@ impl<'a> RewardSource<'a> {
     /// What the headers say of the tensors that are in memory while the weights are frozen.
     pub fn tensors_in_memory(&self) -> Vec<Described> {
         self.tables.beside(&self.checkpoint, &|_| true)
+    }
+
+    /// Checks what loading needs besides the weights: the labels and a tokenizer.
+    ///
+    /// # Errors
+    /// Labels that the checkpoint does not have; no tokenizer, or one that cannot be used.
+    pub fn check(&self, labels: Option<&Labels>) -> Result<()> {
+        let source = self.checkpoint.source();
+        nothate_column(&self.config, labels).map_err(|e| e.in_file(&source.name()))?;
+        tokenizer(source)?.map(drop).ok_or_else(|| NoTokenizer::of(source, "roberta-base").error())
     }
 
     /// The classifier, its matrices in `precision`. `labels`: what it calls its labels, if not nothate and hate.

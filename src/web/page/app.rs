@@ -3,7 +3,7 @@
 
 use super::address::{Address, Chapter};
 use super::browser;
-use super::chapters::{Numbers, Policy, Ppo, Reward, SetUp, Take, Texts, Toxicity, Trainer};
+use super::chapters::{Numbers, Policy, Ppo, REAL_MODELS, Reward, SetUp, Take, Texts, Toxicity, Trainer};
 use super::content::{Content, content};
 use super::controls::{Controls, Status};
 use super::engine::{Engine, engine};
@@ -83,6 +83,10 @@ fn Opening() -> impl IntoView {
                 "A small language model summarises quarrels. A second model rates how hateful each summary is. Reinforcement "
                 "learning with PPO (proximal policy optimization) trains the first model to get better scores from the second, step "
                 "by step, in this tab. The numbers below come from that computation: first from a recorded run, then from your own."
+            </p>
+            <p>
+                "The same page runs the lab's own models, FLAN-T5 and RoBERTa: "
+                <button type="button" class="link" on:click=move |_| scroll::show(REAL_MODELS, false)>"how to bring them in"</button>
             </p>
         </header>
     }

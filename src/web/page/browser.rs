@@ -125,3 +125,50 @@ pub fn machine() -> (Option<f64>, f64) {
     let memory = js_sys::Reflect::get(&navigator, &"deviceMemory".into()).ok().and_then(|m| m.as_f64());
     (memory, navigator.hardware_concurrency())
 }
+
+/// What the browser tells of this machine's memory.
+pub fn memory_note() -> &'static str {
+    match machine().0 {
+        Some(gigabytes) if gigabytes < 4.0 => {
+            "This machine has less than 4 GB of memory: a tab may be ended before it has what the table says."
+        }
+        Some(gigabytes) if gigabytes < 8.0 => {
+            "This machine has less than 8 GB of memory, which other programs use too."
+        }
+        Some(_) => "This machine has 8 GB of memory or more.",
+        None => "This browser does not tell how much memory the machine has.",
+    }
+}
+
+/// Asks the browser not to remove what this page stores. It may decide without asking the person.
+pub fn ask_to_persist() {
+    let storage = window().navigator().storage();
+    if js_sys::Reflect::has(&storage, &"persist".into()).unwrap_or(false) {
+        let _ = storage.persist();
+    }
+}
+
+/// What this page stores, what it may store, and whether the browser may remove it.
+pub async fn storage_note() -> String {
+    let storage = window().navigator().storage();
+    let waited = async |promise: Result<js_sys::Promise, JsValue>| {
+        wasm_bindgen_futures::JsFuture::from(promise.ok()?).await.ok()
+    };
+    let number = |value: &JsValue, key: &str| js_sys::Reflect::get(value, &key.into()).ok()?.as_f64();
+    let estimate = waited(storage.estimate()).await.unwrap_or_default();
+    let (Some(usage), Some(quota)) = (number(&estimate, "usage"), number(&estimate, "quota")) else {
+        return "This browser does not tell how much it stores.".into();
+    };
+    let bytes = |n: f64| super::parts::format::bytes(n as u64);
+    let stays = match waited(storage.persisted()).await.and_then(|kept| kept.as_bool()) {
+        Some(true) => "The browser keeps them until you remove them.",
+        _ => "The browser may remove them when storage runs short, or after some days without a visit.",
+    };
+    format!("This page stores {} of at most {}. {stays}", bytes(usage), bytes(quota))
+}
+
+/// A day, from seconds since 1970.
+pub fn date(seconds: f64) -> String {
+    let date = js_sys::Date::new(&(seconds * 1000.0).into());
+    date.to_iso_string().as_string().unwrap_or_default().chars().take(10).collect()
+}

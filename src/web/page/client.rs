@@ -5,7 +5,7 @@ use super::json;
 use super::requests::{End, OnEnd, OnEvent, Post, Requests};
 use super::state::State;
 use crate::error::Error;
-use crate::protocol::{Ask, Id, Message, Reply};
+use crate::protocol::{Ask, Id, KeptModel, Message, Reply, RunInfo};
 use gloo_events::{EventListener, EventListenerOptions};
 use js_sys::{Object, Reflect, Uint8Array};
 use std::cell::RefCell;
@@ -14,7 +14,7 @@ use wasm_bindgen::{JsCast, JsValue};
 use web_sys::{MessageEvent, WorkerOptions, WorkerType};
 
 /// Relative to the document, so that the page works under any path.
-const WORKER: &str = "worker_start.js";
+pub const WORKER: &str = "worker_start.js";
 
 /// After so many workers have stopped without a message, the page gives up.
 const TRIES: u32 = 2;
@@ -145,7 +145,9 @@ impl Client {
     fn reply(&self, reply: Reply, bytes: Option<Vec<u8>>) {
         let state = self.state();
         match reply {
-            Reply::Ready { version, kept } => self.ready(&version, kept),
+            Reply::Ready { version, kept, models } => {
+                self.ready(&version, kept, models);
+            }
             Reply::Event { id, event } => {
                 state.event(id, &event, now());
                 let listener = self.0.borrow_mut().requests.listener(id);
@@ -159,13 +161,13 @@ impl Client {
         }
     }
 
-    fn ready(&self, version: &str, kept: Option<crate::protocol::RunInfo>) {
+    fn ready(&self, version: &str, kept: Option<RunInfo>, models: Vec<KeptModel>) {
         let state = self.state();
         if version != env!("CARGO_PKG_VERSION") {
             let what = format!("The page has version {} and its worker {version}", env!("CARGO_PKG_VERSION"));
             state.tell(true, what, "Reload the page".into());
         }
-        state.ready(kept);
+        state.ready(kept, models);
         let (posts, on_ready) = {
             let mut inner = self.0.borrow_mut();
             inner.silent = 0;
@@ -222,7 +224,7 @@ impl Client {
 }
 
 /// A browser's error message, with an explanation if memory was used up.
-fn readable(why: &str) -> String {
+pub fn readable(why: &str) -> String {
     let memory = ["memory", "allocation", "Allocation"].iter().any(|word| why.contains(word));
     match why {
         _ if memory => "this tab has used up its memory. Close other tabs, or choose a smaller batch_size".into(),
@@ -244,7 +246,7 @@ fn post(worker: &web_sys::Worker, message: &Message, bytes: Option<Vec<u8>>) -> 
     worker.post_message_with_transfer(&data, &moved)
 }
 
-fn text(data: &JsValue, key: &str) -> Option<String> {
+pub fn text(data: &JsValue, key: &str) -> Option<String> {
     Reflect::get(data, &key.into()).ok()?.as_string()
 }
 
@@ -252,7 +254,7 @@ fn bytes(data: &JsValue) -> Option<Vec<u8>> {
     Reflect::get(data, &"bytes".into()).ok()?.dyn_into::<Uint8Array>().ok().map(|array| array.to_vec())
 }
 
-fn words(error: &JsValue) -> String {
+pub fn words(error: &JsValue) -> String {
     error.as_string().or_else(|| text(error, "message")).unwrap_or_else(|| format!("{error:?}"))
 }
 

@@ -6,9 +6,12 @@ use super::draft::Play;
 use super::requests::{End, OnEvent};
 use super::state::{State, Worker};
 use crate::error::Error;
-use crate::protocol::{Answer, Ask, Event, Id, Message, RunInfo};
+use crate::protocol::{Answer, Ask, Event, Id, KeptModel, Message, Role, RunInfo};
 use core::time::Duration;
 use leptos::prelude::*;
+
+/// The name of the shipped models in a run's `config.json`.
+const TINY: &str = "tiny";
 
 /// The page's handle on the engine; provided as a context.
 #[derive(Clone, Copy)]
@@ -73,7 +76,7 @@ impl Engine {
     /// Loads the models unless they are loaded or being loaded.
     pub fn load(&self) {
         let here = self.state.loaded.with_untracked(Option::is_some);
-        let coming = self.open(|ask| *ask == Ask::Load);
+        let coming = self.open(|ask| matches!(ask, Ask::Load | Ask::Use { .. }));
         if !here && !coming {
             let state = self.state;
             self.ask_then(Ask::Load, None, None, move |end| {
@@ -256,10 +259,46 @@ impl Engine {
         }
     }
 
-    /// Continues the run that this browser saved.
+    /// Continues the run that this browser saved, after loading its models.
     pub fn restore(&self) {
-        self.load();
+        let Some(run) = self.state.kept.get_untracked() else { return };
+        let names = self.state.loaded.with_untracked(|l| l.as_ref().map(|l| l.real.as_ref().map(|r| r.names.clone())));
+        let tiny = run.models.iter().all(|name| name.is_empty() || name == TINY);
+        match names {
+            Some(None) if tiny => {}
+            Some(Some(names)) if names == run.models => {}
+            _ if tiny => {
+                self.ask(Ask::Load);
+            }
+            _ => match self.state.models.with_untracked(|models| pair(models, &run.models)) {
+                Some(keys) => self.use_models(keys),
+                None => {
+                    let what = format!(
+                        "This run trains {} with {}, which this browser does not keep",
+                        run.models[0], run.models[1]
+                    );
+                    self.state.tell(
+                        false,
+                        what,
+                        "Bring these models in again (chapter 1), then continue the run".into(),
+                    );
+                    return super::scroll::show("real-models", false);
+                }
+            },
+        }
         self.ask(Ask::Restore);
+    }
+
+    /// Loads a policy and a reward model that this browser keeps.
+    pub fn use_models(&self, keys: [String; 2]) {
+        self.stop();
+        self.ask(Ask::Use { keys });
+    }
+
+    /// Loads the models that ship with the page.
+    pub fn use_small(&self) {
+        self.stop();
+        self.ask(Ask::Load);
     }
 
     /// Opens a zip that was saved here or by the command line.
@@ -275,6 +314,15 @@ impl Engine {
             client.tell(message);
         }
     }
+}
+
+/// The keys of kept models with these names and one number type.
+fn pair(models: &[KeptModel], names: &[String; 2]) -> Option<[String; 2]> {
+    let of = |role, name| models.iter().filter(move |model| model.role == role && model.name == name);
+    of(Role::Policy, names[0].as_str()).find_map(|policy| {
+        let reward = of(Role::Reward, names[1].as_str()).find(|reward| reward.weights == policy.weights)?;
+        Some([policy.key.clone(), reward.key.clone()])
+    })
 }
 
 /// Whether another step follows one that ended like this.
@@ -310,7 +358,8 @@ mod tests {
     fn playing_goes_on_until_the_run_is_over() {
         let run = |step| {
             let config = Box::new(PpoConfig::preset(Preset::Corrected));
-            let info = RunInfo { step, steps: 3, config, metrics: vec![], command: String::new() };
+            let info =
+                RunInfo { step, steps: 3, config, metrics: vec![], command: String::new(), models: Default::default() };
             Ok((Answer::Run(Box::new(info)), None))
         };
         assert!(goes_on(Play::Playing, &run(2)));

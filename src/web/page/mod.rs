@@ -10,6 +10,7 @@ pub mod content;
 pub mod controls;
 pub mod draft;
 pub mod engine;
+pub mod importer;
 pub mod json;
 pub mod notices;
 pub mod parts;

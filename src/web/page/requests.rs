@@ -84,7 +84,7 @@ impl Requests {
     /// A request has failed: later requests that need its result are to be stopped. Returns their ids.
     pub fn failed(&mut self, id: Id, ask: &Ask) -> Vec<Id> {
         let needs = |other: &Ask| match ask {
-            Ask::Load => !matches!(other, Ask::Load | Ask::Forget),
+            Ask::Load | Ask::Use { .. } => !matches!(other, Ask::Load | Ask::Use { .. } | Ask::Forget),
             Ask::Start { .. } | Ask::Restore | Ask::Open { .. } => matches!(other, Ask::Train { .. }),
             _ => false,
         };

@@ -8,7 +8,7 @@ use super::recorded::Recorded;
 use super::requests::{End, Requests};
 use crate::error::Error;
 use crate::protocol::{
-    Answer, Ask, Dialogue, Evaluated, Event, Id, Loaded, Phase, RunInfo, Stage, Statistics, Step, WhatIf,
+    Answer, Ask, Dialogue, Evaluated, Event, Id, KeptModel, Loaded, Phase, RunInfo, Stage, Statistics, Step, WhatIf,
 };
 use crate::settings::Preset;
 use leptos::prelude::*;
@@ -76,6 +76,10 @@ pub struct State {
     pub counted: RwSignal<Option<Counted>>,
     /// The live models; none before they are loaded.
     pub loaded: RwSignal<Option<Arc<Loaded>>>,
+    /// The real models that this browser keeps.
+    pub models: RwSignal<Vec<KeptModel>>,
+    /// Bytes of memory that the worker has taken; 0 while not known.
+    pub memory: RwSignal<u64>,
     pub run: RwSignal<Option<Arc<RunInfo>>>,
     /// The run that this browser saved, until it is continued or removed.
     pub kept: RwSignal<Option<Arc<RunInfo>>>,
@@ -162,8 +166,9 @@ impl State {
         }
     }
 
-    /// The worker listens, and this run is saved in the browser.
-    pub fn ready(&self, kept: Option<RunInfo>) {
+    /// The worker listens; this run and these models are saved in the browser.
+    pub fn ready(&self, kept: Option<RunInfo>, models: Vec<KeptModel>) {
+        self.models.set(models);
         self.worker.set(Worker::Listening);
         self.kept.set(kept.map(Arc::new));
     }
@@ -172,13 +177,25 @@ impl State {
     pub fn lost(&self, why: &str, for_good: bool) {
         let status = if for_good { Worker::Unable } else { Worker::Restarting };
         self.worker.set(status(why.to_owned()));
-        let starting = |ask: &Ask| matches!(ask, Ask::Load | Ask::Restore);
+        let starting = |ask: &Ask| matches!(ask, Ask::Load | Ask::Use { .. } | Ask::Restore);
         let again = self.busy.with_untracked(|b| b.as_ref().is_some_and(|b| starting(&b.ask)));
         self.take_up.set(self.loaded.with_untracked(Option::is_some) && !again && !for_good);
         self.loaded.set(None);
+        self.memory.set(0);
         self.run.set(None);
         self.forget_step();
         self.play.set(Play::Paused);
+    }
+
+    /// Other models take the place of those that a run was of; the run stays saved in this browser.
+    fn put_aside(&self) {
+        if let Some(run) = self.run.get_untracked() {
+            self.kept.set(Some(run));
+            self.run.set(None);
+            self.forget_step();
+        }
+        none(self.toxicity);
+        none(self.evaluated);
     }
 
     /// Applies an event of request `id`, at `now` milliseconds.
@@ -218,6 +235,7 @@ impl State {
                 self.step.set(Some(Arc::new((**step).clone())));
             }
             Event::Warning(what) => self.tell(false, what.clone(), String::new()),
+            Event::Memory(bytes) => self.memory.set(*bytes),
         }
     }
 
@@ -234,6 +252,12 @@ impl State {
         if matches!(ask, Ask::Train { .. }) {
             self.waiting.set(false);
             self.reached.set(None);
+        }
+        // The worker drops real models before it loads others.
+        let real = || self.loaded.with_untracked(|l| l.as_ref().is_some_and(|l| l.real.is_some()));
+        if matches!(ask, Ask::Use { .. }) && end.is_err() && real() {
+            self.put_aside();
+            self.loaded.set(None);
         }
         match end {
             Ok((answer, _)) => self.answered(ask, answer),
@@ -257,7 +281,9 @@ impl State {
                 self.kept.set(None);
                 self.say("The saved run is removed".into());
             }
+            (_, Answer::Kept(models)) => self.models.set(models.clone()),
             (_, Answer::Loaded(loaded)) => {
+                self.put_aside();
                 if !loaded.dialogues.is_empty() {
                     self.dialogues.set(Arc::new(loaded.dialogues.clone()));
                 }
@@ -334,7 +360,7 @@ fn none<T: Send + Sync + 'static>(signal: RwSignal<Option<T>>) {
 /// A request in words, for the progress line.
 pub fn doing(ask: &Ask) -> String {
     match ask {
-        Ask::Load => "Loading the models",
+        Ask::Load | Ask::Use { .. } => "Loading the models",
         Ask::Tokens { .. } => "Tokenizing the text",
         Ask::Generate(_) => "Writing a summary",
         Ask::Score { .. } => "Scoring",
@@ -348,6 +374,9 @@ pub fn doing(ask: &Ask) -> String {
         Ask::Open { .. } => "Opening the zip",
         Ask::Restore => "Continuing the run that this browser saved",
         Ask::Forget => "Removing the saved run",
+        Ask::Needs { .. } => "Reading the files' headers",
+        Ask::Keep { .. } => "Converting the models",
+        Ask::Remove { .. } => "Removing models",
     }
     .into()
 }

@@ -30,6 +30,7 @@ pub fn loaded() -> Loaded {
         published: Box::new(PpoConfig { kl_coef: 0.3, ..PpoConfig::preset(Preset::Published) }),
         steps: 80,
         seconds: 1.0,
+        real: None,
     }
 }
 
@@ -40,6 +41,7 @@ fn run(step: u64) -> Answer {
         config: Box::new(PpoConfig::preset(Preset::Corrected)),
         metrics: vec![Statistics::default(); step as usize],
         command: String::new(),
+        models: Default::default(),
     }))
 }
 
@@ -150,7 +152,7 @@ fn a_lost_worker_leaves_nothing_live() {
         assert!(state.loaded.get_untracked().is_none() && state.step.get_untracked().is_none());
         assert_eq!(state.worker.get_untracked(), Worker::Restarting("out of memory".into()));
         let Answer::Run(kept) = run(1) else { unreachable!() };
-        state.ready(Some(*kept));
+        state.ready(Some(*kept), Vec::new());
         assert_eq!(state.kept.get_untracked().unwrap().step, 1);
         state.ended(&Ask::Load, &Ok((Answer::Loaded(loaded()), None)));
         state.ended(&Ask::Restore, &Ok((run(1), None)));

@@ -1,12 +1,16 @@
 //! The browser as a [`Port`]: messages, clock, fetch, and IndexedDB for the saved run. It uses web-sys, because gloo cannot
 //! fetch several files at once with progress or transfer bytes, and has no IndexedDB.
 
+use super::files::Files;
+use super::inbox::Folder;
 use super::inbox::Inbox;
 use super::kept_run::{Changes, STAMP};
-use super::port::{Got, Port};
+use super::port::{Got, ModelFile, Port};
 use super::session::work;
+use super::store::Models;
 use crate::error::{Error, Result};
-use crate::protocol::{Message, Reply};
+use crate::io::ByteSource;
+use crate::protocol::{Ask, KeptModel, Message, Reply};
 use js_sys::{Array, Promise, Reflect, Uint8Array};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -33,8 +37,8 @@ pub fn start() {
     let scope: DedicatedWorkerGlobalScope = js_sys::global().unchecked_into();
     let listener = inbox.clone();
     let on_message = Closure::<dyn FnMut(MessageEvent)>::new(move |event: MessageEvent| {
-        if let Some((message, bytes)) = received(&event.data()) {
-            listener.push(message, bytes);
+        if let Some((message, bytes, folders)) = received(&event.data()) {
+            listener.push_with(message, bytes, folders);
         }
     });
     scope.set_onmessage(Some(on_message.as_ref().unchecked_ref()));
@@ -51,12 +55,20 @@ fn tell_panic(what: &str) {
     }
 }
 
-/// `{json, bytes?}` as the page posts it; anything else is ignored.
-fn received(data: &JsValue) -> Option<(Message, Option<Vec<u8>>)> {
+/// `{json, bytes?, files?}` as the page posts it; anything else is ignored.
+fn received(data: &JsValue) -> Option<(Message, Option<Vec<u8>>, Vec<Folder>)> {
     let json = Reflect::get(data, &"json".into()).ok()?.as_string()?;
     let bytes = Reflect::get(data, &"bytes".into()).ok()?;
     let bytes = bytes.dyn_into::<Uint8Array>().ok().map(|array| array.to_vec());
-    Some((serde_json::from_str(&json).ok()?, bytes))
+    let message = serde_json::from_str(&json).ok()?;
+    let files = Reflect::get(data, &"files".into()).ok()?.dyn_into::<Array>().unwrap_or_default();
+    let folders = match &message {
+        Message::Request { ask: Ask::Needs { models } | Ask::Keep { models, .. }, .. } => {
+            Files::received(&files, &models.clone().map(|model| model.name))
+        }
+        _ => Vec::new(),
+    };
+    Some((message, bytes, folders))
 }
 
 /// The worker's scope, and the database once it is open.
@@ -149,9 +161,44 @@ impl Port for Browser {
         });
         JsFuture::from(ended).await.map(drop).map_err(not_kept)
     }
+
+    async fn models(&mut self) -> Result<Vec<KeptModel>> {
+        self.storage().all().await
+    }
+
+    async fn model(&mut self, key: &str, name: &str) -> Result<Box<dyn ByteSource>> {
+        Ok(Box::new(self.storage().open(key, name).await?))
+    }
+
+    async fn new_model(&mut self, key: &str) -> Result<Box<dyn ModelFile>> {
+        Ok(Box::new(self.storage().create(key).await?))
+    }
+
+    async fn model_used(&mut self, key: &str) {
+        // Without it the list shows an older time.
+        drop(self.storage().used(key, self.unix_seconds()).await);
+    }
+
+    async fn remove_model(&mut self, key: &str) -> Result<()> {
+        self.storage().remove(key).await
+    }
+
+    async fn free(&mut self) -> Option<u64> {
+        self.storage().free().await
+    }
+
+    fn memory(&self) -> Option<u64> {
+        let memory: js_sys::WebAssembly::Memory = wasm_bindgen::memory().unchecked_into();
+        let buffer: js_sys::ArrayBuffer = memory.buffer().unchecked_into();
+        Some(u64::from(buffer.byte_length()))
+    }
 }
 
 impl Browser {
+    fn storage(&self) -> Models {
+        Models(self.scope.navigator().storage())
+    }
+
     async fn transfer(&mut self, paths: &[String], responses: &[Promise], got: Got<'_, Self>) -> Result<Vec<Vec<u8>>> {
         let mut files = Vec::new();
         for (path, response) in paths.iter().zip(responses) {
@@ -240,7 +287,7 @@ fn not_kept(error: JsValue) -> Error {
 }
 
 /// The message of a JavaScript error.
-fn said(error: &JsValue) -> String {
+pub fn said(error: &JsValue) -> String {
     let message = Reflect::get(error, &"message".into()).ok().and_then(|m| m.as_string());
     message.filter(|m| !m.is_empty()).unwrap_or_else(|| "no reason given".into())
 }

@@ -1,5 +1,6 @@
 //! The messages from the page: requests wait here for their turn; the other messages apply at once.
 
+use crate::io::ByteSource;
 use crate::protocol::{Ask, Id, Message};
 use std::cell::RefCell;
 use std::collections::{BTreeSet, VecDeque};
@@ -7,11 +8,18 @@ use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Poll, Waker};
 
-/// A request that waits, with the bytes that came beside it.
+/// The files of a model that came beside a request.
+pub struct Folder {
+    pub names: Vec<String>,
+    pub source: Box<dyn ByteSource>,
+}
+
+/// A request that waits, with the bytes or the models' files that came beside it.
 pub struct Waiting {
     pub id: Id,
     pub ask: Ask,
     pub bytes: Option<Vec<u8>>,
+    pub folders: Vec<Folder>,
 }
 
 #[derive(Default)]
@@ -32,9 +40,14 @@ pub struct Inbox(Rc<RefCell<Inside>>);
 impl Inbox {
     /// Receives a message.
     pub fn push(&self, message: Message, bytes: Option<Vec<u8>>) {
+        self.push_with(message, bytes, Vec::new());
+    }
+
+    /// Receives a message with the files of models beside it.
+    pub fn push_with(&self, message: Message, bytes: Option<Vec<u8>>, folders: Vec<Folder>) {
         let mut inside = self.0.borrow_mut();
         match message {
-            Message::Request { id, ask } => inside.waiting.push_back(Waiting { id, ask, bytes }),
+            Message::Request { id, ask } => inside.waiting.push_back(Waiting { id, ask, bytes, folders }),
             Message::Stop(id) => drop(inside.stopped.insert(id)),
             Message::Go(id) => drop(inside.going.insert(id)),
             Message::StageByStage(on) => inside.stage_by_stage = on,

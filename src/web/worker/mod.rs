@@ -3,12 +3,15 @@
 
 pub mod browser;
 mod convert;
+mod files;
 pub mod inbox;
 pub mod kept_run;
 mod port;
+mod real;
 mod reporter;
 mod run;
 mod session;
+mod store;
 
-pub use port::{Got, Port};
+pub use port::{Got, ModelFile, Port};
 pub use session::work;

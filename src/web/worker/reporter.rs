@@ -44,6 +44,12 @@ impl<'a, P: Port> Reporter<'a, P> {
         self.port.reply(&Reply::Event { id, event }, None);
     }
 
+    /// A pause point after which the browser has run, however soon after the last one.
+    pub async fn rest(&mut self) -> Result<()> {
+        self.breathed = f64::NEG_INFINITY;
+        self.pause().await
+    }
+
     fn progress(&mut self, phase: Phase, done: usize, of: usize) {
         let now = self.port.seconds();
         let soon = self.told.is_some_and(|(told, at)| told == phase && now - at < PROGRESS);

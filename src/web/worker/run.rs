@@ -5,14 +5,14 @@ use super::convert;
 use super::kept_run::KeptRun;
 use super::port::Port;
 use super::reporter::Reporter;
-use super::session::{Run, Session};
+use super::session::{Models, Run, Session};
 use crate::error::{Error, Result};
 use crate::io::adapter::PeftAdapter;
 use crate::io::{ByteSource, Memory, zip};
 use crate::lab::models::Lab;
 use crate::lab::replay::Row;
 use crate::lab::run::{self, RunConfig, newest_checkpoint, step_name};
-use crate::lab::shipped::{self, TINY};
+use crate::lab::shipped::TINY;
 use crate::lab::train::{Stepped, Trainer, adapter_files, row};
 use crate::lab::what_if::what_if;
 use crate::protocol::{Answer, Event, Id, RunInfo, Saved, Statistics};
@@ -53,7 +53,8 @@ fn info(kept: &KeptRun, config: &RunConfig, metrics: Vec<Statistics>) -> Result<
         steps: config.steps,
         config: Box::new(config.ppo.clone()),
         metrics,
-        command: format!("detox-lab train --resume run.zip --steps {}", config.steps),
+        command: command(config),
+        models: [config.policy.clone(), config.reward.clone()],
     })
 }
 
@@ -66,7 +67,7 @@ impl<P: Port> Session<P> {
 
     /// Begins a run from the current adapter.
     pub async fn start(&mut self, id: Id, config: Map<String, Value>, preset: Preset, steps: u64) -> Result<Answer> {
-        let ppo = PpoConfig::from_json(shipped::ppo(preset)?, &Value::Object(config))?;
+        let ppo = PpoConfig::from_json(self.ready()?.models.settings(preset)?, &Value::Object(config))?;
         ppo.validate_run()?;
         if steps == 0 {
             return Err(Error::input("a run of 0 steps", "ask for at least 1"));
@@ -74,21 +75,24 @@ impl<P: Port> Session<P> {
         self.run = None;
         let ready =
             self.ready.as_mut().ok_or_else(|| Error::input("the models are not loaded yet", "load them first"))?;
-        let adapter = &ready.adapter;
         let lab = alone(&mut ready.lab)?;
+        if ready.adapter_name.is_none() {
+            ready.adapter = lab.actor.fresh_adapter(ready.adapter.config.clone(), ppo.seed)?;
+        }
+        let adapter = &ready.adapter;
         for warning in lab.actor.begin(adapter, &ppo)? {
             Reporter::new(&mut self.port, self.inbox.clone(), id, None).tell(Event::Warning(warning));
         }
         let config = RunConfig {
             version: env!("CARGO_PKG_VERSION").into(),
-            policy: TINY.into(),
-            adapter: Some(ready.adapter_name.clone()),
-            reward: TINY.into(),
+            policy: ready.models.policy.clone(),
+            adapter: ready.adapter_name.clone(),
+            reward: ready.models.reward.clone(),
             reward_labels: None,
             data: TINY.into(),
             steps,
             save_every: SAVE_EVERY,
-            weights: Default::default(),
+            weights: ready.models.weights,
             keep: None,
             keep_rollouts: None,
             ppo,
@@ -136,7 +140,7 @@ impl<P: Port> Session<P> {
         let none = || Error::input("no step of this run was made here yet", "make one step first");
         let last = run.last.as_ref().ok_or_else(none)?;
         let was = &run.trainer.config.ppo;
-        let mut base = serde_json::to_value(shipped::ppo(preset)?).map_err(Error::bug)?;
+        let mut base = serde_json::to_value(self.ready()?.models.settings(preset)?).map_err(Error::bug)?;
         if let Some(base) = base.as_object_mut() {
             base.extend(config);
         }
@@ -161,13 +165,13 @@ impl<P: Port> Session<P> {
     }
 
     /// Opens a run or an adapter from a zip. The current run stays until the zip has been checked.
-    pub async fn open(&mut self, name: &str, bytes: &[u8]) -> Result<Answer> {
+    pub async fn open(&mut self, id: Id, name: &str, bytes: &[u8]) -> Result<Answer> {
         self.ready()?;
         let ours = |files: &BTreeMap<_, _>| [run::CONFIG, ADAPTER_CONFIG].iter().any(|file| files.contains_key(*file));
         let files = zip::unpack_folder(bytes, name, ours)?;
         if files.contains_key(run::CONFIG) {
             let kept = KeptRun::opened(files);
-            self.resume(kept).await?;
+            self.resume(id, kept).await?;
             self.keep().await?;
             return self.run_answer();
         }
@@ -193,35 +197,36 @@ impl<P: Port> Session<P> {
             return Err(error);
         }
         let ready = self.ready.as_mut().ok_or_else(no_run)?;
-        (ready.adapter, ready.adapter_name) = (adapter, name.to_string());
+        (ready.adapter, ready.adapter_name) = (adapter, Some(name.to_string()));
         Ok(Answer::Adapter { name: name.into(), lora_r, lora_alpha })
     }
 
     /// Sets the adapter that generates from now on, outside any run.
     fn begin_from(&mut self, adapter: &PeftAdapter) -> Result<()> {
         let ready = self.ready.as_mut().ok_or_else(no_run)?;
-        alone(&mut ready.lab)?.actor.begin(adapter, &shipped::ppo(Preset::Corrected)?).map(drop)
+        alone(&mut ready.lab)?.actor.begin(adapter, &ready.models.settings(Preset::Corrected)?).map(drop)
     }
 
     /// Continues the run that this browser saved.
-    pub async fn restore(&mut self) -> Result<Answer> {
+    pub async fn restore(&mut self, id: Id) -> Result<Answer> {
         self.ready()?;
         let kept = KeptRun::kept(self.port.kept().await?);
         if kept.files().is_empty() {
             return Err(Error::input("this browser has no saved run", "start one"));
         }
-        self.resume(kept).await?;
+        self.resume(id, kept).await?;
         self.run_answer()
     }
 
     /// Continues from a run's newest checkpoint. With an error the previous run stays.
-    async fn resume(&mut self, kept: KeptRun) -> Result<()> {
-        let config = RunConfig::read(&kept)?;
+    async fn resume(&mut self, id: Id, kept: KeptRun) -> Result<()> {
+        let mut config = RunConfig::read(&kept)?;
         config.ppo.validate()?;
-        if [&config.policy, &config.reward, &config.data].into_iter().any(|src| src != TINY) {
-            let what = format!("this run trains {} on {}, not the shipped models", config.policy, config.data);
-            return Err(Error::input(what, "continue it natively: detox-lab train --resume RUN"));
+        let models = &self.ready()?.models;
+        for warning in fits(&config, models)? {
+            Reporter::new(&mut self.port, self.inbox.clone(), id, None).tell(Event::Warning(warning));
         }
+        config.weights = self.ready()?.models.weights;
         if let Some(labels) = config.reward_labels.as_ref().filter(|labels| !labels.are("nothate", "hate")) {
             let what = format!("this run reads the labels of its reward model as {labels}");
             return Err(Error::input(what, "continue it natively: detox-lab train --resume RUN"));
@@ -278,6 +283,47 @@ impl<P: Port> Session<P> {
 
 fn no_run() -> Error {
     Error::input("there is no run yet", "start one first (chapter 3.1)")
+}
+
+/// The command that continues a run natively. It finds the shipped models and those of the hub by their names.
+fn command(config: &RunConfig) -> String {
+    let place = |name: &str, option: &str, folder: &str| {
+        if name == TINY || name.contains('/') { String::new() } else { format!(" {option} {folder}") }
+    };
+    let (policy, reward) =
+        (place(&config.policy, "--policy", "POLICY_FOLDER"), place(&config.reward, "--reward", "REWARD_FOLDER"));
+    format!("detox-lab train --resume run.zip{policy}{reward} --steps {}", config.steps)
+}
+
+/// Refuses a run that the loaded models cannot continue; returns what is worth a warning.
+fn fits(config: &RunConfig, models: &Models) -> Result<Vec<String>> {
+    let natively = "or continue it natively: detox-lab train --resume RUN";
+    let tiny = |names: [&str; 2]| names.into_iter().all(|name| name == TINY);
+    let (run, here) = (tiny([&config.policy, &config.reward]), models.real.is_none());
+    if config.data != TINY {
+        let what = format!("this run trains on the dialogues {}, and this page has others", config.data);
+        return Err(Error::input(what, "continue it natively: detox-lab train --resume RUN"));
+    }
+    if run != here {
+        let what = format!("this run trains {} with {}, which are not loaded", config.policy, config.reward);
+        let hint = if run {
+            "load the small models (chapter 1)"
+        } else {
+            "load these models (chapter 1, The lab's own models)"
+        };
+        return Err(Error::input(what, format!("{hint}, {natively}")));
+    }
+    let mut warnings = Vec::new();
+    if (&config.policy, &config.reward) != (&models.policy, &models.reward) {
+        let (policy, reward) = (&models.policy, &models.reward);
+        let run = format!("{} with {}", config.policy, config.reward);
+        warnings.push(format!("This run was begun on {run}; it continues on {policy} with {reward}"));
+    }
+    if config.weights != models.weights {
+        let (was, is) = (config.weights.name(), models.weights.name());
+        warnings.push(format!("This run had weights in {was}; it continues with {is}, so numbers differ slightly"));
+    }
+    Ok(warnings)
 }
 
 fn checkpoint(step: u64) -> String {

@@ -1,20 +1,21 @@
 //! Answers requests one after the other. Requests about a run (start, train, save, open, …) are in `run`.
 
 use super::convert;
-use super::inbox::{Inbox, Waiting};
+use super::inbox::{Folder, Inbox, Waiting};
 use super::kept_run::KeptRun;
 use super::port::Port;
+use super::real;
 use super::reporter::{PROGRESS, Reporter};
 use crate::error::{Error, Result};
 use crate::io::Memory;
 use crate::io::adapter::PeftAdapter;
 use crate::lab::evaluate::{EvaluateOptions, evaluation, pairs};
-use crate::lab::models::{Actor, INITIAL, Judge, Lab, POLICY};
+use crate::lab::models::{Actor, INITIAL, Judge, Lab, POLICY, Precision};
 use crate::lab::responses::{Sampling, responses};
 use crate::lab::shipped;
 use crate::lab::train::{Stepped, Trainer};
 use crate::pace::Pace;
-use crate::protocol::{Adapter, Answer, Ask, Event, Generate, Id, Loaded, Reader, Reply, RewardInfo, Word};
+use crate::protocol::{Adapter, Answer, Ask, Event, Generate, Id, Loaded, Reader, RealModels, Reply, RewardInfo, Word};
 use crate::settings::{PpoConfig, Preset};
 use crate::text::dialogue::{Dialogue, parse, split};
 use crate::text::prompt::Query;
@@ -28,8 +29,9 @@ const POLICY_BYTES: u64 = shipped::bytes(shipped::POLICY);
 const REWARD_BYTES: u64 = shipped::bytes(shipped::REWARD);
 const ALL_BYTES: u64 = POLICY_BYTES + REWARD_BYTES + shipped::bytes(shipped::ADAPTER) + shipped::DIALOGUES.len() as u64;
 
-/// Rows generated and scored at once in an evaluation, as the command line does.
+/// Rows generated and scored at once in an evaluation, as the command line does; of real models fewer, for memory.
 const BATCH: usize = 16;
+const REAL_BATCH: usize = 4;
 /// Maximum length of a summary in an evaluation, in tokens.
 const EVALUATED_TOKENS: usize = 100;
 /// Variants of a text that are scored at once.
@@ -40,8 +42,26 @@ pub struct Ready {
     pub lab: Rc<Lab>,
     /// The adapter that a new run starts from, and its name in the run's `config.json`.
     pub adapter: PeftAdapter,
-    pub adapter_name: String,
+    /// None: a fresh one, which every run makes from its own seed.
+    pub adapter_name: Option<String>,
     pub test: Vec<Dialogue>,
+    pub models: Models,
+}
+
+/// Which models are loaded: their names in a run's `config.json`, and the type of their matrices.
+pub struct Models {
+    pub policy: String,
+    pub reward: String,
+    pub weights: Precision,
+    /// None: the shipped ones.
+    pub real: Option<RealModels>,
+}
+
+impl Models {
+    /// The settings that a preset has for these models.
+    pub fn settings(&self, preset: Preset) -> Result<PpoConfig> {
+        if self.real.is_some() { Ok(real::settings(preset)) } else { shipped::ppo(preset) }
+    }
 }
 
 /// A run and its last step.
@@ -63,11 +83,18 @@ pub struct Session<P> {
 pub async fn work<P: Port>(port: P, inbox: Inbox) {
     let mut engine = Session { port, inbox, ready: None, run: None };
     let kept = engine.kept_info().await;
-    engine.port.reply(&Reply::Ready { version: env!("CARGO_PKG_VERSION").into(), kept }, None);
+    // A browser without this storage keeps no models.
+    let models = engine.port.models().await.unwrap_or_default();
+    engine.port.reply(&Reply::Ready { version: env!("CARGO_PKG_VERSION").into(), kept, models }, None);
     let inbox = engine.inbox.clone();
-    while let Some(Waiting { id, ask, bytes }) = inbox.next().await {
-        let answered = engine.answer(id, ask, bytes).await;
+    let mut memory = 0;
+    while let Some(Waiting { id, ask, bytes, folders }) = inbox.next().await {
+        let answered = engine.answer(id, ask, bytes, folders).await;
         inbox.ended(id);
+        if let Some(now) = engine.port.memory().filter(|now| *now > memory) {
+            memory = now;
+            engine.port.reply(&Reply::Event { id, event: Event::Memory(now) }, None);
+        }
         match answered {
             Ok((answer, bytes)) => engine.port.reply(&Reply::Done { id, answer }, bytes.as_deref()),
             Err(error) => engine.port.reply(&Reply::Failed { id, error }, None),
@@ -76,7 +103,13 @@ pub async fn work<P: Port>(port: P, inbox: Inbox) {
 }
 
 impl<P: Port> Session<P> {
-    async fn answer(&mut self, id: Id, ask: Ask, bytes: Option<Vec<u8>>) -> Result<(Answer, Option<Vec<u8>>)> {
+    async fn answer(
+        &mut self,
+        id: Id,
+        ask: Ask,
+        bytes: Option<Vec<u8>>,
+        folders: Vec<Folder>,
+    ) -> Result<(Answer, Option<Vec<u8>>)> {
         let answer = match ask {
             Ask::Load => Answer::Loaded(self.load(id).await?),
             Ask::Tokens { text, by } => self.tokens(&text, by)?,
@@ -90,12 +123,16 @@ impl<P: Port> Session<P> {
             Ask::Train { steps } => self.train(id, steps).await?,
             Ask::WhatIf { config, preset } => self.what_if(config, preset)?,
             Ask::Save { what } => return self.save(what),
-            Ask::Open { name } => self.open(&name, &bytes.unwrap_or_default()).await?,
-            Ask::Restore => self.restore().await?,
+            Ask::Open { name } => self.open(id, &name, &bytes.unwrap_or_default()).await?,
+            Ask::Restore => self.restore(id).await?,
             Ask::Forget => {
                 self.port.keep(Default::default(), &BTreeMap::new(), &[]).await?;
                 Answer::Nothing
             }
+            Ask::Needs { .. } => self.needs(folders).await?,
+            Ask::Keep { models, weights } => self.keep_models(id, &models, weights, folders).await?,
+            Ask::Use { keys } => Answer::Loaded(self.use_models(id, keys).await?),
+            Ask::Remove { keys } => self.remove_models(&keys).await?,
         };
         Ok((answer, None))
     }
@@ -135,8 +172,10 @@ impl<P: Port> Session<P> {
         let parameters = judge.model.parameter_count();
         let info = convert::policy(&actor, &adapter.config, POLICY_BYTES)?;
         let lab = Rc::new(Lab { actor, judge, dialogues: train });
+        let tiny = || shipped::TINY.to_string();
+        let models = Models { policy: tiny(), reward: tiny(), weights: Precision::F32, real: None };
         self.run = None;
-        self.ready = Some(Ready { lab, adapter, adapter_name: shipped::TINY.into(), test });
+        self.ready = Some(Ready { lab, adapter, adapter_name: Some(shipped::TINY.into()), test, models });
         Ok(Loaded {
             bytes: ALL_BYTES,
             policy: info,
@@ -146,6 +185,7 @@ impl<P: Port> Session<P> {
             published: Box::new(published),
             steps: shipped::STEPS,
             seconds: self.port.seconds() - started,
+            real: None,
         })
     }
 
@@ -256,15 +296,16 @@ impl<P: Port> Session<P> {
         before: Adapter,
         after: Adapter,
     ) -> Result<Answer> {
-        let config = match &self.run {
-            Some(run) => run.trainer.config.ppo.clone(),
-            None => shipped::ppo(Preset::Corrected)?,
-        };
         let ready =
             self.ready.as_ref().ok_or_else(|| Error::input("the models are not loaded yet", "load them first"))?;
+        let config = match &self.run {
+            Some(run) => run.trainer.config.ppo.clone(),
+            None => ready.models.settings(Preset::Corrected)?,
+        };
         let lab = ready.lab.clone();
+        let batch = if ready.models.real.is_some() { REAL_BATCH } else { BATCH };
         let options =
-            EvaluateOptions { n, max_new_tokens: EVALUATED_TOKENS, greedy, seed, batch_size: BATCH.min(n.max(1)) };
+            EvaluateOptions { n, max_new_tokens: EVALUATED_TOKENS, greedy, seed, batch_size: batch.min(n.max(1)) };
         let config =
             PpoConfig { eval_samples_plus_one: config.eval_samples_plus_one && ready.test.len() > n, ..config };
         let mut reporter = Reporter::new(&mut self.port, self.inbox.clone(), id, lab.actor.tokenizer.as_ref());

@@ -1,6 +1,7 @@
 //! Chapter 1: the models with their sizes, what this browser offers, and loading the models.
 
 use super::common::{ChapterFrame, Formula, Pending, Source, Symbol, Symbols, Try};
+use super::real_models::RealModels;
 use crate::protocol::{Ask, Loaded};
 use crate::web::page::address::Chapter;
 use crate::web::page::browser;
@@ -85,6 +86,7 @@ pub fn SetUp() -> impl IntoView {
                 </p>
                 <Pending kind=|ask: &Ask| *ask == Ask::Load />
             </Try>
+            <RealModels />
         </ChapterFrame>
     }
 }

@@ -1,0 +1,101 @@
+//! The lab's real models in the page: where they come from, what they will need, and what this browser keeps of them.
+
+use serde::{Deserialize, Serialize};
+
+/// The number type in which a model's matrices are kept and held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NumberType {
+    #[default]
+    Q8_0,
+    F16,
+    F32,
+}
+
+impl NumberType {
+    pub const ALL: [Self; 3] = [Self::Q8_0, Self::F16, Self::F32];
+
+    /// As a person writes it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Q8_0 => "q8_0",
+            Self::F16 => "f16",
+            Self::F32 => "f32",
+        }
+    }
+}
+
+/// Which of the two models.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    Policy,
+    Reward,
+}
+
+/// A model that comes in.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Incoming {
+    pub role: Role,
+    /// Its name in lists and in a run's `config.json`.
+    pub name: String,
+    /// Where its files are, in words or as an address.
+    pub source: String,
+}
+
+/// A model that this browser keeps as one GGUF file, with its tokenizer and configuration.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct KeptModel {
+    /// The name of its folder in the browser's storage.
+    pub key: String,
+    pub role: Role,
+    pub name: String,
+    pub source: String,
+    /// Of the hub: the commit.
+    pub revision: Option<String>,
+    pub weights: NumberType,
+    pub parameters: u64,
+    /// Of the GGUF file.
+    pub bytes: u64,
+    /// When it was last loaded, in seconds since 1970.
+    pub used: f64,
+}
+
+/// What a pair of models will need, from the headers of their files.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Needs {
+    /// Parameters of the policy and of the reward model.
+    pub parameters: [u64; 2],
+    /// Tokens of the longest prompt, with the dialogues of this page.
+    pub prompt: usize,
+    /// Largest number of new tokens, and rows of a batch and of a mini-batch.
+    pub response: usize,
+    pub batch: usize,
+    pub mini_batch: usize,
+    /// For each number type.
+    pub types: Vec<TypeNeeds>,
+}
+
+/// What a pair of models will need in one number type, in bytes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TypeNeeds {
+    pub weights: NumberType,
+    /// In the browser's storage.
+    pub storage: u64,
+    /// In memory, while the models are loaded.
+    pub loading: u64,
+    /// In memory, in a PPO step.
+    pub training: u64,
+    /// Whether a tab can have so much memory.
+    pub fits: bool,
+}
+
+/// The real models that are loaded.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RealModels {
+    /// Keys of the policy and of the reward model.
+    pub keys: [String; 2],
+    /// Their names.
+    pub names: [String; 2],
+    pub weights: NumberType,
+}

@@ -1,0 +1,103 @@
+//! Files of this machine or of the browser's storage as a model's folder. They are read in parts by `FileReaderSync`, which only
+//! workers have, so that no file is held whole.
+
+use super::inbox::Folder;
+use crate::error::{Error, Result};
+use crate::io::{ByteSource, ReadSeek};
+use crate::protocol::Role;
+use js_sys::{Array, Uint8Array};
+use std::collections::BTreeMap;
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use wasm_bindgen::prelude::*;
+use web_sys::{Blob, FileReaderSync};
+
+/// Bytes read at once.
+const CHUNK: usize = 1 << 20;
+
+/// Files by name.
+pub struct Files {
+    name: String,
+    files: BTreeMap<String, Blob>,
+}
+
+impl Files {
+    /// A folder called `name` of these files.
+    pub fn new(name: &str, files: BTreeMap<String, Blob>) -> Self {
+        Self { name: name.into(), files }
+    }
+
+    /// The folders of policy and reward model from `[role, name, File]` as the page posts them; other forms are ignored.
+    pub fn received(files: &Array, names: &[String; 2]) -> Vec<Folder> {
+        let mut folders = [BTreeMap::new(), BTreeMap::new()];
+        for entry in files.iter().filter_map(|entry| entry.dyn_into::<Array>().ok()) {
+            let (role, name) = (entry.get(0).as_string(), entry.get(1).as_string());
+            if let (Some(role), Some(name), Ok(file)) = (role, name, entry.get(2).dyn_into::<Blob>()) {
+                folders[usize::from(role == Self::role(Role::Reward))].insert(name, file);
+            }
+        }
+        let folder = |(files, name): (BTreeMap<String, Blob>, &String)| Folder {
+            names: files.keys().cloned().collect(),
+            source: Box::new(Self::new(name, files)),
+        };
+        folders.into_iter().zip(names).map(folder).collect()
+    }
+
+    fn role(role: Role) -> &'static str {
+        match role {
+            Role::Policy => "policy",
+            Role::Reward => "reward",
+        }
+    }
+}
+
+impl ByteSource for Files {
+    fn name(&self) -> String {
+        self.name.clone()
+    }
+
+    fn has(&self, file: &str) -> bool {
+        self.files.contains_key(file)
+    }
+
+    fn open(&self, file: &str) -> Result<Box<dyn ReadSeek + '_>> {
+        let Some(blob) = self.files.get(file) else {
+            return Err(Error::file(self.path(file), "no such file", "choose all files of the model"));
+        };
+        Ok(Box::new(BufReader::with_capacity(CHUNK, Parts { blob, at: 0 })))
+    }
+}
+
+/// A file's bytes from any position.
+struct Parts<'a> {
+    blob: &'a Blob,
+    at: u64,
+}
+
+impl Read for Parts<'_> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let end = self.at.saturating_add(into.len() as u64).min(self.blob.size() as u64);
+        if end <= self.at || into.is_empty() {
+            return Ok(0);
+        }
+        let failed = |error: JsValue| io::Error::other(super::browser::said(&error));
+        let part = self.blob.slice_with_f64_and_f64(self.at as f64, end as f64).map_err(failed)?;
+        let bytes = FileReaderSync::new().and_then(|reader| reader.read_as_array_buffer(&part)).map_err(failed)?;
+        let bytes = Uint8Array::new(&bytes);
+        let n = bytes.length() as usize;
+        bytes.copy_to(&mut into[..n]);
+        self.at += n as u64;
+        Ok(n)
+    }
+}
+
+impl Seek for Parts<'_> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        let (base, by) = match to {
+            SeekFrom::Start(at) => (at, 0),
+            SeekFrom::End(by) => (self.blob.size() as u64, by),
+            SeekFrom::Current(by) => (self.at, by),
+        };
+        self.at = base.checked_add_signed(by).ok_or_else(|| io::Error::other("a position before the file"))?;
+        Ok(self.at)
+    }
+}

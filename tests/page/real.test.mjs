@@ -1,0 +1,143 @@
+// The lab's real models in the page: files that a person chooses, kept in the browser, loaded, used and trained. The shipped
+// models stand in for the large ones: they have the same files.
+import assert from "node:assert/strict";
+import { readdirSync } from "node:fs";
+import { join } from "node:path";
+import { test } from "node:test";
+import { dist } from "./harness.mjs";
+import { alerts, at, closeNotices, idle, load, press, save, step } from "./person.mjs";
+import { button, cells, chapter, eventually, nothingWrong, stage } from "./story.mjs";
+import { unpack } from "./zip.mjs";
+
+const here = stage();
+const part = () => here.page.locator("#real-models");
+const files = (name) => readdirSync(join(dist, "models", name)).map((file) => join(dist, "models", name, file));
+const choose = (role, paths) => part().getByLabel(`Files of the ${role}`).setInputFiles(paths);
+const policy = "policy (T5)";
+const reward = "reward model (RoBERTa)";
+const loaded = () => part().getByText("Everything on this page now works with them").waitFor();
+const kept = () => cells(part().getByRole("region", { name: "Models kept in this browser" }));
+
+test("the first screen leads to the real models", async () => {
+  await here.page.getByRole("button", { name: "how to bring them in" }).click();
+  await eventually("the part is in sight", () => part().evaluate((one) => one.getBoundingClientRect().top),
+    (top) => top > -50 && top < 600);
+});
+
+test("files are chosen, and the page says what they need; the small models go on meanwhile", async () => {
+  const { page, wrong } = here;
+  await load(page);
+  await choose(policy, files("policy"));
+  await choose(reward, files("reward"));
+  const needs = part().getByRole("region", { name: "What the models need" });
+  await needs.waitFor();
+  const rows = await cells(needs);
+  assert.deepEqual(rows.map((row) => row[row.length - 1]), ["yes", "yes", "yes"]);
+  assert.match(await part().innerText(), /Policy: 4,046,016 parameters/);
+  assert.ok(await part().getByRole("radio", { name: "q8_0" }).isChecked());
+  nothingWrong(wrong);
+});
+
+test("they are converted, kept and loaded; the list has them with type and size", async () => {
+  const { page, wrong } = here;
+  await button(part(), "Keep them in this browser and load them").click();
+  await loaded();
+  await idle(page);
+  const rows = await kept();
+  assert.deepEqual(rows.map((row) => row.slice(0, 2).join(" ")).sort(), ["policy q8_0", "reward model q8_0"]);
+  const size = await part().getByText(/^This page stores .* of at most/).innerText();
+  assert.match(size, /of at most [\d.]+ [MG]B/);
+  assert.match(await part().innerText(), /batch_size: 4 \(the lab: 16\)/);
+  assert.match(await part().innerText(), /The worker has taken [\d.]+ MB/);
+  nothingWrong(wrong);
+});
+
+test("everything works with them: scoring, writing, measuring, a PPO step, the run and the adapter as zips", async () => {
+  const { page, wrong } = here;
+  await button(chapter(page, "2.2 Reward model"), "The lab's harsh sentence").click();
+  await idle(page);
+  await button(chapter(page, "2.1 Data and policy"), "Write a summary").click();
+  await idle(page);
+  const toxicity = chapter(page, "2.3 Toxicity");
+  await toxicity.getByLabel("Dialogues", { exact: true }).fill("2");
+  await toxicity.getByLabel("Dialogues", { exact: true }).press("Tab");
+  await button(toxicity, "Measure").click();
+  await idle(page);
+  await step(page);
+  const run = unpack((await save(page, "Save the run")).bytes);
+  const config = JSON.parse(run.get("config.json"));
+  assert.deepEqual([config.policy, config.weights, config.adapter, config.ppo.batch_size],
+    ["policy from files", "q8_0", null, 4]);
+  const adapter = unpack((await save(page, "Save the adapter")).bytes);
+  assert.equal(JSON.parse(adapter.get("adapter_config.json")).r, 32);
+  assert.deepEqual(await alerts(page), []);
+  nothingWrong(wrong);
+});
+
+test("after a reload the models are there without their files, and the saved run goes on with them", async () => {
+  const { page, wrong } = here;
+  await page.reload();
+  await part().getByRole("region", { name: "Models kept in this browser" }).waitFor();
+  assert.equal((await kept()).length, 2);
+  await page.getByRole("button", { name: "Continue it" }).click();
+  await loaded();
+  await at(page, 1);
+  await press(page, "Step");
+  await at(page, 2);
+  nothingWrong(wrong);
+});
+
+test("back to the small models and forth; the run of the other models stays saved", async () => {
+  const { page, wrong } = here;
+  await button(part(), "Back to the small models").click();
+  await page.getByText(/^This browser has a saved run: step 2 of/).waitFor();
+  await idle(page);
+  assert.equal(await part().getByText("Everything on this page now works with them").count(), 0);
+  await button(part(), "Load these two").click();
+  await loaded();
+  await idle(page);
+  nothingWrong(wrong);
+});
+
+test("wrong and damaged files end in a message, and nothing of them is kept", async () => {
+  const { page } = here;
+  await choose(policy, files("reward"));
+  await eventually("a message", () => alerts(page), (all) => all.some(({ what }) => /config\.json/.test(what)));
+  await closeNotices(page);
+  const whole = files("policy").filter((file) => !file.endsWith("model.safetensors"));
+  const { readFileSync } = await import("node:fs");
+  const bytes = readFileSync(files("policy").find((file) => file.endsWith("model.safetensors")));
+  const buffers = whole.map((file) => ({ name: file.split("/").at(-1), mimeType: "", buffer: readFileSync(file) }));
+  buffers.push({ name: "model.safetensors", mimeType: "", buffer: bytes.subarray(0, bytes.length / 2) });
+  await choose(policy, buffers);
+  await eventually("a message", () => alerts(page), (all) => all.some(({ what }) => /model\.safetensors/.test(what)));
+  await closeNotices(page);
+  assert.equal((await kept()).length, 2);
+});
+
+test("a conversion that is cancelled leaves nothing", async () => {
+  const { page } = here;
+  await choose(policy, files("policy"));
+  await part().getByRole("region", { name: "What the models need" }).waitFor();
+  await part().getByRole("radio", { name: "f32" }).check();
+  await button(part(), "Keep them in this browser and load them").click();
+  await button(part(), "Cancel").first().click();
+  await eventually("the job has ended", () => part().getByText(/^Converting the models/).count(), (n) => n === 0);
+  await page.reload();
+  await part().getByRole("region", { name: "Models kept in this browser" }).waitFor();
+  assert.equal((await kept()).length, 2);
+});
+
+test("models are removed, one and all", async () => {
+  const { page, wrong } = here;
+  await part().getByRole("button", { name: /^Remove .*\(reward model/ }).click();
+  await eventually("one is left", async () => (await kept()).length, (n) => n === 1);
+  await button(part(), "Remove all").click();
+  await part().getByRole("region", { name: "Models kept in this browser" }).waitFor({ state: "detached" });
+  const left = await page.evaluate(async () => {
+    const models = await (await navigator.storage.getDirectory()).getDirectoryHandle("models");
+    return (await Array.fromAsync(models.keys())).length;
+  });
+  assert.equal(left, 0);
+  nothingWrong(wrong);
+});
