@@ -1,7 +1,7 @@
 // The lab's real models in the page: files that a person chooses, kept in the browser, loaded, used and trained. The shipped
 // models stand in for the large ones: they have the same files.
 import assert from "node:assert/strict";
-import { readdirSync } from "node:fs";
+import { readFileSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { dist } from "./harness.mjs";
@@ -44,7 +44,7 @@ test("they are converted, kept and loaded; the list has them with type and size"
   await loaded();
   await idle(page);
   const rows = await kept();
-  assert.deepEqual(rows.map((row) => row.slice(0, 2).join(" ")).sort(), ["policy q8_0", "reward model q8_0"]);
+  assert.deepEqual(rows.map((row) => row.slice(1, 3).join(" ")).sort(), ["policy q8_0", "reward model q8_0"]);
   const size = await part().getByText(/^This page stores .* of at most/).innerText();
   assert.match(size, /of at most [\d.]+ [MG]B/);
   assert.match(await part().innerText(), /batch_size: 4 \(the lab: 16\)/);
@@ -101,11 +101,11 @@ test("back to the small models and forth; the run of the other models stays save
 
 test("wrong and damaged files end in a message, and nothing of them is kept", async () => {
   const { page } = here;
+  await choose(reward, files("reward"));
   await choose(policy, files("reward"));
   await eventually("a message", () => alerts(page), (all) => all.some(({ what }) => /config\.json/.test(what)));
   await closeNotices(page);
   const whole = files("policy").filter((file) => !file.endsWith("model.safetensors"));
-  const { readFileSync } = await import("node:fs");
   const bytes = readFileSync(files("policy").find((file) => file.endsWith("model.safetensors")));
   const buffers = whole.map((file) => ({ name: file.split("/").at(-1), mimeType: "", buffer: readFileSync(file) }));
   buffers.push({ name: "model.safetensors", mimeType: "", buffer: bytes.subarray(0, bytes.length / 2) });
@@ -118,6 +118,7 @@ test("wrong and damaged files end in a message, and nothing of them is kept", as
 test("a conversion that is cancelled leaves nothing", async () => {
   const { page } = here;
   await choose(policy, files("policy"));
+  await choose(reward, files("reward"));
   await part().getByRole("region", { name: "What the models need" }).waitFor();
   await part().getByRole("radio", { name: "f32" }).check();
   await button(part(), "Keep them in this browser and load them").click();
