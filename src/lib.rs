@@ -1,8 +1,7 @@
-//! detox-lab: reinforcement learning from a reward model, to look at and to run.
+//! detox-lab: shows and runs reinforcement learning from a reward model.
 //!
-//! One PPO step, room by room:
-//! dialogue → prompt → tokens → generate → reward → log-probs, reference, value → per-token rewards → advantages →
-//! loss, backward → optimizer → stats → chart.
+//! The stages of a PPO step: dialogue → prompt → tokens → generate → reward → log-probs, reference, value → per-token rewards →
+//! advantages → loss, backward → optimizer → stats → chart.
 
 pub mod encoding;
 pub mod error;

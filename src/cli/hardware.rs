@@ -1,5 +1,5 @@
-//! What Linux's /proc and control groups say about the machine: memory that this process may use, SIMD. On other systems nothing
-//! is known, and nothing is assumed.
+//! Reads from Linux's /proc and control groups how much memory this process may use, and the processor's SIMD. Other systems
+//! give `None`.
 
 use std::fs::read_to_string;
 use std::path::{Path, PathBuf};
@@ -7,13 +7,13 @@ use std::path::{Path, PathBuf};
 /// Memory in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 pub struct Memory {
-    /// What this process may use in all.
+    /// What this process may use in total.
     pub total: u64,
-    /// What it may still take: the smaller of what the system and the process's control group have left.
+    /// What it may still use: the minimum of what the system and the process's control groups have left.
     pub free: u64,
 }
 
-/// What the system, control groups and the process's own limits (`ulimit -v`) say; none where they say nothing.
+/// The minimum of what the system, control groups and the process's limits (`ulimit -v`) allow; none if unknown.
 pub fn memory() -> Option<Memory> {
     let system = system(&read_to_string("/proc/meminfo").ok()?)?;
     let groups = groups(&read_to_string("/proc/self/cgroup").unwrap_or_default());
@@ -34,16 +34,15 @@ fn system(meminfo: &str) -> Option<Memory> {
     Some(Memory { total: bytes("MemTotal")?, free: bytes("MemAvailable")? })
 }
 
-/// A limit of /proc/self/limits on what the process may map, and what is left of it by /proc/self/status.
+/// A limit in /proc/self/limits on the memory that the process may map, and what /proc/self/status leaves of it.
 fn addresses(limits: &str, status: &str, limit: &str, used: &str) -> Option<Memory> {
     let soft = limits.lines().find_map(|line| line.strip_prefix(limit))?.split_whitespace().next()?;
-    let total = soft.parse::<u64>().ok()?; // "unlimited" is no number
+    let total = soft.parse::<u64>().ok()?; // "unlimited" is not a number
     let used = status.lines().find_map(|line| line.strip_prefix(used))?.split_whitespace().next()?;
     Some(Memory { total, free: total.saturating_sub(used.parse::<u64>().ok()? * 1024) })
 }
 
-/// The control group of version 2 that `/proc/self/cgroup` names, and those above it; of version 1 the root that containers
-/// see.
+/// The control group (version 2) in `/proc/self/cgroup` and its parents; for version 1 the root that containers see.
 fn groups(cgroup: &str) -> Vec<PathBuf> {
     let root = Path::new("/sys/fs/cgroup");
     let own = cgroup.lines().find_map(|line| line.strip_prefix("0::/")).unwrap_or_default();
@@ -53,7 +52,7 @@ fn groups(cgroup: &str) -> Vec<PathBuf> {
     folders
 }
 
-/// A control group's limit, and what is left of it; pages of files that can be dropped count as free.
+/// A control group's limit, and what is left of it; cached file pages that can be dropped count as free.
 fn group(folder: &Path) -> Option<Memory> {
     let number = |file: &str| read_to_string(folder.join(file)).ok()?.trim().parse::<u64>().ok();
     let total = number("memory.max").or_else(|| number("memory.limit_in_bytes"))?;
@@ -65,7 +64,7 @@ fn group(folder: &Path) -> Option<Memory> {
     Some(Memory { total, free: total.saturating_sub(used.saturating_sub(cached.unwrap_or(0))) })
 }
 
-/// SIMD that our kernels can use, by the names of /proc/cpuinfo; none where it does not say.
+/// SIMD that our kernels can use, with the names of /proc/cpuinfo; none if unknown.
 pub fn simd() -> Option<Vec<&'static str>> {
     const KNOWN: [&str; 12] = [
         "sse4_2",
@@ -87,7 +86,7 @@ pub fn simd() -> Option<Vec<&'static str>> {
     Some(KNOWN.into_iter().filter(|name| has.contains(name)).collect())
 }
 
-/// The processor's name, where the system tells.
+/// The processor's name, if known.
 pub fn processor() -> Option<String> {
     let info = read_to_string("/proc/cpuinfo").ok()?;
     let line = info.lines().find(|line| line.starts_with("model name"))?;

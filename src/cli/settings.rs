@@ -1,4 +1,4 @@
-//! PPO settings from a preset and a file.
+//! Reads PPO settings from a preset and a file.
 
 use super::args::PresetArg;
 use super::inputs;
@@ -9,7 +9,7 @@ use crate::lab::shipped;
 use crate::settings::{PpoConfig, Preset};
 use std::path::Path;
 
-/// Settings from preset, the shipped policy's own where it is trained, and file.
+/// The preset's settings, then those of the tiny policy if it is trained, then those of the file.
 pub fn settings(preset: PresetArg, policy: &str, config: Option<&Path>) -> Result<PpoConfig> {
     let preset = match preset {
         PresetArg::Published => Preset::Published,

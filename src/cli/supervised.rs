@@ -1,4 +1,4 @@
-//! What `finetune` and `train-reward` share: starting or continuing their run folder, and the lines printed at the end.
+//! What `finetune` and `train-reward` share: starting or continuing a run, and the lines printed at the end.
 
 use super::args::{LoopArgs, RunArgs};
 use super::run_folder::RunFolder;
@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
-/// `config.json`; `W` says what is trained, and on what (an argument group called `what`).
+/// `config.json`; `W`: the argument group `what` (what is trained, and on what).
 #[derive(Serialize, Deserialize)]
 struct Config<W> {
     version: String,
@@ -26,17 +26,17 @@ struct Config<W> {
 
 /// What is trained, and on what.
 pub trait Sources: Serialize + DeserializeOwned {
-    /// Puts in where models and data are now, for a run whose sources have moved.
+    /// Puts in the new locations of models and data.
     ///
     /// # Errors
     /// A source that the run does not have.
     fn replace_by(&mut self, given: Self) -> Result<()>;
 }
 
-/// Puts a source that was given in the place of the run's.
+/// Replaces the run's source by the given one.
 ///
 /// # Errors
-/// The run has none of this kind.
+/// The run has no such source.
 pub fn replace(option: &str, was: &mut Option<String>, given: Option<String>) -> Result<()> {
     if given.is_some() && was.is_none() {
         return Err(Error::input(format!("this run was started without --{option}"), "leave it out"));
@@ -45,15 +45,15 @@ pub fn replace(option: &str, was: &mut Option<String>, given: Option<String>) ->
     Ok(())
 }
 
-/// [`replace`] for several files, of which none or all are given.
+/// [`replace`] for several files; either none or all are given.
 ///
 /// # Errors
 /// Fewer or more than the run has.
 pub fn replace_all(option: &str, was: &mut Vec<String>, given: Vec<String>) -> Result<()> {
     if !given.is_empty() && given.len() != was.len() {
         let what =
-            format!("this run was started with {} values of --{option}, and {} are given", was.len(), given.len());
-        return Err(Error::input(what, "give all of them, in the order of the run's config.json"));
+            format!("this run was started with {} values of --{option}, but {} are given", was.len(), given.len());
+        return Err(Error::input(what, "give all of them in the order of the run's config.json"));
     }
     if !given.is_empty() {
         *was = given;
@@ -61,8 +61,8 @@ pub fn replace_all(option: &str, was: &mut Vec<String>, given: Vec<String>) -> R
     Ok(())
 }
 
-/// Begins or continues a run of `command` and trains to its end; returns the run's folder and what was trained. `training`
-/// counts for a new run only, and of `what` only the sources for one that is continued; `task` loads models and data.
+/// Starts or continues a run of `command` and trains to its end; returns the run's folder and what was trained. When a run is
+/// continued, `training` is not used, and `what` only for its sources. `task` loads models and data.
 pub fn run<W: Sources, T: Task>(
     command: &str,
     place: &RunArgs,
@@ -113,16 +113,16 @@ fn json(config: &impl Serialize) -> Result<Value> {
     serde_json::to_value(config).map_err(Error::bug)
 }
 
-/// Reads the `config.json` of a run that `command` began.
+/// Reads the `config.json` of a run that `command` started.
 fn read_config<T: DeserializeOwned>(store: &RunFolder, command: &str) -> Result<T> {
     let path = store.path(run::CONFIG);
     let json = store.read_json(run::CONFIG)?;
     let began = json.get("command").and_then(Value::as_str).unwrap_or("train").to_string();
     if began != command {
         let hint = format!("continue it with: detox-lab {began} --resume {}", store.name());
-        return Err(Error::file(path, format!("this run was begun by {began}, not by {command}"), hint));
+        return Err(Error::file(path, format!("this run was started by {began}, not by {command}"), hint));
     }
-    let hint = "the run's config.json was damaged or written by another version; start a new run";
+    let hint = "config.json is damaged or was written by another version: start a new run";
     serde_json::from_value(json).map_err(|e| Error::file(path, e, hint))
 }
 
@@ -145,8 +145,8 @@ fn to_end<T: Task>(
             trainer.updates()
         )),
         Err(_) => terminal.line(&format!(
-            "the run ended at update {}; the last good state is the checkpoint of update {}. Continue with: detox-lab \
-             {command} --resume {shown}",
+            "the run failed in update {}; the last good state is the checkpoint of update {}. Continue with: detox-lab \
+                         {command} --resume {shown}",
             step + 1,
             trainer.saved()
         )),

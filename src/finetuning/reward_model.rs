@@ -1,5 +1,5 @@
-//! The reward model from labelled texts: trained on several sources and measured on each. The loop around it is
-//! `supervised`'s, the model `classifier`'s, the numbers `classification`'s, files are the door's.
+//! Trains the reward model on labelled texts from several sources, and measures it on each. Uses the loop of `supervised`, the
+//! model of `classifier` and the measures of `quality`.
 
 use super::classifier::Classifier;
 use super::quality::Quality;
@@ -16,42 +16,42 @@ use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Rows of an evaluation between two words to the observer.
+/// Rows of an evaluation between two progress events.
 const CHUNK: usize = 256;
-/// The name of all sources' held-out rows together.
+/// The name for the held-out rows of all sources together.
 pub const ALL: &str = "all";
 
-/// What the rows of the training data weigh in the loss.
+/// The weights of training rows in the loss.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Balance {
-    /// Every row the same.
+    /// All rows have the same weight.
     None,
-    /// Both classes the same in all (scikit-learn's `balanced`).
+    /// Both classes have the same total weight (scikit-learn's `balanced`).
     Classes,
-    /// Every source the same in all.
+    /// All sources have the same total weight.
     Sources,
 }
 
-/// What training the reward model needs beyond the loop's settings.
+/// Settings besides those of the loop.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RewardSettings {
     /// ε of `(1 − ε) nll + ε mean(−log p)` over the two labels.
     pub label_smoothing: f64,
-    /// Share of a training row's tokens that are `<mask>` each time it is seen, so that no single word decides.
+    /// Fraction of a training row's tokens that are replaced by `<mask>` in each pass, so that no single word decides.
     pub mask: f32,
-    /// Longest text in tokens; longer ones are cut at their end, in training and in evaluation.
+    /// Maximum text length in tokens; longer texts are cut at their end, in training and in evaluation.
     pub max_length: Option<usize>,
     pub balance: Balance,
-    /// Share of a source's rows that is held out where its file does not say which.
+    /// Fraction of a source's rows to hold out if its file does not mark them.
     pub held_out: f64,
-    /// Numbers of the saved model.
+    /// Number type of the saved weights.
     pub stored: Stored,
 }
 
 impl RewardSettings {
     /// # Errors
-    /// A setting that cannot work, by name.
+    /// An invalid setting, by name.
     pub fn validate(&self) -> Result<()> {
         let fraction = |x: f64| (0.0..1.0).contains(&x);
         let wrong = [
@@ -61,7 +61,7 @@ impl RewardSettings {
             (self.max_length.is_some_and(|n| n < 3), "max length", "at least 3 tokens"),
         ];
         match wrong.into_iter().find(|(wrong, ..)| *wrong) {
-            Some((_, name, want)) => Err(Error::input(format!("the {name} cannot work"), format!("give {want}"))),
+            Some((_, name, want)) => Err(Error::input(format!("the {name} is out of range"), format!("give {want}"))),
             None => Ok(()),
         }
     }
@@ -78,7 +78,7 @@ struct HeldOut {
     name: String,
     ids: Vec<Vec<u32>>,
     labels: Vec<bool>,
-    /// Does the source have training rows too?
+    /// Whether the source has training rows too.
     own: bool,
 }
 
@@ -94,11 +94,11 @@ pub struct TrainReward {
 }
 
 impl TrainReward {
-    /// Splits and tokenizes the data: `sources` are trained on but for what is held out of them, `others` are wholly held
-    /// out. A source is split by its file, or else by lot (seeded).
+    /// Splits and tokenizes the data: the rows of `sources` are used for training except the held-out ones, all rows of
+    /// `others` are held out. A source is split as its file says, or else at random (seeded).
     ///
     /// # Errors
-    /// Two sources of one name, no training rows of one class, no held-out row.
+    /// Two sources with the same name, no training rows of one class, no held-out row.
     pub fn new(
         classifier: Classifier,
         settings: RewardSettings,
@@ -138,24 +138,24 @@ impl TrainReward {
         Ok(Self { classifier, settings, mask, train, lengths, held_out, batch_size })
     }
 
-    /// Training rows, and held-out rows.
+    /// Number of training rows and of held-out rows.
     pub fn rows(&self) -> (usize, usize) {
         (self.train.len(), self.held_out.iter().map(|source| source.labels.len()).sum())
     }
 
-    /// Training rows that fill the longest text in tokens: they were cut, apart from those that are just as long.
+    /// Number of training rows with the maximum length (nearly all of them were cut), and that length.
     pub fn at_limit(&self) -> (usize, usize) {
         let limit = self.classifier.model.classifier().config().limit();
         let limit = self.settings.max_length.map_or(limit, |length| length.min(limit));
         (self.lengths.iter().filter(|length| **length >= limit).count(), limit)
     }
 
-    /// Numbers that training changes.
+    /// Number of trained parameters.
     pub fn parameters(&self) -> usize {
         self.classifier.parameters()
     }
 
-    /// The quality of a model on all held-out rows of the training sources ([`ALL`]), then on each source.
+    /// Measures a model on all held-out rows of the training sources ([`ALL`]), then on each source.
     ///
     /// # Errors
     /// As [`RewardModel::score`].
@@ -191,19 +191,19 @@ fn cross_entropy(z: f64, target: f64) -> (f64, f64) {
     (loss, 1.0 / (1.0 + (-z).exp()) - target)
 }
 
-/// Names are what metrics are told apart by.
+/// Refuses equal names, because metrics use the names of sources.
 fn check_names<'a>(sources: impl Iterator<Item = &'a Source>) -> Result<()> {
     let mut names = BTreeSet::from([ALL]);
     for source in sources {
         if !names.insert(&source.name) {
-            let what = format!("two sources are called {:?}", source.name);
-            return Err(Error::input(what, "rename one of the files: its name without ending stands for it"));
+            let what = format!("two sources have the name {:?}", source.name);
+            return Err(Error::input(what, "rename one file: its name without ending is the source's name"));
         }
     }
     Ok(())
 }
 
-/// Training rows and held-out rows.
+/// Splits rows into training and held-out rows.
 fn split(rows: Vec<Labelled>, share: f64, rng: &mut Rng) -> (Vec<Labelled>, Vec<Labelled>) {
     let held_out = (share * rows.len() as f64).round() as usize;
     let mut lot = vec![false; rows.len()];
@@ -214,7 +214,7 @@ fn split(rows: Vec<Labelled>, share: f64, rng: &mut Rng) -> (Vec<Labelled>, Vec<
     (rows(train), rows(held_out))
 }
 
-/// All training rows, their weights 1 on average.
+/// All training rows, with a mean weight of 1.
 fn weighted(by_source: Vec<Vec<Row>>, balance: Balance) -> Result<Vec<Row>> {
     let total: usize = by_source.iter().map(Vec::len).sum();
     let hate = by_source.iter().flatten().filter(|row| row.hate).count();
@@ -237,7 +237,7 @@ fn weighted(by_source: Vec<Vec<Row>>, balance: Balance) -> Result<Vec<Row>> {
     Ok(rows)
 }
 
-/// `ids` with a share of its tokens masked, the special ones at both ends never.
+/// `ids` with a fraction of its tokens masked, but not the special tokens at both ends.
 fn masked(ids: &[u32], share: f32, mask: u32, rng: &mut Rng) -> Vec<u32> {
     let last = ids.len() - 1;
     let token = |(at, id): (usize, &u32)| if at > 0 && at < last && rng.uniform() < share { mask } else { *id };
@@ -298,7 +298,7 @@ impl Task for TrainReward {
             ];
             metrics.extend(numbers.into_iter().filter_map(|(what, x)| Some((format!("{prefix}/{what}"), x?))));
             if name == ALL {
-                score = -q.loss; // not AUC: P(hate) itself is used, so it must be right, too
+                score = -q.loss; // not the AUC, because the value of P(hate) is used and must be calibrated
             }
         }
         Ok(Evaluated { metrics, score })

@@ -1,6 +1,5 @@
-//! T5 / FLAN-T5 for training: every position's hidden state, any number of sequences packed without padding, low-rank
-//! adapters by name, and decoding with caches through the same layers. As transformers' `T5ForConditionalGeneration`
-//! computes it (docs/ppo.md 1.1). Token choice is `generate`'s, heads and adapters by name are `policy`'s.
+//! T5 / FLAN-T5, as in transformers' `T5ForConditionalGeneration` (docs/ppo.md 1.1), for training and generation: hidden states
+//! of all positions of sequences packed without padding, with a LoRA adapter, and decoding with caches through the same layers.
 
 use super::config::{FeedForward, T5Config};
 use crate::error::{Error, Result};
@@ -17,16 +16,16 @@ use crate::nn::weight::Weight;
 use candle_core::{CpuStorage, InplaceOp2, Layout, Tensor};
 use std::cell::RefCell;
 
-/// What a pass runs with besides the weights.
+/// Options of a pass.
 #[derive(Default, Clone, Copy)]
 pub struct Pass<'a> {
-    /// The adapter over the base weights; none: the base alone.
+    /// The adapter; none: the base model alone.
     pub lora: Option<&'a LoraSet>,
-    /// Random numbers for dropout; none: dropout is off.
+    /// Random stream for dropout; none: no dropout.
     pub dropout: Option<&'a RefCell<Rng>>,
 }
 
-/// Sequences packed one after another.
+/// Packed sequences, one after another.
 #[derive(Debug, Clone)]
 pub struct Packed {
     /// Hidden states (N, D).
@@ -35,7 +34,7 @@ pub struct Packed {
     pub spans: Vec<(usize, usize)>,
 }
 
-/// A linear layer with its number among the model's adaptable layers.
+/// A linear layer, and its number among the layers that can have an adapter.
 struct Proj {
     linear: Linear,
     layer: usize,
@@ -52,7 +51,7 @@ impl Proj {
     }
 }
 
-/// Names and numbers the linear layers as they are loaded.
+/// Names and numbers the linear layers while they are loaded.
 struct Loader {
     modules: Vec<(String, usize, usize)>,
 }
@@ -117,7 +116,7 @@ struct Block {
 
 struct Stack {
     blocks: Vec<Block>,
-    /// Relative position biases (buckets, heads), block 0's, used by all.
+    /// Relative position biases (buckets, heads) of block 0, used by all blocks.
     biases: Tensor,
     norm: Tensor,
     decoder: bool,
@@ -144,24 +143,24 @@ impl Stack {
     }
 }
 
-/// What queries attend to.
+/// The keys and values that queries attend to.
 struct Keys<'a> {
     /// Keys and values side by side.
     kv: &'a Tensor,
     segments: &'a [Segment],
-    /// The stack whose biases and mask apply; none in cross-attention.
+    /// The stack with the biases and the mask; none in cross-attention.
     own: Option<&'a Stack>,
 }
 
-/// Keys and values of tokens decoded so far, and of the encoder's output.
+/// Keys and values of the tokens decoded so far, and of the encoder's output.
 pub struct Cache {
-    /// By decoder block: (slots · capacity, 2·inner).
+    /// For each decoder block: (slots · capacity, 2·inner).
     own: Vec<Tensor>,
-    /// By decoder block: (N encoder tokens, 2·inner), computed once.
+    /// For each decoder block: (N encoder tokens, 2·inner), computed once.
     cross: Vec<Tensor>,
     spans: Vec<(usize, usize)>,
     capacity: usize,
-    /// Tokens fed so far.
+    /// Number of tokens fed so far.
     len: usize,
 }
 
@@ -171,13 +170,13 @@ pub struct T5 {
     shared: Weight,
     encoder: Stack,
     decoder: Stack,
-    /// (V, D): `lm_head`, or the shared table.
+    /// (V, D): `lm_head`, or the shared embeddings.
     head: Weight,
     modules: Vec<(String, usize, usize)>,
 }
 
 impl T5 {
-    /// Takes the weights under `p` by their checkpoint names; `lm_head` is the head wherever it is there.
+    /// Takes the weights from `p` by their checkpoint names; `lm_head` is the head if it exists.
     pub fn load(config: T5Config, p: &Params) -> Result<Self> {
         let own = !config.tie_word_embeddings || p.at("lm_head").has("weight");
         let config = config.with_head(own);
@@ -191,7 +190,7 @@ impl T5 {
         Ok(Self { config, shared, encoder, decoder, head, modules: l.modules })
     }
 
-    /// The layers that an adapter can stand over: (name, in, out).
+    /// The layers that can have an adapter: (name, in, out).
     pub fn modules(&self) -> &[(String, usize, usize)] {
         &self.modules
     }
@@ -201,7 +200,7 @@ impl T5 {
         &self.head
     }
 
-    /// Numbers in the base weights; a shared table counts once.
+    /// Number of base weights; shared embeddings count once.
     pub fn parameters(&self) -> usize {
         let attention = |a: &Attention| a.norm.elem_count();
         let stack = |s: &Stack| {
@@ -291,8 +290,8 @@ impl T5 {
         Ok(Packed { hidden, spans })
     }
 
-    /// Teacher-forced decoding: hidden states (N, D) of all decoder positions after the final norm, rows packed.
-    /// Only the first `valid[i]` tokens of row i may be attended to; the rest is padding whose states mean nothing.
+    /// Teacher-forced decoding: packed hidden states (N, D) of all decoder positions after the final norm. Tokens of row i
+    /// after the first `valid[i]` are padding: they are not attended to, and their states have no meaning.
     pub fn decode(&self, rows: &[&[u32]], valid: &[usize], encoded: &Packed, pass: Pass<'_>) -> Result<Packed> {
         let (ids, spans) = pack(rows)?;
         let own: Vec<Segment> = (spans.iter().zip(valid))
@@ -319,13 +318,13 @@ impl T5 {
         Ok(Packed { hidden: self.dropped(self.normed(&x, &self.decoder.norm)?, pass)?, spans })
     }
 
-    /// What the output matrix reads: hidden states as they are, or scaled by d_model^-½
-    /// (transformers `T5ForConditionalGeneration.forward`).
+    /// The output matrix's input: hidden states, scaled by d_model^-½ if the config says so (transformers
+    /// `T5ForConditionalGeneration.forward`).
     pub fn head_input(&self, hidden: &Tensor) -> Result<Tensor> {
         if self.config.scales() { ops::scaled(hidden, self.config.head_scale() as f32) } else { Ok(hidden.clone()) }
     }
 
-    /// An empty cache for decoding one token a row at a time, up to `capacity` tokens a row.
+    /// An empty cache for decoding one token per row at a time, up to `capacity` tokens per row.
     pub fn cache(&self, encoded: &Packed, capacity: usize, pass: Pass<'_>) -> Result<Cache> {
         let (slots, width) = (encoded.spans.len(), 2 * self.config.inner());
         let (mut own, mut cross) = (Vec::new(), Vec::new());
@@ -338,7 +337,7 @@ impl T5 {
         Ok(Cache { own, cross, spans: encoded.spans.clone(), capacity, len: 0 })
     }
 
-    /// Feeds one token to each of the rows `slots` (row numbers of the encoded batch): hidden states (slots, D).
+    /// Feeds one token to each of the rows `slots` (row numbers in the encoded batch): hidden states (slots, D).
     pub fn decode_next(&self, ids: &[u32], slots: &[usize], cache: &mut Cache, pass: Pass<'_>) -> Result<Tensor> {
         if cache.len == cache.capacity {
             return Err(Error::input("the decoding cache is full", "ask for a larger capacity"));
@@ -384,7 +383,7 @@ impl T5 {
     }
 }
 
-/// Rows one after another, and where each lies.
+/// Concatenates rows; also returns the first position and the length of each.
 #[allow(clippy::type_complexity)]
 fn pack(rows: &[&[u32]]) -> Result<(Vec<u32>, Vec<(usize, usize)>)> {
     let mut spans = Vec::with_capacity(rows.len());
@@ -411,7 +410,7 @@ impl InplaceOp2 for WriteRows {
 
     fn cpu_fwd(&self, dst: &mut CpuStorage, l1: &Layout, src: &CpuStorage, l2: &Layout) -> candle_core::Result<()> {
         let (width, src) = (l1.dims()[1], slice(src, l2)?);
-        let CpuStorage::F32(dst) = dst else { candle_core::bail!("a cache holds f32") };
+        let CpuStorage::F32(dst) = dst else { candle_core::bail!("a cache must be f32") };
         for (i, row) in self.rows.iter().enumerate() {
             dst[row * width..(row + 1) * width].copy_from_slice(&src[i * width..(i + 1) * width]);
         }

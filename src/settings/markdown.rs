@@ -1,4 +1,4 @@
-//! `docs/settings.md`, written from the table: `make settings` writes the file, a test compares it.
+//! Generates `docs/settings.md` from the table: `make settings` writes the file, and a test compares it.
 
 use super::choices::Preset;
 use super::define::{Choice, Kind, Setting};
@@ -19,7 +19,7 @@ in the file keep the value of the preset (`--preset corrected`, the default, or 
 can show the change on a finished step without a model.
 ";
 
-/// The whole file.
+/// The text of the file.
 pub fn page() -> String {
     let defaults = serde_json::to_value(PpoConfig::preset(Preset::Corrected)).unwrap_or_default();
     let mut out = String::from(HEAD);
@@ -99,7 +99,7 @@ fn value(value: &Value) -> String {
     }
 }
 
-/// Text in a table's cell: a `|` would end it, `<` would begin a tag.
+/// Text for a table's cell: escapes `|`, which would end the cell, and `<`, which would start a tag.
 fn cell(text: &str) -> String {
     text.replace('|', "\\|").replace('<', "&lt;")
 }

@@ -1,33 +1,33 @@
-//! Labelled texts from csv or JSON files, from which a reward model learns. The caller chooses which rows are held out if the file
-//! does not say.
+//! Reads labelled texts from csv or JSON files, for training a reward model. The caller chooses the held-out rows if the file
+//! does not.
 
 use crate::error::{Error, Result};
 use crate::text::dialogue::Split;
 use crate::text::rows::{Form, LeftOut, Row, each};
 
-/// What a file says about where a row belongs.
+/// The part of the data that a row belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part {
     Train,
     HeldOut,
 }
 
-/// One row.
+/// A row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Labelled {
     pub text: String,
     pub hate: bool,
-    /// None: the file has no column `split`, or it is empty in all rows.
+    /// None if the file has no column `split`, or the column is empty.
     pub part: Option<Part>,
 }
 
 /// Rows of one file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Source {
-    /// The file's name without folder and ending; it names the source in tables and metrics.
+    /// The file's name without folder and ending, for tables and metrics.
     pub name: String,
     pub rows: Vec<Labelled>,
-    /// What to tell a person about rows that were left out.
+    /// A notice about rows that were left out.
     pub notice: Option<String>,
 }
 
@@ -38,18 +38,18 @@ const FORM: Form<'static> = Form {
 };
 
 impl Source {
-    /// Reads a file whose rows have `text`, `label` (hate or nothate, 1 or 0) and perhaps `split` (train, or else dev,
-    /// val, valid, validation or test, which are held out; empty means train where other rows say something). Rows with
-    /// an empty text are left out, and the notice says so.
+    /// Reads a file whose rows have `text`, `label` (hate or nothate, 1 or 0) and optionally `split` (train; dev, val, valid,
+    /// validation and test rows are held out; empty means train if other rows have a split). Rows with an empty text are left
+    /// out, with a notice.
     ///
     /// # Errors
-    /// No rows, a missing column, an unknown label or split; each with its line.
+    /// No rows, a missing column, an unknown label or split; names the line.
     pub fn parse(path: &str, bytes: &[u8]) -> Result<Self> {
         let (mut rows, mut left_out) = (Vec::new(), LeftOut::default());
         each(path, bytes, &FORM, |row| {
             match row.filled("text")? {
                 Some(text) => rows.push(labelled(&row, text)?),
-                None => left_out.add(&row, Error::file(&row.at, "the text is empty", "remove the row, or fill it in")),
+                None => left_out.add(&row, Error::file(&row.at, "the text is empty", "remove the row, or add a text")),
             }
             Ok(())
         })?;
@@ -66,7 +66,7 @@ impl Source {
     }
 }
 
-/// A row with this text. Labels may be numbers as pandas writes them where some are missing: 1.0.
+/// A row with this text. Labels may be written as 1.0, as pandas does if some are missing.
 fn labelled(row: &Row, text: String) -> Result<Labelled> {
     let label = row.text("label")?.unwrap_or_default();
     let hate = match label.trim().to_lowercase().as_str() {
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_are_read_whatever_else_is_there() {
+    fn rows_are_read_and_other_columns_are_ignored() {
         let source = parse("\u{feff}id,label,text\n7,hate,\"a, \"\"b\"\"\nc\"\n8,0,d\n").unwrap();
         assert_eq!(source.name, "some");
         let row = |text: &str, hate| Labelled { text: text.into(), hate, part: None };

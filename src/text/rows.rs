@@ -1,29 +1,28 @@
-//! Rows of data files as other tools write them: JSON lines, a JSON array, or csv with commas, semicolons or tabs. A row's
-//! fields are found by name, whatever the case and the spaces around it. What the fields mean is for `dialogue`,
-//! `labelled` and `texts`.
+//! Reads rows of data files: JSON lines, a JSON array, or csv with commas, semicolons or tabs. Field names ignore case and
+//! surrounding spaces. `dialogue`, `labelled` and `texts` interpret the fields.
 
 use crate::encoding::{self, line_of, lines};
 use crate::error::{Error, Result};
 use serde_json::{Map, Value};
 
-/// What rows must have, for messages and to recognize the separator of a csv file.
+/// The fields that rows must have, for messages and to detect a csv file's separator.
 pub struct Form<'a> {
-    /// Of each group at least one; named in messages by its first.
+    /// At least one field of each group; messages name the group's first one.
     pub needed: &'a [&'a [&'a str]],
-    /// What to do about a file of another form.
+    /// What to do if a file has another form.
     pub hint: &'a str,
 }
 
-/// One row.
+/// A row.
 #[derive(Debug)]
 pub struct Row {
-    /// `file:line`, the line where the row begins.
+    /// `file:line` of the row's first line.
     pub at: String,
     fields: Map<String, Value>,
 }
 
 impl Row {
-    /// A field as text; none where the row has no such field or it is null. Numbers and truth values are written out.
+    /// A field as text; none if it is missing or null. Numbers and booleans become text.
     ///
     /// # Errors
     /// A list or an object.
@@ -33,13 +32,13 @@ impl Row {
             Some(Value::String(text)) => Some(text.clone()),
             Some(value @ (Value::Number(_) | Value::Bool(_))) => Some(value.to_string()),
             Some(Value::Array(_) | Value::Object(_)) => {
-                let hint = "write it as one text; the turns of a dialogue go on lines of their own (\\n in JSON)";
+                let hint = "write it as one text, with each turn of a dialogue on a separate line (\\n in JSON)";
                 return Err(Error::file(&self.at, format!("`{name}` is a list or an object, not a text"), hint));
             }
         })
     }
 
-    /// A field that is more than spaces.
+    /// A field that is not empty or blank.
     ///
     /// # Errors
     /// As [`Row::text`].
@@ -48,7 +47,7 @@ impl Row {
     }
 }
 
-/// Rows that lack what they need, among others that have it: how many, and the first.
+/// The rows that lack a needed field: their number, and the first one.
 #[derive(Default)]
 pub struct LeftOut {
     count: usize,
@@ -66,34 +65,34 @@ impl LeftOut {
         }
     }
 
-    /// What to tell a person about `kept` rows.
+    /// A notice, if rows were left out and `kept` rows remain.
     ///
     /// # Errors
-    /// No row is left: what the first lacks.
+    /// No row remains: the first row's error.
     pub fn notice(self, kept: usize) -> Result<Option<String>> {
         match (self.first, self.count) {
             (Some(error), _) if kept == 0 => Err(error),
             (_, 0) => Ok(None),
-            (_, 1) => Ok(Some(format!("{}: this row has an empty field that is needed; it is left out", self.at))),
+            (_, 1) => Ok(Some(format!("{}: a needed field of this row is empty; the row is left out", self.at))),
             (_, n) => Ok(Some(format!(
-                "{}: {n} rows from here on have an empty field that is needed; they are left out",
+                "{}: a needed field is empty in {n} rows, of which this is the first; they are left out",
                 self.at
             ))),
         }
     }
 }
 
-/// What a file holds, and what to tell a person about rows that were left out.
+/// The values of a file, and a notice about rows that were left out.
 #[derive(Debug)]
 pub struct Kept<T> {
     pub rows: Vec<T>,
     pub notice: Option<String>,
 }
 
-/// Calls `work` for each row: of csv by the ending `.csv`, `.tsv` or `.tab`; else of a JSON array or of JSON lines.
+/// Calls `work` for each row of a csv file (ending `.csv`, `.tsv` or `.tab`), a JSON array or JSON lines.
 ///
 /// # Errors
-/// Not text, not of this form, and what `work` says; with the line.
+/// A file that is not text or has another form, and errors of `work`; names the line.
 pub fn each(path: &str, bytes: &[u8], form: &Form<'_>, mut work: impl FnMut(Row) -> Result<()>) -> Result<()> {
     let text = encoding::text(path, bytes)?;
     let name = path.to_ascii_lowercase();
@@ -105,7 +104,7 @@ pub fn each(path: &str, bytes: &[u8], form: &Form<'_>, mut work: impl FnMut(Row)
     }
 }
 
-/// The name of a field as it is looked up.
+/// The normalised name of a field.
 fn plain(name: &str) -> String {
     name.trim().to_lowercase()
 }
@@ -115,12 +114,12 @@ fn quoted(names: impl IntoIterator<Item = impl AsRef<str>>) -> String {
     names.collect::<Vec<_>>().join(", ")
 }
 
-/// Names of groups of which `has` knows none.
+/// Names of the groups without any field that `has` accepts.
 fn lacking<'a>(form: &Form<'a>, has: impl Fn(&str) -> bool) -> Vec<&'a str> {
     form.needed.iter().filter(|group| !group.iter().any(|name| has(name))).map(|group| group[0]).collect()
 }
 
-/// A JSON value as a row.
+/// Converts a JSON value to a row.
 fn row_of(value: Value, at: String, form: &Form<'_>) -> Result<Row> {
     let Value::Object(object) = value else {
         return Err(Error::file(at, "not a JSON object", form.hint));
@@ -158,7 +157,7 @@ fn array_rows(path: &str, text: &str, form: &Form<'_>, work: &mut impl FnMut(Row
     let place = |at: usize| format!("{path}:{}", line_of(text, at));
     let next = |at: usize| at + text[at..].len() - text[at..].trim_start().len();
     let mut at = next(next(0) + 1);
-    // the line of `at` is counted on from the row before
+    // lines are counted from the row before
     let (mut counted, mut line) = (0, 1);
     while !text[at..].starts_with(']') {
         line += line_of(&text[counted..], at - counted) - 1;
@@ -183,7 +182,7 @@ fn array_rows(path: &str, text: &str, form: &Form<'_>, work: &mut impl FnMut(Row
     }
     let rest = next(at + 1);
     if rest < text.len() {
-        return Err(Error::file(place(rest), "something follows the end of the JSON array", form.hint));
+        return Err(Error::file(place(rest), "there is text after the end of the JSON array", form.hint));
     }
     Ok(())
 }
@@ -195,7 +194,7 @@ fn csv_rows(
     form: &Form<'_>,
     work: &mut impl FnMut(Row) -> Result<()>,
 ) -> Result<()> {
-    // Excel may write its separator into a line of its own
+    // Excel may write its separator in a separate first line
     let first = lines(text).next().unwrap_or("");
     let told = first.strip_prefix("sep=").filter(|rest| rest.len() == 1);
     let skipped = if told.is_some() { text[first.len()..].trim_start_matches(['\n', '\r']) } else { text };
@@ -229,10 +228,10 @@ fn csv_rows(
         };
         let blank = |from: usize| record.iter().skip(from).all(|field| field.trim().is_empty());
         if record.len() == 1 && names.len() > 1 && blank(0) {
-            continue; // a line of spaces
+            continue; // a blank line
         }
         if record.len() < names.len() || !blank(names.len()) {
-            let what = format!("this row has {} columns, the header has {}", record.len(), names.len());
+            let what = format!("this row has {} columns, but the header has {}", record.len(), names.len());
             return Err(Error::file(at, what, form.hint));
         }
         let mut fields = Map::new();
@@ -247,7 +246,7 @@ fn csv_rows(
     Ok(())
 }
 
-/// The separator with which the header names most of what is needed.
+/// The separator with which the header contains most of the needed fields.
 fn guessed(text: &str, form: &Form<'_>) -> u8 {
     let found = |separator: u8| {
         let mut reader = csv::ReaderBuilder::new().delimiter(separator).from_reader(text.as_bytes());
@@ -259,7 +258,7 @@ fn guessed(text: &str, form: &Form<'_>) -> u8 {
     b",;\t|".iter().copied().fold((0, b','), best).1
 }
 
-/// What is wrong with a csv row, without the place, which the caller knows.
+/// What is wrong with a csv row, without its position.
 fn csv_fault(e: &csv::Error) -> String {
     match e.kind() {
         csv::ErrorKind::Utf8 { err, .. } => err.to_string(),

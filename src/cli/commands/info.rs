@@ -1,4 +1,4 @@
-//! `info`: a policy's architecture, and how many of its parameters would be trained.
+//! `info`: prints a policy's architecture and how many of its parameters would be trained.
 
 use crate::cli::args::FreshAdapter;
 use crate::cli::memory::size;
@@ -17,7 +17,7 @@ pub struct Arguments {
     /// The base model: a T5 or FLAN-T5
     #[arg(long, value_name = "SRC", default_value = TINY)]
     pub policy: String,
-    /// A LoRA adapter in PEFT layout, or fresh: what a fresh one would hold [default: tiny with the tiny policy, else fresh]
+    /// A LoRA adapter in PEFT layout, or fresh for a new one [default: tiny with the tiny policy, else fresh]
     #[arg(long, value_name = "SRC|fresh")]
     pub adapter: Option<String>,
     #[command(flatten)]
@@ -27,7 +27,7 @@ pub struct Arguments {
     pub json: bool,
 }
 
-/// Architecture and parameter counts of a policy, all computed from the loaded tensors.
+/// Prints the architecture and the parameter counts, computed from the loaded tensors.
 pub fn run(args: &Arguments) -> Result<()> {
     let mut terminal = Terminal::new(args.json)?;
     let policy = sources::policy(&args.policy, &mut terminal)?;
@@ -64,7 +64,7 @@ pub fn run(args: &Arguments) -> Result<()> {
         c.vocab_size,
         if c.tie_word_embeddings { "tied" } else { "untied" },
     ))?;
-    let name = given.unwrap_or("a fresh one");
+    let name = given.unwrap_or("a new one");
     let pairs = policy.trainable().len() / 2 - 1;
     report::line(format!(
         "adapter     {name}: LoRA r {}, alpha {}, over {pairs} layers",

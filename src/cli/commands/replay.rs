@@ -1,4 +1,4 @@
-//! `replay`: PPO steps on given rows, with every number written, to compare with TRL.
+//! `replay`: runs PPO steps on given rows and writes every number, to compare with TRL.
 
 use crate::cli::args::{PresetArg, WeightsArgs};
 use crate::cli::run_folder::PATIENCE;
@@ -25,16 +25,16 @@ pub struct Arguments {
     /// The LoRA adapter to train, in PEFT layout
     #[arg(long, value_name = "SRC")]
     pub adapter: String,
-    /// Value head: value_head.safetensors, or TRL's file
+    /// Value head: value_head.safetensors, or the file that TRL saved
     #[arg(long, value_name = "FILE")]
     pub value_head: PathBuf,
-    /// Rows {"query_ids":[…],"response_ids":[…],"score":x} of a step, one a line; once for each step
+    /// File with {"query_ids":[…],"response_ids":[…],"score":x} on each line: the rows of one step; repeat it for each step
     #[arg(long, value_name = "FILE.jsonl", required = true)]
     pub rows: Vec<PathBuf>,
     /// Settings that replace the preset's, as JSON (docs/settings.md lists them; TRL's PPOConfig names are accepted)
     #[arg(long, value_name = "FILE.json")]
     pub config: Option<PathBuf>,
-    /// Mini-batch orders: a list per step of a list per PPO epoch of row numbers
+    /// Order of the rows: for each step a list, with a list of row numbers for each PPO epoch
     #[arg(long, value_name = "FILE.json")]
     pub orders: Option<PathBuf>,
     /// The lab as published or corrected
@@ -42,7 +42,7 @@ pub struct Arguments {
     pub preset: PresetArg,
     #[command(flatten)]
     pub held: WeightsArgs,
-    /// Folder for step-00001/ and so on
+    /// Folder for the results: step-00001/, step-00002/, …
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
     /// Print JSON
@@ -58,12 +58,12 @@ pub fn run(args: &Arguments) -> Result<()> {
     let orders: Option<Vec<Vec<Vec<usize>>>> = args
         .orders
         .as_ref()
-        .map(|f| inputs::json(f, "a list per step of a list per epoch of row numbers"))
+        .map(|f| inputs::json(f, "for each step a list, with a list of row numbers for each PPO epoch"))
         .transpose()?;
     if let Some(orders) = &orders
         && orders.len() < steps.len()
     {
-        let what = format!("orders for {} steps, rows for {}", orders.len(), steps.len());
+        let what = format!("--orders has {} steps, and there are {} --rows files", orders.len(), steps.len());
         return Err(Error::input(what, "give a list of orders for each --rows file"));
     }
     let _claim = Claim::for_output(&args.out, PATIENCE)?;

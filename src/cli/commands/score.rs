@@ -1,4 +1,4 @@
-//! `score`: the reward model's logits, probabilities, score and toxicity of given texts.
+//! `score`: prints the reward model's logits, probabilities, score and toxicity for given texts.
 
 use crate::cli::args::{RewardArgs, TextInput};
 use crate::cli::inputs::{self, Queries};

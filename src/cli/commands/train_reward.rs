@@ -1,4 +1,4 @@
-//! `train-reward`: a reward model trained on labelled texts. The training is in `finetuning::reward_model`.
+//! `train-reward`: trains a reward model on labelled texts. The training is in `finetuning::reward_model`.
 
 use crate::cli::args::{LoopArgs, RunArgs, StoredArg};
 use crate::cli::sources::{self, Role, whole_path};
@@ -22,17 +22,17 @@ use serde::{Deserialize, Serialize};
 use std::path::Path;
 
 const COMMAND: &str = "train-reward";
-/// Where a run's last table is, beside its best model.
+/// The file with the table of the best model.
 const QUALITY: &str = "quality.json";
 
-/// What a training row weighs.
+/// The weight of a training row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 pub enum BalanceArg {
-    /// The same as every other
+    /// All rows have the same weight
     None,
-    /// So that both classes weigh the same
+    /// Both classes have the same total weight
     Classes,
-    /// So that every file weighs the same
+    /// All files have the same total weight
     Sources,
 }
 
@@ -44,35 +44,35 @@ pub struct Arguments {
     pub what: What,
     #[command(flatten)]
     pub training: LoopArgs,
-    /// Print the table of the best model as JSON
+    /// Print the best model's table as JSON
     #[arg(long)]
     pub json: bool,
 }
 
-/// Models and data, which may have moved when a run is continued.
+/// Models and data; they may have moved when a run is continued.
 #[derive(Debug, Clone, Args, Serialize, Deserialize)]
 #[group(id = "sources")]
 pub struct Sources {
-    /// The model to start from: a RoBERTa, with or without a classification head; --learning-rate 2e-5 is usual then
+    /// The model to start from: a RoBERTa, with or without a classification head; use --learning-rate 2e-5 with it
     #[arg(long, value_name = "SRC", conflicts_with_all = ["model_config", "tokenizer"])]
     pub reward: Option<String>,
-    /// The names of the two labels of --reward if they are not nothate and hate, the harmless one first; the trained model
-    /// is saved with nothate and hate
+    /// Names of the two labels of --reward, the harmless one first, if they are not nothate and hate; the trained model is
+    /// saved with nothate and hate
     #[arg(long, value_name = "NOTHATE,HATE", requires = "reward")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reward_labels: Option<Labels>,
-    /// Start from fresh weights of this config.json instead; it needs hidden_size, num_hidden_layers,
+    /// Start from new weights for this config.json instead; it needs hidden_size, num_hidden_layers,
     /// num_attention_heads, intermediate_size and max_position_embeddings
     #[arg(long, value_name = "FILE", requires = "tokenizer")]
     pub model_config: Option<String>,
-    /// Folder of the fresh model's tokenizer (made by train-tokenizer --kind bpe)
+    /// Folder of the new model's tokenizer (made by train-tokenizer --kind bpe)
     #[arg(long, value_name = "DIR", requires = "model_config")]
     pub tokenizer: Option<String>,
-    /// Files with the columns text and label (hate or nothate, 1 or 0), as csv, tsv or JSON; a column split says what is
-    /// held out
+    /// Files with the columns text and label (hate or nothate, 1 or 0), as csv, tsv or JSON; a column split marks the
+    /// held-out rows
     #[arg(long, value_name = "FILE", num_args = 1..)]
     pub data: Vec<String>,
-    /// Files of the same form that are only measured on
+    /// Files of the same form that are used only for measuring
     #[arg(long, value_name = "FILE", num_args = 1..)]
     pub held_out: Vec<String>,
 }
@@ -84,16 +84,16 @@ pub struct What {
     #[command(flatten)]
     #[serde(flatten)]
     pub sources: Sources,
-    /// Share of the rows that is held out of a file without a split
+    /// Fraction of rows to hold out of a file without a split column
     #[arg(long, value_name = "FRACTION", default_value_t = 0.1)]
     pub held_out_share: f64,
-    /// What a training row weighs in the loss
+    /// Weight of a training row in the loss
     #[arg(long, value_enum, default_value = "none")]
     pub balance: BalanceArg,
-    /// Longest text in tokens; longer ones are cut [default: what the model can read]
+    /// Maximum text length in tokens; longer texts are cut [default: the model's maximum]
     #[arg(long, value_name = "N")]
     pub max_length: Option<usize>,
-    /// Share of a training text's tokens that are masked
+    /// Fraction of a training text's tokens to mask
     #[arg(long, value_name = "FRACTION", default_value_t = 0.0)]
     pub mask: f32,
     /// Label smoothing
@@ -102,12 +102,12 @@ pub struct What {
     /// Dropout [default: the model's]
     #[arg(long, value_name = "P")]
     pub dropout: Option<f64>,
-    /// Numbers of the saved model
+    /// Number type of the saved weights
     #[arg(long, value_enum, default_value = "f32")]
     pub save_as: StoredArg,
 }
 
-/// Starts or continues the training of a reward model, and measures the best one as it was saved.
+/// Starts or continues the training of a reward model, and measures the best one after saving it.
 pub fn run(args: &Arguments) -> Result<()> {
     let mut terminal = Terminal::new(args.json)?;
     let (path, task) =
@@ -115,7 +115,7 @@ pub fn run(args: &Arguments) -> Result<()> {
     table(&task, &path, args.json, &mut terminal)
 }
 
-/// Every folder and file by its whole path, so that the run can be resumed from anywhere.
+/// Replaces every folder and file by its absolute path, so that the run can be resumed from anywhere.
 fn with_whole_paths(what: &What) -> What {
     let path = |src: &Option<String>| src.as_deref().map(whole_path);
     let paths = |all: &[String]| all.iter().map(|src| whole_path(src)).collect();
@@ -184,14 +184,14 @@ fn rows(files: &[String], terminal: &mut Terminal) -> Result<Vec<Source>> {
 
 fn classifier(what: &What, seed: u64, terminal: &mut Terminal) -> Result<Classifier> {
     if what.dropout.is_some_and(|p| !(0.0..1.0).contains(&p)) {
-        return Err(Error::input("the dropout cannot work", "give a fraction from 0 to below 1"));
+        return Err(Error::input("--dropout is out of range", "give a number from 0 to below 1"));
     }
     if let (Some(file), Some(tokenizer)) = (&what.sources.model_config, &what.sources.tokenizer) {
         let json = inputs::json(Path::new(file), "the config.json of a RoBERTa")?;
         return Classifier::fresh(file, json, &Folder::open(tokenizer)?, what.dropout, seed);
     }
     let src = what.sources.reward.as_deref().ok_or_else(|| {
-        Error::input("no model to train", "give --reward, or --model-config and --tokenizer for fresh weights")
+        Error::input("no model to train", "give --reward, or --model-config and --tokenizer for new weights")
     })?;
     let classifier = Classifier::load(
         &*sources::folder(src, Role::Reward, terminal)?,
@@ -200,12 +200,12 @@ fn classifier(what: &What, seed: u64, terminal: &mut Terminal) -> Result<Classif
         seed,
     )?;
     if classifier.fresh_head {
-        terminal.line(&format!("{src} has no classification head; it gets a fresh one"));
+        terminal.line(&format!("{src} has no classification head; it gets a new one"));
     }
     Ok(classifier)
 }
 
-/// Measures the best model as it lies on disk, prints the table and keeps it.
+/// Measures the best model as it was saved, prints the table and saves it.
 fn table(task: &TrainReward, run: &Path, json: bool, terminal: &mut Terminal) -> Result<()> {
     let judge = Judge::load(&Folder::open(run.join(BEST))?)?;
     let qualities = block_on(task.measure(&judge.model, terminal))?;

@@ -1,20 +1,20 @@
-//! Reads the pickle inside a torch checkpoint without running anything: a small machine for the opcodes of protocol 2
-//! that torch writes, and the five globals that weights need. Everything else is an error that names it. Where the
-//! numbers lie is told by [`Layout`]; fetching them is `torch`'s job.
+//! Reads the pickle inside a torch checkpoint without running code: a small machine for the opcodes of protocol 2 that torch
+//! writes, and the five globals that weights need. Anything else is an error that names it. [`Layout`] says where the numbers
+//! are; `torch` reads them.
 //!
-//! Source: the opcodes as Python's `pickletools` documents them; torch's `_utils._rebuild_tensor_v2`.
+//! Source: Python's `pickletools` for the opcodes; torch's `_utils._rebuild_tensor_v2`.
 
 use super::dtype::Dtype;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
-/// Values made while reading; a checkpoint needs about twenty a tensor.
+/// Maximum number of values; a checkpoint needs about twenty per tensor.
 const MAX_VALUES: usize = 2_000_000;
 const MAX_DIMS: usize = 8;
-/// torch numbers its storages; a long key, named again and again, would be copied as often.
+/// Maximum length of a storage's key, which is copied often; torch uses numbers.
 const MAX_KEY: usize = 64;
 
-/// One tensor's place in its storage. Offset and strides count numbers, not bytes.
+/// A tensor's position in its storage. Offset and strides count numbers, not bytes.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Layout {
     pub storage: Storage,
@@ -23,7 +23,7 @@ pub struct Layout {
     pub strides: Vec<usize>,
 }
 
-/// One storage: the archive's file `data/KEY`, `count` numbers of type `dtype`.
+/// A storage: the archive's file `data/KEY` with `count` numbers of type `dtype`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Storage {
     pub key: String,
@@ -31,8 +31,8 @@ pub struct Storage {
     pub count: usize,
 }
 
-/// The tensors of the pickled state dict, in its order. The dict is the pickle's own value, or lies under the key
-/// `state_dict`; entries that are no tensors (an epoch, a learning rate) are left out. The error says what was met.
+/// The tensors of the pickled state dict, in its order. The dict is the pickle's value, or is under the key `state_dict`; other
+/// entries (an epoch, a learning rate) are skipped. The error says what was found.
 pub fn tensors(pickle: &[u8]) -> Result<Vec<(String, Layout)>, String> {
     let mut machine =
         Machine { input: pickle, at: 0, values: vec![], stack: vec![], marks: vec![], memo: HashMap::new() };
@@ -46,10 +46,10 @@ pub fn tensors(pickle: &[u8]) -> Result<Vec<(String, Layout)>, String> {
     if found.is_empty() { Err("no state dict with tensors in it".to_string()) } else { Ok(found) }
 }
 
-/// An index into the machine's values. Containers hold indices, so a pickle that contains itself costs nothing.
+/// An index into the machine's values. Containers hold indices, so a pickle may contain itself.
 type Id = u32;
 
-/// One byte of pickle can make one, so it is kept small.
+/// A value. It is small, because one byte of pickle can make one.
 enum Value<'a> {
     /// None, floats, and attributes that no tensor needs.
     Other,
@@ -80,7 +80,7 @@ impl Global {
             ("torch" | "torch.storage", _) if Dtype::from_torch(name).is_some() => {
                 Dtype::from_torch(name).map(Self::Storage).ok_or_else(String::new)
             }
-            _ => Err(format!("it asks for {module}.{name}, which plain weights do not need")),
+            _ => Err(format!("it uses {module}.{name}, which plain weights do not need")),
         }
     }
 }
@@ -96,7 +96,7 @@ struct Machine<'a> {
 }
 
 impl<'a> Machine<'a> {
-    /// Runs to STOP; the value left on the stack.
+    /// Runs to STOP and returns the value left on the stack.
     fn run(&mut self) -> Result<Id, String> {
         loop {
             let at = self.at;
@@ -157,7 +157,7 @@ impl<'a> Machine<'a> {
             b'Q' => self.persistent(),
             b'R' => self.reduce(),
             b'b' => self.pop().map(|_| ()), // BUILD: attributes (a state dict's _metadata) that no tensor needs
-            _ => Err(format!("opcode 0x{opcode:02x} is not one that torch writes for weights")),
+            _ => Err(format!("torch does not write opcode 0x{opcode:02x} for weights")),
         }
     }
 
@@ -194,7 +194,7 @@ impl<'a> Machine<'a> {
         Ok(())
     }
 
-    /// The stack may not be popped below the last open mark.
+    /// Pops a value, but not below the last open mark.
     fn pop(&mut self) -> Result<Id, String> {
         let floor = self.marks.last().copied().unwrap_or(0);
         if self.stack.len() <= floor {
@@ -235,7 +235,7 @@ impl<'a> Machine<'a> {
     fn protocol(&mut self) -> Result<(), String> {
         match self.bytes::<1>()?[0] {
             2 => Ok(()),
-            n => Err(format!("pickle protocol {n}; torch.save writes 2 unless told otherwise")),
+            n => Err(format!("pickle protocol {n} is not supported; torch.save writes 2 by default")),
         }
     }
 
@@ -271,7 +271,7 @@ impl<'a> Machine<'a> {
                 list.extend(items);
                 Ok(())
             }
-            _ => Err("items are appended to what is no list".to_string()),
+            _ => Err("items are appended to a value that is not a list".to_string()),
         }
     }
 
@@ -283,7 +283,7 @@ impl<'a> Machine<'a> {
                 dict.extend(pairs.iter().map(|[key, value]| (*key, *value)));
                 Ok(())
             }
-            _ => Err("items are set on what is no dict".to_string()),
+            _ => Err("items are set on a value that is not a dict".to_string()),
         }
     }
 
@@ -302,10 +302,10 @@ impl<'a> Machine<'a> {
                     (Value::Global(Global::Storage(dtype)), Some(key), Some(count)) if key.len() <= MAX_KEY => {
                         Storage { key: key.to_string(), dtype: *dtype, count }
                     }
-                    _ => return Err("a storage is not described as torch does".to_string()),
+                    _ => return Err("a storage is not described in torch's form".to_string()),
                 }
             }
-            _ => return Err("a persistent id that is no storage".to_string()),
+            _ => return Err("a persistent id is not a storage".to_string()),
         };
         self.push(Value::Storage(Box::new(storage)))
     }
@@ -314,7 +314,7 @@ impl<'a> Machine<'a> {
         let arguments = self.pop()?;
         let function = self.pop()?;
         let Value::Global(function) = *self.value(function) else {
-            return Err("what is called is no function".to_string());
+            return Err("a value that is not a function is called".to_string());
         };
         match (function, self.items(arguments)) {
             (Global::OrderedDict, []) => self.push(Value::Dict(vec![])),
@@ -330,7 +330,7 @@ impl<'a> Machine<'a> {
                 Ok(())
             }
             (Global::Storage(_), _) => Err("a storage class is called".to_string()),
-            _ => Err("a function is called with other arguments than torch gives it".to_string()),
+            _ => Err("a function is called with arguments that torch does not use".to_string()),
         }
     }
 
@@ -361,17 +361,17 @@ impl<'a> Machine<'a> {
         if let Value::Int(n) = *self.value(id) { usize::try_from(n).ok() } else { None }
     }
 
-    /// A tuple's or a list's items; empty for anything else.
+    /// The items of a tuple or list; empty for other values.
     fn items(&self, id: Id) -> &[Id] {
         if let Value::Tuple(items) | Value::List(items) = self.value(id) { items } else { &[] }
     }
 
-    /// A dict's pairs; empty for anything else.
+    /// The pairs of a dict; empty for other values.
     fn pairs(&self, id: Id) -> &[(Id, Id)] {
         if let Value::Dict(pairs) = self.value(id) { pairs } else { &[] }
     }
 
-    /// A dict's tensors, each name once: as in Python, a later value takes the place of an earlier one.
+    /// The tensors of a dict, each name once: as in Python, a later value replaces an earlier one.
     fn named_tensors(&self, dict: Id) -> Vec<(String, Layout)> {
         let mut place: HashMap<&str, usize> = HashMap::new();
         let mut named: Vec<(&str, &Layout)> = Vec::new();

@@ -1,6 +1,6 @@
-//! A checkpoint's tensors by name, from a folder in Hugging Face layout: `model.safetensors`, `pytorch_model.bin`, or
-//! shards of either listed in an index. Names are without the prefixes of wrappers (`names`), except in [`load_file`] and
-//! [`describe_file`]. The formats themselves: `safetensors` and `torch`.
+//! A checkpoint's tensors by name, from a folder in Hugging Face layout: `model.safetensors`, `pytorch_model.bin`, or shards of
+//! either listed in an index. Names are without the prefixes of wrappers (`names`), except in [`load_file`] and
+//! [`describe_file`]. The formats are in `safetensors` and `torch`.
 
 pub use super::described::Described;
 use super::described::Taker;
@@ -12,29 +12,28 @@ use crate::io::{ByteSource, is_safe_name};
 use candle_core::Tensor;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-/// Where transformers puts weights, in the order it looks for them.
+/// Names of transformers' weight files, in the order in which it looks for them.
 pub const WEIGHT_FILES: [&str; 4] =
     ["model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json"];
 
-/// A checkpoint whose headers have been read, once: its tensors by name, and where each is. The numbers are read from its
-/// folder when they are asked for.
+/// A checkpoint whose headers have been read: its tensors by name, and where each is. Numbers are read later.
 pub struct Checkpoint<'a> {
     source: Box<dyn ByteSource + 'a>,
-    /// The file that holds the weights, or that lists their shards.
+    /// The file with the weights, or with the list of their shards.
     file: &'static str,
-    /// The files of the weights with their headers; of shards in the order of their names.
+    /// The weight files with their headers; shards are sorted by name.
     files: Vec<(String, Header)>,
-    /// Which file has which tensor, by stored names, where there is an index.
+    /// If there is an index: the file of each tensor, by stored name.
     index: Option<BTreeMap<String, String>>,
     described: Vec<Described>,
 }
 
 impl<'a> Checkpoint<'a> {
-    /// Reads the headers of the checkpoint in `source`; numbers are not looked at.
+    /// Reads the headers of the checkpoint in `source`, but no numbers.
     ///
     /// # Errors
-    /// No weights; a file that is damaged, cut short or too long; a tensor that its shard does not have; a second tensor of the
-    /// same name; a layer under an adapter.
+    /// No weights; a file that is damaged, cut short or too long; a tensor missing in its shard; two tensors with the same
+    /// name; a base layer of a PEFT model.
     pub fn open(source: Box<dyn ByteSource + 'a>) -> Result<Self> {
         let file = weight_file(&*source)?;
         let index = if file.ends_with(".index.json") { Some(weight_map(&*source, file)?) } else { None };
@@ -57,23 +56,23 @@ impl<'a> Checkpoint<'a> {
         Ok(Self { source, file, files, index, described })
     }
 
-    /// The folder that it is in.
+    /// Its folder.
     pub fn source(&self) -> &dyn ByteSource {
         &*self.source
     }
 
-    /// The file that holds the weights, or that lists their shards.
+    /// The file with the weights, or with the list of their shards.
     pub fn file(&self) -> &'static str {
         self.file
     }
 
-    /// What the headers say of the tensors.
+    /// The descriptions of the tensors.
     pub fn described(&self) -> &[Described] {
         &self.described
     }
 
-    /// Hands the tensors whose names `keep` accepts to `take`, as f32, and keeps none: peak memory is what `take` keeps plus
-    /// one tensor (of a torch file: one storage).
+    /// Passes the tensors whose names `keep` accepts to `take`, as f32. Peak memory is what `take` keeps plus one tensor (in a
+    /// torch file, one storage).
     ///
     /// # Errors
     /// Names file and tensor.
@@ -100,7 +99,7 @@ impl<'a> Checkpoint<'a> {
         Ok(tensors)
     }
 
-    /// Do the tensors `a` and `b` hold the same numbers? No where one is not there.
+    /// Whether the tensors `a` and `b` have the same numbers; false if one is missing.
     ///
     /// # Errors
     /// As [`Checkpoint::each`].
@@ -121,8 +120,8 @@ impl<'a> Checkpoint<'a> {
         Ok(true)
     }
 
-    /// The matrix `name`, left in its file. None where it is not there, holds no floats, or cannot be read in parts: torch's
-    /// files, and folders in memory.
+    /// The matrix `name`, left in its file. None if it is missing, has no floats, or cannot be read in parts (torch files,
+    /// folders in memory).
     ///
     /// # Errors
     /// The file cannot be opened.
@@ -138,12 +137,12 @@ impl<'a> Checkpoint<'a> {
     }
 }
 
-/// Does a tensor of this stored name belong to the file? Without an index every one that is in it does.
+/// Whether a tensor with this stored name belongs to the file, as the index says. Without an index, all do.
 fn is_in(index: Option<&BTreeMap<String, String>>, file: &str, name: &str) -> bool {
     index.is_none_or(|index| index.get(name).is_some_and(|of| of == file))
 }
 
-/// The own names of a checkpoint's tensors, one after another.
+/// Checks the tensors' names without wrappers, one after another.
 struct Names<'a> {
     source: &'a dyn ByteSource,
     file: &'a str,
@@ -156,23 +155,23 @@ impl<'a> Names<'a> {
     }
 
     /// # Errors
-    /// A second tensor of the same name, and a layer under an adapter.
+    /// Two tensors with the same name, or a base layer of a PEFT model.
     fn own(&mut self, name: &str) -> Result<String> {
         let own = unwrapped(name).into_owned();
         let wrong = |what: String, hint: &str| Err(Error::file(self.source.path(self.file), what, hint));
         if own.contains(".base_layer.") {
-            let what = format!("tensor {name} is the base layer of a PEFT model that was saved as a whole");
-            return wrong(what, "save it merged: model.merge_and_unload().save_pretrained(FOLDER)");
+            let what = format!("tensor {name} is the base layer of a PEFT model, which was saved without merging");
+            return wrong(what, "merge it: model.merge_and_unload().save_pretrained(FOLDER)");
         }
         if !self.seen.insert(own.clone()) {
-            let what = format!("tensor {own} is there twice: as {name} and with another prefix");
-            return wrong(what, "save the model again, from one of its wrappers");
+            let what = format!("tensor {own} appears twice: as {name} and with another prefix");
+            return wrong(what, "save only the model itself, without wrappers around it");
         }
         Ok(own)
     }
 }
 
-/// The header of one weight file. `.safetensors` is read as such, anything else as torch's.
+/// The header of a weight file: `.safetensors`, or else torch's format.
 enum Header {
     Safetensors(safetensors::Header),
     Torch(torch::Header),
@@ -218,7 +217,7 @@ pub fn load(source: &dyn ByteSource) -> Result<HashMap<String, Tensor>> {
     Checkpoint::open(Box::new(source))?.load(&|_| true)
 }
 
-/// What one weight file holds, by its header.
+/// The descriptions in a weight file's header.
 ///
 /// # Errors
 /// A file that is damaged, cut short or too long.
@@ -229,23 +228,23 @@ pub fn describe_file(source: &dyn ByteSource, file: &str) -> Result<Vec<Describe
 fn not_in_shard(source: &dyn ByteSource, shard: &str, name: &str, index: &str) -> Error {
     Error::file(
         source.path(shard),
-        format!("has no tensor {name}, which {index} puts there"),
-        "fetch index and shards again, from one revision",
+        format!("has no tensor {name}, although {index} says so"),
+        "download index and shards again, from the same revision",
     )
 }
 
-/// The file that the checkpoint's weights are in, or that lists their shards.
+/// The name of the file with the weights, or with the list of their shards.
 pub fn weight_file(source: &dyn ByteSource) -> Result<&'static str> {
     WEIGHT_FILES.into_iter().find(|f| source.has(f)).ok_or_else(|| {
         Error::file(
             source.name(),
             format!("no weights: none of {}", WEIGHT_FILES.join(", ")),
-            "point at a folder saved by save_pretrained",
+            "give a folder saved by save_pretrained",
         )
     })
 }
 
-/// The tensors of one weight file whose names `keep` accepts. `.safetensors` is read as such, anything else as torch's.
+/// The tensors of a weight file whose names `keep` accepts.
 ///
 /// # Errors
 /// Names file and tensor.
@@ -258,7 +257,7 @@ pub fn load_file(source: &dyn ByteSource, file: &str, keep: &dyn Fn(&str) -> boo
     Ok(tensors)
 }
 
-/// The files that hold the tensors of an index, each once, in order.
+/// The files in an index, each once, in order.
 pub fn shards(map: &BTreeMap<String, String>) -> Vec<String> {
     let mut files: Vec<String> = map.values().cloned().collect();
     files.sort();
@@ -266,15 +265,15 @@ pub fn shards(map: &BTreeMap<String, String>) -> Vec<String> {
     files
 }
 
-/// The index file's map from tensor to shard.
+/// An index file's map from tensor to shard.
 pub fn weight_map(source: &dyn ByteSource, index: &str) -> Result<BTreeMap<String, String>> {
-    let wrong = |what: String| Error::file(source.path(index), what, "fetch the index file again");
+    let wrong = |what: String| Error::file(source.path(index), what, "download the index file again");
     let json = source.read_json(index)?;
     let map = json.get("weight_map").and_then(|m| m.as_object());
     let map = map.ok_or_else(|| wrong("no weight_map in it".to_string()))?;
     let pair = |(name, file): (&String, &serde_json::Value)| match file.as_str() {
         Some(file) if is_safe_name(file) => Ok((name.clone(), file.to_string())),
-        _ => Err(wrong(format!("tensor {name} is in {file}, which is no file name"))),
+        _ => Err(wrong(format!("tensor {name} is in {file}, which is not a file name"))),
     };
     map.iter().map(pair).collect()
 }

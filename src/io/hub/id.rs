@@ -1,6 +1,6 @@
-//! Hub ids as people have them: `owner/name`, with a revision, or pasted from the address of a page.
+//! Parses hub ids: `owner/name`, with a revision, or the address of a page.
 
-/// Where the hub is unless HF_ENDPOINT says otherwise.
+/// The hub's default address; HF_ENDPOINT changes it.
 pub const ENDPOINT: &str = "https://huggingface.co";
 
 /// What a hub id names.
@@ -11,7 +11,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// As the hub's addresses and the cache's folders begin.
+    /// The first part of folder names in the cache.
     pub fn folder(self) -> &'static str {
         match self {
             Self::Model => "models",
@@ -20,7 +20,7 @@ impl Kind {
     }
 }
 
-/// Models that the hub had before names had owners, as far as they are of our kinds; it leads their old names on.
+/// T5 and RoBERTa models from before names had owners; the hub redirects their old names.
 const WITHOUT_OWNER: [&str; 8] =
     ["t5-small", "t5-base", "t5-large", "t5-3b", "t5-11b", "roberta-base", "roberta-large", "distilroberta-base"];
 
@@ -33,7 +33,7 @@ pub struct Id {
 }
 
 impl Id {
-    /// `owner/name` or `owner/name@revision`, also as the address of a page of the hub (at `endpoint` or the usual one).
+    /// Parses `owner/name` or `owner/name@revision`, or the address of a page of the hub (at `endpoint` or the default one).
     pub fn parse(source: &str, kind: Kind, endpoint: Option<&str>) -> Option<Self> {
         let text = source.trim();
         let pasted = pasted(text, kind, endpoint);
@@ -58,7 +58,7 @@ impl Id {
         })
     }
 
-    /// As the addresses of its files begin.
+    /// The first part of the addresses of its files.
     pub fn path(&self) -> String {
         match self.kind {
             Kind::Model => self.name.clone(),
@@ -72,7 +72,7 @@ impl Id {
     }
 }
 
-/// Name and revision from the address of a repository's page or of a file in it, `hf://` too; none where it is no address.
+/// Name and revision from the address of a repository's page or of a file in it, also with `hf://`; none for other texts.
 fn pasted(text: &str, kind: Kind, endpoint: Option<&str>) -> Option<(String, String)> {
     let hosts = [endpoint.unwrap_or(ENDPOINT), ENDPOINT, "https://www.huggingface.co", "https://hf.co"];
     let rest = hosts.iter().find_map(|host| {
