@@ -1,7 +1,7 @@
-//! What it costs and saves to hold frozen weights as f32, f16, bf16 or q8_0. `cargo bench --bench weights [-- base|small|tiny]`
-//! prints, for fresh weights of FLAN-T5's shapes with a rank-32 adapter, memory and seconds by type and how far log-probs
-//! move; for the shipped tiny models log-probs, toxicity and ROUGE of 100 held-out dialogues. Every type of a large model
-//! is measured in a process of its own, which reads the same f32 file.
+//! Measures memory and speed of frozen weights in f32, f16, bf16 or q8_0. `cargo bench --bench weights [-- base|small|tiny]`
+//! prints, for new weights of FLAN-T5's shapes with a rank-32 adapter, memory, seconds and differences of log-probs for each
+//! type; for the tiny models, log-probs, toxicity and ROUGE of 100 held-out dialogues. Each type of a large model is measured
+//! in a separate process, which reads the same f32 file.
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr, clippy::disallowed_methods)]
 
 use candle_core::Tensor;
@@ -45,7 +45,7 @@ fn status(key: &str) -> f64 {
     line.split_whitespace().nth(1).unwrap().parse::<f64>().unwrap() / 1024.0
 }
 
-/// Writes fresh weights of FLAN-T5's shape where they are not yet.
+/// Writes new weights of FLAN-T5's shape if they do not exist yet.
 fn model(size: &str) -> PathBuf {
     let folder = std::env::temp_dir().join(format!("detox-lab-weights-{size}"));
     if folder.join("model.safetensors").exists() {
@@ -66,7 +66,7 @@ fn model(size: &str) -> PathBuf {
     folder
 }
 
-/// One type of a large model: what `base` prints a line of, as JSON; the next-token log-probs go to `out`.
+/// Measures one type of a large model, and prints the results as JSON; writes the next-token log-probs to `out`.
 fn one(folder: &Path, precision: Precision, out: &Path) -> Value {
     let started = Instant::now();
     let mut actor = Actor::load_as(&Folder::open(folder).unwrap(), precision, 0).unwrap();
@@ -127,7 +127,7 @@ fn one(folder: &Path, precision: Precision, out: &Path) -> Value {
         let ones = s.values.ones_like().unwrap();
         drop(s.backward(&ones, &ones).unwrap());
     });
-    // what would have been forecast of this work
+    // the forecast of this work
     let c = &policy.t5.config;
     let tensors = PolicySource::open(Box::new(Folder::open(folder).unwrap())).unwrap().tensors_in_memory();
     let adapted = memory::adapted(&adapter.config, &tensors);
@@ -144,7 +144,7 @@ fn one(folder: &Path, precision: Precision, out: &Path) -> Value {
     })
 }
 
-/// (mean and largest change of a chosen token's log-prob, mean KL(f32 ‖ other) in nats a token).
+/// (mean and largest change of a chosen token's log-prob, mean KL(f32 ‖ other) in nats per token).
 fn compare(exact: &Tensor, other: &Tensor) -> (f64, f64, f64) {
     let log_softmax = |row: &[f32]| -> Vec<f64> {
         let max = row.iter().fold(f32::MIN, |m, x| m.max(*x));
@@ -200,7 +200,7 @@ fn large(size: &str) {
     }
 }
 
-/// Listens to nothing.
+/// Ignores all events.
 struct Silent;
 
 impl Pace for Silent {
@@ -274,7 +274,7 @@ fn tiny() {
 }
 
 fn main() {
-    restart_with_tunables(); // as the program does
+    restart_with_tunables(); // as in the program
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     detox_lab::kernels::pool::work_on(threads);
     let args: Vec<String> = std::env::args().skip(1).filter(|arg| arg != "--bench").collect();

@@ -1,5 +1,5 @@
-//! PPO on a policy of eight tokens: 20 steps, after which the rewarded token is more probable: cargo run --example ppo_step
-//! The policy is a table: row i holds the logits of the token that follows token i, and the value of having reached i.
+//! PPO on a policy with eight tokens: after 20 steps, the rewarded token is more probable: cargo run --example ppo_step
+//! The policy is a table: row i contains the logits of the token after token i, and the value of token i.
 #![allow(clippy::print_stdout)]
 
 use candle_core::{D, Device, Tensor, Var};
@@ -21,7 +21,7 @@ struct Table {
     values: Var, // (V, 1)
 }
 
-/// What a step asks of a policy: log-probs, values and entropy of given responses, under the policy or its reference.
+/// A step needs this from a policy: log-probs, values and entropy of given responses, of the policy or its reference.
 impl Actor for Table {
     fn evaluate(
         &self,
@@ -44,7 +44,7 @@ impl Actor for Table {
         let entropy = (all.exp()? * &all)?.sum(1)?.neg()?.reshape(shape)?; // (M, R−1)
         let logprobs = all.gather(&padded(1)?.unsqueeze(1)?, 1)?.reshape(shape)?; // (M, R−1)
         let values = self.values.as_tensor().index_select(&padded(0)?, 0)?.reshape(shape)?; // (M, R−1)
-        // Called with the loss's derivatives by log-probs and values; gives those by the two tables. candle's autograd does it here.
+        // Computes the gradients of the two tables from those of log-probs and values, here with candle's autograd.
         let (outputs, vars) = ((logprobs.clone(), values.clone()), self.trainable());
         let backward: Backward = Box::new(move |by_logprobs, by_values| {
             let sum = ((outputs.0 * by_logprobs)? + (outputs.1 * by_values)?)?.sum_all()?;
@@ -68,9 +68,9 @@ fn main() -> Result<()> {
     let table = Table { logits: zeros((V, V))?, values: zeros((V, 1))? };
     let config = PpoConfig { batch_size: 8, mini_batch_size: 4, learning_rate: 0.05, ..PpoConfig::default() };
     let mut state = PpoState::new(&config);
-    // The responses are uniformly random, not sampled from the policy, so the KL, which is estimated from them, can be negative.
+    // The responses are uniformly random, not sampled from the policy, so the KL that is estimated from them can be negative.
     for step in 0..20 {
-        // the responses: start token, six random tokens, end token; the score is the share of REWARDED among the six
+        // the responses: start token, six random tokens, end token; the score is the fraction of REWARDED among the six
         let row = |i| {
             let mut rng = Rng::new(7, Purpose::Sampling, step, i);
             let body: Vec<u32> = (0..6).map(|_| rng.below(2, V as u64) as u32).collect();

@@ -1,4 +1,4 @@
-//! torch's zip pickles: equal to their safetensors twins bit for bit, and never anything but an error for the rest.
+//! torch's zip checkpoints: equal to safetensors bit for bit; anything else is an error.
 
 use crate::support::{fixtures, golden};
 use candle_core::{DType, Tensor};
@@ -65,7 +65,7 @@ fn with_entry(bytes: &[u8], name: &str, change: impl Fn(Vec<u8>) -> Vec<u8>) -> 
 }
 
 #[test]
-fn every_type_and_view_equals_its_safetensors_twin() {
+fn every_type_and_view_equals_safetensors() {
     let ours = read(&fixtures(), "torch_types.bin");
     let theirs = read(&fixtures(), "torch_types.safetensors");
     assert_eq!(ours.len(), 13);
@@ -110,13 +110,13 @@ fn trl_s_value_head_is_found() {
 }
 
 #[test]
-fn what_is_no_weights_is_refused_by_name() {
+fn files_that_are_not_weights_are_refused_by_name() {
     let types = fixture("torch_types.bin");
     let mut damaged = types.clone();
     let at = damaged.windows(4).position(|w| w == b"\x00\x00\x20\x40").unwrap(); // the scalar 2.5
     damaged[at] ^= 1;
     let cases = [
-        (fixture("torch_legacy.bin"), "format from before 1.6"),
+        (fixture("torch_legacy.bin"), "format of torch before 1.6"),
         (fixture("torch_module.bin"), "torch.nn.modules.linear.Linear"),
         (b"version https://git-lfs.github.com/spec/v1".to_vec(), "git-lfs"),
         (b"hello".to_vec(), "not a torch file"),
@@ -139,7 +139,7 @@ fn what_is_no_weights_is_refused_by_name() {
     }
 }
 
-/// A pickle of one tensor `t` on storage 0 (`count` floats).
+/// A pickle with one tensor `t` in storage 0 (`count` floats).
 fn one_tensor(count: i32, offset: i32, shape: &[i32], strides: &[i32]) -> Vec<u8> {
     let int = |n: &i32| [b"J".as_slice(), &n.to_le_bytes()].concat();
     let text = |t: &str| [b"X".as_slice(), &(t.len() as u32).to_le_bytes(), t.as_bytes()].concat();
@@ -164,7 +164,7 @@ fn one_tensor(count: i32, offset: i32, shape: &[i32], strides: &[i32]) -> Vec<u8
 
 #[test]
 fn impossible_layouts_are_refused() {
-    let types = fixture("torch_types.bin"); // storage 0 holds 24 floats
+    let types = fixture("torch_types.bin"); // storage 0 has 24 floats
     let with = |pickle: Vec<u8>| read_bytes(with_entry(&types, "data.pkl", |_| pickle.clone()));
     assert_eq!(with(one_tensor(24, 0, &[4, 6], &[6, 1])).unwrap()["t"].dims(), [4, 6]);
     let max = i32::MAX;
@@ -208,7 +208,7 @@ proptest! {
         let _ = read_bytes(bytes);
     }
 
-    /// Damage in the pickle alone, with the archive's checksums right.
+    /// Damage only in the pickle, with correct checksums in the archive.
     #[test]
     fn random_pickles_never_panic(changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6)) {
         let bytes = with_entry(&fixture("torch_types.bin"), "data.pkl", |mut pickle| {
@@ -229,7 +229,7 @@ proptest! {
 }
 
 #[test]
-fn only_the_wanted_storages_are_read() {
+fn only_the_needed_storages_are_read() {
     let source = Folder::open(fixtures()).unwrap();
     let read = load_file(&source, "torch_types.bin", &|name| name == "scalar").unwrap();
     assert_eq!(read.len(), 1);

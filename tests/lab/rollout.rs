@@ -1,4 +1,4 @@
-//! What is generated from and what is scored, as the published lab does it and as the corrected one does.
+//! What is generated and scored in the published and in the corrected lab.
 
 use crate::support::fixtures;
 use detox_lab::Result;
@@ -12,7 +12,7 @@ use detox_lab::pace::{Pace, block_on};
 use detox_lab::settings::{PpoConfig, Preset};
 use detox_lab::text::dialogue::parse;
 
-/// Listens to nothing.
+/// Ignores all events.
 struct Silent;
 
 impl Pace for Silent {
@@ -43,7 +43,7 @@ fn sample(stage: Stage, preset: Preset, limit: usize) -> Sample {
     let dialogue = &parse("train.jsonl", &data).unwrap()[0];
     let config = PpoConfig::preset(preset);
     let draws = vec![Draw { max_new_tokens: limit, rng: Rng::new(1, Purpose::Evaluation, 0, 0) }];
-    // min_length above the limit: the row cannot end, so that it reaches its limit
+    // min_length above the limit: the row cannot end before its limit
     let sampling = Sampling { min_length: limit + 2, ..Sampling::default() };
     let (rows, mut observer) = ([dialogue], Silent);
     let work = rollout(stage, &actor, &judge, &rows, None, draws, &sampling, &config, &mut observer);
@@ -51,7 +51,7 @@ fn sample(stage: Stage, preset: Preset, limit: usize) -> Sample {
 }
 
 #[test]
-fn the_published_lab_scores_the_query_too_and_differently_in_evaluation() {
+fn the_published_lab_also_scores_the_query_and_differently_in_evaluation() {
     let trained = sample(Stage::Training, Preset::Published, 5);
     assert!(trained.query.ends_with("</s>"), "{}", trained.query);
     assert!(trained.scored_text.starts_with(&trained.query));
@@ -69,7 +69,7 @@ fn the_corrected_lab_scores_the_response_alone() {
     for stage in [Stage::Training, Stage::Evaluation] {
         let s = sample(stage, Preset::Corrected, 5);
         assert_eq!(s.scored_text, s.response);
-        assert_eq!((s.response_ids.len(), s.response_ids[0]), (6, 0), "the start token stays");
+        assert_eq!((s.response_ids.len(), s.response_ids[0]), (6, 0), "the start token is kept");
         assert_ne!(s.query_ids[s.query_ids.len() - 2], 1);
         assert_eq!(s.reward, s.scored.logits.nothate);
     }

@@ -72,7 +72,7 @@ fn html_is_escaped_and_self_contained() {
 }
 
 #[test]
-fn plain_text_keeps_to_the_width() {
+fn plain_text_fits_the_width() {
     let long = format!("A {} end", "lorem ".repeat(60) + &"z".repeat(150));
     let mut rows = table().rows;
     rows.push(row(3, &long, "Short.", (0.0, 0.1)));

@@ -1,6 +1,6 @@
-//! A whole PPO step against TRL's recorded steps (both versions, all four cases), without a transformer: a stand-in model
-//! hands out the log-probs, values and entropies that TRL recorded, pass by pass, so everything from rewards to Adam's
-//! update of the value head's bias must come out as TRL's.
+//! A whole PPO step against TRL's recorded steps (both versions, all four cases), without a transformer: a fake model returns
+//! the log-probs, values and entropies that TRL recorded, pass by pass, so that everything from rewards to Adam's update of the
+//! value head's bias must equal TRL's.
 
 use crate::support::trl;
 use crate::support::trl::{
@@ -16,7 +16,7 @@ use detox_lab::pace::{NonStop, block_on};
 use detox_lab::ppo::step::{Actor, PpoState, ppo_step};
 use std::cell::Cell;
 
-/// Hands out recorded passes: old chunks, reference chunks, then mini-batches, as TRL asked for them.
+/// Returns recorded passes in TRL's order: old chunks, reference chunks, then mini-batches.
 struct Recorded<'a> {
     tensors: &'a Tensors,
     bias: Var,
@@ -41,7 +41,7 @@ impl Actor for Recorded<'_> {
         if call < 2 * self.chunks {
             assert!(!grad);
             let old = call < self.chunks;
-            assert_eq!(adapter, old.then_some("policy"), "the published reference is the adapter switched off");
+            assert_eq!(adapter, old.then_some("policy"), "the published reference is the base model without adapter");
             let logprobs = part(if old { "old_logprobs" } else { "ref_logprobs" })?;
             return Ok(TokenScores { logprobs, values: part("old_values")?, entropy: zeros, backward: None });
         }
@@ -49,7 +49,7 @@ impl Actor for Recorded<'_> {
         let z = get("logits");
         let logprobs = candle_nn::ops::log_softmax(z, D::Minus1)?;
         let entropy = (logprobs.exp()? * logprobs)?.sum(D::Minus1)?.neg()?; // (M, R)
-        // the recorded values plus (bias - itself): the same numbers, and d loss / d bias as in the value head
+        // the recorded values plus (bias - bias): the same numbers, but with the gradient of the value head's bias
         let bias = (self.bias.as_tensor() - self.bias.as_detached_tensor())?;
         let values = get("vpreds").broadcast_add(&bias)?;
         let (trained, outs) = (self.trainable(), values.clone());
@@ -146,7 +146,7 @@ fn steps_from_recorded_passes_equal_trl() {
     }
 }
 
-/// The optimizer alone, over all trainable tensors: TRL's recorded gradients in, TRL's weights out.
+/// Only the optimizer, for all trainable tensors: TRL's recorded gradients give TRL's weights.
 #[test]
 fn recorded_gradients_give_trls_weights() {
     let golden = golden();

@@ -1,5 +1,5 @@
 //! Whole PPO steps of the real model, T5 with LoRA and value head, against TRL's recorded runs: the golden cases of both
-//! TRL versions, and TRL 0.11.4 under options that those leave off.
+//! TRL versions, and TRL 0.11.4 with other options.
 
 use crate::support;
 use crate::support::models::golden_policy;
@@ -15,7 +15,7 @@ use detox_lab::settings::PpoConfig;
 use serde_json::Value;
 
 fn step(policy: &Policy, state: &mut PpoState, config: &PpoConfig, inputs: &Value, log: &Value) -> StepOutcome {
-    // after an early stop TRL drew no further order; ours are checked for every epoch asked for
+    // after an early stop TRL made no further order, but ours are checked for all epochs
     let mut orders = orders(log);
     orders.resize(config.ppo_epochs, (0..config.batch_size).collect());
     block_on(ppo_step(policy, state, config, &rows(inputs), Some(&orders), &mut NonStop)).unwrap()
@@ -51,12 +51,12 @@ fn frozen_tensors_are_bit_identical_after_training() {
         step(&policy, &mut state, &config, &spec["steps"][s], log);
     }
     for (moved, start) in trained().iter().zip(&start) {
-        assert_ne!(moved, start, "a trainable tensor stayed");
+        assert_ne!(moved, start, "a trainable tensor did not change");
     }
     for (name, before) in &before {
-        assert!(&bits(name) == before, "frozen {name} moved");
+        assert!(&bits(name) == before, "frozen {name} changed");
     }
-    assert_eq!(initial(&policy), was, "the initial adapter moved");
+    assert_eq!(initial(&policy), was, "the initial adapter changed");
 }
 
 #[test]
@@ -73,7 +73,7 @@ fn golden_steps_of_both_trl_versions() {
                 let what = format!("{version} {case} step {s}");
                 let recorded = tensors(&golden.join(format!("{version}/{case}.step{s}.safetensors")));
                 let out = step(&policy, &mut state, &config, &spec["steps"][s], log);
-                // C (learning rate 2e-2, 4 epochs) is chaotic: rounding grows a hundredfold a step
+                // C (learning rate 2e-2, 4 epochs) is chaotic: rounding grows a hundredfold per step
                 let chaos = if case == "C_clipping" { 100f32.powi(s as i32) } else { 1.0 };
                 assert_eq!(out.mask.data, flat(&recorded["mask"]), "{what}");
                 for (key, grid) in [
@@ -102,10 +102,10 @@ fn golden_steps_of_both_trl_versions() {
 
 /// Gradient accumulation with norm clipping, score options, early stop, ratio guard.
 #[test]
-fn trl_0_11_4_under_options() {
+fn trl_0_11_4_with_options() {
     let fixture = json(&fixtures().join("ppo_options.json"));
     let recorded = tensors(&fixtures().join("ppo_options.safetensors"));
-    // Not replayed: E_as_shipped (TRL clips only a trainer's first update, by accident), G_full_kl_fixed (not offered)
+    // Not replayed: E_as_shipped (TRL clips only a trainer's first update, by accident), G_full_kl_fixed (not supported)
     for case in ["E_clip_every_update", "F_score_options", "H_early_stop", "I_ratio_threshold"] {
         let config = settings("trl-0.11.4", &fixture[case]["config"]);
         let policy = golden_policy(&golden());

@@ -1,4 +1,4 @@
-//! A run folder in memory, and an observer that only listens.
+//! A run folder in memory, and an observer that does nothing.
 #![allow(dead_code, clippy::unwrap_used, clippy::disallowed_methods)]
 
 use detox_lab::error::{Error, Result};
@@ -69,7 +69,7 @@ impl Store for &mut InMemory {
     }
 }
 
-/// Says stop at the `n`-th pause point.
+/// Stops at the `n`-th pause point.
 pub struct StopAfter(pub usize);
 
 impl Pace for StopAfter {
