@@ -13,9 +13,9 @@ use detox_lab::io::checkpoint::safetensors;
 use detox_lab::io::disk::{self, Folder};
 use detox_lab::io::pretrained;
 use detox_lab::lab::evaluate::{EvaluateOptions, evaluation, pairs};
-use detox_lab::lab::events::{Event, Observer, Room, Rooms};
+use detox_lab::lab::events::{Event, Observer, StepObserver, StepStage};
 use detox_lab::lab::memory;
-use detox_lab::lab::models::{Actor, Judge, POLICY, Precision};
+use detox_lab::lab::models::{Actor, Judge, POLICY, Precision, TrainablePolicy};
 use detox_lab::lab::sources::policy::PolicySource;
 use detox_lab::model::config::T5Config;
 use detox_lab::model::generate::{Prompt, Sampling, generate};
@@ -209,8 +209,8 @@ impl Pace for Silent {
     }
 }
 
-impl Rooms for Silent {
-    fn room(&mut self, _: &Room<'_>) {}
+impl StepObserver for Silent {
+    fn stage(&mut self, _: &StepStage<'_>) {}
 }
 
 impl Observer for Silent {

@@ -4,12 +4,12 @@
 
 use candle_core::{D, Device, Tensor, Var};
 use detox_lab::Result;
-use detox_lab::model::policy::{AdapterName, Backward, POLICY, TokenScores};
+use detox_lab::model::policy::{AdapterName, Backward, POLICY, TokenScores, TrainablePolicy};
 use detox_lab::nn::rng::{Purpose, Rng};
 use detox_lab::nn::tape::VarGradients;
 use detox_lab::pace::{NonStop, block_on};
 use detox_lab::ppo::batch::Row;
-use detox_lab::ppo::step::{Actor, PpoState, ppo_step};
+use detox_lab::ppo::step::{PpoState, ppo_step};
 use detox_lab::settings::PpoConfig;
 
 const V: usize = 8;
@@ -22,7 +22,7 @@ struct Table {
 }
 
 /// What a step asks of a policy: log-probs, values and entropy of given responses, under the policy or its reference.
-impl Actor for Table {
+impl TrainablePolicy for Table {
     fn evaluate(
         &self,
         rows: &[(&[u32], &[u32])], // M of (query, response)

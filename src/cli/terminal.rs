@@ -4,7 +4,7 @@
 use super::{report, signals};
 use crate::error::{Error, Result};
 use crate::io::hub;
-use crate::lab::events::{Event, Observer, Pass, Phase, Room, Rooms, Seconds, StepStats};
+use crate::lab::events::{Event, Observer, Pass, Phase, Seconds, StepObserver, StepStage, StepStats};
 use crate::pace::Pace;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::{IsTerminal, Write};
@@ -209,9 +209,9 @@ impl Pace for Terminal {
     }
 }
 
-impl Rooms for Terminal {
-    fn room(&mut self, room: &Room<'_>) {
-        if let Room::Progress { pass, done, of } = room {
+impl StepObserver for Terminal {
+    fn stage(&mut self, stage: &StepStage<'_>) {
+        if let StepStage::Progress { pass, done, of } = stage {
             let at = match pass {
                 Pass::Old => 0,
                 Pass::Reference => *of,

@@ -11,7 +11,7 @@ use crate::lab::events::{Event, Observer, Phase};
 use crate::lab::head;
 use crate::lab::models::{Actor, POLICY};
 use crate::model::generate::{Listener, Prompt, Sampling, generate};
-use crate::model::policy::{AdapterName, Policy};
+use crate::model::policy::{AdapterName, Policy, TrainablePolicy};
 use crate::model::t5::{Pass, T5};
 use crate::nn::cross_entropy::smoothed_cross_entropy;
 use crate::nn::rng::{Purpose, Rng};

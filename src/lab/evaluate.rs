@@ -8,7 +8,7 @@ use super::statistics::{Difference, Spread, TOXIC_FROM, Toxicity, distinct, impr
 use super::table::Row;
 use crate::error::{Error, Result};
 use crate::model::generate::Sampling;
-use crate::model::policy::AdapterName;
+use crate::model::policy::{AdapterName, TrainablePolicy};
 use crate::nn::rng::{Purpose, Rng};
 pub use crate::protocol::{EvaluateOptions, EvaluatedSide as Side, Evaluation};
 use crate::settings::PpoConfig;

@@ -3,14 +3,14 @@
 
 pub use crate::model::generate::{Choice, Generated, Listener};
 pub use crate::model::reward::Scored;
-pub use crate::ppo::rooms::{Pass, Room, Rooms};
+pub use crate::ppo::stages::{Pass, StepObserver, StepStage};
 pub use crate::ppo::stats::StepStats;
 pub use crate::protocol::Seconds;
 pub use crate::text::dialogue::Dialogue;
 pub use crate::text::prompt::Query;
 
-/// Receives the lab's reports. The stages of a PPO step and the pause points come through [`Rooms`] and [`crate::pace::Pace`].
-pub trait Observer: Rooms {
+/// Receives the lab's reports. The stages of a PPO step and the pause points come through [`StepObserver`] and [`crate::pace::Pace`].
+pub trait Observer: StepObserver {
     /// Something happened.
     fn event(&mut self, event: Event<'_>);
 

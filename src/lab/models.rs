@@ -9,7 +9,7 @@ use crate::io::value_head::ValueHead as SavedHead;
 pub use crate::kernels::pool::work_on;
 pub use crate::kernels::quantized::Precision;
 pub use crate::model::config::T5Config;
-pub use crate::model::policy::{AdapterName, INITIAL, POLICY};
+pub use crate::model::policy::{AdapterName, INITIAL, POLICY, TrainablePolicy};
 use crate::model::policy::{Policy, ValueHead};
 pub use crate::model::reward::Labels;
 use crate::model::reward::{RewardModel, ScoreOptions, Scored};

@@ -1,7 +1,7 @@
 //! PPO steps on given rows, with every number written: to check a step against TRL, or to study one batch under other settings.
 //! The caller gives the bytes of the rows' file; they are parsed here.
 
-use super::events::Rooms;
+use super::events::StepObserver;
 use super::models::{Actor, keep_initial};
 use super::run::{grids, json_bytes};
 use super::train::adapter_files;
@@ -70,7 +70,7 @@ impl Replay {
         &mut self,
         rows: &[Row],
         orders: Option<&[Vec<usize>]>,
-        observer: &mut impl Rooms,
+        observer: &mut impl StepObserver,
     ) -> Result<StepOutcome> {
         self.config.batch_size = rows.len();
         ppo_step(&self.actor.policy, &mut self.state, &self.config, rows, orders, observer).await

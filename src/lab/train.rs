@@ -11,7 +11,7 @@ use crate::io::adapter::PeftAdapter;
 use crate::io::adapter_config::AdapterConfig;
 use crate::io::checkpoint::safetensors::to_bytes;
 use crate::io::tensorboard;
-use crate::model::policy::POLICY;
+use crate::model::policy::{POLICY, TrainablePolicy};
 use crate::nn::rng::{Purpose, Rng};
 use crate::ppo::batch::{Generated, Row};
 use crate::ppo::state::PpoState;

@@ -90,6 +90,31 @@ impl TokenScores {
     }
 }
 
+/// A model that PPO can train: it scores given responses, and names the variables that are trained.
+pub trait TrainablePolicy {
+    /// Log-probs, values and entropies of given rows (query ids, decoder ids as fed), (B, width − 1) each: column k is about
+    /// decoder id k + 1.
+    ///
+    /// With `padded`, rows are right-padded with the pad id to `width` decoder ids and the padded columns are computed, as TRL
+    /// does; without, they are 0 and cost nothing. `grad` records the pass for [`TokenScores::backward`]. `dropout` turns the
+    /// value head's dropout on.
+    ///
+    /// # Errors
+    /// A row shorter than 2 decoder ids or longer than `width`, an empty query, an id outside the vocabulary.
+    fn evaluate(
+        &self,
+        rows: &[(&[u32], &[u32])],
+        width: usize,
+        padded: bool,
+        adapter: AdapterName<'_>,
+        grad: bool,
+        dropout: Option<&mut Rng>,
+    ) -> Result<TokenScores>;
+
+    /// Trainable variables by checkpoint name, always in the same order.
+    fn trainable(&self) -> Vec<(String, Var)>;
+}
+
 /// T5, a value head, adapters by name.
 pub struct Policy {
     pub t5: T5,
@@ -128,18 +153,6 @@ impl Policy {
         })
     }
 
-    /// Everything that training changes, by PEFT's and TRL's checkpoint names.
-    pub fn trainable(&self) -> Vec<(String, Var)> {
-        let mut vars = Vec::new();
-        for (module, a, b) in self.adapters.get(POLICY).into_iter().flat_map(LoraSet::vars) {
-            vars.push((format!("base_model.model.{module}.lora_A.weight"), a.clone()));
-            vars.push((format!("base_model.model.{module}.lora_B.weight"), b.clone()));
-        }
-        vars.push(("v_head.summary.weight".into(), self.value_head.weight.clone()));
-        vars.push(("v_head.summary.bias".into(), self.value_head.bias.clone()));
-        vars
-    }
-
     /// Numbers that training changes.
     pub fn trainable_parameters(&self) -> usize {
         self.trainable().iter().map(|(_, v)| v.elem_count()).sum()
@@ -148,35 +161,6 @@ impl Policy {
     /// Numbers in all: base, the policy's adapter, value head (as PEFT counts: copies for reference do not count).
     pub fn parameters(&self) -> usize {
         self.t5.parameters() + self.trainable_parameters()
-    }
-
-    /// Teacher-forced log-probs, values and entropies of rows (query ids, decoder ids as fed).
-    ///
-    /// The result has `width − 1` columns. With `padded`, rows are right-padded with the pad id to `width` decoder ids and
-    /// the padded columns are computed, as TRL does; without, they are 0 and cost nothing. `grad` records the pass for
-    /// [`TokenScores::backward`]. `dropout` turns the value head's dropout on.
-    ///
-    /// # Errors
-    /// A row shorter than 2 decoder ids or longer than `width`, an empty query, an id outside the vocabulary.
-    pub fn evaluate(
-        &self,
-        rows: &[(&[u32], &[u32])],
-        width: usize,
-        padded: bool,
-        adapter: AdapterName<'_>,
-        grad: bool,
-        dropout: Option<&mut Rng>,
-    ) -> Result<TokenScores> {
-        let lora = self.adapter(adapter)?;
-        if !grad {
-            let (decoded, fed) = self.states(rows, width, padded, lora)?; // (N, D)
-            return self.score(&decoded, &fed, width, dropout)?.spread(None);
-        }
-        let (scored, tape) = record(|| {
-            let (decoded, fed) = self.states(rows, width, padded, lora)?; // (N, D)
-            self.score(&decoded, &fed, width, dropout)
-        })?;
-        scored.spread(Some(tape))
     }
 
     /// Decoder states of rows, packed, and the decoder ids that were fed.
@@ -233,6 +217,41 @@ impl Policy {
     /// The value head's estimate for decoder states (N, D): (N).
     pub(crate) fn values(&self, hidden: &Tensor) -> Result<Vec<f32>> {
         Ok(self.value_head.forward(hidden, None)?.squeeze(1)?.to_vec1()?)
+    }
+}
+
+impl TrainablePolicy for Policy {
+    fn evaluate(
+        &self,
+        rows: &[(&[u32], &[u32])],
+        width: usize,
+        padded: bool,
+        adapter: AdapterName<'_>,
+        grad: bool,
+        dropout: Option<&mut Rng>,
+    ) -> Result<TokenScores> {
+        let lora = self.adapter(adapter)?;
+        if !grad {
+            let (decoded, fed) = self.states(rows, width, padded, lora)?; // (N, D)
+            return self.score(&decoded, &fed, width, dropout)?.spread(None);
+        }
+        let (scored, tape) = record(|| {
+            let (decoded, fed) = self.states(rows, width, padded, lora)?; // (N, D)
+            self.score(&decoded, &fed, width, dropout)
+        })?;
+        scored.spread(Some(tape))
+    }
+
+    /// Everything that training changes, by PEFT's and TRL's checkpoint names.
+    fn trainable(&self) -> Vec<(String, Var)> {
+        let mut vars = Vec::new();
+        for (module, a, b) in self.adapters.get(POLICY).into_iter().flat_map(LoraSet::vars) {
+            vars.push((format!("base_model.model.{module}.lora_A.weight"), a.clone()));
+            vars.push((format!("base_model.model.{module}.lora_B.weight"), b.clone()));
+        }
+        vars.push(("v_head.summary.weight".into(), self.value_head.weight.clone()));
+        vars.push(("v_head.summary.bias".into(), self.value_head.bias.clone()));
+        vars
     }
 }
 

@@ -1,11 +1,11 @@
 //! Small differentiable operations.
 
-use super::storage::{slice, with_slice};
+use super::storage::{add, with_slice};
 use super::tape::{self, InputGradients, Op, Reads};
 use crate::error::{Error, Result};
 use crate::kernels::math::{normal, tanh as tanh_of};
-use crate::kernels::pool::{for_rows, new_row_pairs, new_rows};
-use candle_core::{CpuStorage, InplaceOp2, Layout, Shape, Tensor};
+use crate::kernels::pool::{new_row_pairs, new_rows};
+use candle_core::{Shape, Tensor};
 
 /// `f` of every number.
 fn map(x: &Tensor, f: impl Fn(f32) -> f32 + Sync) -> Result<(Vec<f32>, Shape)> {
@@ -310,7 +310,7 @@ pub fn plus(x: &Tensor, y: Tensor) -> Result<Tensor> {
     if x.track_op() || y.track_op() || x.shape() != y.shape() || !y.is_contiguous() {
         return tape::apply(&[x, &y], Plus);
     }
-    y.inplace_op2(&x.contiguous()?, &Plus)?;
+    add(&y, &x.contiguous()?)?;
     Ok(y)
 }
 
@@ -336,25 +336,5 @@ impl Op for Plus {
 
     fn backward(&self, _given: &[&Tensor], g: &Tensor) -> InputGradients {
         Ok(vec![Some(g.clone()), Some(g.clone())])
-    }
-}
-
-/// Adds the second operand to the first.
-impl InplaceOp2 for Plus {
-    fn name(&self) -> &'static str {
-        "plus"
-    }
-
-    fn cpu_fwd(&self, y: &mut CpuStorage, l1: &Layout, x: &CpuStorage, l2: &Layout) -> candle_core::Result<()> {
-        let (x, CpuStorage::F32(y), Some((start, end))) = (slice(x, l2)?, y, l1.contiguous_offsets()) else {
-            candle_core::bail!("a sum needs contiguous f32")
-        };
-        for_rows(
-            &mut y[start..end],
-            1,
-            #[inline(always)]
-            |first, y| y.iter_mut().zip(&x[first..]).for_each(|(y, x)| *y += x),
-        );
-        Ok(())
     }
 }

@@ -5,7 +5,7 @@
 //! The result of a recorded operation is a variable to candle. An operation of candle's on the way is therefore found out: its
 //! result is tracked, no recorded operation gave it, and its gradient would end there, which is an error.
 
-use super::ops;
+use super::storage::add;
 use crate::error::{Error, Result};
 use candle_core::{Device, Shape, Tensor, TensorId, Var};
 use std::cell::RefCell;
@@ -165,7 +165,10 @@ impl Open {
         let Some(gradient) = gradient.filter(|_| x.tracked) else { return Ok(()) };
         let gradient = match self.gradients.remove(&x.id) {
             None => gradient,
-            Some(so_far) if own => ops::plus(&so_far, gradient)?,
+            Some(so_far) if own && gradient.is_contiguous() && gradient.shape() == so_far.shape() => {
+                add(&gradient, &so_far.contiguous()?)?;
+                gradient
+            }
             Some(so_far) => (so_far + gradient)?,
         };
         self.gradients.insert(x.id, gradient);

@@ -138,6 +138,14 @@ impl<'a> Batch<'a> {
     }
 }
 
+/// Stage 6: log-probs and values before any update, (B, R) each.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Forward {
+    pub old_logprobs: Grid,
+    pub ref_logprobs: Grid,
+    pub old_values: Grid,
+}
+
 /// The ids to feed: the row's own, with the start token in front when it is missing and `keep_start` asks for it.
 fn decoder_ids(row: &Row, keep_start: bool) -> Vec<u32> {
     let missing = row.decoder_ids.first() != Some(&START_TOKEN);

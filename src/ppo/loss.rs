@@ -39,6 +39,21 @@ pub struct Loss {
     pub guarded: bool,
 }
 
+/// Stage 9: one mini-batch, (M, R) grids.
+#[derive(Debug, Clone)]
+pub struct MiniBatch {
+    /// Counted from 0.
+    pub epoch: usize,
+    /// Rows of the batch, in this mini-batch's order (M).
+    pub indices: Vec<usize>,
+    pub logprobs: Grid,
+    pub values: Grid,
+    /// Whitened.
+    pub advantages: Grid,
+    /// Losses, ratio, and gradients with respect to `logprobs` and `values`.
+    pub loss: Loss,
+}
+
 /// policy_loss = mean max(-A ρ, -A clip(ρ, 1 ± ε)), value_loss = ½ mean max((v - R)², (clip(v, V ± ε_v) - R)²),
 /// total = policy_loss + vf_coef · value_loss, means over trained columns. Where both terms of a max are equal, each gets
 /// half the gradient, as in torch. Source: Schulman et al. 2017 (arXiv 1707.06347) eq. 7; docs/ppo.md section 3.6.

@@ -1,10 +1,9 @@
 //! What a step reports: every statistic that TRL logs, under its keys.
 
-use crate::ppo::batch::{Batch, Grid};
+use crate::ppo::batch::{Batch, Forward, Grid};
 use crate::ppo::gae::masked_mean;
-use crate::ppo::loss::MiniBatchStats;
+use crate::ppo::loss::{MiniBatch, MiniBatchStats};
 use crate::ppo::rewards::TokenRewards;
-use crate::ppo::rooms::{Forward, MiniBatch};
 use crate::protocol::Statistics;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};

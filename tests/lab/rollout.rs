@@ -3,7 +3,7 @@
 use crate::support::fixtures;
 use detox_lab::Result;
 use detox_lab::io::disk::Folder;
-use detox_lab::lab::events::{Event, Observer, Room, Rooms};
+use detox_lab::lab::events::{Event, Observer, StepObserver, StepStage};
 use detox_lab::lab::models::{Actor, Judge};
 use detox_lab::lab::rollout::{Draw, Sample, Stage, rollout};
 use detox_lab::model::generate::Sampling;
@@ -21,8 +21,8 @@ impl Pace for Silent {
     }
 }
 
-impl Rooms for Silent {
-    fn room(&mut self, _: &Room<'_>) {}
+impl StepObserver for Silent {
+    fn stage(&mut self, _: &StepStage<'_>) {}
 }
 
 impl Observer for Silent {

@@ -187,7 +187,7 @@ fn masked_statistics_and_score_moments_equal_trl() {
     }
 }
 
-/// Rooms 7 and 8 of TRL 0.11.4 under the options that the golden cases leave off.
+/// Stages 7 and 8 of TRL 0.11.4 under the options that the golden cases leave off.
 #[test]
 fn rewards_and_advantages_under_options_equal_trl() {
     let fixture = json("ppo_options.json");

@@ -2,11 +2,11 @@
 
 use crate::support::{flat, max_abs_diff};
 use candle_core::{D, DType, Device, Tensor, Var};
-use detox_lab::model::policy::{AdapterName, Backward, TokenScores};
+use detox_lab::model::policy::{AdapterName, Backward, TokenScores, TrainablePolicy};
 use detox_lab::nn::rng::{Purpose, Rng};
 use detox_lab::pace::{NonStop, Pace, block_on};
 use detox_lab::ppo::batch::{Generated, Grid, Row};
-use detox_lab::ppo::step::{Actor, PpoState, Room, Rooms, StepOutcome, ppo_step};
+use detox_lab::ppo::step::{PpoState, StepObserver, StepOutcome, StepStage, ppo_step};
 use detox_lab::settings::{KlReference, PpoConfig, Schedule};
 use detox_lab::{Error, Result};
 use std::cell::Cell;
@@ -41,7 +41,7 @@ impl Table {
     }
 }
 
-impl Actor for Table {
+impl TrainablePolicy for Table {
     fn evaluate(
         &self,
         rows: &[(&[u32], &[u32])],
@@ -201,11 +201,11 @@ impl Pace for FirstGradient {
     }
 }
 
-impl Rooms for FirstGradient {
-    fn room(&mut self, room: &Room<'_>) {
+impl StepObserver for FirstGradient {
+    fn stage(&mut self, stage: &StepStage<'_>) {
         match room {
-            Room::Optimizer { grad_norm, .. } if self.0.is_none() => self.0 = Some(*grad_norm),
-            Room::MiniBatch(mini) => self.1.push((mini.indices.clone(), mini.loss.grad_values.clone())),
+            StepStage::Optimizer { grad_norm, .. } if self.0.is_none() => self.0 = Some(*grad_norm),
+            StepStage::MiniBatch(mini) => self.1.push((mini.indices.clone(), mini.loss.grad_values.clone())),
             _ => {}
         }
     }
@@ -330,8 +330,8 @@ fn faults_are_errors_that_say_where() {
             Err(Error::Stopped)
         }
     }
-    impl Rooms for Stop {
-        fn room(&mut self, _: &Room<'_>) {}
+    impl StepObserver for Stop {
+        fn stage(&mut self, _: &StepStage<'_>) {}
     }
     let table = Table::new(1);
     let stopped = block_on(ppo_step(&table, &mut PpoState::new(&config), &config, &sample(0), None, &mut Stop));

@@ -3,7 +3,7 @@
 
 use detox_lab::error::{Error, Result};
 use detox_lab::io::{ByteSource, ReadSeek};
-use detox_lab::lab::events::{Choice, Event, Listener, Observer, Room, Rooms};
+use detox_lab::lab::events::{Choice, Event, Listener, Observer, StepObserver, StepStage};
 use detox_lab::lab::run::Store;
 use detox_lab::pace::Pace;
 use std::collections::BTreeMap;
@@ -82,8 +82,8 @@ impl Pace for StopAfter {
     }
 }
 
-impl Rooms for StopAfter {
-    fn room(&mut self, _: &Room<'_>) {}
+impl StepObserver for StopAfter {
+    fn stage(&mut self, _: &StepStage<'_>) {}
 }
 
 impl Listener for StopAfter {

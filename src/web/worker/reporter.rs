@@ -4,7 +4,7 @@
 use super::inbox::Inbox;
 use super::{Port, convert};
 use crate::error::{Error, Result};
-use crate::lab::events::{self, Choice, Event as LabEvent, Listener, Observer, Pass, Room as LabRoom, Rooms};
+use crate::lab::events::{self, Choice, Event as LabEvent, Listener, Observer, Pass, StepObserver, StepStage};
 use crate::pace::Pace;
 use crate::protocol::{Candidate, Event, Id, Phase, Reply, Stage, Token};
 use crate::text::tokenizer::Tokenizer;
@@ -102,10 +102,10 @@ impl<P: Port> Listener for Reporter<'_, P> {
     }
 }
 
-impl<P: Port> Rooms for Reporter<'_, P> {
-    fn room(&mut self, stage: &LabRoom<'_>) {
+impl<P: Port> StepObserver for Reporter<'_, P> {
+    fn stage(&mut self, stage: &StepStage<'_>) {
         match stage {
-            LabRoom::Progress { pass, done, of } => {
+            StepStage::Progress { pass, done, of } => {
                 let phase = match pass {
                     Pass::Old => Phase::Old,
                     Pass::Reference => Phase::Reference,
