@@ -26,7 +26,7 @@ use detox_lab::nn::params::Params;
 use detox_lab::nn::rng::{Purpose, Rng};
 use detox_lab::nn::weight::Weight;
 use detox_lab::pace::{NonStop, block_on};
-use detox_lab::ppo::batch::{Generated, Row};
+use detox_lab::ppo::batch::{KeptNumbers, Row};
 use detox_lab::ppo::step::{PpoState, ppo_step};
 use detox_lab::settings::{PpoConfig, Preset};
 use serde_json::{Value, json};
@@ -214,7 +214,7 @@ fn run(size: &str, mode: &str, options: &Options) -> Value {
             query_ids: work.prompts[i].clone(),
             decoder_ids: made[i].ids.clone(),
             score: scored[i].score,
-            generated: Some(Generated { logprobs: made[i].logprobs.clone(), values: made[i].values.clone() }),
+            generated: Some(KeptNumbers { logprobs: made[i].logprobs.clone(), values: made[i].values.clone() }),
         };
         let rows: Vec<Row> = (0..BATCH).map(row).collect();
         block_on(ppo_step(&policy, &mut state, &config, &rows, None, &mut NonStop)).unwrap();

@@ -4,7 +4,7 @@
 use super::{report, signals};
 use crate::error::{Error, Result};
 use crate::io::hub;
-use crate::lab::events::{Event, Observer, Pass, Phase, Seconds, StepObserver, StepStage, StepStats};
+use crate::lab::events::{Event, Observer, Phase, Seconds, StepObserver, StepStage, StepStats};
 use crate::pace::Pace;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::{IsTerminal, Write};
@@ -75,7 +75,8 @@ impl Terminal {
         let what = match phase {
             Phase::Generate => "generating, rows",
             Phase::Score => "scoring, texts",
-            Phase::Train => "PPO, mini-batches",
+            Phase::Old | Phase::Reference | Phase::Train => "PPO, mini-batches",
+            Phase::Load => "loading",
             Phase::Evaluate => "evaluated, dialogues",
         };
         self.show(Some(phase), what, "{msg:20}  {wide_bar} {pos}/{len}  {per_sec}  {eta} left", done as u64, of as u64);
@@ -211,11 +212,11 @@ impl Pace for Terminal {
 
 impl StepObserver for Terminal {
     fn stage(&mut self, stage: &StepStage<'_>) {
-        if let StepStage::Progress { pass, done, of } = stage {
-            let at = match pass {
-                Pass::Old => 0,
-                Pass::Reference => *of,
-                Pass::Train => 2 * of,
+        if let StepStage::Progress { phase, done, of } = stage {
+            let at = match phase {
+                Phase::Old => 0,
+                Phase::Reference => *of,
+                _ => 2 * of,
             };
             self.progress(Phase::Train, at + done, 3 * of);
         }

@@ -68,13 +68,13 @@ type Outcome<T> = std::result::Result<T, Fault>;
 
 /// A file as the hub describes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Described {
+pub struct RemoteFile {
     /// A plain name: letters, digits, `.`, `-`, `_`.
     pub etag: String,
     pub bytes: u64,
 }
 
-impl Described {
+impl RemoteFile {
     /// Is the file at `path` this one? An etag that is no hash leaves the length to go by.
     pub fn is(&self, path: &Path) -> Result<bool> {
         let failed = |e: io::Error| Error::file(path.display(), e, "check the disk and the permissions");
@@ -139,7 +139,7 @@ impl Transfer {
     }
 
     /// What the server says of the file at `url`.
-    pub fn describe(&self, url: &str) -> Outcome<Described> {
+    pub fn describe(&self, url: &str) -> Outcome<RemoteFile> {
         retry(|| {
             let (answer, etag) = self.get(url, Some("bytes=0-0"))?;
             let bytes = total(&answer).ok_or_else(|| Fault::Answer("the server does not say how long it is".into()))?;
@@ -148,12 +148,12 @@ impl Transfer {
             if etag.is_empty() || etag.starts_with('.') || !etag.bytes().all(plain) {
                 return Err(Fault::Answer(format!("the server names its content {etag:?}, which is no etag")));
             }
-            Ok(Described { etag, bytes })
+            Ok(RemoteFile { etag, bytes })
         })
     }
 
     /// Fetches the file at `url` to `path`: into `path.part` first, which a later call goes on with.
-    pub fn fetch(&self, url: &str, described: &Described, path: &Path, watch: &mut dyn Watch) -> Outcome<()> {
+    pub fn fetch(&self, url: &str, described: &RemoteFile, path: &Path, watch: &mut dyn Watch) -> Outcome<()> {
         let part = path.with_file_name(format!("{}.part", described.etag));
         let failed = |e: io::Error| Error::file(part.display(), e, "check free space and permissions of the cache");
         let open = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&part);

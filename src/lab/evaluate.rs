@@ -3,9 +3,9 @@
 
 use super::events::{Event, Observer, Phase};
 use super::models::{Actor, Judge};
-use super::rollout::{Draw, Sample, Stage, rollout};
+use super::rollout::{Draw, RolloutFor, Sample, rollout};
 use super::statistics::{Difference, Spread, TOXIC_FROM, Toxicity, distinct, improvement, mean_words};
-use super::table::Row;
+use super::table::ComparisonRow;
 use crate::error::{Error, Result};
 use crate::model::generate::Sampling;
 use crate::model::policy::{AdapterName, TrainablePolicy};
@@ -30,8 +30,8 @@ pub struct Paired {
 
 impl Paired {
     /// As a row of the before/after table; the settings' reading of the logits is the score.
-    pub fn row(&self) -> Row {
-        Row {
+    pub fn row(&self) -> ComparisonRow {
+        ComparisonRow {
             index: self.index,
             query: self.dialogue.dialogue.clone(),
             reference: self.dialogue.summary.clone(),
@@ -72,13 +72,15 @@ pub async fn pairs(
             };
             (0..rows.len()).map(draw).collect::<Vec<_>>()
         };
-        let was = rollout(Stage::Evaluation, actor, judge, &rows, before, draws(), &sampling, config, observer)
+        let was = rollout(RolloutFor::Evaluation, actor, judge, &rows, before, draws(), &sampling, config, observer)
             .await?
             .samples;
         let is = if after == before {
             was.clone() // one adapter: the same streams would give the same again
         } else {
-            rollout(Stage::Evaluation, actor, judge, &rows, after, draws(), &sampling, config, observer).await?.samples
+            rollout(RolloutFor::Evaluation, actor, judge, &rows, after, draws(), &sampling, config, observer)
+                .await?
+                .samples
         };
         for (i, (before_sample, after_sample)) in was.into_iter().zip(is).enumerate() {
             observer.pause().await?;

@@ -3,36 +3,30 @@
 
 pub use crate::model::generate::{Choice, Generated, Listener};
 pub use crate::model::reward::Scored;
-pub use crate::ppo::stages::{Pass, StepObserver, StepStage};
+use crate::pace::NonStop;
+pub use crate::ppo::stages::{StepObserver, StepStage};
 pub use crate::ppo::stats::StepStats;
-pub use crate::protocol::Seconds;
+pub use crate::protocol::{Phase, Seconds};
 pub use crate::text::dialogue::Dialogue;
 pub use crate::text::prompt::Query;
 
 /// Receives the lab's reports. The stages of a PPO step and the pause points come through [`StepObserver`] and [`crate::pace::Pace`].
 pub trait Observer: StepObserver {
     /// Something happened.
-    fn event(&mut self, event: Event<'_>);
+    fn event(&mut self, _: Event<'_>) {}
 
     /// Seconds on a clock that never goes back; the lab has none of its own.
-    fn seconds(&self) -> f64;
+    fn seconds(&self) -> f64 {
+        0.0
+    }
 
     /// Seconds since 1970, for files that carry a date.
-    fn unix_seconds(&self) -> f64;
+    fn unix_seconds(&self) -> f64 {
+        0.0
+    }
 }
 
-/// Long work with a count.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Phase {
-    /// Counted in rows that have ended.
-    Generate,
-    /// Counted in texts.
-    Score,
-    /// Counted in mini-batches over all passes of the PPO step.
-    Train,
-    /// Counted in dialogues that are generated and scored before and after.
-    Evaluate,
-}
+impl Observer for NonStop {}
 
 /// What happened.
 #[derive(Debug)]

@@ -5,7 +5,7 @@ use super::sources::tokenizer::NoTokenizer;
 use crate::error::{Error, Result};
 use crate::io::adapter::{Module, PeftAdapter};
 use crate::io::adapter_config::AdapterConfig;
-use crate::io::value_head::ValueHead as SavedHead;
+use crate::io::value_head::SavedHead;
 pub use crate::kernels::pool::work_on;
 pub use crate::kernels::quantized::Precision;
 pub use crate::model::config::T5Config;

@@ -22,7 +22,7 @@ const FORM: &str = r#"write {"query_ids":[…],"response_ids":[…],"score":x} o
 
 /// A line of `rollouts/step-00001.jsonl`.
 #[derive(Deserialize)]
-struct Line {
+struct RecordedRow {
     query_ids: Vec<u32>,
     response_ids: Vec<u32>,
     score: f32,
@@ -36,9 +36,9 @@ pub fn parse_rows(path: &str, bytes: &[u8]) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
     let text = encoding::text(path, bytes)?;
     for (index, line) in encoding::lines(&text).enumerate().filter(|(_, line)| !line.trim().is_empty()) {
-        let line: Line =
+        let line: RecordedRow =
             serde_json::from_str(line).map_err(|e| Error::file(format!("{path}, line {}", index + 1), e, FORM))?;
-        let Line { query_ids, response_ids: decoder_ids, score } = line;
+        let RecordedRow { query_ids, response_ids: decoder_ids, score } = line;
         rows.push(Row { query_ids, decoder_ids, score, generated: None });
     }
     if rows.is_empty() {

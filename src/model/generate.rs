@@ -163,12 +163,10 @@ pub const ENCODE_TOKENS: usize = 1024;
 /// Who listens to a generation; it is also asked at every pause point whether to go on.
 pub trait Listener: Pace {
     /// A token was chosen.
-    fn token(&mut self, choice: Choice<'_>);
-}
-
-impl Listener for NonStop {
     fn token(&mut self, _: Choice<'_>) {}
 }
+
+impl Listener for NonStop {}
 
 /// Generates for all prompts at once; results in the prompts' order.
 ///

@@ -198,7 +198,13 @@ impl Policy {
     }
 
     /// Numbers of the chosen tokens of `rows`, from their decoder states.
-    fn score(&self, decoded: &Packed, rows: &[Vec<u32>], width: usize, dropout: Option<&mut Rng>) -> Result<Scored> {
+    fn score(
+        &self,
+        decoded: &Packed,
+        rows: &[Vec<u32>],
+        width: usize,
+        dropout: Option<&mut Rng>,
+    ) -> Result<ScoredTokens> {
         let (mut from, mut chosen) = (Vec::new(), Vec::new()); // a row's last state chooses nothing
         let mut cells = Vec::new();
         for (i, (row, (at, _))) in rows.iter().zip(&decoded.spans).enumerate() {
@@ -211,7 +217,7 @@ impl Policy {
         let hidden = ops::rows(&decoded.hidden, &from, None)?; // (total, D)
         let tokens = chosen_logprobs(&self.t5.head_input(&hidden)?, self.t5.head(), &chosen)?; // (total, 2)
         let values = self.value_head.forward(&hidden, dropout)?; // (total, 1)
-        Ok(Scored { tokens, values, cells, shape: (rows.len(), width - 1) })
+        Ok(ScoredTokens { tokens, values, cells, shape: (rows.len(), width - 1) })
     }
 
     /// The value head's estimate for decoder states (N, D): (N).
@@ -256,7 +262,7 @@ impl TrainablePolicy for Policy {
 }
 
 /// Numbers of tokens one after another, and their cells in a grid.
-struct Scored {
+struct ScoredTokens {
     /// (total, 2): log-prob and entropy.
     tokens: Tensor,
     /// (total, 1)
@@ -266,7 +272,7 @@ struct Scored {
     shape: (usize, usize),
 }
 
-impl Scored {
+impl ScoredTokens {
     /// The numbers in their grids, with zeros elsewhere, and the way back through what was recorded.
     fn spread(self, tape: Option<Tape>) -> Result<TokenScores> {
         let Self { tokens, values, cells, shape } = self;

@@ -65,7 +65,7 @@ impl Loader {
     }
 }
 
-struct Attention {
+struct AttentionLayer {
     norm: Tensor,
     q: Proj,
     k: Proj,
@@ -73,7 +73,7 @@ struct Attention {
     o: Proj,
 }
 
-impl Attention {
+impl AttentionLayer {
     fn load(p: &Params, name: &str, c: &T5Config, l: &mut Loader) -> Result<Self> {
         let (d, inner, at) = (c.d_model, c.inner(), p.at(name));
         Ok(Self {
@@ -110,8 +110,8 @@ impl FeedForwardLayer {
 }
 
 struct Block {
-    own: Attention,
-    cross: Option<Attention>,
+    own: AttentionLayer,
+    cross: Option<AttentionLayer>,
     feed_forward: FeedForwardLayer,
 }
 
@@ -129,8 +129,8 @@ impl Stack {
         let mut blocks = Vec::with_capacity(layers);
         for i in 0..layers {
             let at = p.at("block").at(i).at("layer");
-            let own = Attention::load(&at.at(0), "SelfAttention", c, l)?;
-            let cross = if decoder { Some(Attention::load(&at.at(1), "EncDecAttention", c, l)?) } else { None };
+            let own = AttentionLayer::load(&at.at(0), "SelfAttention", c, l)?;
+            let cross = if decoder { Some(AttentionLayer::load(&at.at(1), "EncDecAttention", c, l)?) } else { None };
             let feed_forward = FeedForwardLayer::load(&at.at(if decoder { 2 } else { 1 }), c, l)?;
             blocks.push(Block { own, cross, feed_forward });
         }
@@ -145,7 +145,7 @@ impl Stack {
 }
 
 /// What queries attend to.
-struct Keys<'a> {
+struct KeysAndValues<'a> {
     /// Keys and values side by side.
     kv: &'a Tensor,
     segments: &'a [Segment],
@@ -203,7 +203,7 @@ impl T5 {
 
     /// Numbers in the base weights; a shared table counts once.
     pub fn parameters(&self) -> usize {
-        let attention = |a: &Attention| a.norm.elem_count();
+        let attention = |a: &AttentionLayer| a.norm.elem_count();
         let stack = |s: &Stack| {
             let norms = |b: &Block| {
                 attention(&b.own) + b.cross.as_ref().map_or(0, attention) + b.feed_forward.norm.elem_count()
@@ -237,7 +237,7 @@ impl T5 {
     }
 
     /// softmax(q kᵀ + bias) v, projected: queries from normed x (N, D) → (N, D).
-    fn attend(&self, layer: &Attention, x: &Tensor, keys: Keys<'_>, pass: Pass<'_>) -> Result<Tensor> {
+    fn attend(&self, layer: &AttentionLayer, x: &Tensor, keys: KeysAndValues<'_>, pass: Pass<'_>) -> Result<Tensor> {
         let decoder = keys.own.is_some_and(|stack| stack.decoder);
         let plan = Plan {
             segments: keys.segments.to_vec(),
@@ -283,7 +283,12 @@ impl T5 {
             let kv = block.own.keys_values(&y, pass)?;
             x = ops::plus(
                 &x,
-                self.attend(&block.own, &y, Keys { kv: &kv, segments: &segments, own: Some(&self.encoder) }, pass)?,
+                self.attend(
+                    &block.own,
+                    &y,
+                    KeysAndValues { kv: &kv, segments: &segments, own: Some(&self.encoder) },
+                    pass,
+                )?,
             )?;
             x = ops::plus(&x, self.feed_forward(&block.feed_forward, &x, pass)?)?;
         }
@@ -307,12 +312,15 @@ impl T5 {
             let kv = block.own.keys_values(&y, pass)?;
             x = ops::plus(
                 &x,
-                self.attend(&block.own, &y, Keys { kv: &kv, segments: &own, own: Some(&self.decoder) }, pass)?,
+                self.attend(&block.own, &y, KeysAndValues { kv: &kv, segments: &own, own: Some(&self.decoder) }, pass)?,
             )?;
             if let Some(layer) = &block.cross {
                 let kv = layer.keys_values(&encoded.hidden, pass)?;
                 let y = self.normed(&x, &layer.norm)?;
-                x = ops::plus(&x, self.attend(layer, &y, Keys { kv: &kv, segments: &cross, own: None }, pass)?)?;
+                x = ops::plus(
+                    &x,
+                    self.attend(layer, &y, KeysAndValues { kv: &kv, segments: &cross, own: None }, pass)?,
+                )?;
             }
             x = ops::plus(&x, self.feed_forward(&block.feed_forward, &x, pass)?)?;
         }
@@ -366,7 +374,7 @@ impl T5 {
                 self.attend(
                     &block.own,
                     &y,
-                    Keys { kv: &cache.own[i], segments: &own, own: Some(&self.decoder) },
+                    KeysAndValues { kv: &cache.own[i], segments: &own, own: Some(&self.decoder) },
                     pass,
                 )?,
             )?;
@@ -374,7 +382,7 @@ impl T5 {
                 let y = self.normed(&x, &layer.norm)?;
                 x = ops::plus(
                     &x,
-                    self.attend(layer, &y, Keys { kv: &cache.cross[i], segments: &cross, own: None }, pass)?,
+                    self.attend(layer, &y, KeysAndValues { kv: &cache.cross[i], segments: &cross, own: None }, pass)?,
                 )?;
             }
             x = ops::plus(&x, self.feed_forward(&block.feed_forward, &x, pass)?)?;

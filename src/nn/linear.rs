@@ -56,8 +56,8 @@ fn apply(x: &Tensor, weight: &Weight, bias: Option<&Tensor>) -> Result<Tensor> {
         && weight.track_op()
     {
         return match bias {
-            None => tape::apply(&[x, weight], Trained),
-            Some(bias) => tape::apply(&[x, weight, bias], Trained),
+            None => tape::apply(&[x, weight], TrainedLinear),
+            Some(bias) => tape::apply(&[x, weight, bias], TrainedLinear),
         };
     }
     tape::apply(&[x], Frozen { weight: weight.clone(), bias: bias.cloned() })
@@ -120,9 +120,9 @@ impl Op for Frozen {
 }
 
 /// `x Wᵀ (+ b)` of x, W (out, in) and perhaps b, with every gradient that is tracked.
-struct Trained;
+struct TrainedLinear;
 
-impl Op for Trained {
+impl Op for TrainedLinear {
     fn forward(&self, given: &[&Tensor]) -> Result<(Vec<f32>, Shape)> {
         let (out_dim, in_dim) = given[1].dims2()?;
         let (mut y, shape) = with_slice(given[1], |w| match out_dim {

@@ -64,7 +64,7 @@ impl Given {
 }
 
 /// A recorded operation.
-struct Entry {
+struct RecordedOp {
     op: Box<dyn Op>,
     given: Vec<Given>,
     result: TensorId,
@@ -73,7 +73,7 @@ struct Entry {
 /// Operations with what they were given, in the order in which they ran.
 #[derive(Default)]
 pub struct Tape {
-    entries: Vec<Entry>,
+    entries: Vec<RecordedOp>,
     results: HashSet<TensorId>,
 }
 
@@ -147,19 +147,19 @@ pub(super) fn apply(given: &[&Tensor], op: impl Op + 'static) -> Result<Tensor> 
         };
         let given = given.into_iter().map(keep).collect();
         results.insert(result.id());
-        entries.push(Entry { op: Box::new(op), given, result: result.id() });
+        entries.push(RecordedOp { op: Box::new(op), given, result: result.id() });
     });
     Ok(result)
 }
 
 /// Gradients on their way, and those of variables.
 #[derive(Default)]
-struct Open {
+struct PendingGradients {
     gradients: HashMap<TensorId, Tensor>,
     variables: HashSet<TensorId>,
 }
 
-impl Open {
+impl PendingGradients {
     /// Adds to the gradient of `x`, if it wants one. Where `own`, no other tensor shares the numbers of `gradient`.
     fn add(&mut self, x: &Given, gradient: Option<Tensor>, own: bool) -> Result<()> {
         let Some(gradient) = gradient.filter(|_| x.tracked) else { return Ok(()) };
@@ -185,7 +185,7 @@ impl Tape {
     /// # Errors
     /// A way to a variable that leads over an operation of candle's, or a backward that fails.
     pub fn backward(self, results: impl IntoIterator<Item = (Tensor, Tensor)>) -> Result<VarGradients> {
-        let mut open = Open::default();
+        let mut open = PendingGradients::default();
         for (result, gradient) in results {
             if self.results.contains(&result.id()) {
                 open.gradients.insert(result.id(), gradient.contiguous()?);
@@ -203,7 +203,7 @@ impl Tape {
     /// As [`Tape::backward`]'s.
     pub fn backward_of(self, scalar: &Tensor) -> Result<VarGradients> {
         let store = scalar.backward()?;
-        let mut open = Open::default();
+        let mut open = PendingGradients::default();
         for id in &self.results {
             if let Some(gradient) = store.get_id(*id) {
                 open.gradients.insert(*id, gradient.contiguous()?);
@@ -213,7 +213,7 @@ impl Tape {
     }
 
     /// From the gradients of results to those of variables.
-    fn finish(self, mut open: Open) -> Result<VarGradients> {
+    fn finish(self, mut open: PendingGradients) -> Result<VarGradients> {
         for entry in self.entries.into_iter().rev() {
             let Some(g) = open.gradients.remove(&entry.result) else { continue };
             let given = entry.given.iter().map(Given::tensor).collect::<Result<Vec<_>>>()?;

@@ -6,23 +6,13 @@ use crate::ppo::gae::Advantages;
 use crate::ppo::loss::MiniBatch;
 use crate::ppo::rewards::TokenRewards;
 use crate::ppo::stats::StepStats;
-
-/// A pass over the batch, for progress.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Pass {
-    /// Log-probs and values of the policy before this step.
-    Old,
-    /// Log-probs of the reference.
-    Reference,
-    /// Forward and backward, once a PPO epoch.
-    Train,
-}
+use crate::protocol::Phase;
 
 /// What just happened, with its numbers.
 #[derive(Debug)]
 pub enum StepStage<'a> {
-    /// `done` of `of` mini-batches of a pass are through.
-    Progress { pass: Pass, done: usize, of: usize },
+    /// `done` of `of` mini-batches of a pass are through: of the old policy's, of the reference's, or of training.
+    Progress { phase: Phase, done: usize, of: usize },
     /// Stage 6.
     Forward { batch: &'a Batch<'a>, forward: &'a Forward },
     /// Stage 7: scores as they enter (B), KL and rewards (B, R).
@@ -40,9 +30,7 @@ pub enum StepStage<'a> {
 /// Who watches a step; it is also asked at every pause point whether to go on.
 pub trait StepObserver: Pace {
     /// Called at each stage, with the numbers that it computed.
-    fn stage(&mut self, stage: &StepStage<'_>);
-}
-
-impl StepObserver for NonStop {
     fn stage(&mut self, _: &StepStage<'_>) {}
 }
+
+impl StepObserver for NonStop {}

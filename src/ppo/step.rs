@@ -9,10 +9,10 @@ use crate::ppo::batch::{Batch, Forward, Grid, Row};
 use crate::ppo::gae::{self, Advantages};
 use crate::ppo::loss::{Loss, LossInput, MiniBatch, ppo_loss};
 use crate::ppo::rewards::{TokenRewards, prepare_scores, token_rewards};
-use crate::ppo::stages::Pass;
 pub use crate::ppo::stages::{StepObserver, StepStage};
 pub use crate::ppo::state::PpoState;
 use crate::ppo::stats::{BatchNumbers, StepStats};
+use crate::protocol::Phase;
 use crate::settings::{KlReference, PpoConfig, WhitenOver};
 use candle_core::Tensor;
 
@@ -112,7 +112,7 @@ pub async fn ppo_step<A: TrainablePolicy>(
                 observer.stage(&StepStage::Optimizer { updates: state.adam.steps(), grad_norm, learning_rate });
             }
             let of = orders.len() * order.len() / config.mini_batch_size;
-            observer.stage(&StepStage::Progress { pass: Pass::Train, done: mini_batches.len(), of });
+            observer.stage(&StepStage::Progress { phase: Phase::Train, done: mini_batches.len(), of });
             observer.pause().await?;
         }
         epochs = epoch + 1;
@@ -163,7 +163,7 @@ impl<A: TrainablePolicy> Passes<'_, A> {
                 logprobs.scatter(&indices, &grid(&scores.logprobs)?);
                 values.scatter(&indices, &grid(&scores.values)?);
             }
-            self.breathe(Pass::Old, &indices, observer).await?;
+            self.breathe(Phase::Old, &indices, observer).await?;
         }
         Ok((logprobs, values))
     }
@@ -178,7 +178,7 @@ impl<A: TrainablePolicy> Passes<'_, A> {
         for indices in self.chunks() {
             let scores = self.evaluate(&indices, adapter, false, None)?; // (M, R)
             logprobs.scatter(&indices, &grid(&scores.logprobs)?);
-            self.breathe(Pass::Reference, &indices, observer).await?;
+            self.breathe(Phase::Reference, &indices, observer).await?;
         }
         Ok(logprobs)
     }
@@ -215,9 +215,9 @@ impl<A: TrainablePolicy> Passes<'_, A> {
         (self.config.value_head_dropout > 0.0).then(|| Rng::new(self.seed, Purpose::Dropout, self.step, stream))
     }
 
-    async fn breathe(&self, pass: Pass, indices: &[usize], observer: &mut impl StepObserver) -> Result<()> {
+    async fn breathe(&self, phase: Phase, indices: &[usize], observer: &mut impl StepObserver) -> Result<()> {
         let done = indices.last().map_or(0, |i| i / self.config.mini_batch_size + 1);
-        observer.stage(&StepStage::Progress { pass, done, of: self.batch.len() / self.config.mini_batch_size });
+        observer.stage(&StepStage::Progress { phase, done, of: self.batch.len() / self.config.mini_batch_size });
         observer.pause().await
     }
 }

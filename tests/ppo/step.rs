@@ -5,7 +5,7 @@ use candle_core::{D, DType, Device, Tensor, Var};
 use detox_lab::model::policy::{AdapterName, Backward, TokenScores, TrainablePolicy};
 use detox_lab::nn::rng::{Purpose, Rng};
 use detox_lab::pace::{NonStop, Pace, block_on};
-use detox_lab::ppo::batch::{Generated, Grid, Row};
+use detox_lab::ppo::batch::{Grid, KeptNumbers, Row};
 use detox_lab::ppo::step::{PpoState, StepObserver, StepOutcome, StepStage, ppo_step};
 use detox_lab::settings::{KlReference, PpoConfig, Schedule};
 use detox_lab::{Error, Result};
@@ -170,7 +170,7 @@ fn kept(table: &Table, rows: &[Row]) -> Vec<Row> {
     let keep = |row: &Row| {
         let pair = [(row.query_ids.as_slice(), row.decoder_ids.as_slice())];
         let scores = table.evaluate(&pair, row.decoder_ids.len(), false, Some("policy"), false, None).unwrap();
-        let generated = Generated { logprobs: flat(&scores.logprobs), values: flat(&scores.values) };
+        let generated = KeptNumbers { logprobs: flat(&scores.logprobs), values: flat(&scores.values) };
         Row { generated: Some(generated), ..row.clone() }
     };
     rows.iter().map(keep).collect()
@@ -203,7 +203,7 @@ impl Pace for FirstGradient {
 
 impl StepObserver for FirstGradient {
     fn stage(&mut self, stage: &StepStage<'_>) {
-        match room {
+        match stage {
             StepStage::Optimizer { grad_norm, .. } if self.0.is_none() => self.0 = Some(*grad_norm),
             StepStage::MiniBatch(mini) => self.1.push((mini.indices.clone(), mini.loss.grad_values.clone())),
             _ => {}
@@ -330,9 +330,7 @@ fn faults_are_errors_that_say_where() {
             Err(Error::Stopped)
         }
     }
-    impl StepObserver for Stop {
-        fn stage(&mut self, _: &StepStage<'_>) {}
-    }
+    impl StepObserver for Stop {}
     let table = Table::new(1);
     let stopped = block_on(ppo_step(&table, &mut PpoState::new(&config), &config, &sample(0), None, &mut Stop));
     assert!(matches!(stopped, Err(Error::Stopped)));

@@ -29,7 +29,7 @@ struct Entry {
 
 /// A file's header, checked against the file's length: where each of its tensors is. Once read, it serves for every later
 /// reading of the file.
-pub struct Header {
+pub struct SafetensorsHeader {
     /// In file order.
     entries: Vec<Entry>,
     /// The first byte after the header.
@@ -37,7 +37,7 @@ pub struct Header {
     file_len: u64,
 }
 
-impl Header {
+impl SafetensorsHeader {
     /// Reads the header of the safetensors file `path`.
     ///
     /// # Errors

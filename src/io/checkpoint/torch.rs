@@ -19,11 +19,11 @@ const RESAVE: &str = "save it again: torch.save(torch.load(FILE, map_location=\"
 const LEGACY: [u8; 5] = [0x80, 0x02, 0x8a, 0x0a, 0x6c];
 
 /// What a file's pickle says of its tensors. Once read, it serves for every later reading of the file.
-pub struct Header {
+pub struct TorchHeader {
     tensors: Vec<(String, Layout)>,
 }
 
-impl Header {
+impl TorchHeader {
     /// Reads the pickle of the torch file `path`.
     ///
     /// # Errors

@@ -6,7 +6,7 @@ use crate::lab::evaluate::{Evaluation, Paired};
 use crate::lab::events::{Dialogue, Generated, Query as LabQuery, StepStage};
 use crate::lab::models::{Actor, POLICY};
 use crate::lab::replay::StepOutcome;
-use crate::lab::table::Table;
+use crate::lab::table::ComparisonTable;
 use crate::lab::train::Stepped;
 use crate::lab::what_if::Recomputed;
 use crate::protocol::{
@@ -133,7 +133,7 @@ pub fn what_if(x: Recomputed, outcome: &StepOutcome) -> WhatIf {
 /// An evaluation with its rows and the table as csv.
 pub fn evaluated(numbers: Evaluation, pairs: &[Paired]) -> Result<Evaluated> {
     let about = vec![("seed".to_string(), numbers.options.seed.to_string())];
-    let table = Table::new(pairs.iter().map(Paired::row).collect(), about, numbers.options.seed)?;
+    let table = ComparisonTable::new(pairs.iter().map(Paired::row).collect(), about, numbers.options.seed)?;
     let row = |p: &Paired| EvaluatedRow {
         id: p.dialogue.id.clone(),
         dialogue: p.dialogue.dialogue.clone(),
