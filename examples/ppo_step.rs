@@ -79,7 +79,7 @@ fn main() -> Result<()> {
         };
         let rows: Vec<Row> = (0..8).map(row).collect();
         let outcome = block_on(ppo_step(&table, &mut state, &config, &rows, None, &mut NonStop))?;
-        println!("step {:2}: KL {:7.4}, loss {:+.4}", step + 1, outcome.stats.kl, outcome.stats.mean.total_loss);
+        println!("step {:2}: KL {:7.4}, loss {:+.4}", step + 1, outcome.stats.line.kl, outcome.stats.line.total_loss);
     }
     let after_2 = table.logits.get(2)?.exp()?;
     let share = (after_2.get(REWARDED as usize)? / after_2.sum_all()?)?.to_scalar::<f32>()?;

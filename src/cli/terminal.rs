@@ -124,7 +124,7 @@ impl Terminal {
 
     fn step_line(&mut self, step: u64, stats: &StepStats, seconds: Seconds) {
         if self.json_steps {
-            let mut line = serde_json::json!(stats.line(step));
+            let mut line = serde_json::json!(stats.line);
             line["seconds"] = serde_json::json!(seconds);
             // A closed pipe is no reason to end a training run.
             let _ = report::line(line);
@@ -137,11 +137,11 @@ impl Terminal {
         self.line(&format!(
             "{:>6} {:>14.4} {:>14.4} {:>17.2e} {:>12.4} {:>9.5}   {:.1} ({:.1} + {:.1} + {:.1})",
             format!("{step}/{}", self.steps),
-            unsigned_zero(stats.kl),
-            unsigned_zero(stats.mean.returns_mean),
-            stats.mean.advantages_mean,
-            stats.scores.mean,
-            stats.kl_coef,
+            unsigned_zero(stats.line.kl),
+            unsigned_zero(stats.line.returns_mean),
+            stats.line.advantages_mean,
+            stats.line.score,
+            stats.line.kl_coef,
             seconds.total,
             seconds.generate,
             seconds.score,

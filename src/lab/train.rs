@@ -175,7 +175,7 @@ impl<L: Deref<Target = Lab>, S: Store> Trainer<L, S> {
             lines.extend(run::json_line(&line)?);
         }
         self.store.append(run::SAMPLES, &lines)?;
-        let statistics = outcome.stats.line(step);
+        let statistics = outcome.stats.line.clone();
         // A number that is not finite is left out, as it is null in metrics.jsonl.
         let finite = statistics.numbers().filter(|(_, x)| x.is_finite());
         let scalars: Vec<(&str, f32)> = finite.map(|(key, x)| (key, x as f32)).collect();

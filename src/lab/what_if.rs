@@ -48,7 +48,7 @@ pub fn what_if(
     let forward = &outcome.forward;
     let kl = config.kl_estimator.grid(&forward.old_logprobs, &forward.ref_logprobs); // (B, R)
     // The coefficient of this step had moved with the KL of the steps before it; another start is taken as it stands.
-    let kl_coef = if config.kl_coef == was.kl_coef { outcome.stats.kl_coef } else { config.kl_coef };
+    let kl_coef = if config.kl_coef == was.kl_coef { outcome.stats.line.kl_coef } else { config.kl_coef };
     let rewards = token_rewards(&kl, &scores, kl_coef, &batch); // (B, R)
     let discounted = rewards_for_gae(&rewards.rewards, &batch.mask, config)?; // (B, R)
     let advantages = gae::advantages(&forward.old_values, &discounted, &batch.mask, config.gamma, config.lambda);

@@ -23,8 +23,8 @@ pub enum StepStage<'a> {
     MiniBatch(&'a MiniBatch),
     /// Stage 10: an update was made, with this gradient norm (before clipping) and learning rate.
     Optimizer { updates: u64, grad_norm: f64, learning_rate: f64 },
-    /// Stage 11: the step, counted from 1, and its statistics.
-    Stats(u64, &'a StepStats),
+    /// Stage 11.
+    Stats(&'a StepStats),
 }
 
 /// Who watches a step; it is also asked at every pause point whether to go on.

@@ -123,12 +123,19 @@ pub async fn ppo_step<A: TrainablePolicy>(
     }
 
     // Stage 11: statistics, next KL coefficient
-    let (kl_grid, scores) = (&kl, scores.as_slice()); // (B, R), (B)
-    let numbers = BatchNumbers { batch: &batch, forward: &forward, kl: kl_grid, rewards: &rewards, scores, kl_coef };
-    let stats = StepStats { learning_rate, grad_norms, epochs, ..StepStats::new(&numbers, &mini_batches) };
-    observer.stage(&StepStage::Stats(state.step + 1, &stats));
+    let numbers = BatchNumbers {
+        batch: &batch,
+        forward: &forward,
+        kl: &kl,
+        rewards: &rewards,
+        scores: &scores,
+        kl_coef,
+        learning_rate,
+    };
+    let stats = StepStats { grad_norms, epochs, ..StepStats::new(state.step + 1, &numbers, &mini_batches) };
+    observer.stage(&StepStage::Stats(&stats));
     observer.pause().await?;
-    state.kl.update(stats.kl, batch.len());
+    state.kl.update(stats.line.kl, batch.len());
     state.step += 1;
     let (mask, advantages_whitened) = (batch.mask.clone(), whitened); // (B, R) each
     Ok(StepOutcome { stats, mask, forward, kl, rewards, advantages, advantages_whitened, ratio, mini_batches })

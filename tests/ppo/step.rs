@@ -120,7 +120,7 @@ fn a_rewarded_token_becomes_more_probable() {
     for step in 0..30 {
         let outcome = run(&table, &mut state, &config, &sample(step)).unwrap();
         if step == 0 {
-            assert_eq!(outcome.stats.kl, 0.0, "the reference is the policy at the start");
+            assert_eq!(outcome.stats.line.kl, 0.0, "the reference is the policy at the start");
             assert_eq!(outcome.mini_batches.len(), 4);
         }
     }
@@ -282,7 +282,7 @@ fn early_stop_ratio_guard_and_schedule_do_their_work() {
     let table = Table::new(2);
     let mut state = PpoState::new(&warmup);
     let rates: Vec<f64> =
-        (0..3).map(|s| run(&table, &mut state, &warmup, &sample(s)).unwrap().stats.learning_rate).collect();
+        (0..3).map(|s| run(&table, &mut state, &warmup, &sample(s)).unwrap().stats.line.learning_rate).collect();
     assert_eq!(rates, [0.0, 0.005, 0.01]);
 }
 

@@ -43,7 +43,7 @@ pub fn stage(stage: &StepStage<'_>) -> Option<Stage> {
         StepStage::Optimizer { updates, grad_norm, learning_rate } => {
             Stage::Optimizer { updates: *updates, grad_norm: *grad_norm, learning_rate: *learning_rate }
         }
-        StepStage::Stats(step, stats) => Stage::Statistics(Box::new(stats.line(*step))),
+        StepStage::Stats(stats) => Stage::Statistics(Box::new(stats.line.clone())),
     })
 }
 
