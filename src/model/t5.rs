@@ -144,15 +144,6 @@ impl Stack {
     }
 }
 
-/// What queries attend to.
-struct KeysAndValues<'a> {
-    /// Keys and values side by side.
-    kv: &'a Tensor,
-    segments: &'a [Segment],
-    /// The stack whose biases and mask apply; none in cross-attention.
-    own: Option<&'a Stack>,
-}
-
 /// Keys and values of tokens decoded so far, and of the encoder's output.
 pub struct Cache {
     /// By decoder block: (slots · capacity, 2·inner).
@@ -236,25 +227,35 @@ impl T5 {
         rms_norm(x, weight, self.config.layer_norm_epsilon)
     }
 
-    /// softmax(q kᵀ + bias) v, projected: queries from normed x (N, D) → (N, D).
-    fn attend(&self, layer: &AttentionLayer, x: &Tensor, keys: KeysAndValues<'_>, pass: Pass<'_>) -> Result<Tensor> {
-        let decoder = keys.own.is_some_and(|stack| stack.decoder);
+    /// x plus `layer`'s attention, softmax(q kᵀ + bias) v, projected: (N, D) → (N, D). `kv` gives keys and values from normed x;
+    /// `own`: the stack whose biases and mask apply, none in cross-attention.
+    fn attend(
+        &self,
+        x: &Tensor,
+        layer: &AttentionLayer,
+        segments: &[Segment],
+        own: Option<&Stack>,
+        pass: Pass<'_>,
+        kv: impl FnOnce(&Tensor) -> Result<Tensor>,
+    ) -> Result<Tensor> {
+        let y = self.normed(x, &layer.norm)?;
+        let kv = kv(&y)?;
+        let decoder = own.is_some_and(|stack| stack.decoder);
         let plan = Plan {
-            segments: keys.segments.to_vec(),
+            segments: segments.to_vec(),
             heads: self.config.num_heads,
             scale: 1.0, // T5 has no 1/√d
             causal: decoder,
-            buckets: keys.own.map(|_| Buckets {
+            buckets: own.map(|_| Buckets {
                 count: self.config.relative_attention_num_buckets,
                 max_distance: self.config.relative_attention_max_distance,
                 bidirectional: !decoder,
             }),
             drop: pass.dropout.map(|rng| mask(self.config.dropout_rate, &mut rng.borrow_mut())),
         };
-        let biases = keys.own.map(|stack| &stack.biases);
-        let q = layer.q.forward(x, pass)?; // (N, inner)
-        let out = attention(&q, keys.kv, biases, plan)?; // (N, inner)
-        self.dropped(layer.o.forward(&out, pass)?, pass)
+        let q = layer.q.forward(&y, pass)?; // (N, inner)
+        let out = attention(&q, &kv, own.map(|stack| &stack.biases), plan)?; // (N, inner)
+        ops::plus(x, self.dropped(layer.o.forward(&out, pass)?, pass)?)
     }
 
     fn feed_forward(&self, layer: &FeedForwardLayer, x: &Tensor, pass: Pass<'_>) -> Result<Tensor> {
@@ -278,19 +279,9 @@ impl T5 {
         let segment = |&(at, len): &(usize, usize)| Segment { query: at, queries: len, key: at, keys: len, offset: 0 };
         let segments: Vec<Segment> = spans.iter().map(segment).collect();
         let mut x = self.embed(&ids, pass)?;
-        for block in &self.encoder.blocks {
-            let y = self.normed(&x, &block.own.norm)?;
-            let kv = block.own.keys_values(&y, pass)?;
-            x = ops::plus(
-                &x,
-                self.attend(
-                    &block.own,
-                    &y,
-                    KeysAndValues { kv: &kv, segments: &segments, own: Some(&self.encoder) },
-                    pass,
-                )?,
-            )?;
-            x = ops::plus(&x, self.feed_forward(&block.feed_forward, &x, pass)?)?;
+        for Block { own, feed_forward, .. } in &self.encoder.blocks {
+            x = self.attend(&x, own, &segments, Some(&self.encoder), pass, |y| own.keys_values(y, pass))?;
+            x = ops::plus(&x, self.feed_forward(feed_forward, &x, pass)?)?;
         }
         let hidden = self.dropped(self.normed(&x, &self.encoder.norm)?, pass)?;
         Ok(Packed { hidden, spans })
@@ -308,19 +299,9 @@ impl T5 {
             .collect();
         let mut x = self.embed(&ids, pass)?;
         for block in &self.decoder.blocks {
-            let y = self.normed(&x, &block.own.norm)?;
-            let kv = block.own.keys_values(&y, pass)?;
-            x = ops::plus(
-                &x,
-                self.attend(&block.own, &y, KeysAndValues { kv: &kv, segments: &own, own: Some(&self.decoder) }, pass)?,
-            )?;
+            x = self.attend(&x, &block.own, &own, Some(&self.decoder), pass, |y| block.own.keys_values(y, pass))?;
             if let Some(layer) = &block.cross {
-                let kv = layer.keys_values(&encoded.hidden, pass)?;
-                let y = self.normed(&x, &layer.norm)?;
-                x = ops::plus(
-                    &x,
-                    self.attend(layer, &y, KeysAndValues { kv: &kv, segments: &cross, own: None }, pass)?,
-                )?;
+                x = self.attend(&x, layer, &cross, None, pass, |_| layer.keys_values(&encoded.hidden, pass))?;
             }
             x = ops::plus(&x, self.feed_forward(&block.feed_forward, &x, pass)?)?;
         }
@@ -367,23 +348,12 @@ impl T5 {
         let write = WriteRows { rows: own.iter().map(|s| s.key + cache.len).collect() };
         let mut x = self.embed(ids, pass)?; // (slots, D)
         for (i, block) in self.decoder.blocks.iter().enumerate() {
-            let y = self.normed(&x, &block.own.norm)?;
-            cache.own[i].inplace_op2(&block.own.keys_values(&y, pass)?, &write)?;
-            x = ops::plus(
-                &x,
-                self.attend(
-                    &block.own,
-                    &y,
-                    KeysAndValues { kv: &cache.own[i], segments: &own, own: Some(&self.decoder) },
-                    pass,
-                )?,
-            )?;
+            x = self.attend(&x, &block.own, &own, Some(&self.decoder), pass, |y| {
+                cache.own[i].inplace_op2(&block.own.keys_values(y, pass)?, &write)?;
+                Ok(cache.own[i].clone())
+            })?;
             if let Some(layer) = &block.cross {
-                let y = self.normed(&x, &layer.norm)?;
-                x = ops::plus(
-                    &x,
-                    self.attend(layer, &y, KeysAndValues { kv: &cache.cross[i], segments: &cross, own: None }, pass)?,
-                )?;
+                x = self.attend(&x, layer, &cross, None, pass, |_| Ok(cache.cross[i].clone()))?;
             }
             x = ops::plus(&x, self.feed_forward(&block.feed_forward, &x, pass)?)?;
         }

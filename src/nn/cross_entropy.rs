@@ -32,13 +32,11 @@ pub fn smoothed_cross_entropy(hidden: &Tensor, weight: &Weight, targets: &[u32],
         targets: targets.to_vec(),
         smoothing,
         weight: weight.clone(),
-        wanted: [hidden.track_op(), weight.track_op()].map(|tracked| tracked && tape::is_recording()),
+        wanted: [hidden.track_op(), weight.trained().is_some()].map(|tracked| tracked && tape::is_recording()),
         ready: Mutex::new(None),
     };
-    match weight {
-        Weight::F32(weight) if weight.track_op() => tape::apply(&[hidden, weight], op), // the second puts W onto the tape
-        _ => tape::apply(&[hidden], op),
-    }
+    let given: Vec<&Tensor> = [hidden].into_iter().chain(weight.trained()).collect(); // a trained W is put onto the tape
+    tape::apply(&given, op)
 }
 
 struct CrossEntropy {

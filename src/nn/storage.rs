@@ -14,11 +14,17 @@ pub fn slice<'a>(storage: &'a CpuStorage, layout: &Layout) -> candle_core::Resul
 
 /// Runs `work` on the f32s of a contiguous CPU tensor.
 pub fn with_slice<T>(tensor: &Tensor, work: impl FnOnce(&[f32]) -> T) -> candle_core::Result<T> {
-    let (storage, layout) = tensor.storage_and_layout();
-    match &*storage {
-        Storage::Cpu(cpu) => Ok(work(slice(cpu, layout)?)),
+    with_slices(&[tensor], |slices| work(slices[0]))
+}
+
+/// Runs `work` on the f32s of contiguous CPU tensors.
+pub fn with_slices<T>(tensors: &[&Tensor], work: impl FnOnce(&[&[f32]]) -> T) -> candle_core::Result<T> {
+    let stored: Vec<_> = tensors.iter().map(|tensor| tensor.storage_and_layout()).collect();
+    let slices = stored.iter().map(|(storage, layout)| match &**storage {
+        Storage::Cpu(cpu) => slice(cpu, layout),
         _ => candle_core::bail!("operation needs a tensor on the CPU"),
-    }
+    });
+    Ok(work(&slices.collect::<candle_core::Result<Vec<_>>>()?))
 }
 
 /// Adds `x` to the numbers of `y`, in place and on all threads; both are contiguous and of one shape.

@@ -76,9 +76,12 @@ impl Weight {
         }
     }
 
-    /// Is it trained?
-    pub fn track_op(&self) -> bool {
-        matches!(self, Self::F32(tensor) if tensor.track_op())
+    /// The matrix, where it is trained.
+    pub fn trained(&self) -> Option<&Tensor> {
+        match self {
+            Self::F32(tensor) if tensor.track_op() => Some(tensor),
+            _ => None,
+        }
     }
 
     /// All of it in f32 (rows, cols); a copy where it is compact.
