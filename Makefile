@@ -16,8 +16,7 @@ check: setup ## check format, clippy (natively and for the browser) and docs; wa
 	RUSTDOCFLAGS='-D warnings' cargo doc --no-deps --lib
 
 # Tests that need more than this repository (data beside the checkout, a user who may mount) are marked as ignored; with
-# CI=true they
-run too.
+# CI=true they run too.
 test: check ## run all checks, then all tests, those in a browser last
 	cargo test --all-features $(if $(filter true,$(CI)),-- --include-ignored)
 	for example in ppo_step summarize score; do cargo run --quiet --all-features --example $$example || exit 1; done

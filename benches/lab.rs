@@ -1,9 +1,10 @@
 //! Whole PPO steps of the lab at FLAN-T5's real shapes: 16 prompts of about 200 tokens, mini-batches of 4, LoRA of rank 32,
-//! roberta-base as reward model. `cargo bench --bench lab -- [small] [base] [controlled] [lab] [OPTIONS]` prints seconds of
-//! every part and the peak memory. `controlled`: 32 new tokens each; `lab`: 100 to 399, as the lab samples them. --steps N
-//! measured steps after one to warm up (3; `lab`: 1, and none to warm up) --files FOLDER   models and workload.json as
-//! bench_lab.py writes them; else new weights of the same shapes --weights KIND   the frozen matrices of both models as f32
-//! (the default), f16, bf16 or q8_0 --json FILE      the measured seconds, for scripts/bench_peers.py
+//! roberta-base as reward model. `cargo bench --bench lab -- [small] [base] [controlled] [lab] [OPTIONS]`
+//! prints seconds of every part and the peak memory. `controlled`: 32 new tokens each; `lab`: 100 to 399, as in the lab.
+//!   --steps N        measured steps after one to warm up (3; `lab`: 1, and none to warm up)
+//!   --files FOLDER   models and workload.json as bench_lab.py writes them; else new weights of the same shapes
+//!   --weights KIND   number type of the frozen matrices of both models: f32 (the default), f16, bf16 or q8_0
+//!   --json FILE      the measured seconds, for scripts/bench_peers.py
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::disallowed_methods)]
 
 use candle_core::{Device, Tensor};
@@ -24,7 +25,7 @@ use detox_lab::nn::params::Params;
 use detox_lab::nn::rng::{Purpose, Rng};
 use detox_lab::nn::weight::Weight;
 use detox_lab::pace::{NonStop, block_on};
-use detox_lab::ppo::batch::{Generated, Row};
+use detox_lab::ppo::batch::{KeptNumbers, Row};
 use detox_lab::ppo::step::{PpoState, ppo_step};
 use detox_lab::settings::{PpoConfig, Preset};
 use serde_json::{Value, json};
@@ -212,7 +213,7 @@ fn run(size: &str, mode: &str, options: &Options) -> Value {
             query_ids: work.prompts[i].clone(),
             decoder_ids: made[i].ids.clone(),
             score: scored[i].score,
-            generated: Some(Generated { logprobs: made[i].logprobs.clone(), values: made[i].values.clone() }),
+            generated: Some(KeptNumbers { logprobs: made[i].logprobs.clone(), values: made[i].values.clone() }),
         };
         let rows: Vec<Row> = (0..BATCH).map(row).collect();
         block_on(ppo_step(&policy, &mut state, &config, &rows, None, &mut NonStop)).unwrap();

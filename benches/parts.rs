@@ -7,7 +7,7 @@ use detox_lab::cli::allocator::restart_with_tunables;
 use detox_lab::finetuning::fresh;
 use detox_lab::model::config::T5Config;
 use detox_lab::model::generate::{Prompt, Sampling, generate};
-use detox_lab::model::policy::{POLICY, Policy, ValueHead};
+use detox_lab::model::policy::{POLICY, Policy, TrainablePolicy, ValueHead};
 use detox_lab::model::t5::{Pass, T5};
 use detox_lab::nn::adam::{Adam, Gradients};
 use detox_lab::nn::cross_entropy::smoothed_cross_entropy;

@@ -13,16 +13,15 @@ use detox_lab::io::checkpoint::safetensors;
 use detox_lab::io::disk::{self, Folder};
 use detox_lab::io::pretrained;
 use detox_lab::lab::evaluate::{EvaluateOptions, evaluation, pairs};
-use detox_lab::lab::events::{Event, Observer, Room, Rooms};
 use detox_lab::lab::memory;
-use detox_lab::lab::models::{Actor, Judge, POLICY, Precision};
+use detox_lab::lab::models::{Actor, Judge, POLICY, Precision, TrainablePolicy};
 use detox_lab::lab::sources::policy::PolicySource;
 use detox_lab::model::config::T5Config;
 use detox_lab::model::generate::{Prompt, Sampling, generate};
 use detox_lab::model::t5::Pass;
 use detox_lab::nn::linear::Linear;
 use detox_lab::nn::rng::{Purpose, Rng};
-use detox_lab::pace::{NonStop, Pace, block_on};
+use detox_lab::pace::{NonStop, block_on};
 use detox_lab::settings::PpoConfig;
 use detox_lab::text::dialogue::{Dialogue, parse, split};
 use serde_json::{Value, json};
@@ -136,7 +135,7 @@ fn one(folder: &Path, precision: Precision, out: &Path) -> Value {
     forecast.weights("the policy", &tensors, precision);
     forecast.hold("the adapter and its gradients", 2 * 4 * memory::adapter_numbers(&adapted));
     forecast.phase("generation", memory::cache(c, 16, tokens));
-    forecast.phase("forward and backward", memory::taped(c, memory::Trained::Adapter(&adapted), ROWS, tokens));
+    forecast.phase("forward and backward", memory::taped(c, memory::TrainedWeights::Adapter(&adapted), ROWS, tokens));
     json!({
         "load_s": load, "loading_mb": loading, "loaded_mb": loaded, "peak_mb": status("VmHWM"),
         "forecast_mb": forecast.peak() as f64 / 1048576.0,
@@ -200,29 +199,6 @@ fn large(size: &str) {
     }
 }
 
-/// Ignores all events.
-struct Silent;
-
-impl Pace for Silent {
-    async fn pause(&mut self) -> detox_lab::Result<()> {
-        Ok(())
-    }
-}
-
-impl Rooms for Silent {
-    fn room(&mut self, _: &Room<'_>) {}
-}
-
-impl Observer for Silent {
-    fn event(&mut self, _: Event<'_>) {}
-    fn seconds(&self) -> f64 {
-        0.0
-    }
-    fn unix_seconds(&self) -> f64 {
-        0.0
-    }
-}
-
 fn tiny() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("static");
     let open = |name: &str| Folder::open(root.join("models/tiny").join(name)).unwrap();
@@ -256,7 +232,7 @@ fn tiny() {
         let (mean, largest, kl) = compare(&exact_logits, &logits(&actor));
         let options = EvaluateOptions { n: 100, max_new_tokens: 64, greedy: false, seed: 0, batch_size: 16 };
         let (adapter, config) = (Some(POLICY), PpoConfig::default());
-        let pairs = block_on(pairs(&actor, &judge, &test, adapter, adapter, &options, &config, &mut Silent)).unwrap();
+        let pairs = block_on(pairs(&actor, &judge, &test, adapter, adapter, &options, &config, &mut NonStop)).unwrap();
         let texts: Vec<String> = pairs.iter().map(|p| p.after.response.clone()).collect();
         if precision == Precision::F32 {
             exact_texts = texts.clone();

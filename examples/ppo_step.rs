@@ -4,12 +4,12 @@
 
 use candle_core::{D, Device, Tensor, Var};
 use detox_lab::Result;
-use detox_lab::model::policy::{AdapterName, Backward, POLICY, TokenScores};
+use detox_lab::model::policy::{AdapterName, Backward, POLICY, TokenScores, TrainablePolicy};
 use detox_lab::nn::rng::{Purpose, Rng};
 use detox_lab::nn::tape::VarGradients;
 use detox_lab::pace::{NonStop, block_on};
 use detox_lab::ppo::batch::Row;
-use detox_lab::ppo::step::{Actor, PpoState, ppo_step};
+use detox_lab::ppo::step::{PpoState, ppo_step};
 use detox_lab::settings::PpoConfig;
 
 const V: usize = 8;
@@ -22,7 +22,7 @@ struct Table {
 }
 
 /// A step needs this from a policy: log-probs, values and entropy of given responses, of the policy or its reference.
-impl Actor for Table {
+impl TrainablePolicy for Table {
     fn evaluate(
         &self,
         rows: &[(&[u32], &[u32])], // M of (query, response)
@@ -79,7 +79,7 @@ fn main() -> Result<()> {
         };
         let rows: Vec<Row> = (0..8).map(row).collect();
         let outcome = block_on(ppo_step(&table, &mut state, &config, &rows, None, &mut NonStop))?;
-        println!("step {:2}: KL {:7.4}, loss {:+.4}", step + 1, outcome.stats.kl, outcome.stats.mean.total_loss);
+        println!("step {:2}: KL {:7.4}, loss {:+.4}", step + 1, outcome.stats.line.kl, outcome.stats.line.total_loss);
     }
     let after_2 = table.logits.get(2)?.exp()?;
     let share = (after_2.get(REWARDED as usize)? / after_2.sum_all()?)?.to_scalar::<f32>()?;

@@ -1,7 +1,7 @@
 #!/bin/sh
-# Fuzzes the readers of files, one target of fuzz/ after the other: scripts/fuzz.sh SECONDS [TARGET…] Prints inputs,
-# seconds and findings of each; findings are saved in fuzz/artifacts, and the exit status is then 1. No sanitizer is
-# needed: the readers are safe Rust, and panics, hangs and memory use are found without one. So any compiler works.
+# Fuzzes the readers of files, one target of fuzz/ after the other: scripts/fuzz.sh SECONDS [TARGET…]
+# Prints inputs, seconds and findings of each; findings are saved in fuzz/artifacts, and the exit status is then 1.
+# No sanitizer is needed: the readers are safe Rust, and panics, hangs and memory use are found without one.
 set -eu
 cd "$(dirname "$0")/.."
 seconds=${1:-60}

@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# Installs the programs that `make` needs on a Debian machine with git, make, curl and cargo. Prints one line for each
-# installation. scripts/setup.sh           for the command line and `make check` scripts/setup.sh web       also for
-# building the page: trunk, wasm-bindgen, wasm-opt scripts/setup.sh browser   also for testing the page: Chromium, its
-# driver, node scripts/setup.sh python    also python3, for serving the page and for the scripts in scripts/ Several
-# words may be given. Running it again changes nothing and takes a second. RELEASES: another address of GitHub's release
-# archives, for a network without access to GitHub.
+# Installs the programs that `make` needs on a Debian machine with git, make, curl and cargo. Prints one line for each installation.
+#   scripts/setup.sh           for the command line and `make check`
+#   scripts/setup.sh web       also for building the page: trunk, wasm-bindgen, wasm-opt
+#   scripts/setup.sh browser   also for testing the page: Chromium, its driver, node
+#   scripts/setup.sh python    also python3, for serving the page and for the scripts in scripts/
+# Several words may be given. Running it again changes nothing and takes a second.
+# RELEASES: another address of GitHub's release archives, for a network without access to GitHub.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Trains the models in static/models/tiny again, with fixed seeds: `make tiny-models`. Needs ../shared/data (see its
 # SOURCES.md) and takes hours. Every stage can be interrupted and continued; static/ changes only after all stages have
-# ended. scripts/tiny_models.sh BINARY [policy|adapter|reward|ship]...     all stages by default
+# ended.
+#   scripts/tiny_models.sh BINARY [policy|adapter|reward|ship]...     all stages by default
 set -euo pipefail
 lab=$(realpath "$1")
 shift

@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
-# Runs cargo for the browser's target, with the toolchain that this machine has: scripts/wasm-cargo.sh page clippy --lib
-# -- -D warnings   with the page's features; any cargo command and its arguments scripts/wasm-cargo.sh worker check --lib                 with the worker's features scripts/wasm-cargo.sh check --lib                        with both
-# scripts/wasm-cargo.sh --way                           prints the toolchain, and fails if there is none
+# Runs cargo for the browser's target, with the toolchain that this machine has:
+#   scripts/wasm-cargo.sh page clippy --lib -- -D warnings   with the page's features; any cargo command and its arguments
+#   scripts/wasm-cargo.sh worker check --lib                 with the worker's features
+#   scripts/wasm-cargo.sh check --lib                        with both
+#   scripts/wasm-cargo.sh --way                              prints the toolchain, and fails if there is none
 set -euo pipefail
 
 target=wasm32-unknown-unknown

@@ -12,7 +12,7 @@ use detox_lab::kernels::choice::{Kernel, use_kernel};
 use detox_lab::kernels::matrix::Matrix;
 use detox_lab::kernels::pool::set_threads;
 use detox_lab::kernels::quantized::{Compact, Precision};
-use detox_lab::model::policy::POLICY;
+use detox_lab::model::policy::{POLICY, TrainablePolicy};
 use detox_lab::nn::lora::LoraSpec;
 use detox_lab::nn::rng::{Purpose, Rng};
 use support::{fixtures, flat, max_abs_diff, models};

@@ -7,7 +7,7 @@ use crate::io::ByteSource;
 use crate::io::adapter_config::AdapterConfig;
 use crate::io::checkpoint::weights::load_file;
 use crate::io::disk::Folder;
-use crate::io::hub::{self, Kind, is_id};
+use crate::io::hub::{self, RepoKind, is_id};
 use crate::lab::models::{Actor, INITIAL, Judge, Labels};
 use crate::lab::replay::parse_rows;
 use crate::lab::responses::token_numbers;
@@ -114,7 +114,7 @@ impl RunModels {
 }
 
 /// Whether a run's source does not exist any more: it is neither a folder or file nor an id of the hub.
-fn is_gone(src: &str, kind: Kind) -> bool {
+fn is_gone(src: &str, kind: RepoKind) -> bool {
     src != TINY && !hub::local(src).exists() && !is_id(src, kind)
 }
 
@@ -127,9 +127,9 @@ fn gone(store: &dyn ByteSource, key: &str, src: &str) -> Error {
 /// `config.json`, the path in it, and the option for the new location.
 pub fn check_exist(config: &RunConfig, store: &dyn ByteSource) -> Result<()> {
     let sources = [
-        ("policy", &config.policy, Kind::Model),
-        ("reward", &config.reward, Kind::Model),
-        ("data", &config.data, Kind::Dataset),
+        ("policy", &config.policy, RepoKind::Model),
+        ("reward", &config.reward, RepoKind::Model),
+        ("data", &config.data, RepoKind::Dataset),
     ];
     match sources.into_iter().find(|(_, src, kind)| is_gone(src, *kind)) {
         Some((key, src, _)) => Err(gone(store, key, src)),
@@ -140,7 +140,7 @@ pub fn check_exist(config: &RunConfig, store: &dyn ByteSource) -> Result<()> {
 /// [`check_exist`] for a run of supervised training, whose sources are in `what`.
 pub fn check_exist_in(what: &Value, store: &dyn ByteSource) -> Result<()> {
     for key in ["policy", "model_config", "tokenizer", "adapter", "reward", "data", "held_out", "validation"] {
-        let kind = if ["data", "held_out"].contains(&key) { Kind::Dataset } else { Kind::Model };
+        let kind = if ["data", "held_out"].contains(&key) { RepoKind::Dataset } else { RepoKind::Model };
         let sources = match &what[key] {
             Value::Array(many) => many.iter().filter_map(Value::as_str).collect(),
             one => one.as_str().into_iter().collect::<Vec<_>>(),

@@ -7,8 +7,8 @@ use crate::error::{Error, Result};
 use crate::io::adapter::PeftAdapter;
 use crate::io::adapter_config::AdapterConfig;
 use crate::io::disk::Folder;
-use crate::io::hub::{self, ADAPTER, Hub, Kind, MODEL, Progress, Wanted};
-use crate::io::value_head::ValueHead;
+use crate::io::hub::{self, ADAPTER, Hub, MODEL, Progress, RepoKind, Wanted};
+use crate::io::value_head::SavedHead;
 use crate::io::{ByteSource, Memory};
 use crate::lab::models::{Actor, AdapterName, Judge, Labels, POLICY, Precision};
 use crate::lab::shipped;
@@ -49,27 +49,27 @@ impl Role {
         Memory::new(name, files.iter().map(|(file, bytes)| (file.to_string(), bytes.to_vec())).collect())
     }
 
-    fn find(self, src: &str, hub: impl FnOnce() -> Result<Hub>, progress: &mut dyn Progress) -> Result<Source> {
+    fn find(self, src: &str, hub: impl FnOnce() -> Result<Hub>, progress: &mut dyn Progress) -> Result<FoundSource> {
         if src == TINY {
             return Ok(Box::new(self.shipped()));
         }
         let wanted = if self == Self::Adapter { ADAPTER } else { MODEL };
-        let folder = hub()?.resolve(src, Kind::Model, wanted, progress)?;
+        let folder = hub()?.resolve(src, RepoKind::Model, wanted, progress)?;
         tracing::debug!("{src}: {}", folder.root().display());
         Ok(Box::new(folder))
     }
 }
 
 /// A model's folder.
-type Source = Box<dyn ByteSource>;
+type FoundSource = Box<dyn ByteSource>;
 
 /// Finds a folder that ships with the program or is on this machine, or downloads it from the hub.
-pub fn folder(src: &str, role: Role, terminal: &mut Terminal) -> Result<Source> {
+pub fn folder(src: &str, role: Role, terminal: &mut Terminal) -> Result<FoundSource> {
     role.find(src, Hub::from_env, terminal)
 }
 
 /// As [`folder`], but takes hub ids only from the cache and downloads nothing.
-pub fn folder_in_cache(src: &str, role: Role) -> Result<Source> {
+pub fn folder_in_cache(src: &str, role: Role) -> Result<FoundSource> {
     /// Nothing is downloaded, so there is no progress.
     struct Silent;
     impl Progress for Silent {
@@ -160,19 +160,19 @@ pub fn load_policy(
 }
 
 /// Reads a value head from a file, or from a folder that TRL saved.
-pub fn value_head(file: &Path) -> Result<ValueHead> {
+pub fn value_head(file: &Path) -> Result<SavedHead> {
     if file.is_dir() {
         let none = || {
             Error::file(file.display(), "no value head in it", "give value_head.safetensors or TRL's pytorch_model.bin")
         };
-        return ValueHead::find(&Folder::open(file)?)?.ok_or_else(none);
+        return SavedHead::find(&Folder::open(file)?)?.ok_or_else(none);
     }
     let (folder, name) = Folder::of_file(file)?;
-    ValueHead::read(&folder, &name)
+    SavedHead::read(&folder, &name)
 }
 
 /// Puts a value head from a file into the policy.
-pub fn put_value_head(actor: &mut Actor, head: &ValueHead, file: &Path) -> Result<()> {
+pub fn put_value_head(actor: &mut Actor, head: &SavedHead, file: &Path) -> Result<()> {
     let dropout = actor.policy.value_head.dropout;
     actor
         .set_value_head(head, dropout.into())
@@ -223,7 +223,7 @@ fn told<T>(read: WithNotices<T>, terminal: &Terminal) -> T {
 
 /// Finds the folder of a data set on this machine or on the hub.
 fn data_folder(src: &str, terminal: &mut Terminal) -> Result<Folder> {
-    Hub::from_env()?.resolve(src, Kind::Dataset, DATA_FILES, terminal).map_err(|error| match error {
+    Hub::from_env()?.resolve(src, RepoKind::Dataset, DATA_FILES, terminal).map_err(|error| match error {
         Error::File { path, what, .. } if what.ends_with("in this folder") || what.ends_with("on the hub") => Error::file(
             path,
             what,

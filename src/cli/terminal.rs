@@ -4,7 +4,7 @@
 use super::{report, signals};
 use crate::error::{Error, Result};
 use crate::io::hub;
-use crate::lab::events::{Event, Observer, Pass, Phase, Room, Rooms, Seconds, StepStats};
+use crate::lab::events::{Event, Observer, Phase, Seconds, StepObserver, StepStage, StepStats};
 use crate::pace::Pace;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::{IsTerminal, Write};
@@ -75,7 +75,8 @@ impl Terminal {
         let what = match phase {
             Phase::Generate => "generating, rows",
             Phase::Score => "scoring, texts",
-            Phase::Train => "PPO, mini-batches",
+            Phase::Old | Phase::Reference | Phase::Train => "PPO, mini-batches",
+            Phase::Load => "loading",
             Phase::Evaluate => "evaluated, dialogues",
         };
         self.show(Some(phase), what, "{msg:20}  {wide_bar} {pos}/{len}  {per_sec}  {eta} left", done as u64, of as u64);
@@ -123,7 +124,7 @@ impl Terminal {
 
     fn step_line(&mut self, step: u64, stats: &StepStats, seconds: Seconds) {
         if self.json_steps {
-            let mut line = serde_json::json!(stats.line(step));
+            let mut line = serde_json::json!(stats.line);
             line["seconds"] = serde_json::json!(seconds);
             // Training continues if the pipe is closed.
             let _ = report::line(line);
@@ -136,11 +137,11 @@ impl Terminal {
         self.line(&format!(
             "{:>6} {:>14.4} {:>14.4} {:>17.2e} {:>12.4} {:>9.5}   {:.1} ({:.1} + {:.1} + {:.1})",
             format!("{step}/{}", self.steps),
-            unsigned_zero(stats.kl),
-            unsigned_zero(stats.mean.returns_mean),
-            stats.mean.advantages_mean,
-            stats.scores.mean,
-            stats.kl_coef,
+            unsigned_zero(stats.line.kl),
+            unsigned_zero(stats.line.returns_mean),
+            stats.line.advantages_mean,
+            stats.line.score,
+            stats.line.kl_coef,
             seconds.total,
             seconds.generate,
             seconds.score,
@@ -210,13 +211,13 @@ impl Pace for Terminal {
     }
 }
 
-impl Rooms for Terminal {
-    fn room(&mut self, room: &Room<'_>) {
-        if let Room::Progress { pass, done, of } = room {
-            let at = match pass {
-                Pass::Old => 0,
-                Pass::Reference => *of,
-                Pass::Train => 2 * of,
+impl StepObserver for Terminal {
+    fn stage(&mut self, stage: &StepStage<'_>) {
+        if let StepStage::Progress { phase, done, of } = stage {
+            let at = match phase {
+                Phase::Old => 0,
+                Phase::Reference => *of,
+                _ => 2 * of,
             };
             self.progress(Phase::Train, at + done, 3 * of);
         }

@@ -1,7 +1,7 @@
 //! Supervised fine-tuning of the policy on (dialogue, summary) pairs: trains a LoRA adapter, which the lab starts from, or a
 //! whole model. `supervised` has the training loop; the caller reads data and models.
 
-use super::supervised::{BatchLoss, Evaluated, Task, fingerprint};
+use super::supervised::{BatchLoss, EvaluationScore, Task, fingerprint};
 use crate::error::{Error, Result};
 use crate::io::adapter::PeftAdapter;
 use crate::io::adapter_config::AdapterConfig;
@@ -11,7 +11,7 @@ use crate::lab::events::{Event, Observer, Phase};
 use crate::lab::head;
 use crate::lab::models::{Actor, POLICY};
 use crate::model::generate::{Listener, Prompt, Sampling, generate};
-use crate::model::policy::{AdapterName, Policy};
+use crate::model::policy::{AdapterName, Policy, TrainablePolicy};
 use crate::model::t5::{Pass, T5};
 use crate::nn::cross_entropy::smoothed_cross_entropy;
 use crate::nn::rng::{Purpose, Rng};
@@ -210,7 +210,7 @@ fn shift_right(target: &[u32], t5: &T5) -> Vec<u32> {
     std::iter::once(t5.config.decoder_start_token_id).chain(rest.iter().copied()).collect()
 }
 
-/// Passes on the pauses to the observer, but does not report single tokens.
+/// Pauses as the observer does, but does not report single tokens.
 struct Quiet<'a, O>(&'a mut O);
 
 impl<O: Observer> crate::pace::Pace for Quiet<'_, O> {
@@ -219,9 +219,7 @@ impl<O: Observer> crate::pace::Pace for Quiet<'_, O> {
     }
 }
 
-impl<O: Observer> Listener for Quiet<'_, O> {
-    fn token(&mut self, _: crate::model::generate::Choice<'_>) {}
-}
+impl<O: Observer> Listener for Quiet<'_, O> {}
 
 impl Task for Finetune {
     fn lengths(&self) -> &[usize] {
@@ -255,17 +253,17 @@ impl Task for Finetune {
         Ok(BatchLoss { sum, terms, backward: Box::new(move || tape.backward([(losses, by_sum)])) })
     }
 
-    async fn evaluate(&self, observer: &mut impl Observer) -> Result<Evaluated> {
+    async fn evaluate(&self, observer: &mut impl Observer) -> Result<EvaluationScore> {
         let policy = &self.actor.policy;
         let loss = self.validation_loss(policy, observer).await?;
         let mut metrics = vec![("eval/loss".to_string(), loss)];
         if self.settings.rouge_rows == 0 {
-            return Ok(Evaluated { metrics, score: -loss });
+            return Ok(EvaluationScore { metrics, score: -loss });
         }
         let rouge = self.rouge(policy, observer).await?;
         let names = ["eval/rouge1", "eval/rouge2", "eval/rougeL"];
         metrics.extend(names.into_iter().zip(rouge).map(|(name, value)| (name.to_string(), value)));
-        Ok(Evaluated { metrics, score: rouge.iter().sum::<f64>() / 3.0 })
+        Ok(EvaluationScore { metrics, score: rouge.iter().sum::<f64>() / 3.0 })
     }
 
     fn export(&self) -> Result<BTreeMap<String, Vec<u8>>> {

@@ -3,14 +3,14 @@
 
 use super::classifier::Classifier;
 use super::quality::Quality;
-use super::supervised::{BatchLoss, Evaluated, Task, fingerprint};
+use super::supervised::{BatchLoss, EvaluationScore, Task, fingerprint};
 use crate::error::{Error, Result};
 use crate::io::pretrained::{self, Stored};
 use crate::lab::events::{Event, Observer, Phase};
 use crate::model::reward::{RewardModel, ScoreOptions};
 use crate::nn::rng::{Purpose, Rng};
 use crate::nn::tape::record;
-use crate::text::labelled::{Labelled, Part, Source};
+use crate::text::labelled::{Labelled, LabelledFile};
 use candle_core::{Device, Tensor, Var};
 use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
@@ -67,7 +67,7 @@ impl RewardSettings {
     }
 }
 
-struct Row {
+struct EncodedRow {
     ids: Vec<u32>,
     hate: bool,
     weight: f64,
@@ -87,7 +87,7 @@ pub struct TrainReward {
     classifier: Classifier,
     settings: RewardSettings,
     mask: Option<u32>,
-    train: Vec<Row>,
+    train: Vec<EncodedRow>,
     lengths: Vec<usize>,
     held_out: Vec<HeldOut>,
     batch_size: usize,
@@ -102,8 +102,8 @@ impl TrainReward {
     pub fn new(
         classifier: Classifier,
         settings: RewardSettings,
-        sources: Vec<Source>,
-        others: Vec<Source>,
+        sources: Vec<LabelledFile>,
+        others: Vec<LabelledFile>,
         batch_size: usize,
         seed: u64,
     ) -> Result<Self> {
@@ -116,8 +116,8 @@ impl TrainReward {
         for (index, source) in sources.into_iter().enumerate() {
             let mut rng = Rng::new(seed, Purpose::Evaluation, index as u64, 0);
             let (train, rest) = split(source.rows, settings.held_out, &mut rng);
-            let row = |row: Labelled| Ok(Row { ids: encode(&row.text)?, hate: row.hate, weight: 1.0 });
-            by_source.push(train.into_iter().map(row).collect::<Result<Vec<Row>>>()?);
+            let row = |row: Labelled| Ok(EncodedRow { ids: encode(&row.text)?, hate: row.hate, weight: 1.0 });
+            by_source.push(train.into_iter().map(row).collect::<Result<Vec<EncodedRow>>>()?);
             held_out.push((source.name, rest, true));
         }
         held_out.extend(others.into_iter().map(|source| (source.name, source.rows, false)));
@@ -192,7 +192,7 @@ fn cross_entropy(z: f64, target: f64) -> (f64, f64) {
 }
 
 /// Refuses equal names, because metrics use the names of sources.
-fn check_names<'a>(sources: impl Iterator<Item = &'a Source>) -> Result<()> {
+fn check_names<'a>(sources: impl Iterator<Item = &'a LabelledFile>) -> Result<()> {
     let mut names = BTreeSet::from([ALL]);
     for source in sources {
         if !names.insert(&source.name) {
@@ -208,14 +208,14 @@ fn split(rows: Vec<Labelled>, share: f64, rng: &mut Rng) -> (Vec<Labelled>, Vec<
     let held_out = (share * rows.len() as f64).round() as usize;
     let mut lot = vec![false; rows.len()];
     rng.permutation(rows.len()).into_iter().take(held_out).for_each(|row| lot[row] = true);
-    let is_held_out = |(row, lot): &(Labelled, bool)| row.part.map_or(*lot, |part| part == Part::HeldOut);
+    let is_held_out = |(row, lot): &(Labelled, bool)| row.held_out.unwrap_or(*lot);
     let (held_out, train): (Vec<_>, Vec<_>) = rows.into_iter().zip(lot).partition(is_held_out);
     let rows = |rows: Vec<(Labelled, bool)>| rows.into_iter().map(|(row, _)| row).collect();
     (rows(train), rows(held_out))
 }
 
 /// All training rows, with a mean weight of 1.
-fn weighted(by_source: Vec<Vec<Row>>, balance: Balance) -> Result<Vec<Row>> {
+fn weighted(by_source: Vec<Vec<EncodedRow>>, balance: Balance) -> Result<Vec<EncodedRow>> {
     let total: usize = by_source.iter().map(Vec::len).sum();
     let hate = by_source.iter().flatten().filter(|row| row.hate).count();
     if hate == 0 || hate == total {
@@ -227,12 +227,12 @@ fn weighted(by_source: Vec<Vec<Row>>, balance: Balance) -> Result<Vec<Row>> {
     let mut rows = Vec::with_capacity(total);
     for source in by_source {
         let of_source = source.len();
-        let weight = |row: &Row| match balance {
+        let weight = |row: &EncodedRow| match balance {
             Balance::None => 1.0,
             Balance::Classes => total as f64 / (2 * if row.hate { hate } else { total - hate }) as f64,
             Balance::Sources => total as f64 / (sources * of_source) as f64,
         };
-        rows.extend(source.into_iter().map(|row| Row { weight: weight(&row), ..row }));
+        rows.extend(source.into_iter().map(|row| EncodedRow { weight: weight(&row), ..row }));
     }
     Ok(rows)
 }
@@ -259,7 +259,7 @@ impl Task for TrainReward {
 
     fn loss(&self, rows: &[usize], dropout: &RefCell<Rng>) -> Result<BatchLoss> {
         let rng = &mut *dropout.borrow_mut();
-        let rows: Vec<&Row> = rows.iter().map(|row| &self.train[*row]).collect();
+        let rows: Vec<&EncodedRow> = rows.iter().map(|row| &self.train[*row]).collect();
         let ids: Vec<Vec<u32>> = match self.mask.filter(|_| self.settings.mask > 0.0) {
             Some(mask) => rows.iter().map(|row| masked(&row.ids, self.settings.mask, mask, rng)).collect(),
             None => rows.iter().map(|row| row.ids.clone()).collect(),
@@ -283,7 +283,7 @@ impl Task for TrainReward {
         Ok(BatchLoss { sum, terms, backward: Box::new(move || tape.backward([(logits, by_logits)])) })
     }
 
-    async fn evaluate(&self, observer: &mut impl Observer) -> Result<Evaluated> {
+    async fn evaluate(&self, observer: &mut impl Observer) -> Result<EvaluationScore> {
         let mut metrics = Vec::new();
         let mut score = f64::NAN;
         for (name, q) in self.measure(&self.classifier.model, observer).await? {
@@ -301,7 +301,7 @@ impl Task for TrainReward {
                 score = -q.loss; // not the AUC, because the value of P(hate) is used and must be calibrated
             }
         }
-        Ok(Evaluated { metrics, score })
+        Ok(EvaluationScore { metrics, score })
     }
 
     fn export(&self) -> Result<BTreeMap<String, Vec<u8>>> {

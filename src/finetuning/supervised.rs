@@ -135,7 +135,7 @@ pub struct BatchLoss {
 }
 
 /// An evaluation of the model.
-pub struct Evaluated {
+pub struct EvaluationScore {
     /// Numbers by name, for metrics.jsonl and TensorBoard.
     pub metrics: Vec<(String, f64)>,
     /// The best model has the highest score.
@@ -159,14 +159,14 @@ pub trait Task {
     /// The loss of training rows.
     fn loss(&self, rows: &[usize], dropout: &RefCell<Rng>) -> Result<BatchLoss>;
     /// Measures the model on held-out data.
-    fn evaluate(&self, observer: &mut impl Observer) -> impl Future<Output = Result<Evaluated>>;
+    fn evaluate(&self, observer: &mut impl Observer) -> impl Future<Output = Result<EvaluationScore>>;
     /// The files of the model by name.
     fn export(&self) -> Result<BTreeMap<String, Vec<u8>>>;
 }
 
 /// The state of a run; `trainer_state.json`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct State {
+pub struct TrainerState {
     /// Number of updates done.
     pub step: u64,
     /// The best evaluation so far: its score and its update.
@@ -183,7 +183,7 @@ pub struct Supervised<'a, T, S> {
     pub settings: Settings,
     store: S,
     adam: Adam,
-    state: State,
+    state: TrainerState,
     /// The update of the newest checkpoint.
     saved: u64,
     events: String,
@@ -200,7 +200,7 @@ impl<'a, T: Task, S: Store> Supervised<'a, T, S> {
         store.put(run::CONFIG, &run::json_bytes(config)?)?;
         let events = run::begin_events(&mut store, unix_seconds, "detox-lab")?;
         let adam = Adam::new(0.9, 0.999, 1e-8).relative(settings.relative);
-        let state = State { data: task.fingerprint(), ..State::default() };
+        let state = TrainerState { data: task.fingerprint(), ..TrainerState::default() };
         let mut supervised = Self { task, settings, store, adam, state, saved: 0, events };
         supervised.save()?;
         Ok(supervised)
@@ -220,7 +220,7 @@ impl<'a, T: Task, S: Store> Supervised<'a, T, S> {
         let folder = format!("{}/{}", run::CHECKPOINTS, run::step_name(step));
         let name = format!("{folder}/{}", run::TRAINER_STATE);
         let hint = "remove this checkpoint, then the one before it is used";
-        let state: State =
+        let state: TrainerState =
             serde_json::from_value(store.read_json(&name)?).map_err(|e| Error::file(store.path(&name), e, hint))?;
         if state.data != task.fingerprint() {
             let what = "the training data differs from the data that the run was started with";
@@ -254,7 +254,7 @@ impl<'a, T: Task, S: Store> Supervised<'a, T, S> {
     }
 
     /// The state of the run.
-    pub fn state(&self) -> &State {
+    pub fn state(&self) -> &TrainerState {
         &self.state
     }
 

@@ -24,7 +24,7 @@ use tokenizers::{
 
 /// The kind of tokenizer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum Algorithm {
     /// T5's: pieces with log-probabilities; `<pad>` 0, `</s>` 1, `<unk>` 2.
     Unigram,
     /// RoBERTa's: merges of bytes; `<s>` 0, `<pad>` 1, `</s>` 2, `<unk>` 3, `<mask>` last.
@@ -34,7 +34,7 @@ pub enum Kind {
 /// Settings of the training.
 #[derive(Debug, Clone)]
 pub struct Recipe {
-    pub kind: Kind,
+    pub kind: Algorithm,
     /// Size of the vocabulary, special tokens included.
     pub vocab_size: usize,
     /// Texts that are always one token (Unigram: with the space before them), such as `#Person1#`.
@@ -65,8 +65,8 @@ const SENTENCES: f64 = 700_000.0;
 pub fn train(recipe: &Recipe, texts: &[String]) -> Result<BTreeMap<String, Vec<u8>>> {
     check_symbols(&recipe.symbols)?;
     let (tokenizer, config, special) = match recipe.kind {
-        Kind::Unigram => (unigram(recipe, texts)?, t5_config(), t5_special()),
-        Kind::Bpe => (bpe(recipe, texts)?, roberta_config(recipe.uncased), roberta_special()),
+        Algorithm::Unigram => (unigram(recipe, texts)?, t5_config(), t5_special()),
+        Algorithm::Bpe => (bpe(recipe, texts)?, roberta_config(recipe.uncased), roberta_special()),
     };
     let tokenizer = tokenizer.to_string(true).map_err(failed)?;
     let pretty = |value: Value| format!("{value:#}\n").into_bytes();

@@ -7,8 +7,8 @@
 mod id;
 pub mod settings;
 
-pub use self::id::Kind;
-use self::id::{ENDPOINT, Id};
+pub use self::id::RepoKind;
+use self::id::{ENDPOINT, HubId};
 pub use self::settings::Hub;
 use super::ByteSource;
 use super::checkpoint::weights;
@@ -78,7 +78,13 @@ impl Hub {
 
     /// The folder with the `wanted` files of `source`: a local folder, or `owner/name[@revision]` on the hub. Files of a
     /// revision that are in the cache are not downloaded again.
-    pub fn resolve(&self, source: &str, kind: Kind, wanted: Wanted<'_>, progress: &mut dyn Progress) -> Result<Folder> {
+    pub fn resolve(
+        &self,
+        source: &str,
+        kind: RepoKind,
+        wanted: Wanted<'_>,
+        progress: &mut dyn Progress,
+    ) -> Result<Folder> {
         let path = local(source);
         if path.exists() {
             let folder = Folder::open(path)?;
@@ -87,7 +93,7 @@ impl Hub {
                 Some(what) => Err(Error::file(source, format!("no {what} in this folder"), "check the path")),
             };
         }
-        let Some(id) = Id::parse(source, kind, self.endpoint.as_deref()) else {
+        let Some(id) = HubId::parse(source, kind, self.endpoint.as_deref()) else {
             return Err(Error::input(
                 format!("{source:?} is neither an existing folder nor a hub id"),
                 "give an existing folder, or owner/name or owner/name@revision (google/flan-t5-small)",
@@ -113,14 +119,14 @@ impl Hub {
     }
 
     /// The snapshot of the id's revision: a commit, or a branch or tag found in `refs/`.
-    fn cached(&self, id: &Id) -> Option<Folder> {
+    fn cached(&self, id: &HubId) -> Option<Folder> {
         let repo = self.cache.join(id.folder());
         let commit = std::fs::read_to_string(repo.join("refs").join(&id.revision));
         let commit = commit.map_or_else(|_| id.revision.clone(), |text| text.trim().to_string());
         Folder::open(repo.join("snapshots").join(commit)).ok()
     }
 
-    fn fetch(&self, id: &Id, wanted: Wanted<'_>, progress: &mut dyn Progress) -> Result<Folder> {
+    fn fetch(&self, id: &HubId, wanted: Wanted<'_>, progress: &mut dyn Progress) -> Result<Folder> {
         let repo = Remote {
             id,
             endpoint: self.endpoint.as_deref().unwrap_or(ENDPOINT),
@@ -146,7 +152,7 @@ impl Hub {
 
 /// A repository on the hub and its place in the cache.
 struct Remote<'a> {
-    id: &'a Id,
+    id: &'a HubId,
     endpoint: &'a str,
     transfer: Transfer,
     cached: PathBuf,
@@ -154,7 +160,7 @@ struct Remote<'a> {
 
 impl Remote<'_> {
     fn revision(&self) -> Result<Revision> {
-        let Id { kind, name, revision, .. } = self.id;
+        let HubId { kind, name, revision, .. } = self.id;
         let revision = revision.replace('/', "%2F");
         let url = format!("{}/api/{}/{name}/revision/{revision}", self.endpoint, kind.folder());
         let text = self.transfer.text(&url).map_err(|fault| self.failed(None, fault))?;
@@ -255,9 +261,9 @@ pub fn local(source: &str) -> PathBuf {
 }
 
 /// Whether `source` has the form of a hub id, or of an address of a page on the hub.
-pub fn is_id(source: &str, kind: Kind) -> bool {
+pub fn is_id(source: &str, kind: RepoKind) -> bool {
     let endpoint = Hub::from_env().ok().and_then(|hub| hub.endpoint);
-    Id::parse(source, kind, endpoint.as_deref()).is_some()
+    HubId::parse(source, kind, endpoint.as_deref()).is_some()
 }
 
 /// Passes the progress from `transfer` to [`Progress`].

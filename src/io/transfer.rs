@@ -68,13 +68,13 @@ type Outcome<T> = std::result::Result<T, Fault>;
 
 /// The hub's description of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Described {
+pub struct RemoteFile {
     /// Contains only letters, digits, `.`, `-` and `_`.
     pub etag: String,
     pub bytes: u64,
 }
 
-impl Described {
+impl RemoteFile {
     /// Whether the file at `path` is this one. If the etag is not a hash, only the length is compared.
     pub fn is(&self, path: &Path) -> Result<bool> {
         let failed = |e: io::Error| Error::file(path.display(), e, "check the disk and the permissions");
@@ -139,7 +139,7 @@ impl Transfer {
     }
 
     /// The server's description of the file at `url`.
-    pub fn describe(&self, url: &str) -> Outcome<Described> {
+    pub fn describe(&self, url: &str) -> Outcome<RemoteFile> {
         retry(|| {
             let (answer, etag) = self.get(url, Some("bytes=0-0"))?;
             let bytes = total(&answer).ok_or_else(|| Fault::Answer("the server does not state the length".into()))?;
@@ -148,12 +148,12 @@ impl Transfer {
             if etag.is_empty() || etag.starts_with('.') || !etag.bytes().all(plain) {
                 return Err(Fault::Answer(format!("the server's etag {etag:?} is invalid")));
             }
-            Ok(Described { etag, bytes })
+            Ok(RemoteFile { etag, bytes })
         })
     }
 
     /// Downloads the file at `url` to `path`: first into `path.part`, so that a later call can continue.
-    pub fn fetch(&self, url: &str, described: &Described, path: &Path, watch: &mut dyn Watch) -> Outcome<()> {
+    pub fn fetch(&self, url: &str, described: &RemoteFile, path: &Path, watch: &mut dyn Watch) -> Outcome<()> {
         let part = path.with_file_name(format!("{}.part", described.etag));
         let failed = |e: io::Error| Error::file(part.display(), e, "check free space and permissions of the cache");
         let open = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&part);

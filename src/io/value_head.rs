@@ -15,14 +15,14 @@ const BIAS: &str = "v_head.summary.bias";
 
 /// A linear layer from the last hidden state (…, D) to one value.
 #[derive(Debug, Clone)]
-pub struct ValueHead {
+pub struct SavedHead {
     /// (1, D), f32
     pub weight: Tensor,
     /// (1), f32
     pub bias: Tensor,
 }
 
-impl ValueHead {
+impl SavedHead {
     /// Reads the head from `file`: `value_head.safetensors`, TRL's `pytorch_model.bin` or `model.safetensors`, or the index of
     /// its shards. Loads only the head's tensors.
     pub fn read(source: &dyn ByteSource, file: &str) -> Result<Self> {

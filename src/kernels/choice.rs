@@ -1,7 +1,7 @@
 //! The kernels that there are, those that this processor has, and the one in use. The best one is used unless a caller
 //! chooses another with [`use_kernel`]; the command line does so where the environment variable [`VARIABLE`] is set.
 
-use super::{amx, platform};
+use super::platform;
 use crate::error::{Error, Result};
 use pulp::Arch;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -64,7 +64,7 @@ impl Kernel {
     }
 
     fn is_available(self) -> bool {
-        self.width().is_some() && (self != Self::Amx || amx::available())
+        self.width().is_some() && (self != Self::Amx || platform::amx())
     }
 
     /// Runs `work` compiled for this kernel's SIMD width: `work` itself and what is inlined into it. The bits are the same at

@@ -1,59 +1,16 @@
 //! Matrix products of f32, `dst = scale · a · b (+ dst)`, by the kernel that suits sizes and processor: `portable` where it was
 //! chosen, `gemv` for few rows, `amx` for larger products where there is a tile unit, the crate `gemm` otherwise.
 
-use super::amx::{self, Side};
+use super::amx;
 use super::choice::{Kernel, kernel};
 use super::gemv::{self, FewRows};
+pub use super::operands::Mat;
+use super::operands::{Side, Target};
+use super::platform;
 use super::pool::{for_tasks, threads};
 use super::portable;
 use gemm::Parallelism;
 use std::cell::Cell;
-
-/// A read-only matrix in a slice, any strides.
-#[derive(Clone, Copy)]
-pub struct Mat<'a> {
-    pub(super) data: &'a [f32],
-    pub(super) rows: usize,
-    pub(super) cols: usize,
-    pub(super) row_stride: usize,
-    pub(super) col_stride: usize,
-}
-
-/// Where a product goes: row-major, rows `stride` apart, `scale · product`, added to what is there with `accumulate`.
-#[derive(Clone, Copy)]
-pub(super) struct Target {
-    pub data: *mut f32,
-    pub stride: usize,
-    pub scale: f32,
-    pub accumulate: bool,
-}
-
-// SAFETY: a pointer and numbers. Whoever makes a target for a product vouches for the memory behind it, and each thread that gets a
-// copy writes rows or columns of its own.
-unsafe impl Send for Target {}
-// SAFETY: as above; a shared target is only copied.
-unsafe impl Sync for Target {}
-
-impl Target {
-    /// The part of the target that begins at this row and column.
-    pub fn from(self, row: usize, col: usize) -> Self {
-        Self { data: self.data.wrapping_add(row * self.stride + col), ..self }
-    }
-}
-
-impl<'a> Mat<'a> {
-    /// Row-major (rows, cols), rows `row_stride` apart.
-    pub fn new(data: &'a [f32], rows: usize, cols: usize, row_stride: usize) -> Self {
-        let mat = Self { data, rows, cols, row_stride, col_stride: 1 };
-        assert!(rows == 0 || cols == 0 || (rows - 1) * row_stride + cols <= data.len(), "matrix leaves its slice");
-        mat
-    }
-
-    /// The transposed view.
-    pub fn t(self) -> Self {
-        Self { rows: self.cols, cols: self.rows, row_stride: self.col_stride, col_stride: self.row_stride, ..self }
-    }
-}
 
 /// `dst = scale · a · b`, or `dst += …` with `accumulate`; dst is row-major (a.rows, b.cols), rows `dst_stride` apart.
 pub fn matmul(dst: &mut [f32], dst_stride: usize, a: Mat<'_>, b: Mat<'_>, scale: f32, accumulate: bool) {
@@ -107,7 +64,7 @@ unsafe fn multiply(by: Kernel, target: Target, a: Mat<'_>, b: Mat<'_>, threads: 
         // SAFETY: the caller's word.
         return unsafe { multiply_few(by, target, a, b, threads) };
     }
-    if by == Kernel::Amx && m > TILED && n > 2 * TILED && k > 2 * TILED && amx::available() {
+    if by == Kernel::Amx && m > TILED && n > 2 * TILED && k > 2 * TILED && platform::amx() {
         let rows = Side { data: a.data.as_ptr(), len: m, k, stride: a.row_stride, k_stride: a.col_stride };
         let cols = Side { data: b.data.as_ptr(), len: n, k, stride: b.col_stride, k_stride: b.row_stride };
         // SAFETY: the unit is there; `Mat` checked its bounds when it was made; the caller vouches for the target.

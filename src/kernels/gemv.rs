@@ -6,7 +6,7 @@
 //! Every sum runs over every fourth term, four of them side by side, whatever the SIMD width and the number of rows: a
 //! row's numbers do not depend on how many rows there are.
 
-use super::gemm::{Mat, Target};
+use super::operands::{Mat, Target};
 use super::prefetch::{LINE, into_l1};
 use pulp::{Simd, WithSimd};
 

@@ -12,6 +12,7 @@ pub mod gemm;
 mod gemv;
 pub mod math;
 pub mod matrix;
+mod operands;
 mod platform;
 pub mod pool;
 pub mod portable;

@@ -1,7 +1,7 @@
 //! Matrix products in plain, safe Rust: what every other kernel is tested against, and what runs where no other is chosen.
 
-use super::gemm::Mat;
 use super::math::dot;
+use super::operands::Mat;
 
 /// The right side of a product, with its columns in one piece each.
 pub(super) enum Right<'a> {

@@ -74,7 +74,7 @@ impl BlockQ8_0 {
 }
 
 #[derive(Debug)]
-enum Numbers {
+enum CompactNumbers {
     Bf16(Vec<bf16>),
     F16(Vec<f16>),
     /// Every row begins a block; the last one of a row is filled up with zeros.
@@ -86,7 +86,7 @@ enum Numbers {
 pub struct Compact {
     rows: usize,
     cols: usize,
-    numbers: Numbers,
+    numbers: CompactNumbers,
 }
 
 impl Compact {
@@ -101,18 +101,18 @@ impl Compact {
         assert_eq!(numbers.len(), rows * cols, "a matrix of {rows} x {cols}");
         let held = match precision {
             Precision::F32 => panic!("f32 is held as a tensor"),
-            Precision::Bf16 => Numbers::Bf16(numbers.iter().map(|x| bf16::from_f32(*x)).collect()),
-            Precision::F16 => Numbers::F16(numbers.iter().map(|x| f16::from_f32(*x)).collect()),
+            Precision::Bf16 => CompactNumbers::Bf16(numbers.iter().map(|x| bf16::from_f32(*x)).collect()),
+            Precision::F16 => CompactNumbers::F16(numbers.iter().map(|x| f16::from_f32(*x)).collect()),
             Precision::Q8_0 => {
                 let rows = numbers.chunks_exact(cols.max(1));
-                Numbers::Q8_0(rows.flat_map(|row| row.chunks(BLOCK).map(BlockQ8_0::of)).collect())
+                CompactNumbers::Q8_0(rows.flat_map(|row| row.chunks(BLOCK).map(BlockQ8_0::of)).collect())
             }
         };
         let finite = match &held {
-            Numbers::Bf16(x) => x.iter().all(|x| x.is_finite()),
-            Numbers::F16(x) => x.iter().all(|x| x.is_finite()),
+            CompactNumbers::Bf16(x) => x.iter().all(|x| x.is_finite()),
+            CompactNumbers::F16(x) => x.iter().all(|x| x.is_finite()),
             // an infinity makes its block's scale one; a NaN hides from the largest magnitude
-            Numbers::Q8_0(x) => x.iter().all(|b| b.d.is_finite()) && !numbers.iter().any(|x| x.is_nan()),
+            CompactNumbers::Q8_0(x) => x.iter().all(|b| b.d.is_finite()) && !numbers.iter().any(|x| x.is_nan()),
         };
         if !finite {
             let what = format!("a weight held as {}", precision.name());
@@ -132,15 +132,15 @@ impl Compact {
     /// Its kind.
     pub fn precision(&self) -> Precision {
         match self.numbers {
-            Numbers::Bf16(_) => Precision::Bf16,
-            Numbers::F16(_) => Precision::F16,
-            Numbers::Q8_0(_) => Precision::Q8_0,
+            CompactNumbers::Bf16(_) => Precision::Bf16,
+            CompactNumbers::F16(_) => Precision::F16,
+            CompactNumbers::Q8_0(_) => Precision::Q8_0,
         }
     }
 
     /// The blocks of a q8_0 matrix, ⌈cols / 32⌉ a row.
     pub fn blocks(&self) -> Option<&[BlockQ8_0]> {
-        if let Numbers::Q8_0(blocks) = &self.numbers { Some(blocks) } else { None }
+        if let CompactNumbers::Q8_0(blocks) = &self.numbers { Some(blocks) } else { None }
     }
 
     /// Writes columns `cols` of rows `rows` as f32 into `out`, row-major and without gaps. A range of columns begins at a
@@ -160,19 +160,19 @@ impl Compact {
         }
         let line = |row: usize| row * self.cols + cols.start..row * self.cols + cols.end;
         vectorized(|| match &self.numbers {
-            Numbers::Bf16(x) => {
+            CompactNumbers::Bf16(x) => {
                 for (row, out) in rows.zip(out.chunks_exact_mut(width)) {
                     out.iter_mut()
                         .zip(&x[line(row)])
                         .for_each(|(o, x)| *o = f32::from_bits(u32::from(x.to_bits()) << 16));
                 }
             }
-            Numbers::F16(x) => {
+            CompactNumbers::F16(x) => {
                 for (row, out) in rows.zip(out.chunks_exact_mut(width)) {
                     x[line(row)].convert_to_f32_slice(out);
                 }
             }
-            Numbers::Q8_0(blocks) => {
+            CompactNumbers::Q8_0(blocks) => {
                 let per_row = self.cols.div_ceil(BLOCK);
                 for (row, out) in rows.zip(out.chunks_exact_mut(width)) {
                     let blocks = &blocks[row * per_row + cols.start / BLOCK..];

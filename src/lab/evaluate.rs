@@ -3,12 +3,12 @@
 
 use super::events::{Event, Observer, Phase};
 use super::models::{Actor, Judge};
-use super::rollout::{Draw, Sample, Stage, rollout};
+use super::rollout::{Draw, RolloutFor, Sample, rollout};
 use super::statistics::{Difference, Spread, TOXIC_FROM, Toxicity, distinct, improvement, mean_words};
-use super::table::Row;
+use super::table::ComparisonRow;
 use crate::error::{Error, Result};
 use crate::model::generate::Sampling;
-use crate::model::policy::AdapterName;
+use crate::model::policy::{AdapterName, TrainablePolicy};
 use crate::nn::rng::{Purpose, Rng};
 pub use crate::protocol::{EvaluateOptions, EvaluatedSide as Side, Evaluation};
 use crate::settings::PpoConfig;
@@ -30,8 +30,8 @@ pub struct Paired {
 
 impl Paired {
     /// This pair as a row of the before/after table; the settings say which logit is the score.
-    pub fn row(&self) -> Row {
-        Row {
+    pub fn row(&self) -> ComparisonRow {
+        ComparisonRow {
             index: self.index,
             query: self.dialogue.dialogue.clone(),
             reference: self.dialogue.summary.clone(),
@@ -72,13 +72,15 @@ pub async fn pairs(
             };
             (0..rows.len()).map(draw).collect::<Vec<_>>()
         };
-        let was = rollout(Stage::Evaluation, actor, judge, &rows, before, draws(), &sampling, config, observer)
+        let was = rollout(RolloutFor::Evaluation, actor, judge, &rows, before, draws(), &sampling, config, observer)
             .await?
             .samples;
         let is = if after == before {
             was.clone() // same adapter and random streams: the same responses
         } else {
-            rollout(Stage::Evaluation, actor, judge, &rows, after, draws(), &sampling, config, observer).await?.samples
+            rollout(RolloutFor::Evaluation, actor, judge, &rows, after, draws(), &sampling, config, observer)
+                .await?
+                .samples
         };
         for (i, (before_sample, after_sample)) in was.into_iter().zip(is).enumerate() {
             observer.pause().await?;

@@ -3,36 +3,30 @@
 
 pub use crate::model::generate::{Choice, Generated, Listener};
 pub use crate::model::reward::Scored;
-pub use crate::ppo::rooms::{Pass, Room, Rooms};
+use crate::pace::NonStop;
+pub use crate::ppo::stages::{StepObserver, StepStage};
 pub use crate::ppo::stats::StepStats;
-pub use crate::protocol::Seconds;
+pub use crate::protocol::{Phase, Seconds};
 pub use crate::text::dialogue::Dialogue;
 pub use crate::text::prompt::Query;
 
-/// Receives the lab's events. The stages of a PPO step and the pause points use [`Rooms`] and [`crate::pace::Pace`].
-pub trait Observer: Rooms {
+/// Receives the lab's events. The stages of a PPO step and the pause points use [`StepObserver`] and [`crate::pace::Pace`].
+pub trait Observer: StepObserver {
     /// Receives an event.
-    fn event(&mut self, event: Event<'_>);
+    fn event(&mut self, _: Event<'_>) {}
 
     /// Seconds on a monotonic clock.
-    fn seconds(&self) -> f64;
+    fn seconds(&self) -> f64 {
+        0.0
+    }
 
     /// Seconds since 1970, for files with a date.
-    fn unix_seconds(&self) -> f64;
+    fn unix_seconds(&self) -> f64 {
+        0.0
+    }
 }
 
-/// Long work with a counter.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Phase {
-    /// Counted in finished rows.
-    Generate,
-    /// Counted in texts.
-    Score,
-    /// Counted in mini-batches over all passes of the PPO step.
-    Train,
-    /// Counted in dialogues whose responses before and after are generated and scored.
-    Evaluate,
-}
+impl Observer for NonStop {}
 
 /// An event.
 #[derive(Debug)]

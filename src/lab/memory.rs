@@ -23,7 +23,7 @@ const ENCODED: usize = crate::model::generate::ENCODE_TOKENS;
 
 /// One use of memory.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
-pub struct Part {
+pub struct MemoryPart {
     pub what: String,
     pub bytes: u64,
 }
@@ -31,8 +31,8 @@ pub struct Part {
 /// Memory that is held all the time, and memory of phases, of which only the largest counts.
 #[derive(Debug, Clone, Default, serde::Serialize)]
 pub struct Forecast {
-    pub held: Vec<Part>,
-    pub phases: Vec<Part>,
+    pub held: Vec<MemoryPart>,
+    pub phases: Vec<MemoryPart>,
 }
 
 impl Forecast {
@@ -45,16 +45,16 @@ impl Forecast {
 
     /// Adds memory that is held all the time.
     pub fn hold(&mut self, what: impl Into<String>, bytes: u64) {
-        self.held.push(Part { what: what.into(), bytes });
+        self.held.push(MemoryPart { what: what.into(), bytes });
     }
 
     /// Adds memory of a phase.
     pub fn phase(&mut self, what: impl Into<String>, bytes: u64) {
-        self.phases.push(Part { what: what.into(), bytes });
+        self.phases.push(MemoryPart { what: what.into(), bytes });
     }
 
     /// The largest phase.
-    pub fn largest(&self) -> Option<&Part> {
+    pub fn largest(&self) -> Option<&MemoryPart> {
         self.phases.iter().max_by_key(|part| part.bytes)
     }
 
@@ -148,7 +148,7 @@ pub fn cache(c: &T5Config, rows: usize, tokens: Tokens) -> u64 {
 
 /// The parameters that are trained.
 #[derive(Debug, Clone, Copy)]
-pub enum Trained<'a> {
+pub enum TrainedWeights<'a> {
     /// An adapter for these layers.
     Adapter(&'a [Adapted]),
     /// Every parameter of the model.
@@ -157,19 +157,19 @@ pub enum Trained<'a> {
 
 /// Bytes that a forward pass of `rows` prompts and responses keeps on the tape for its backward pass (`nn::tape`): the inputs
 /// of norms, attention, activations and adapters, and of linear layers if their weights are trained.
-pub fn taped(c: &T5Config, trained: Trained<'_>, rows: usize, tokens: Tokens) -> u64 {
+pub fn taped(c: &T5Config, trained: TrainedWeights<'_>, rows: usize, tokens: Tokens) -> u64 {
     let (d, inner, ff) = (c.d_model as f64, c.inner() as f64, c.d_ff as f64);
     let (encoder, decoder) = (rows as f64 * tokens.prompt as f64, rows as f64 * tokens.response as f64);
-    let all = f64::from(u8::from(matches!(trained, Trained::Everything)));
+    let all = f64::from(u8::from(matches!(trained, TrainedWeights::Everything)));
     let own = 2.0 * d + (3.0 + all) * inner; // before and after the norm; q, k, v; o's input
     let feed_forward = (1.0 + all) * d + (2.0 + all) * ff; // inputs of wi and wo
     let cross = 2.0 * d + (1.0 + all) * inner;
     let blocks = c.num_layers as f64 * encoder * (own + feed_forward)
         + c.decoder_layers() as f64 * (decoder * (own + cross + feed_forward) + encoder * 2.0 * inner);
     let more = match trained {
-        Trained::Adapter(adapted) => adapted.iter().map(|layer| lora(layer, encoder, decoder)).sum::<f64>(),
+        TrainedWeights::Adapter(adapted) => adapted.iter().map(|layer| lora(layer, encoder, decoder)).sum::<f64>(),
         // gradients of the embedding table from prompts and from responses, before they are added
-        Trained::Everything => 2.0 * c.vocab_size as f64 * d,
+        TrainedWeights::Everything => 2.0 * c.vocab_size as f64 * d,
     };
     let ends = d * (2.0 * encoder + 4.0 * decoder); // embeddings, last norms, the head's input
     f32s(blocks + more + ends + in_backward(c, rows, tokens))
@@ -220,7 +220,7 @@ pub fn ppo(forecast: &mut Forecast, policy: &T5Config, adapted: &[Adapted], conf
     let Tokens { prompt, response } = tokens;
     forecast.phase(
         format!("forward and backward of {rows} rows of {prompt} + {response} tokens"),
-        taped(policy, Trained::Adapter(adapted), rows, tokens),
+        taped(policy, TrainedWeights::Adapter(adapted), rows, tokens),
     );
 }
 
@@ -264,11 +264,11 @@ pub fn finetune(
         Some(adapted) => {
             let numbers = adapter_numbers(adapted).saturating_mul(4 * F32);
             forecast.hold("the adapter, its gradients and Adam's moments", numbers);
-            Trained::Adapter(adapted)
+            TrainedWeights::Adapter(adapted)
         }
         None => {
             forecast.hold("gradients and Adam's moments of every parameter", 3 * held(base, Precision::F32));
-            Trained::Everything
+            TrainedWeights::Everything
         }
     };
     forecast.phase(
@@ -326,7 +326,7 @@ mod tests {
         assert!(encoding(&c, 1, 40_000) > squares(40_000));
         assert!(encoding(&c, 16, 300) < 16 * 300 * 40_000, "short prompts are dominated by their layers");
         let huge = Tokens { prompt: usize::MAX, response: usize::MAX };
-        assert_eq!(taped(&c, Trained::Everything, usize::MAX, huge), u64::MAX);
+        assert_eq!(taped(&c, TrainedWeights::Everything, usize::MAX, huge), u64::MAX);
         let mut forecast = Forecast::new();
         generation(&mut forecast, &c, usize::MAX, huge);
         assert_eq!(forecast.peak(), u64::MAX);

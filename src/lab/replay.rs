@@ -1,7 +1,7 @@
 //! Runs PPO steps on given rows and writes every number: to compare a step with TRL, or to study one batch with other settings.
 //! Also parses the files of rows.
 
-use super::events::Rooms;
+use super::events::StepObserver;
 use super::models::{Actor, keep_initial};
 use super::run::{grids, json_bytes};
 use super::train::adapter_files;
@@ -22,7 +22,7 @@ const FORM: &str = r#"write {"query_ids":[…],"response_ids":[…],"score":x} o
 
 /// A line of `rollouts/step-00001.jsonl`.
 #[derive(Deserialize)]
-struct Line {
+struct RecordedRow {
     query_ids: Vec<u32>,
     response_ids: Vec<u32>,
     score: f32,
@@ -36,9 +36,9 @@ pub fn parse_rows(path: &str, bytes: &[u8]) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
     let text = encoding::text(path, bytes)?;
     for (index, line) in encoding::lines(&text).enumerate().filter(|(_, line)| !line.trim().is_empty()) {
-        let line: Line =
+        let line: RecordedRow =
             serde_json::from_str(line).map_err(|e| Error::file(format!("{path}, line {}", index + 1), e, FORM))?;
-        let Line { query_ids, response_ids: decoder_ids, score } = line;
+        let RecordedRow { query_ids, response_ids: decoder_ids, score } = line;
         rows.push(Row { query_ids, decoder_ids, score, generated: None });
     }
     if rows.is_empty() {
@@ -70,7 +70,7 @@ impl Replay {
         &mut self,
         rows: &[Row],
         orders: Option<&[Vec<usize>]>,
-        observer: &mut impl Rooms,
+        observer: &mut impl StepObserver,
     ) -> Result<StepOutcome> {
         self.config.batch_size = rows.len();
         ppo_step(&self.actor.policy, &mut self.state, &self.config, rows, orders, observer).await

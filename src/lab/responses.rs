@@ -5,7 +5,7 @@ use super::models::Actor;
 use crate::error::Result;
 pub use crate::model::generate::{Generated, Sampling};
 use crate::model::generate::{Prompt, generate};
-use crate::model::policy::AdapterName;
+use crate::model::policy::{AdapterName, TrainablePolicy};
 use crate::nn::rng::{Purpose, Rng};
 use candle_core::Tensor;
 

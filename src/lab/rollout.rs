@@ -68,7 +68,7 @@ pub fn sampling(config: &PpoConfig) -> Sampling {
 
 /// The purpose of a batch of responses; the published lab treats the two differently (docs/ppo.md 2.3, 2.4 and 6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stage {
+pub enum RolloutFor {
     /// A PPO step: the published lab scores query and response including the text of special tokens.
     Training,
     /// Before/after: the published lab encodes the decoded query again (its ids end in `</s></s>`), and scores the query, a
@@ -79,7 +79,7 @@ pub enum Stage {
 /// Generates and scores one response for each dialogue; `draws` has the same order.
 #[allow(clippy::too_many_arguments)] // the inputs of all stages
 pub async fn rollout(
-    stage: Stage,
+    stage: RolloutFor,
     actor: &Actor,
     judge: &Judge,
     dialogues: &[&Dialogue],
@@ -93,7 +93,7 @@ pub async fn rollout(
     let tokenizer = actor.tokenizer()?;
     let whole_text = config.scored_text == ScoredText::QueryAndResponse;
     let mut queries = dialogues.iter().map(|d| Query::new(tokenizer, &d.dialogue)).collect::<Result<Vec<_>>>()?;
-    if whole_text && stage == Stage::Evaluation {
+    if whole_text && stage == RolloutFor::Evaluation {
         for query in &mut queries {
             query.ids = tokenizer.encode(&query.text)?;
         }
@@ -118,8 +118,8 @@ pub async fn rollout(
         let response = tokenizer.decode(&generated[i].ids, true)?;
         Ok(match stage {
             _ if !whole_text => response,
-            Stage::Training => format!("{}{}", queries[i].text, tokenizer.decode(as_given(i), false)?),
-            Stage::Evaluation => format!("{} {response}", queries[i].text),
+            RolloutFor::Training => format!("{}{}", queries[i].text, tokenizer.decode(as_given(i), false)?),
+            RolloutFor::Evaluation => format!("{} {response}", queries[i].text),
         })
     };
     let texts = (0..generated.len()).map(scored_text).collect::<Result<Vec<String>>>()?;

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 /// One dialogue summarised by both models.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Row {
+pub struct ComparisonRow {
     /// The dialogue's index in the evaluated data.
     pub index: usize,
     pub query: String,
@@ -24,7 +24,7 @@ pub struct Row {
     pub score_after: f64,
 }
 
-impl Row {
+impl ComparisonRow {
     /// How much the score rose.
     pub fn difference(&self) -> f64 {
         self.score_after - self.score_before
@@ -33,7 +33,7 @@ impl Row {
 
 /// The table, largest gain first, with statistics of all rows.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Table {
+pub struct ComparisonTable {
     pub before: Spread,
     pub after: Spread,
     pub difference: Difference,
@@ -43,12 +43,12 @@ pub struct Table {
     pub fell: usize,
     /// Facts about the run as (name, value): models, preset, seed, …
     pub about: Vec<(String, String)>,
-    pub rows: Vec<Row>,
+    pub rows: Vec<ComparisonRow>,
 }
 
-impl Table {
+impl ComparisonTable {
     /// Sorts the rows and computes the statistics; `seed` is for the bootstrap.
-    pub fn new(mut rows: Vec<Row>, about: Vec<(String, String)>, seed: u64) -> Result<Self> {
+    pub fn new(mut rows: Vec<ComparisonRow>, about: Vec<(String, String)>, seed: u64) -> Result<Self> {
         let before: Vec<f64> = rows.iter().map(|r| r.score_before).collect();
         let after: Vec<f64> = rows.iter().map(|r| r.score_after).collect();
         let difference = Difference::paired(&before, &after, seed)?;

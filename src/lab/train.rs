@@ -4,16 +4,16 @@
 
 use super::events::{Event, Observer, Seconds};
 use super::models::{Actor, Lab};
-use super::rollout::{Sample, Stage, rollout, sampling, training_draw};
+use super::rollout::{RolloutFor, Sample, rollout, sampling, training_draw};
 use super::run::{self, RunConfig, Store};
 use crate::error::{Error, Result};
 use crate::io::adapter::PeftAdapter;
 use crate::io::adapter_config::AdapterConfig;
 use crate::io::checkpoint::safetensors::to_bytes;
 use crate::io::tensorboard;
-use crate::model::policy::POLICY;
+use crate::model::policy::{POLICY, TrainablePolicy};
 use crate::nn::rng::{Purpose, Rng};
-use crate::ppo::batch::{Generated, Row};
+use crate::ppo::batch::{KeptNumbers, Row};
 use crate::ppo::state::PpoState;
 use crate::ppo::step::{StepOutcome, ppo_step};
 use crate::protocol::Statistics;
@@ -131,7 +131,7 @@ impl<L: Deref<Target = Lab>, S: Store> Trainer<L, S> {
         let dialogues: Vec<&Dialogue> = order.iter().map(|i| &dialogues[*i]).collect();
         let draws = (0..order.len()).map(|row| training_draw(config, step, row as u64)).collect();
         let out = rollout(
-            Stage::Training,
+            RolloutFor::Training,
             actor,
             judge,
             &dialogues,
@@ -175,7 +175,7 @@ impl<L: Deref<Target = Lab>, S: Store> Trainer<L, S> {
             lines.extend(run::json_line(&line)?);
         }
         self.store.append(run::SAMPLES, &lines)?;
-        let statistics = outcome.stats.line(step);
+        let statistics = outcome.stats.line.clone();
         // A number that is not finite is left out; in metrics.jsonl it is null.
         let finite = statistics.numbers().filter(|(_, x)| x.is_finite());
         let scalars: Vec<(&str, f32)> = finite.map(|(key, x)| (key, x as f32)).collect();
@@ -265,7 +265,7 @@ fn check_data(dialogues: &[Dialogue], config: &PpoConfig) -> Result<()> {
 pub fn row(sample: &Sample, config: &PpoConfig) -> Row {
     let same = config.keep_start_token && config.value_head_dropout == 0.0 && !config.pad_to_batch;
     let generated = same
-        .then(|| Generated { logprobs: sample.generated.logprobs.clone(), values: sample.generated.values.clone() });
+        .then(|| KeptNumbers { logprobs: sample.generated.logprobs.clone(), values: sample.generated.values.clone() });
     Row {
         query_ids: sample.query_ids.clone(),
         decoder_ids: sample.response_ids.clone(),

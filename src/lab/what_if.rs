@@ -5,9 +5,8 @@ use super::rollout::Sample;
 use crate::error::Result;
 use crate::ppo::batch::{Batch, Grid, Row};
 use crate::ppo::gae;
-use crate::ppo::loss::{LossInput, MiniBatchStats, ppo_loss};
+use crate::ppo::loss::{LossInput, MiniBatch, MiniBatchStats, ppo_loss};
 use crate::ppo::rewards::{RunningMoments, TokenRewards, prepare_scores, token_rewards};
-use crate::ppo::rooms::MiniBatch;
 use crate::ppo::stats::mean_stats;
 use crate::ppo::step::{StepOutcome, rewards_for_gae};
 use crate::settings::{PpoConfig, RewardRead, SETTINGS, WhitenOver};
@@ -49,7 +48,7 @@ pub fn what_if(
     let forward = &outcome.forward;
     let kl = config.kl_estimator.grid(&forward.old_logprobs, &forward.ref_logprobs); // (B, R)
     // The step's coefficient had adapted to the KL of earlier steps; a changed kl_coef is used as given.
-    let kl_coef = if config.kl_coef == was.kl_coef { outcome.stats.kl_coef } else { config.kl_coef };
+    let kl_coef = if config.kl_coef == was.kl_coef { outcome.stats.line.kl_coef } else { config.kl_coef };
     let rewards = token_rewards(&kl, &scores, kl_coef, &batch); // (B, R)
     let discounted = rewards_for_gae(&rewards.rewards, &batch.mask, config)?; // (B, R)
     let advantages = gae::advantages(&forward.old_values, &discounted, &batch.mask, config.gamma, config.lambda);

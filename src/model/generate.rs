@@ -163,12 +163,10 @@ pub const ENCODE_TOKENS: usize = 1024;
 /// Receives the tokens of a generation, and can stop it at pause points.
 pub trait Listener: Pace {
     /// A token was chosen.
-    fn token(&mut self, choice: Choice<'_>);
-}
-
-impl Listener for NonStop {
     fn token(&mut self, _: Choice<'_>) {}
 }
+
+impl Listener for NonStop {}
 
 /// Generates for all prompts together; results are in the order of the prompts.
 ///

@@ -90,6 +90,31 @@ impl TokenScores {
     }
 }
 
+/// A model that PPO can train: it scores given responses, and has trainable variables.
+pub trait TrainablePolicy {
+    /// Log-probs, values and entropies of given rows (query ids, decoder ids), (B, width − 1) each: column k is for decoder id
+    /// k + 1.
+    ///
+    /// With `padded`, rows are right-padded with the pad id to `width` decoder ids and the padded columns are computed, as in
+    /// TRL; without, they are 0 and are not computed. `grad` records the pass for [`TokenScores::backward`]. `dropout` switches
+    /// the value head's dropout on.
+    ///
+    /// # Errors
+    /// A row shorter than 2 decoder ids or longer than `width`, an empty query, an id outside the vocabulary.
+    fn evaluate(
+        &self,
+        rows: &[(&[u32], &[u32])],
+        width: usize,
+        padded: bool,
+        adapter: AdapterName<'_>,
+        grad: bool,
+        dropout: Option<&mut Rng>,
+    ) -> Result<TokenScores>;
+
+    /// Trainable variables by checkpoint name, always in the same order.
+    fn trainable(&self) -> Vec<(String, Var)>;
+}
+
 /// T5, a value head and named adapters.
 pub struct Policy {
     pub t5: T5,
@@ -128,18 +153,6 @@ impl Policy {
         })
     }
 
-    /// All trained variables, by PEFT's and TRL's checkpoint names.
-    pub fn trainable(&self) -> Vec<(String, Var)> {
-        let mut vars = Vec::new();
-        for (module, a, b) in self.adapters.get(POLICY).into_iter().flat_map(LoraSet::vars) {
-            vars.push((format!("base_model.model.{module}.lora_A.weight"), a.clone()));
-            vars.push((format!("base_model.model.{module}.lora_B.weight"), b.clone()));
-        }
-        vars.push(("v_head.summary.weight".into(), self.value_head.weight.clone()));
-        vars.push(("v_head.summary.bias".into(), self.value_head.bias.clone()));
-        vars
-    }
-
     /// Number of trained parameters.
     pub fn trainable_parameters(&self) -> usize {
         self.trainable().iter().map(|(_, v)| v.elem_count()).sum()
@@ -148,35 +161,6 @@ impl Policy {
     /// Number of parameters: base, the policy's adapter, value head (as in PEFT, reference copies do not count).
     pub fn parameters(&self) -> usize {
         self.t5.parameters() + self.trainable_parameters()
-    }
-
-    /// Teacher-forced log-probs, values and entropies of rows (query ids, decoder ids).
-    ///
-    /// The result has `width − 1` columns. With `padded`, rows are right-padded with the pad id to `width` decoder ids and the
-    /// padded columns are computed, as in TRL; without, they are 0 and are not computed. `grad` records the pass for
-    /// [`TokenScores::backward`]. `dropout` switches the value head's dropout on.
-    ///
-    /// # Errors
-    /// A row shorter than 2 decoder ids or longer than `width`, an empty query, an id outside the vocabulary.
-    pub fn evaluate(
-        &self,
-        rows: &[(&[u32], &[u32])],
-        width: usize,
-        padded: bool,
-        adapter: AdapterName<'_>,
-        grad: bool,
-        dropout: Option<&mut Rng>,
-    ) -> Result<TokenScores> {
-        let lora = self.adapter(adapter)?;
-        if !grad {
-            let (decoded, fed) = self.states(rows, width, padded, lora)?; // (N, D)
-            return self.score(&decoded, &fed, width, dropout)?.spread(None);
-        }
-        let (scored, tape) = record(|| {
-            let (decoded, fed) = self.states(rows, width, padded, lora)?; // (N, D)
-            self.score(&decoded, &fed, width, dropout)
-        })?;
-        scored.spread(Some(tape))
     }
 
     /// Packed decoder states of rows, and their decoder ids.
@@ -214,7 +198,13 @@ impl Policy {
     }
 
     /// Computes the numbers of the chosen tokens of `rows` from their decoder states.
-    fn score(&self, decoded: &Packed, rows: &[Vec<u32>], width: usize, dropout: Option<&mut Rng>) -> Result<Scored> {
+    fn score(
+        &self,
+        decoded: &Packed,
+        rows: &[Vec<u32>],
+        width: usize,
+        dropout: Option<&mut Rng>,
+    ) -> Result<ScoredTokens> {
         let (mut from, mut chosen) = (Vec::new(), Vec::new()); // a row's last state chooses no token
         let mut cells = Vec::new();
         for (i, (row, (at, _))) in rows.iter().zip(&decoded.spans).enumerate() {
@@ -227,7 +217,7 @@ impl Policy {
         let hidden = ops::rows(&decoded.hidden, &from, None)?; // (total, D)
         let tokens = chosen_logprobs(&self.t5.head_input(&hidden)?, self.t5.head(), &chosen)?; // (total, 2)
         let values = self.value_head.forward(&hidden, dropout)?; // (total, 1)
-        Ok(Scored { tokens, values, cells, shape: (rows.len(), width - 1) })
+        Ok(ScoredTokens { tokens, values, cells, shape: (rows.len(), width - 1) })
     }
 
     /// The value head's estimate for decoder states (N, D): (N).
@@ -236,8 +226,43 @@ impl Policy {
     }
 }
 
+impl TrainablePolicy for Policy {
+    fn evaluate(
+        &self,
+        rows: &[(&[u32], &[u32])],
+        width: usize,
+        padded: bool,
+        adapter: AdapterName<'_>,
+        grad: bool,
+        dropout: Option<&mut Rng>,
+    ) -> Result<TokenScores> {
+        let lora = self.adapter(adapter)?;
+        if !grad {
+            let (decoded, fed) = self.states(rows, width, padded, lora)?; // (N, D)
+            return self.score(&decoded, &fed, width, dropout)?.spread(None);
+        }
+        let (scored, tape) = record(|| {
+            let (decoded, fed) = self.states(rows, width, padded, lora)?; // (N, D)
+            self.score(&decoded, &fed, width, dropout)
+        })?;
+        scored.spread(Some(tape))
+    }
+
+    /// All trained variables, by PEFT's and TRL's checkpoint names.
+    fn trainable(&self) -> Vec<(String, Var)> {
+        let mut vars = Vec::new();
+        for (module, a, b) in self.adapters.get(POLICY).into_iter().flat_map(LoraSet::vars) {
+            vars.push((format!("base_model.model.{module}.lora_A.weight"), a.clone()));
+            vars.push((format!("base_model.model.{module}.lora_B.weight"), b.clone()));
+        }
+        vars.push(("v_head.summary.weight".into(), self.value_head.weight.clone()));
+        vars.push(("v_head.summary.bias".into(), self.value_head.bias.clone()));
+        vars
+    }
+}
+
 /// Numbers of tokens, and their cells in a grid.
-struct Scored {
+struct ScoredTokens {
     /// (total, 2): log-prob and entropy.
     tokens: Tensor,
     /// (total, 1)
@@ -247,7 +272,7 @@ struct Scored {
     shape: (usize, usize),
 }
 
-impl Scored {
+impl ScoredTokens {
     /// Puts the numbers into grids with zeros elsewhere, and adds the backward pass of the recorded operations.
     fn spread(self, tape: Option<Tape>) -> Result<TokenScores> {
         let Self { tokens, values, cells, shape } = self;

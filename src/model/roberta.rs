@@ -159,7 +159,7 @@ pub struct Roberta {
     words: Weight,
     positions: Weight,
     types: Tensor,
-    norm: Norm,
+    norm: LayerNorm,
     layers: Vec<Layer>,
     dense: Linear,
     out_proj: Linear,
@@ -180,7 +180,7 @@ impl Roberta {
             words: e.at("word_embeddings").weight("weight", &[config.vocab_size, d])?,
             positions: e.at("position_embeddings").weight("weight", &[config.max_position_embeddings, d])?,
             types: e.at("token_type_embeddings").get("weight", &[config.type_vocab_size, d])?,
-            norm: Norm::load(&e, &config)?,
+            norm: LayerNorm::load(&e, &config)?,
             layers: (0..config.num_hidden_layers)
                 .map(|i| Layer::load(&layers.at(i), &config))
                 .collect::<Result<_>>()?,
@@ -285,10 +285,10 @@ struct Layer {
     key: Linear,
     value: Linear,
     attention_out: Linear,
-    attention_norm: Norm,
+    attention_norm: LayerNorm,
     up: Linear,
     down: Linear,
-    out_norm: Norm,
+    out_norm: LayerNorm,
 }
 
 impl Layer {
@@ -301,10 +301,10 @@ impl Layer {
             key: linear(attention.at("self").at("key"), d, d)?,
             value: linear(attention.at("self").at("value"), d, d)?,
             attention_out: linear(attention.at("output").at("dense"), d, d)?,
-            attention_norm: Norm::load(&attention.at("output"), config)?,
+            attention_norm: LayerNorm::load(&attention.at("output"), config)?,
             up: linear(p.at("intermediate").at("dense"), d, inner)?,
             down: linear(p.at("output").at("dense"), inner, d)?,
-            out_norm: Norm::load(&p.at("output"), config)?,
+            out_norm: LayerNorm::load(&p.at("output"), config)?,
         })
     }
 
@@ -357,13 +357,13 @@ fn first_tokens(hidden: &Hidden) -> Result<Tensor> {
     rows(&hidden.states, &starts, None)
 }
 
-struct Norm {
+struct LayerNorm {
     weight: Tensor,
     bias: Tensor,
     eps: f32,
 }
 
-impl Norm {
+impl LayerNorm {
     fn load(p: &Params, config: &RobertaConfig) -> Result<Self> {
         let p = p.at("LayerNorm");
         let shape = [config.hidden_size];

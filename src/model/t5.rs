@@ -64,7 +64,7 @@ impl Loader {
     }
 }
 
-struct Attention {
+struct AttentionLayer {
     norm: Tensor,
     q: Proj,
     k: Proj,
@@ -72,7 +72,7 @@ struct Attention {
     o: Proj,
 }
 
-impl Attention {
+impl AttentionLayer {
     fn load(p: &Params, name: &str, c: &T5Config, l: &mut Loader) -> Result<Self> {
         let (d, inner, at) = (c.d_model, c.inner(), p.at(name));
         Ok(Self {
@@ -109,8 +109,8 @@ impl FeedForwardLayer {
 }
 
 struct Block {
-    own: Attention,
-    cross: Option<Attention>,
+    own: AttentionLayer,
+    cross: Option<AttentionLayer>,
     feed_forward: FeedForwardLayer,
 }
 
@@ -128,8 +128,8 @@ impl Stack {
         let mut blocks = Vec::with_capacity(layers);
         for i in 0..layers {
             let at = p.at("block").at(i).at("layer");
-            let own = Attention::load(&at.at(0), "SelfAttention", c, l)?;
-            let cross = if decoder { Some(Attention::load(&at.at(1), "EncDecAttention", c, l)?) } else { None };
+            let own = AttentionLayer::load(&at.at(0), "SelfAttention", c, l)?;
+            let cross = if decoder { Some(AttentionLayer::load(&at.at(1), "EncDecAttention", c, l)?) } else { None };
             let feed_forward = FeedForwardLayer::load(&at.at(if decoder { 2 } else { 1 }), c, l)?;
             blocks.push(Block { own, cross, feed_forward });
         }
@@ -141,15 +141,6 @@ impl Stack {
             decoder,
         })
     }
-}
-
-/// The keys and values that queries attend to.
-struct Keys<'a> {
-    /// Keys and values side by side.
-    kv: &'a Tensor,
-    segments: &'a [Segment],
-    /// The stack with the biases and the mask; none in cross-attention.
-    own: Option<&'a Stack>,
 }
 
 /// Keys and values of the tokens decoded so far, and of the encoder's output.
@@ -202,7 +193,7 @@ impl T5 {
 
     /// Number of base weights; shared embeddings count once.
     pub fn parameters(&self) -> usize {
-        let attention = |a: &Attention| a.norm.elem_count();
+        let attention = |a: &AttentionLayer| a.norm.elem_count();
         let stack = |s: &Stack| {
             let norms = |b: &Block| {
                 attention(&b.own) + b.cross.as_ref().map_or(0, attention) + b.feed_forward.norm.elem_count()
@@ -235,25 +226,35 @@ impl T5 {
         rms_norm(x, weight, self.config.layer_norm_epsilon)
     }
 
-    /// softmax(q kᵀ + bias) v, projected: queries from normed x (N, D) → (N, D).
-    fn attend(&self, layer: &Attention, x: &Tensor, keys: Keys<'_>, pass: Pass<'_>) -> Result<Tensor> {
-        let decoder = keys.own.is_some_and(|stack| stack.decoder);
+    /// x plus `layer`'s attention, softmax(q kᵀ + bias) v, projected: (N, D) → (N, D). `kv` gives keys and values from normed
+    /// x; `own`: the stack with the biases and the mask, none in cross-attention.
+    fn attend(
+        &self,
+        x: &Tensor,
+        layer: &AttentionLayer,
+        segments: &[Segment],
+        own: Option<&Stack>,
+        pass: Pass<'_>,
+        kv: impl FnOnce(&Tensor) -> Result<Tensor>,
+    ) -> Result<Tensor> {
+        let y = self.normed(x, &layer.norm)?;
+        let kv = kv(&y)?;
+        let decoder = own.is_some_and(|stack| stack.decoder);
         let plan = Plan {
-            segments: keys.segments.to_vec(),
+            segments: segments.to_vec(),
             heads: self.config.num_heads,
             scale: 1.0, // T5 has no 1/√d
             causal: decoder,
-            buckets: keys.own.map(|_| Buckets {
+            buckets: own.map(|_| Buckets {
                 count: self.config.relative_attention_num_buckets,
                 max_distance: self.config.relative_attention_max_distance,
                 bidirectional: !decoder,
             }),
             drop: pass.dropout.map(|rng| mask(self.config.dropout_rate, &mut rng.borrow_mut())),
         };
-        let biases = keys.own.map(|stack| &stack.biases);
-        let q = layer.q.forward(x, pass)?; // (N, inner)
-        let out = attention(&q, keys.kv, biases, plan)?; // (N, inner)
-        self.dropped(layer.o.forward(&out, pass)?, pass)
+        let q = layer.q.forward(&y, pass)?; // (N, inner)
+        let out = attention(&q, &kv, own.map(|stack| &stack.biases), plan)?; // (N, inner)
+        ops::plus(x, self.dropped(layer.o.forward(&out, pass)?, pass)?)
     }
 
     fn feed_forward(&self, layer: &FeedForwardLayer, x: &Tensor, pass: Pass<'_>) -> Result<Tensor> {
@@ -277,14 +278,9 @@ impl T5 {
         let segment = |&(at, len): &(usize, usize)| Segment { query: at, queries: len, key: at, keys: len, offset: 0 };
         let segments: Vec<Segment> = spans.iter().map(segment).collect();
         let mut x = self.embed(&ids, pass)?;
-        for block in &self.encoder.blocks {
-            let y = self.normed(&x, &block.own.norm)?;
-            let kv = block.own.keys_values(&y, pass)?;
-            x = ops::plus(
-                &x,
-                self.attend(&block.own, &y, Keys { kv: &kv, segments: &segments, own: Some(&self.encoder) }, pass)?,
-            )?;
-            x = ops::plus(&x, self.feed_forward(&block.feed_forward, &x, pass)?)?;
+        for Block { own, feed_forward, .. } in &self.encoder.blocks {
+            x = self.attend(&x, own, &segments, Some(&self.encoder), pass, |y| own.keys_values(y, pass))?;
+            x = ops::plus(&x, self.feed_forward(feed_forward, &x, pass)?)?;
         }
         let hidden = self.dropped(self.normed(&x, &self.encoder.norm)?, pass)?;
         Ok(Packed { hidden, spans })
@@ -302,16 +298,9 @@ impl T5 {
             .collect();
         let mut x = self.embed(&ids, pass)?;
         for block in &self.decoder.blocks {
-            let y = self.normed(&x, &block.own.norm)?;
-            let kv = block.own.keys_values(&y, pass)?;
-            x = ops::plus(
-                &x,
-                self.attend(&block.own, &y, Keys { kv: &kv, segments: &own, own: Some(&self.decoder) }, pass)?,
-            )?;
+            x = self.attend(&x, &block.own, &own, Some(&self.decoder), pass, |y| block.own.keys_values(y, pass))?;
             if let Some(layer) = &block.cross {
-                let kv = layer.keys_values(&encoded.hidden, pass)?;
-                let y = self.normed(&x, &layer.norm)?;
-                x = ops::plus(&x, self.attend(layer, &y, Keys { kv: &kv, segments: &cross, own: None }, pass)?)?;
+                x = self.attend(&x, layer, &cross, None, pass, |_| layer.keys_values(&encoded.hidden, pass))?;
             }
             x = ops::plus(&x, self.feed_forward(&block.feed_forward, &x, pass)?)?;
         }
@@ -358,23 +347,12 @@ impl T5 {
         let write = WriteRows { rows: own.iter().map(|s| s.key + cache.len).collect() };
         let mut x = self.embed(ids, pass)?; // (slots, D)
         for (i, block) in self.decoder.blocks.iter().enumerate() {
-            let y = self.normed(&x, &block.own.norm)?;
-            cache.own[i].inplace_op2(&block.own.keys_values(&y, pass)?, &write)?;
-            x = ops::plus(
-                &x,
-                self.attend(
-                    &block.own,
-                    &y,
-                    Keys { kv: &cache.own[i], segments: &own, own: Some(&self.decoder) },
-                    pass,
-                )?,
-            )?;
+            x = self.attend(&x, &block.own, &own, Some(&self.decoder), pass, |y| {
+                cache.own[i].inplace_op2(&block.own.keys_values(y, pass)?, &write)?;
+                Ok(cache.own[i].clone())
+            })?;
             if let Some(layer) = &block.cross {
-                let y = self.normed(&x, &layer.norm)?;
-                x = ops::plus(
-                    &x,
-                    self.attend(layer, &y, Keys { kv: &cache.cross[i], segments: &cross, own: None }, pass)?,
-                )?;
+                x = self.attend(&x, layer, &cross, None, pass, |_| Ok(cache.cross[i].clone()))?;
             }
             x = ops::plus(&x, self.feed_forward(&block.feed_forward, &x, pass)?)?;
         }

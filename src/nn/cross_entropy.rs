@@ -32,13 +32,11 @@ pub fn smoothed_cross_entropy(hidden: &Tensor, weight: &Weight, targets: &[u32],
         targets: targets.to_vec(),
         smoothing,
         weight: weight.clone(),
-        wanted: [hidden.track_op(), weight.track_op()].map(|tracked| tracked && tape::is_recording()),
+        wanted: [hidden.track_op(), weight.trained().is_some()].map(|tracked| tracked && tape::is_recording()),
         ready: Mutex::new(None),
     };
-    match weight {
-        Weight::F32(weight) if weight.track_op() => tape::apply(&[hidden, weight], op), // the second puts W onto the tape
-        _ => tape::apply(&[hidden], op),
-    }
+    let given: Vec<&Tensor> = [hidden].into_iter().chain(weight.trained()).collect(); // a trained W is put onto the tape
+    tape::apply(&given, op)
 }
 
 struct CrossEntropy {
@@ -48,11 +46,11 @@ struct CrossEntropy {
     /// Are the gradients of h and of W wanted?
     wanted: [bool; 2],
     /// What the forward pass leaves for the backward pass: gradients of the plain sum of all losses.
-    ready: Mutex<Option<Gradients>>,
+    ready: Mutex<Option<LossGradients>>,
 }
 
 /// Gradients of a weighted sum of the losses; empty where not wanted.
-struct Gradients {
+struct LossGradients {
     /// (N, D)
     hidden: Vec<f32>,
     /// (V, D)
@@ -61,11 +59,11 @@ struct Gradients {
 
 impl CrossEntropy {
     /// The losses (N), and the gradients of their sum weighted by `g` (N); no `g`: all weights 1.
-    fn pass(&self, h: &[f32], w: Matrix<'_>, g: Option<&[f32]>) -> candle_core::Result<(Vec<f32>, Gradients)> {
+    fn pass(&self, h: &[f32], w: Matrix<'_>, g: Option<&[f32]>) -> candle_core::Result<(Vec<f32>, LossGradients)> {
         let (vocab, width) = w.dims();
         let [for_hidden, for_weight] = self.wanted;
         let mut losses = vec![0f32; self.targets.len()];
-        let mut gradients = Gradients {
+        let mut gradients = LossGradients {
             hidden: vec![0f32; if for_hidden { h.len() } else { 0 }],
             weight: vec![0f32; if for_weight { vocab * width } else { 0 }],
         };
@@ -111,7 +109,7 @@ impl CrossEntropy {
     }
 
     /// Gradients of the losses weighted by `g`, from what the forward pass left where that is possible.
-    fn gradients(&self, h: &[f32], w: Matrix<'_>, g: &[f32]) -> candle_core::Result<Gradients> {
+    fn gradients(&self, h: &[f32], w: Matrix<'_>, g: &[f32]) -> candle_core::Result<LossGradients> {
         let ready = self.ready.lock().ok().and_then(|mut ready| ready.take());
         let even = g.windows(2).all(|pair| pair[0] == pair[1]);
         let Some(mut ready) = ready.filter(|_| even) else { return Ok(self.pass(h, w, Some(g))?.1) };

@@ -20,10 +20,8 @@ const CHUNK: usize = 1 << 22;
 /// Differentiable in h, and in W where W is trained.
 pub fn chosen_logprobs(hidden: &Tensor, weight: &Weight, chosen: &[u32]) -> Result<Tensor> {
     let op = Chosen { ids: chosen.to_vec(), weight: weight.clone() };
-    match weight {
-        Weight::F32(weight) if weight.track_op() => tape::apply(&[hidden, weight], op), // the second puts W onto the tape
-        _ => tape::apply(&[hidden], op),
-    }
+    let given: Vec<&Tensor> = [hidden].into_iter().chain(weight.trained()).collect(); // a trained W is put onto the tape
+    tape::apply(&given, op)
 }
 
 struct Chosen {
@@ -80,7 +78,7 @@ impl Op for Chosen {
     /// dH (N, D), and dW (V, D) where W is trained.
     fn backward(&self, given: &[&Tensor], g: &Tensor) -> InputGradients {
         let hidden = given[0];
-        let trained = self.weight.track_op();
+        let trained = self.weight.trained().is_some();
         let g: Vec<f32> = g.flatten_all()?.to_vec1()?;
         let mut dh = vec![0f32; hidden.elem_count()];
         let mut dw = vec![0f32; if trained { self.weight.elem_count() } else { 0 }];

@@ -3,7 +3,7 @@
 //!
 //! Both are one operation that keeps nothing but its input: the backward computes the row's statistics again.
 
-use super::storage::with_slice;
+use super::storage::with_slices;
 use super::tape::{self, InputGradients, Op};
 use crate::error::{Error, Result};
 use crate::kernels::math::{dot, sum};
@@ -140,27 +140,19 @@ impl Norm {
 
 impl Op for Norm {
     fn forward(&self, given: &[&Tensor]) -> Result<(Vec<f32>, Shape)> {
-        let (x, w) = (given[0], given[1]);
-        let y = with_slice(x, |x| {
-            with_slice(w, |w| match given.get(2) {
-                Some(b) => with_slice(b, |b| self.normed(x, w, Some(b))),
-                None => Ok(self.normed(x, w, None)),
-            })
-        })???;
-        Ok((y, x.shape().clone()))
+        let y = with_slices(given, |slices| self.normed(slices[0], slices[1], slices.get(2).copied()))?;
+        Ok((y, given[0].shape().clone()))
     }
 
     fn backward(&self, given: &[&Tensor], g: &Tensor) -> InputGradients {
         let (x, w, b) = (given[0], given[1], given.get(2));
         let b_tracked = b.is_some_and(|b| b.track_op());
         let width = w.elem_count();
-        let (dx, weights) = with_slice(x, |xs| {
-            with_slice(g, |gs| {
-                let dx = x.track_op().then(|| with_slice(w, |ws| self.input_gradient(xs, ws, gs))).transpose()?;
-                let weights = (w.track_op() || b_tracked).then(|| self.weight_gradients(xs, gs, width));
-                Ok::<_, candle_core::Error>((dx, weights))
-            })
-        })???;
+        let (dx, weights) = with_slices(&[x, w, g], |slices| {
+            let (xs, ws, gs) = (slices[0], slices[1], slices[2]);
+            let dx = x.track_op().then(|| self.input_gradient(xs, ws, gs));
+            (dx, (w.track_op() || b_tracked).then(|| self.weight_gradients(xs, gs, width)))
+        })?;
         let (dw, db) = weights.unzip();
         let tensor = |numbers: Option<Vec<f32>>, like: &Tensor| {
             numbers.map(|numbers| Tensor::from_vec(numbers, like.shape(), &Device::Cpu)).transpose()

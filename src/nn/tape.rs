@@ -5,7 +5,7 @@
 //! The result of a recorded operation is a variable to candle. An operation of candle's on the way is therefore found out: its
 //! result is tracked, no recorded operation gave it, and its gradient would end there, which is an error.
 
-use super::ops;
+use super::storage::add;
 use crate::error::{Error, Result};
 use candle_core::{Device, Shape, Tensor, TensorId, Var};
 use std::cell::RefCell;
@@ -64,7 +64,7 @@ impl Given {
 }
 
 /// A recorded operation.
-struct Entry {
+struct RecordedOp {
     op: Box<dyn Op>,
     given: Vec<Given>,
     result: TensorId,
@@ -73,7 +73,7 @@ struct Entry {
 /// Operations with what they were given, in the order in which they ran.
 #[derive(Default)]
 pub struct Tape {
-    entries: Vec<Entry>,
+    entries: Vec<RecordedOp>,
     results: HashSet<TensorId>,
 }
 
@@ -147,25 +147,28 @@ pub(super) fn apply(given: &[&Tensor], op: impl Op + 'static) -> Result<Tensor> 
         };
         let given = given.into_iter().map(keep).collect();
         results.insert(result.id());
-        entries.push(Entry { op: Box::new(op), given, result: result.id() });
+        entries.push(RecordedOp { op: Box::new(op), given, result: result.id() });
     });
     Ok(result)
 }
 
 /// Gradients on their way, and those of variables.
 #[derive(Default)]
-struct Open {
+struct PendingGradients {
     gradients: HashMap<TensorId, Tensor>,
     variables: HashSet<TensorId>,
 }
 
-impl Open {
+impl PendingGradients {
     /// Adds to the gradient of `x`, if it wants one. Where `own`, no other tensor shares the numbers of `gradient`.
     fn add(&mut self, x: &Given, gradient: Option<Tensor>, own: bool) -> Result<()> {
         let Some(gradient) = gradient.filter(|_| x.tracked) else { return Ok(()) };
         let gradient = match self.gradients.remove(&x.id) {
             None => gradient,
-            Some(so_far) if own => ops::plus(&so_far, gradient)?,
+            Some(so_far) if own && gradient.is_contiguous() && gradient.shape() == so_far.shape() => {
+                add(&gradient, &so_far.contiguous()?)?;
+                gradient
+            }
             Some(so_far) => (so_far + gradient)?,
         };
         self.gradients.insert(x.id, gradient);
@@ -182,7 +185,7 @@ impl Tape {
     /// # Errors
     /// A way to a variable that leads over an operation of candle's, or a backward that fails.
     pub fn backward(self, results: impl IntoIterator<Item = (Tensor, Tensor)>) -> Result<VarGradients> {
-        let mut open = Open::default();
+        let mut open = PendingGradients::default();
         for (result, gradient) in results {
             if self.results.contains(&result.id()) {
                 open.gradients.insert(result.id(), gradient.contiguous()?);
@@ -200,7 +203,7 @@ impl Tape {
     /// As [`Tape::backward`]'s.
     pub fn backward_of(self, scalar: &Tensor) -> Result<VarGradients> {
         let store = scalar.backward()?;
-        let mut open = Open::default();
+        let mut open = PendingGradients::default();
         for id in &self.results {
             if let Some(gradient) = store.get_id(*id) {
                 open.gradients.insert(*id, gradient.contiguous()?);
@@ -210,7 +213,7 @@ impl Tape {
     }
 
     /// From the gradients of results to those of variables.
-    fn finish(self, mut open: Open) -> Result<VarGradients> {
+    fn finish(self, mut open: PendingGradients) -> Result<VarGradients> {
         for entry in self.entries.into_iter().rev() {
             let Some(g) = open.gradients.remove(&entry.result) else { continue };
             let given = entry.given.iter().map(Given::tensor).collect::<Result<Vec<_>>>()?;

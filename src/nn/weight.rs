@@ -1,5 +1,5 @@
 //! A linear layer's matrix, trained or frozen, in f32 or fewer bits. Products with it are in `kernels::matrix`. A table of which
-//! only rows are looked up need not be in memory: a [`Table`] reads them.
+//! only rows are looked up need not be in memory: a [`RowSource`] reads them.
 
 use super::ops;
 use super::storage::with_slice;
@@ -18,11 +18,11 @@ pub enum Weight {
     /// Frozen, in fewer bits.
     Compact(Arc<Compact>),
     /// Frozen, not in memory; each row is rounded to this kind as it is looked up.
-    Elsewhere(Arc<dyn Table>, Precision),
+    Elsewhere(Arc<dyn RowSource>, Precision),
 }
 
 /// A table (rows, cols) whose rows are read as they are looked up.
-pub trait Table: Debug + Send + Sync {
+pub trait RowSource: Debug + Send + Sync {
     /// (rows, cols).
     fn dims(&self) -> (usize, usize);
 
@@ -76,9 +76,12 @@ impl Weight {
         }
     }
 
-    /// Is it trained?
-    pub fn track_op(&self) -> bool {
-        matches!(self, Self::F32(tensor) if tensor.track_op())
+    /// The matrix, where it is trained.
+    pub fn trained(&self) -> Option<&Tensor> {
+        match self {
+            Self::F32(tensor) if tensor.track_op() => Some(tensor),
+            _ => None,
+        }
     }
 
     /// All of it in f32 (rows, cols); a copy where it is compact.
@@ -183,7 +186,7 @@ mod tests {
     #[derive(Debug)]
     struct There(Tensor);
 
-    impl Table for There {
+    impl RowSource for There {
         fn dims(&self) -> (usize, usize) {
             self.0.dims2().unwrap()
         }

@@ -50,7 +50,7 @@ impl Grid {
 
 /// What generation already computed for a response: one number a column, n - 1 of each.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Generated {
+pub struct KeptNumbers {
     /// log p of each sampled token under the raw softmax (before temperature, filters and min_length).
     pub logprobs: Vec<f32>,
     /// The value head's output at the position that predicted the token.
@@ -68,7 +68,7 @@ pub struct Row {
     pub score: f32,
     /// When every row of a forward chunk has this, the old policy's pass over the chunk is skipped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub generated: Option<Generated>,
+    pub generated: Option<KeptNumbers>,
 }
 
 /// A checked batch: B rows, R = longest response - 1 columns.
@@ -136,6 +136,14 @@ impl<'a> Batch<'a> {
     pub fn pairs(&self, indices: &[usize]) -> Vec<(&[u32], &[u32])> {
         indices.iter().map(|&i| (self.rows[i].query_ids.as_slice(), self.decoder_ids[i].as_slice())).collect()
     }
+}
+
+/// Stage 6: log-probs and values before any update, (B, R) each.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Forward {
+    pub old_logprobs: Grid,
+    pub ref_logprobs: Grid,
+    pub old_values: Grid,
 }
 
 /// The ids to feed: the row's own, with the start token in front when it is missing and `keep_start` asks for it.

@@ -39,6 +39,21 @@ pub struct Loss {
     pub guarded: bool,
 }
 
+/// Stage 9: one mini-batch, (M, R) grids.
+#[derive(Debug, Clone)]
+pub struct MiniBatch {
+    /// Counted from 0.
+    pub epoch: usize,
+    /// Rows of the batch, in this mini-batch's order (M).
+    pub indices: Vec<usize>,
+    pub logprobs: Grid,
+    pub values: Grid,
+    /// Whitened.
+    pub advantages: Grid,
+    /// Losses, ratio, and gradients with respect to `logprobs` and `values`.
+    pub loss: Loss,
+}
+
 /// policy_loss = mean max(-A ρ, -A clip(ρ, 1 ± ε)), value_loss = ½ mean max((v - R)², (clip(v, V ± ε_v) - R)²),
 /// total = policy_loss + vf_coef · value_loss, means over trained columns. Where both terms of a max are equal, each gets
 /// half the gradient, as in torch. Source: Schulman et al. 2017 (arXiv 1707.06347) eq. 7; docs/ppo.md section 3.6.
@@ -93,7 +108,7 @@ pub fn ppo_loss(x: &LossInput, config: &PpoConfig) -> Result<Loss> {
 }
 
 /// One column of a clipped loss.
-struct Term {
+struct ClippedTerm {
     /// max of the two terms.
     loss: f32,
     /// d loss / d (log-prob or value).
@@ -103,12 +118,12 @@ struct Term {
 }
 
 /// max(-A ρ, -A clip(ρ, 1 ± ε)) and its derivative by log ρ.
-fn policy_term(ratio: f32, advantage: f32, clip_range: f64) -> Term {
+fn policy_term(ratio: f32, advantage: f32, clip_range: f64) -> ClippedTerm {
     let (low, high) = ((1.0 - clip_range) as f32, (1.0 + clip_range) as f32);
     let (plain, clip) = (-advantage * ratio, -advantage * ratio.clamp(low, high));
     let (plain_share, clip_share) = shares(plain, clip);
     let inside = f32::from(u8::from((low..=high).contains(&ratio))); // torch.clamp: bounds included
-    Term {
+    ClippedTerm {
         loss: larger(plain, clip),
         gradient: -advantage * ratio * (plain_share + clip_share * inside),
         clipped: clip > plain,
@@ -116,13 +131,13 @@ fn policy_term(ratio: f32, advantage: f32, clip_range: f64) -> Term {
 }
 
 /// max((v - R)², (clip(v, V ± ε) - R)²) and its derivative by v. TRL clips with max(min(v, high), low).
-fn value_term(value: f32, old: f32, target: f32, clip_range: f64) -> Term {
+fn value_term(value: f32, old: f32, target: f32, clip_range: f64) -> ClippedTerm {
     let (low, high) = (old - clip_range as f32, old + clip_range as f32);
     let clip_value = value.min(high).max(low);
     let (plain, clip) = ((value - target) * (value - target), (clip_value - target) * (clip_value - target));
     let (plain_share, clip_share) = shares(plain, clip);
     let through = shares(high, value).0 * shares(value.min(high), low).0; // d clip(v) / d v
-    Term {
+    ClippedTerm {
         loss: larger(plain, clip),
         gradient: 2.0 * (plain_share * (value - target) + clip_share * (clip_value - target) * through),
         clipped: clip > plain,

@@ -27,7 +27,7 @@ const MOST_UPDATES: u64 = 1 << 48;
 
 /// The part of the state that is not tensors.
 #[derive(Serialize, Deserialize)]
-struct Saved {
+struct SavedState {
     step: u64,
     seed: u64,
     adam_updates: u64,
@@ -49,7 +49,7 @@ impl PpoState {
 
     /// Everything that a resumed run needs beside the weights of `vars`; moments are named as in [`Adam::export`].
     pub fn save(&self, vars: &Named) -> Result<(serde_json::Value, Vec<(String, Tensor)>)> {
-        let saved = Saved {
+        let saved = SavedState {
             step: self.step,
             seed: self.seed,
             adam_updates: self.adam.steps(),
@@ -70,7 +70,7 @@ impl PpoState {
         json: &serde_json::Value,
         tensors: &HashMap<String, Tensor>,
     ) -> Result<Self> {
-        let saved: Saved = serde_json::from_value(json.clone()).map_err(|e| {
+        let saved: SavedState = serde_json::from_value(json.clone()).map_err(|e| {
             Error::input(
                 format!("the trainer state cannot be read: {e}"),
                 "resume from an earlier checkpoint of the run",

@@ -1,17 +1,18 @@
-//! One PPO step, rooms 6 to 11: what `ppo_trainer.step(queries, responses, scores)` does. [`ppo_step`] reads top to
-//! bottom; the mathematics is in the rooms' own files. Only here do tensors become numbers and numbers a gradient.
+//! One PPO step, stages 6 to 11: what `ppo_trainer.step(queries, responses, scores)` does. [`ppo_step`] reads top to
+//! bottom; the mathematics is in the files of the stages. Only here do tensors become numbers and numbers a gradient.
 
 use crate::error::{Error, Result};
-use crate::model::policy::{AdapterName, INITIAL, POLICY, TokenScores};
+use crate::model::policy::{AdapterName, INITIAL, POLICY, TokenScores, TrainablePolicy};
 use crate::nn::adam::{Gradients, Named, clip_factor};
 use crate::nn::rng::{Purpose, Rng};
-use crate::ppo::batch::{Batch, Grid, Row};
+use crate::ppo::batch::{Batch, Forward, Grid, Row};
 use crate::ppo::gae::{self, Advantages};
-use crate::ppo::loss::{Loss, LossInput, ppo_loss};
+use crate::ppo::loss::{Loss, LossInput, MiniBatch, ppo_loss};
 use crate::ppo::rewards::{TokenRewards, prepare_scores, token_rewards};
-pub use crate::ppo::rooms::{Actor, Forward, MiniBatch, Pass, Room, Rooms};
+pub use crate::ppo::stages::{StepObserver, StepStage};
 pub use crate::ppo::state::PpoState;
 use crate::ppo::stats::{BatchNumbers, StepStats};
+use crate::protocol::Phase;
 use crate::settings::{KlReference, PpoConfig, WhitenOver};
 use candle_core::Tensor;
 
@@ -42,13 +43,13 @@ pub struct StepOutcome {
 /// permutations; numbers that are not finite; a trainable tensor without gradient; [`Error::Stopped`] from a pause point.
 ///
 /// Source: docs/ppo.md section 3 (TRL 25fa1bd and 0.11.4 ppo_trainer.py `step`).
-pub async fn ppo_step<A: Actor>(
+pub async fn ppo_step<A: TrainablePolicy>(
     policy: &A,
     state: &mut PpoState,
     config: &PpoConfig,
     rows: &[Row],
     orders: Option<&[Vec<usize>]>,
-    observer: &mut impl Rooms,
+    observer: &mut impl StepObserver,
 ) -> Result<StepOutcome> {
     config.validate()?;
     let batch = Batch::new(rows, config)?; // B rows, mask (B, R)
@@ -56,34 +57,34 @@ pub async fn ppo_step<A: Actor>(
     let vars = policy.trainable(); // LoRA A (r, in), B (out, r); value head (1, D), (1)
     let mut passes = Passes { policy, batch: &batch, config, seed: state.seed, step: state.step, dropouts: 0 };
 
-    // Room 6: log-probs, reference, values
+    // Stage 6: log-probs, reference, values
     let (old_logprobs, old_values) = passes.old(observer).await?; // (B, R) each
     let ref_logprobs = passes.reference(observer).await?; // (B, R)
     let forward = Forward { old_logprobs, ref_logprobs, old_values }; // (B, R) each
     check_finite(&forward, &batch)?;
-    observer.room(&Room::Forward { batch: &batch, forward: &forward });
+    observer.stage(&StepStage::Forward { batch: &batch, forward: &forward });
     observer.pause().await?;
 
-    // Room 7: per-token rewards
+    // Stage 7: per-token rewards
     let given: Vec<f32> = rows.iter().map(|row| row.score).collect(); // (B)
     let scores = prepare_scores(&given, config, &mut state.score_moments)?; // (B)
     let kl = config.kl_estimator.grid(&forward.old_logprobs, &forward.ref_logprobs); // (B, R)
     let kl_coef = state.kl.value();
     let rewards = token_rewards(&kl, &scores, kl_coef, &batch); // (B, R)
-    observer.room(&Room::Rewards { scores: &scores, kl: &kl, kl_coef, rewards: &rewards });
+    observer.stage(&StepStage::Rewards { scores: &scores, kl: &kl, kl_coef, rewards: &rewards });
     observer.pause().await?;
 
-    // Room 8: advantages
+    // Stage 8: advantages
     let discounted = rewards_for_gae(&rewards.rewards, &batch.mask, config)?; // (B, R)
     let advantages = gae::advantages(&forward.old_values, &discounted, &batch.mask, config.gamma, config.lambda); // (B, R)
     let mut whitened = match config.whiten_over {
         WhitenOver::Batch => gae::whiten(&advantages.advantages, &batch.mask, true)?, // (B, R)
         WhitenOver::MiniBatch => Grid::zeros(batch.len(), batch.mask.cols),           // (B, R), filled per mini-batch
     };
-    observer.room(&Room::Advantages(&advantages));
+    observer.stage(&StepStage::Advantages(&advantages));
     observer.pause().await?;
 
-    // Rooms 9 and 10: losses, backward, optimizer
+    // Stages 9 and 10: losses, backward, optimizer
     let learning_rate = config.learning_rate_at(state.step);
     let (mut mini_batches, mut grad_norms) = (Vec::new(), Vec::new());
     let mut ratio = Grid::zeros(batch.len(), batch.mask.cols); // (B, R)
@@ -100,7 +101,7 @@ pub async fn ppo_step<A: Actor>(
             observer.pause().await?; // the backward pass is the longest stretch of a step
             gradients.add(backward(fresh, &mini.loss, &vars, config.gradient_accumulation_steps)?)?;
             ratio.scatter(indices, &mini.loss.ratio);
-            observer.room(&Room::MiniBatch(&mini));
+            observer.stage(&StepStage::MiniBatch(&mini));
             observer.pause().await?;
             mini_batches.push(mini);
             if mini_batches.len().is_multiple_of(config.gradient_accumulation_steps) {
@@ -108,10 +109,10 @@ pub async fn ppo_step<A: Actor>(
                 state.adam.update(&vars, &gradients, clip_factor(grad_norm, config.max_grad_norm), learning_rate)?;
                 gradients = Gradients::default();
                 grad_norms.push(grad_norm);
-                observer.room(&Room::Optimizer { updates: state.adam.steps(), grad_norm, learning_rate });
+                observer.stage(&StepStage::Optimizer { updates: state.adam.steps(), grad_norm, learning_rate });
             }
             let of = orders.len() * order.len() / config.mini_batch_size;
-            observer.room(&Room::Progress { pass: Pass::Train, done: mini_batches.len(), of });
+            observer.stage(&StepStage::Progress { phase: Phase::Train, done: mini_batches.len(), of });
             observer.pause().await?;
         }
         epochs = epoch + 1;
@@ -121,13 +122,20 @@ pub async fn ppo_step<A: Actor>(
         }
     }
 
-    // Room 11: statistics, next KL coefficient
-    let (kl_grid, scores) = (&kl, scores.as_slice()); // (B, R), (B)
-    let numbers = BatchNumbers { batch: &batch, forward: &forward, kl: kl_grid, rewards: &rewards, scores, kl_coef };
-    let stats = StepStats { learning_rate, grad_norms, epochs, ..StepStats::new(&numbers, &mini_batches) };
-    observer.room(&Room::Stats(state.step + 1, &stats));
+    // Stage 11: statistics, next KL coefficient
+    let numbers = BatchNumbers {
+        batch: &batch,
+        forward: &forward,
+        kl: &kl,
+        rewards: &rewards,
+        scores: &scores,
+        kl_coef,
+        learning_rate,
+    };
+    let stats = StepStats { grad_norms, epochs, ..StepStats::new(state.step + 1, &numbers, &mini_batches) };
+    observer.stage(&StepStage::Stats(&stats));
     observer.pause().await?;
-    state.kl.update(stats.kl, batch.len());
+    state.kl.update(stats.line.kl, batch.len());
     state.step += 1;
     let (mask, advantages_whitened) = (batch.mask.clone(), whitened); // (B, R) each
     Ok(StepOutcome { stats, mask, forward, kl, rewards, advantages, advantages_whitened, ratio, mini_batches })
@@ -144,10 +152,10 @@ struct Passes<'a, A> {
     dropouts: u64,
 }
 
-impl<A: Actor> Passes<'_, A> {
+impl<A: TrainablePolicy> Passes<'_, A> {
     /// Log-probs and values of the policy as it is, without gradient, (B, R) each. A chunk whose rows all kept their numbers
     /// from generation is not computed again (unless value head dropout is on: those numbers have none).
-    async fn old(&mut self, observer: &mut impl Rooms) -> Result<(Grid, Grid)> {
+    async fn old(&mut self, observer: &mut impl StepObserver) -> Result<(Grid, Grid)> {
         let (b, r) = (self.batch.len(), self.batch.mask.cols);
         let (mut logprobs, mut values) = (Grid::zeros(b, r), Grid::zeros(b, r)); // (B, R)
         for indices in self.chunks() {
@@ -162,13 +170,13 @@ impl<A: Actor> Passes<'_, A> {
                 logprobs.scatter(&indices, &grid(&scores.logprobs)?);
                 values.scatter(&indices, &grid(&scores.values)?);
             }
-            self.breathe(Pass::Old, &indices, observer).await?;
+            self.breathe(Phase::Old, &indices, observer).await?;
         }
         Ok((logprobs, values))
     }
 
     /// Log-probs of the reference, (B, R).
-    async fn reference(&mut self, observer: &mut impl Rooms) -> Result<Grid> {
+    async fn reference(&mut self, observer: &mut impl StepObserver) -> Result<Grid> {
         let adapter = match self.config.kl_reference {
             KlReference::Base => None,
             KlReference::Initial => Some(INITIAL),
@@ -177,7 +185,7 @@ impl<A: Actor> Passes<'_, A> {
         for indices in self.chunks() {
             let scores = self.evaluate(&indices, adapter, false, None)?; // (M, R)
             logprobs.scatter(&indices, &grid(&scores.logprobs)?);
-            self.breathe(Pass::Reference, &indices, observer).await?;
+            self.breathe(Phase::Reference, &indices, observer).await?;
         }
         Ok(logprobs)
     }
@@ -214,9 +222,9 @@ impl<A: Actor> Passes<'_, A> {
         (self.config.value_head_dropout > 0.0).then(|| Rng::new(self.seed, Purpose::Dropout, self.step, stream))
     }
 
-    async fn breathe(&self, pass: Pass, indices: &[usize], observer: &mut impl Rooms) -> Result<()> {
+    async fn breathe(&self, phase: Phase, indices: &[usize], observer: &mut impl StepObserver) -> Result<()> {
         let done = indices.last().map_or(0, |i| i / self.config.mini_batch_size + 1);
-        observer.room(&Room::Progress { pass, done, of: self.batch.len() / self.config.mini_batch_size });
+        observer.stage(&StepStage::Progress { phase, done, of: self.batch.len() / self.config.mini_batch_size });
         observer.pause().await
     }
 }
@@ -228,7 +236,7 @@ fn grid(tensor: &Tensor) -> Result<Grid> {
 }
 
 /// Losses of a mini-batch's fresh numbers, (M, R) tensors → grids.
-fn mini_batch<A: Actor>(
+fn mini_batch<A: TrainablePolicy>(
     fresh: &TokenScores,
     epoch: usize,
     indices: &[usize],

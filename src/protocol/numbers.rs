@@ -11,11 +11,17 @@ use serde_json::Value;
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
     Load,
+    /// Rows that have ended.
     Generate,
+    /// Texts.
     Score,
+    /// Mini-batches of a step's pass over the policy as it was before.
     Old,
+    /// Mini-batches of the pass over the reference.
     Reference,
+    /// Mini-batches trained, once a PPO epoch.
     Train,
+    /// Dialogues that are generated and scored before and after.
     Evaluate,
 }
 

@@ -98,7 +98,7 @@ macro_rules! statistics {
             pub step: u64,
             $(
                 #[doc = $means]
-                #[serde(rename = $key, deserialize_with = "Type::read")]
+                #[serde(rename = $key, deserialize_with = "StatisticValue::read")]
                 pub $field: $type,
             )+
         }
@@ -106,7 +106,7 @@ macro_rules! statistics {
         impl Statistics {
             /// All numbers with their keys, without lists of numbers.
             pub fn numbers(&self) -> impl Iterator<Item = (&'static str, f64)> {
-                [$( ($key, Type::number(&self.$field)) ),+].into_iter().filter_map(|(key, x)| Some((key, x?)))
+                [$( ($key, StatisticValue::number(&self.$field)) ),+].into_iter().filter_map(|(key, x)| Some((key, x?)))
             }
         }
     };
@@ -209,13 +209,13 @@ impl Statistics {
 pub type Numbers = Vec<f32>;
 
 /// A type of statistics; null is read as NaN.
-trait Type: Sized {
+trait StatisticValue: Sized {
     fn read<'de, D: Deserializer<'de>>(from: D) -> Result<Self, D::Error>;
 
     fn number(&self) -> Option<f64>;
 }
 
-impl Type for f64 {
+impl StatisticValue for f64 {
     fn read<'de, D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         Ok(Option::<f64>::deserialize(from)?.unwrap_or(f64::NAN))
     }
@@ -225,7 +225,7 @@ impl Type for f64 {
     }
 }
 
-impl Type for Numbers {
+impl StatisticValue for Numbers {
     fn read<'de, D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         let numbers = Vec::<Option<f32>>::deserialize(from)?;
         Ok(numbers.into_iter().map(|x| x.unwrap_or(f32::NAN)).collect())

@@ -1,7 +1,7 @@
 //! Stage 1, the dialogues: reads DialogSum rows from JSON or csv files; has the lab's length filter and its split.
 
 use crate::error::{Error, Result};
-use crate::text::rows::{Form, Kept, LeftOut, Row, each};
+use crate::text::rows::{DataRow, Form, Kept, LeftOut, each};
 
 /// A DialogSum dialogue with its human summaries.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -162,7 +162,7 @@ pub fn split(mut rows: Vec<Dialogue>) -> (Vec<Dialogue>, Vec<Dialogue>) {
 }
 
 /// The dialogue of a row, or the reason why the row is left out.
-fn checked(row: &Row) -> Result<std::result::Result<Dialogue, Error>> {
+fn checked(row: &DataRow) -> Result<std::result::Result<Dialogue, Error>> {
     let missing = |field: &str| {
         let what = format!("this row has no `{field}`, or an empty one");
         let hint = "a row needs `dialogue` and `summary` (test rows: `summary1`..`summary3`); remove or complete it";

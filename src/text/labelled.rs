@@ -3,14 +3,7 @@
 
 use crate::error::{Error, Result};
 use crate::text::dialogue::Split;
-use crate::text::rows::{Form, LeftOut, Row, each};
-
-/// The part of the data that a row belongs to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Part {
-    Train,
-    HeldOut,
-}
+use crate::text::rows::{DataRow, Form, LeftOut, each};
 
 /// A row.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,12 +11,12 @@ pub struct Labelled {
     pub text: String,
     pub hate: bool,
     /// None if the file has no column `split`, or the column is empty.
-    pub part: Option<Part>,
+    pub held_out: Option<bool>,
 }
 
 /// Rows of one file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Source {
+pub struct LabelledFile {
     /// The file's name without folder and ending, for tables and metrics.
     pub name: String,
     pub rows: Vec<Labelled>,
@@ -37,7 +30,7 @@ const FORM: Form<'static> = Form {
            separators or line breaks, or JSON lines, or one JSON array",
 };
 
-impl Source {
+impl LabelledFile {
     /// Reads a file whose rows have `text`, `label` (hate or nothate, 1 or 0) and optionally `split` (train; dev, val, valid,
     /// validation and test rows are held out; empty means train if other rows have a split). Rows with an empty text are left
     /// out, with a notice.
@@ -57,8 +50,8 @@ impl Source {
         if rows.is_empty() {
             return Err(Error::file(path, "no rows in it", FORM.hint));
         }
-        if rows.iter().any(|row| row.part.is_some()) {
-            rows.iter_mut().for_each(|row| row.part = row.part.or(Some(Part::Train)));
+        if rows.iter().any(|row| row.held_out.is_some()) {
+            rows.iter_mut().for_each(|row| row.held_out = row.held_out.or(Some(false)));
         }
         let name = path.rsplit(['/', '\\']).next().unwrap_or(path);
         let name = name.rsplit_once('.').map_or(name, |(stem, _)| stem).to_string();
@@ -67,7 +60,7 @@ impl Source {
 }
 
 /// A row with this text. Labels may be written as 1.0, as pandas does if some are missing.
-fn labelled(row: &Row, text: String) -> Result<Labelled> {
+fn labelled(row: &DataRow, text: String) -> Result<Labelled> {
     let label = row.text("label")?.unwrap_or_default();
     let hate = match label.trim().to_lowercase().as_str() {
         "hate" | "1" | "1.0" => true,
@@ -78,11 +71,8 @@ fn labelled(row: &Row, text: String) -> Result<Labelled> {
         }
     };
     let split = Split::parse(&row.text("split")?.unwrap_or_default());
-    let part = split.map_err(|(what, hint)| Error::file(&row.at, what, hint))?.map(|split| match split {
-        Split::Train => Part::Train,
-        Split::Validation | Split::Test => Part::HeldOut,
-    });
-    Ok(Labelled { text, hate, part })
+    let split = split.map_err(|(what, hint)| Error::file(&row.at, what, hint))?;
+    Ok(Labelled { text, hate, held_out: split.map(|split| split != Split::Train) })
 }
 
 #[cfg(test)]
@@ -90,22 +80,22 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    fn parse(text: &str) -> Result<Source> {
-        Source::parse("data/some.csv", text.as_bytes())
+    fn parse(text: &str) -> Result<LabelledFile> {
+        LabelledFile::parse("data/some.csv", text.as_bytes())
     }
 
     #[test]
     fn rows_are_read_and_other_columns_are_ignored() {
         let source = parse("\u{feff}id,label,text\n7,hate,\"a, \"\"b\"\"\nc\"\n8,0,d\n").unwrap();
         assert_eq!(source.name, "some");
-        let row = |text: &str, hate| Labelled { text: text.into(), hate, part: None };
+        let row = |text: &str, hate| Labelled { text: text.into(), hate, held_out: None };
         assert_eq!(source.rows, [row("a, \"b\"\nc", true), row("d", false)]);
     }
 
     #[test]
     fn splits_are_read_and_an_empty_one_among_others_is_train() {
-        let parts = |text| parse(text).unwrap().rows.into_iter().map(|row| row.part).collect::<Vec<_>>();
-        let (train, held_out) = (Some(Part::Train), Some(Part::HeldOut));
+        let parts = |text| parse(text).unwrap().rows.into_iter().map(|row| row.held_out).collect::<Vec<_>>();
+        let (train, held_out) = (Some(false), Some(true));
         assert_eq!(parts("text,label,split\na,1,dev\nb,0,\nc,0,train\nd,1,test\n"), [held_out, train, train, held_out]);
         assert_eq!(parts("text,label,split\na,1,\nb,0,\n"), [None, None]);
     }
@@ -124,7 +114,7 @@ mod tests {
             let error = parse(text).unwrap_err().to_string();
             assert!(error.contains(fault), "{fault}: {error}");
         }
-        let error = Source::parse("x.csv", b"text,label\nfine,1\ncaf\xe9,0\n").unwrap_err().to_string();
+        let error = LabelledFile::parse("x.csv", b"text,label\nfine,1\ncaf\xe9,0\n").unwrap_err().to_string();
         assert!(error.contains("x.csv:3: not UTF-8"), "{error}");
     }
 }

@@ -15,13 +15,13 @@ pub struct Form<'a> {
 
 /// A row.
 #[derive(Debug)]
-pub struct Row {
+pub struct DataRow {
     /// `file:line` of the row's first line.
     pub at: String,
     fields: Map<String, Value>,
 }
 
-impl Row {
+impl DataRow {
     /// A field as text; none if it is missing or null. Numbers and booleans become text.
     ///
     /// # Errors
@@ -41,7 +41,7 @@ impl Row {
     /// A field that is not empty or blank.
     ///
     /// # Errors
-    /// As [`Row::text`].
+    /// As [`DataRow::text`].
     pub fn filled(&self, name: &str) -> Result<Option<String>> {
         Ok(self.text(name)?.filter(|text| !text.trim().is_empty()))
     }
@@ -57,7 +57,7 @@ pub struct LeftOut {
 
 impl LeftOut {
     /// Counts a row that is left out for `reason`.
-    pub fn add(&mut self, row: &Row, reason: Error) {
+    pub fn add(&mut self, row: &DataRow, reason: Error) {
         self.count += 1;
         if self.first.is_none() {
             self.at.clone_from(&row.at);
@@ -93,7 +93,7 @@ pub struct Kept<T> {
 ///
 /// # Errors
 /// A file that is not text or has another form, and errors of `work`; names the line.
-pub fn each(path: &str, bytes: &[u8], form: &Form<'_>, mut work: impl FnMut(Row) -> Result<()>) -> Result<()> {
+pub fn each(path: &str, bytes: &[u8], form: &Form<'_>, mut work: impl FnMut(DataRow) -> Result<()>) -> Result<()> {
     let text = encoding::text(path, bytes)?;
     let name = path.to_ascii_lowercase();
     match () {
@@ -120,7 +120,7 @@ fn lacking<'a>(form: &Form<'a>, has: impl Fn(&str) -> bool) -> Vec<&'a str> {
 }
 
 /// Converts a JSON value to a row.
-fn row_of(value: Value, at: String, form: &Form<'_>) -> Result<Row> {
+fn row_of(value: Value, at: String, form: &Form<'_>) -> Result<DataRow> {
     let Value::Object(object) = value else {
         return Err(Error::file(at, "not a JSON object", form.hint));
     };
@@ -130,13 +130,13 @@ fn row_of(value: Value, at: String, form: &Form<'_>) -> Result<Row> {
     }
     let lacks = lacking(form, |name| fields.contains_key(name));
     if lacks.is_empty() {
-        return Ok(Row { at, fields });
+        return Ok(DataRow { at, fields });
     }
     let has = quoted(fields.keys());
     Err(Error::file(at, format!("this row has no {}; it has {has}", quoted(lacks)), form.hint))
 }
 
-fn json_lines(path: &str, text: &str, form: &Form<'_>, work: &mut impl FnMut(Row) -> Result<()>) -> Result<()> {
+fn json_lines(path: &str, text: &str, form: &Form<'_>, work: &mut impl FnMut(DataRow) -> Result<()>) -> Result<()> {
     for (index, line) in lines(text).enumerate().filter(|(_, line)| !line.trim().is_empty()) {
         let at = format!("{path}:{}", index + 1);
         let value = serde_json::from_str(line).map_err(|e| {
@@ -153,7 +153,7 @@ fn json_lines(path: &str, text: &str, form: &Form<'_>, work: &mut impl FnMut(Row
 }
 
 /// The rows of one JSON array, one at a time, so that each has its line.
-fn array_rows(path: &str, text: &str, form: &Form<'_>, work: &mut impl FnMut(Row) -> Result<()>) -> Result<()> {
+fn array_rows(path: &str, text: &str, form: &Form<'_>, work: &mut impl FnMut(DataRow) -> Result<()>) -> Result<()> {
     let place = |at: usize| format!("{path}:{}", line_of(text, at));
     let next = |at: usize| at + text[at..].len() - text[at..].trim_start().len();
     let mut at = next(next(0) + 1);
@@ -192,7 +192,7 @@ fn csv_rows(
     text: &str,
     separator: Option<u8>,
     form: &Form<'_>,
-    work: &mut impl FnMut(Row) -> Result<()>,
+    work: &mut impl FnMut(DataRow) -> Result<()>,
 ) -> Result<()> {
     // Excel may write its separator in a separate first line
     let first = lines(text).next().unwrap_or("");
@@ -238,7 +238,7 @@ fn csv_rows(
         for (name, value) in names.iter().zip(&record) {
             fields.entry(name.as_str()).or_insert_with(|| Value::String(value.into()));
         }
-        work(Row { at, fields })?;
+        work(DataRow { at, fields })?;
     }
     if header.is_none() {
         return Err(Error::file(format!("{path}:1"), "the file is empty: it has no header", form.hint));

@@ -161,7 +161,9 @@ fn bad_input_is_named_and_nothing_is_lost() {
     assert!(data("whole.csv", "text,label,split\na,hate,train\nb,nothate,train\n").contains("held out"));
 
     let twice = work.at("one.csv");
-    assert!(fails(&strs(&work.args("out", &["--held-out", text(&twice)]))).contains("two sources have the name \"one\""));
+    assert!(
+        fails(&strs(&work.args("out", &["--held-out", text(&twice)]))).contains("two sources have the name \"one\"")
+    );
     assert!(fails(&strs(&work.args("out", &["--held-out", "nowhere.csv"]))).contains("nowhere.csv"));
     assert!(fails(&strs(&work.args("out", &["--mask", "1.5"]))).contains("masked"));
     file(work.dir.path(), "config.json", &CONFIG.replace("32", "33"));

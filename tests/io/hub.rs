@@ -3,7 +3,7 @@
 use crate::support::hub::*;
 use detox_lab::io::ByteSource;
 use detox_lab::io::disk::Folder;
-use detox_lab::io::hub::{ADAPTER, Hub, Kind, MODEL, Progress, Wanted, settings};
+use detox_lab::io::hub::{ADAPTER, Hub, MODEL, Progress, RepoKind, Wanted, settings};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -53,7 +53,7 @@ fn snapshot(cache: &Path, repo: &str, files: &[&str]) -> PathBuf {
 }
 
 fn resolve(hub: &Hub, source: &str, wanted: Wanted<'_>) -> Result<Folder, String> {
-    hub.resolve(source, Kind::Model, wanted, &mut NoNetwork).map_err(|e| e.to_string())
+    hub.resolve(source, RepoKind::Model, wanted, &mut NoNetwork).map_err(|e| e.to_string())
 }
 
 #[test]
@@ -89,7 +89,7 @@ fn a_cached_dataset_has_another_folder() {
     let cache = tempfile::tempdir().unwrap();
     let at = snapshot(cache.path(), "datasets--knkarthick--dialogsum", &["train.csv", "test.csv"]);
     let wanted = Wanted { one_of: &[&["train.csv"]], optional: &["validation.csv"] };
-    let folder = hub(cache.path()).resolve("knkarthick/dialogsum", Kind::Dataset, wanted, &mut NoNetwork).unwrap();
+    let folder = hub(cache.path()).resolve("knkarthick/dialogsum", RepoKind::Dataset, wanted, &mut NoNetwork).unwrap();
     assert_eq!(folder.root(), at);
     assert!(resolve(&hub(cache.path()), "knkarthick/dialogsum", wanted).is_err(), "no such model");
 }
@@ -168,7 +168,7 @@ fn addresses_of_pages_are_ids() {
     let at = snapshot(cache.path(), "datasets--knkarthick--dialogsum", &["train.csv"]);
     let wanted = Wanted { one_of: &[&["train.csv"]], optional: &[] };
     let source = "https://huggingface.co/datasets/knkarthick/dialogsum";
-    assert_eq!(hub.resolve(source, Kind::Dataset, wanted, &mut NoNetwork).unwrap().root(), at);
+    assert_eq!(hub.resolve(source, RepoKind::Dataset, wanted, &mut NoNetwork).unwrap().root(), at);
 }
 
 #[test]
@@ -252,7 +252,7 @@ fn a_model_is_downloaded_once_with_its_shards() {
     (hub.endpoint, hub.token, hub.offline) = (Some(server.address.clone()), Some("secret".to_string()), false);
 
     let mut told = Told::default();
-    let folder = hub.resolve("owner/name", Kind::Model, MODEL, &mut told).unwrap();
+    let folder = hub.resolve("owner/name", RepoKind::Model, MODEL, &mut told).unwrap();
     assert_eq!(folder.root(), cache.path().join("models--owner--name/snapshots").join(COMMIT));
     for (name, content) in files.iter().filter(|(name, _)| **name != "README.md") {
         assert_eq!(&folder.read(name).unwrap(), content, "{name}");
@@ -267,7 +267,7 @@ fn a_model_is_downloaded_once_with_its_shards() {
     fs::remove_file(folder.root().join("b.safetensors")).unwrap();
     fs::remove_dir_all(cache.path().join("models--owner--name/blobs")).unwrap();
     let mut told = Told::default();
-    hub.resolve("owner/name", Kind::Model, MODEL, &mut told).unwrap();
+    hub.resolve("owner/name", RepoKind::Model, MODEL, &mut told).unwrap();
     assert_eq!(told.bytes.keys().collect::<Vec<_>>(), ["b.safetensors"]);
 
     let message = resolve(&hub, "owner/name", ADAPTER).unwrap_err();

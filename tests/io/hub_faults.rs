@@ -3,7 +3,7 @@
 use crate::support::hub::*;
 use detox_lab::error::Error;
 use detox_lab::io::ByteSource;
-use detox_lab::io::hub::{Hub, Kind, MODEL, Progress};
+use detox_lab::io::hub::{Hub, MODEL, Progress, RepoKind};
 use std::fs;
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
@@ -52,7 +52,7 @@ impl Cache {
             offline: false,
             timeout: Duration::from_millis(400),
         };
-        hub.resolve("owner/name", Kind::Model, MODEL, told)?.read("model.safetensors")
+        hub.resolve("owner/name", RepoKind::Model, MODEL, told)?.read("model.safetensors")
     }
 
     fn at(&self, path: &str) -> PathBuf {
@@ -216,9 +216,7 @@ fn a_wrong_content_is_downloaded_again_and_then_refused() {
     });
     let message = Cache::new().fetch(&small).unwrap_err();
     says(&message, "model.safetensors cannot be fetched", "HF_ENDPOINT");
-    assert!(
-        message.contains(&format!("not match the server's etag ({})", "8e26dfeeb6e641a33dae4961196235bdb965b21b"))
-    );
+    assert!(message.contains(&format!("not match the server's etag ({})", "8e26dfeeb6e641a33dae4961196235bdb965b21b")));
 }
 
 #[test]

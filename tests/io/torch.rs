@@ -5,7 +5,7 @@ use candle_core::{DType, Tensor};
 use detox_lab::io::checkpoint::pickle;
 use detox_lab::io::checkpoint::weights::load_file;
 use detox_lab::io::disk::Folder;
-use detox_lab::io::value_head::ValueHead;
+use detox_lab::io::value_head::SavedHead;
 use detox_lab::io::{ByteSource, Memory};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, HashMap};
@@ -95,18 +95,18 @@ fn the_old_adapter_equals_the_new_one_bit_for_bit() {
 #[test]
 fn trl_s_value_head_is_found() {
     let source = Folder::open(golden().join("trl_saved")).unwrap();
-    let head = ValueHead::find(&source).unwrap().unwrap();
+    let head = SavedHead::find(&source).unwrap().unwrap();
     assert_eq!(head.weight.dims(), [1, 32]);
     let file = ("value_head.safetensors".to_string(), head.to_bytes().unwrap());
-    let again = ValueHead::find(&Memory::new("run", BTreeMap::from([file]))).unwrap().unwrap();
+    let again = SavedHead::find(&Memory::new("run", BTreeMap::from([file]))).unwrap().unwrap();
     assert_eq!(content(&head.weight), content(&again.weight));
     assert_eq!(content(&head.bias), content(&again.bias));
 
     let golden = Folder::open(golden()).unwrap();
-    ValueHead::read(&golden, "v_head.safetensors").unwrap();
-    let message = ValueHead::read(&source, "adapter_model.safetensors").unwrap_err().to_string();
+    SavedHead::read(&golden, "v_head.safetensors").unwrap();
+    let message = SavedHead::read(&source, "adapter_model.safetensors").unwrap_err().to_string();
     assert!(message.contains("no value head"), "{message}");
-    assert!(ValueHead::find(&Folder::open(fixtures().join("t5_bin")).unwrap()).unwrap().is_none());
+    assert!(SavedHead::find(&Folder::open(fixtures().join("t5_bin")).unwrap()).unwrap().is_none());
 }
 
 #[test]

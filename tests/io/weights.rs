@@ -5,7 +5,7 @@ use candle_core::{DType, Device, Tensor};
 use detox_lab::io::checkpoint::safetensors;
 use detox_lab::io::checkpoint::weights::{Checkpoint, load, load_file};
 use detox_lab::io::disk::Folder;
-use detox_lab::io::value_head::ValueHead;
+use detox_lab::io::value_head::SavedHead;
 use detox_lab::io::{ByteSource, Memory};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, HashMap};
@@ -215,11 +215,11 @@ fn a_value_head_is_found_in_shards() {
     };
     let mut source = renamed("t5_sharded", head);
     // its tensors have wrong shapes, and the message shows that both were found
-    let message = ValueHead::find(&source).unwrap_err().to_string();
+    let message = SavedHead::find(&source).unwrap_err().to_string();
     assert!(message.contains("v_head.summary.weight [24] and v_head.summary.bias [24] are no value head"), "{message}");
-    assert!(ValueHead::find(&renamed("t5_sharded", str::to_string)).unwrap().is_none());
+    assert!(SavedHead::find(&renamed("t5_sharded", str::to_string)).unwrap().is_none());
     source.files.remove("b.safetensors");
-    let message = ValueHead::find(&source).unwrap_err().to_string();
+    let message = SavedHead::find(&source).unwrap_err().to_string();
     assert!(message.contains("made-up/b.safetensors: no such file"), "{message}");
 }
 

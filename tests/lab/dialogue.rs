@@ -187,7 +187,10 @@ fn empty_rows_are_left_out_with_a_notice() {
     let kept = dialogue::read("a.csv", csv.as_bytes()).unwrap();
     assert_eq!(kept.rows.len(), 2);
     let notice = kept.notice.unwrap();
-    assert!(notice.starts_with("a.csv:3: a needed field is empty in 3 rows") && notice.contains("left out"), "{notice}");
+    assert!(
+        notice.starts_with("a.csv:3: a needed field is empty in 3 rows") && notice.contains("left out"),
+        "{notice}"
+    );
     let one = dialogue::read("a.csv", b"dialogue,summary\nx,s\n,s\n").unwrap().notice.unwrap();
     assert!(one.starts_with("a.csv:3: a needed field of this row"), "{one}");
 }

@@ -5,7 +5,9 @@ use crate::support;
 use crate::support::store::{InMemory, StopAfter};
 use candle_core::{Device, Tensor, Var};
 use detox_lab::error::{Error, Result};
-use detox_lab::finetuning::supervised::{BatchLoss, Evaluated, Schedule, Settings, Supervised, Task, fingerprint};
+use detox_lab::finetuning::supervised::{
+    BatchLoss, EvaluationScore, Schedule, Settings, Supervised, Task, fingerprint,
+};
 use detox_lab::lab::events::Observer;
 use detox_lab::nn::rng::Rng;
 use detox_lab::pace::block_on;
@@ -72,11 +74,11 @@ impl Task for Line {
         Ok(BatchLoss { sum: value, terms: rows.len() as f64, backward })
     }
 
-    async fn evaluate(&self, observer: &mut impl Observer) -> Result<Evaluated> {
+    async fn evaluate(&self, observer: &mut impl Observer) -> Result<EvaluationScore> {
         observer.pause().await?;
         let all: Vec<usize> = (0..self.rows.len()).collect();
         let loss = f64::from(self.error(&all)?.to_scalar::<f32>()?);
-        Ok(Evaluated { metrics: vec![("eval/loss".into(), loss)], score: -loss })
+        Ok(EvaluationScore { metrics: vec![("eval/loss".into(), loss)], score: -loss })
     }
 
     fn export(&self) -> Result<BTreeMap<String, Vec<u8>>> {

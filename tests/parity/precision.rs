@@ -8,7 +8,7 @@ use candle_core::{Device, Tensor};
 use detox_lab::io::adapter::PeftAdapter;
 use detox_lab::io::disk::Folder;
 use detox_lab::kernels::quantized::Compact;
-use detox_lab::lab::models::{Actor, Judge, POLICY, Precision};
+use detox_lab::lab::models::{Actor, Judge, POLICY, Precision, TrainablePolicy};
 use detox_lab::lab::responses::token_numbers;
 use detox_lab::model::t5::T5;
 use detox_lab::nn::params::Params;

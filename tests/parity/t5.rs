@@ -3,7 +3,7 @@
 use crate::support::{fixtures, flat, golden, max_abs_diff, models};
 use candle_core::{Device, IndexOp, Tensor};
 use detox_lab::model::generate::{Generated, Prompt, Sampling, generate};
-use detox_lab::model::policy::{INITIAL, POLICY, Policy};
+use detox_lab::model::policy::{INITIAL, POLICY, Policy, TrainablePolicy};
 use detox_lab::model::t5::{Pass, T5};
 use detox_lab::nn::attention::Buckets;
 use detox_lab::nn::rng::{Purpose, Rng};

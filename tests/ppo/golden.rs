@@ -9,11 +9,11 @@ use crate::support::trl::{
 use crate::support::{flat, golden, max_abs_diff};
 use candle_core::{D, Device, Tensor, Var};
 use detox_lab::Result;
-use detox_lab::model::policy::{AdapterName, Backward, TokenScores};
+use detox_lab::model::policy::{AdapterName, Backward, TokenScores, TrainablePolicy};
 use detox_lab::nn::adam::{Adam, Gradients};
 use detox_lab::nn::rng::Rng;
 use detox_lab::pace::{NonStop, block_on};
-use detox_lab::ppo::step::{Actor, PpoState, ppo_step};
+use detox_lab::ppo::step::{PpoState, ppo_step};
 use std::cell::Cell;
 
 /// Returns recorded passes in TRL's order: old chunks, reference chunks, then mini-batches.
@@ -24,7 +24,7 @@ struct Recorded<'a> {
     calls: Cell<usize>,
 }
 
-impl Actor for Recorded<'_> {
+impl TrainablePolicy for Recorded<'_> {
     fn evaluate(
         &self,
         rows: &[(&[u32], &[u32])],

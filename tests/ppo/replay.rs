@@ -8,7 +8,7 @@ use crate::support::trl::{
     CASES, Tensors, VERSIONS, assert_close, assert_grid, assert_stats, json, orders, rows, settings, tensors,
 };
 use crate::support::{fixtures, flat, golden, max_abs_diff};
-use detox_lab::model::policy::Policy;
+use detox_lab::model::policy::{Policy, TrainablePolicy};
 use detox_lab::pace::{NonStop, block_on};
 use detox_lab::ppo::step::{PpoState, StepOutcome, ppo_step};
 use detox_lab::settings::PpoConfig;

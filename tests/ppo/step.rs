@@ -2,11 +2,11 @@
 
 use crate::support::{flat, max_abs_diff};
 use candle_core::{D, DType, Device, Tensor, Var};
-use detox_lab::model::policy::{AdapterName, Backward, TokenScores};
+use detox_lab::model::policy::{AdapterName, Backward, TokenScores, TrainablePolicy};
 use detox_lab::nn::rng::{Purpose, Rng};
 use detox_lab::pace::{NonStop, Pace, block_on};
-use detox_lab::ppo::batch::{Generated, Grid, Row};
-use detox_lab::ppo::step::{Actor, PpoState, Room, Rooms, StepOutcome, ppo_step};
+use detox_lab::ppo::batch::{Grid, KeptNumbers, Row};
+use detox_lab::ppo::step::{PpoState, StepObserver, StepOutcome, StepStage, ppo_step};
 use detox_lab::settings::{KlReference, PpoConfig, Schedule};
 use detox_lab::{Error, Result};
 use std::cell::Cell;
@@ -41,7 +41,7 @@ impl Table {
     }
 }
 
-impl Actor for Table {
+impl TrainablePolicy for Table {
     fn evaluate(
         &self,
         rows: &[(&[u32], &[u32])],
@@ -120,7 +120,7 @@ fn a_rewarded_token_becomes_more_probable() {
     for step in 0..30 {
         let outcome = run(&table, &mut state, &config, &sample(step)).unwrap();
         if step == 0 {
-            assert_eq!(outcome.stats.kl, 0.0, "the reference is the policy at the start");
+            assert_eq!(outcome.stats.line.kl, 0.0, "the reference is the policy at the start");
             assert_eq!(outcome.mini_batches.len(), 4);
         }
     }
@@ -170,7 +170,7 @@ fn kept(table: &Table, rows: &[Row]) -> Vec<Row> {
     let keep = |row: &Row| {
         let pair = [(row.query_ids.as_slice(), row.decoder_ids.as_slice())];
         let scores = table.evaluate(&pair, row.decoder_ids.len(), false, Some("policy"), false, None).unwrap();
-        let generated = Generated { logprobs: flat(&scores.logprobs), values: flat(&scores.values) };
+        let generated = KeptNumbers { logprobs: flat(&scores.logprobs), values: flat(&scores.values) };
         Row { generated: Some(generated), ..row.clone() }
     };
     rows.iter().map(keep).collect()
@@ -201,11 +201,11 @@ impl Pace for FirstGradient {
     }
 }
 
-impl Rooms for FirstGradient {
-    fn room(&mut self, room: &Room<'_>) {
-        match room {
-            Room::Optimizer { grad_norm, .. } if self.0.is_none() => self.0 = Some(*grad_norm),
-            Room::MiniBatch(mini) => self.1.push((mini.indices.clone(), mini.loss.grad_values.clone())),
+impl StepObserver for FirstGradient {
+    fn stage(&mut self, stage: &StepStage<'_>) {
+        match stage {
+            StepStage::Optimizer { grad_norm, .. } if self.0.is_none() => self.0 = Some(*grad_norm),
+            StepStage::MiniBatch(mini) => self.1.push((mini.indices.clone(), mini.loss.grad_values.clone())),
             _ => {}
         }
     }
@@ -282,7 +282,7 @@ fn early_stop_ratio_threshold_and_schedule_work() {
     let table = Table::new(2);
     let mut state = PpoState::new(&warmup);
     let rates: Vec<f64> =
-        (0..3).map(|s| run(&table, &mut state, &warmup, &sample(s)).unwrap().stats.learning_rate).collect();
+        (0..3).map(|s| run(&table, &mut state, &warmup, &sample(s)).unwrap().stats.line.learning_rate).collect();
     assert_eq!(rates, [0.0, 0.005, 0.01]);
 }
 
@@ -330,9 +330,7 @@ fn faults_are_located_errors() {
             Err(Error::Stopped)
         }
     }
-    impl Rooms for Stop {
-        fn room(&mut self, _: &Room<'_>) {}
-    }
+    impl StepObserver for Stop {}
     let table = Table::new(1);
     let stopped = block_on(ppo_step(&table, &mut PpoState::new(&config), &config, &sample(0), None, &mut Stop));
     assert!(matches!(stopped, Err(Error::Stopped)));

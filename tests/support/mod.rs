@@ -2,7 +2,7 @@
 #![allow(dead_code, clippy::unwrap_used, clippy::disallowed_methods, clippy::print_stderr)]
 
 use candle_core::Var;
-use detox_lab::model::policy::{POLICY, Policy};
+use detox_lab::model::policy::{POLICY, Policy, TrainablePolicy};
 use detox_lab::nn::tape::{VarGradients, record};
 use std::path::PathBuf;
 

@@ -7,7 +7,7 @@ use crate::cli::terminal::Terminal;
 use crate::error::Result;
 use crate::io::disk;
 use crate::lab::evaluate::Paired;
-use crate::lab::table::Table;
+use crate::lab::table::ComparisonTable;
 use clap::Args;
 use std::path::PathBuf;
 
@@ -36,7 +36,7 @@ pub fn run(args: &Arguments) -> Result<()> {
     let mut about = subject.about.clone();
     about.push(("seed".into(), options.seed.to_string()));
     about.push(("maximum new tokens".into(), options.max_new_tokens.to_string()));
-    let table = Table::new(rows, about, options.seed)?;
+    let table = ComparisonTable::new(rows, about, options.seed)?;
     let home = args.out.clone().or_else(|| subject.home.clone());
     if let Some(folder) = &home {
         disk::create_folder(folder)?;

@@ -5,7 +5,7 @@ mod findings;
 mod models;
 mod run;
 
-use self::findings::{Findings, State};
+use self::findings::{Findings, Severity};
 use crate::cli::args::LabelArgs;
 use crate::cli::hardware;
 use crate::cli::memory::size;
@@ -62,7 +62,7 @@ pub fn run(args: &Arguments) -> Result<()> {
         };
         run::look(path, now, &mut found);
     }
-    let wrong = found.count(State::Wrong);
+    let wrong = found.count(Severity::Wrong);
     if args.json {
         report::json(&serde_json::json!({ "ok": wrong == 0, "findings": found.all() }))?;
     } else {
@@ -78,9 +78,9 @@ pub fn run(args: &Arguments) -> Result<()> {
 fn print(found: &Findings) -> Result<()> {
     for finding in found.all() {
         let word = match finding.state {
-            State::Ok => "ok",
-            State::Note => "note",
-            State::Wrong => "WRONG",
+            Severity::Ok => "ok",
+            Severity::Note => "note",
+            Severity::Wrong => "WRONG",
         };
         report::line(format!("{word:<6}{:<10}{}", finding.about, finding.what))?;
         if let Some(remedy) = &finding.remedy {

@@ -7,7 +7,7 @@ use crate::cli::sources::{self, TINY};
 use crate::cli::terminal::Terminal;
 use crate::error::Result;
 use crate::lab::memory::held;
-use crate::lab::models::{POLICY, Precision};
+use crate::lab::models::{POLICY, Precision, TrainablePolicy};
 use clap::Args;
 use indicatif::HumanCount;
 use std::collections::BTreeMap;

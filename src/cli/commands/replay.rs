@@ -99,13 +99,13 @@ pub fn run(args: &Arguments) -> Result<()> {
             terminal.line(&format!("warning: {warning}"));
         }
         if !args.json {
-            let s = &outcome.stats;
+            let s = &outcome.stats.line;
             report::line(format!(
                 "step {}: objective/kl {:.6}, ppo/returns/mean {:.6}, ppo/loss/total {:.6}, kl_coef {:.6}",
                 i + 1,
                 s.kl,
-                s.mean.returns_mean,
-                s.mean.total_loss,
+                s.returns_mean,
+                s.total_loss,
                 s.kl_coef
             ))?;
         }

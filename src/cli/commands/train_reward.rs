@@ -15,7 +15,7 @@ use crate::io::disk::{self, Folder};
 use crate::lab::models::{Judge, Labels};
 use crate::lab::run;
 use crate::pace::block_on;
-use crate::text::labelled::Source;
+use crate::text::labelled::LabelledFile;
 use clap::{Args, ValueEnum};
 use indicatif::HumanCount;
 use serde::{Deserialize, Serialize};
@@ -172,10 +172,10 @@ fn task(what: &What, training: &Settings, terminal: &mut Terminal) -> Result<Tra
 }
 
 /// The rows of labelled files.
-fn rows(files: &[String], terminal: &mut Terminal) -> Result<Vec<Source>> {
+fn rows(files: &[String], terminal: &mut Terminal) -> Result<Vec<LabelledFile>> {
     let source = |file: &String| {
         let (folder, name) = Folder::of_file(Path::new(file))?;
-        let source = Source::parse(&folder.path(&name), &folder.read(&name)?)?;
+        let source = LabelledFile::parse(&folder.path(&name), &folder.read(&name)?)?;
         source.notice.iter().for_each(|notice| terminal.line(&format!("warning: {notice}")));
         Ok(source)
     };

@@ -5,7 +5,7 @@ use crate::cli::report;
 use crate::cli::run_folder::PATIENCE;
 use crate::cli::terminal::Terminal;
 use crate::error::{Error, Result};
-use crate::finetuning::tokenizer::{Kind, Recipe, speakers, train};
+use crate::finetuning::tokenizer::{Algorithm, Recipe, speakers, train};
 use crate::io::ByteSource;
 use crate::io::claim::Claim;
 use crate::io::disk::Folder;
@@ -50,17 +50,17 @@ pub struct Arguments {
 pub fn run(args: &Arguments) -> Result<()> {
     let terminal = Terminal::new(args.json)?;
     let kind = match args.kind {
-        TokenizerKind::Unigram => Kind::Unigram,
-        TokenizerKind::Bpe => Kind::Bpe,
+        TokenizerKind::Unigram => Algorithm::Unigram,
+        TokenizerKind::Bpe => Algorithm::Bpe,
     };
-    if args.uncased && kind == Kind::Unigram {
+    if args.uncased && kind == Algorithm::Unigram {
         return Err(Error::input(
             "--uncased is for --kind bpe",
             "leave it out: a policy's summaries need capital letters",
         ));
     }
     let symbols = match (args.symbol.is_empty(), kind) {
-        (true, Kind::Unigram) => speakers(),
+        (true, Algorithm::Unigram) => speakers(),
         _ => args.symbol.clone(),
     };
     let recipe = Recipe { kind, vocab_size: args.vocab_size, symbols, uncased: args.uncased };

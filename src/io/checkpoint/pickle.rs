@@ -47,7 +47,7 @@ pub fn tensors(pickle: &[u8]) -> Result<Vec<(String, Layout)>, String> {
 }
 
 /// An index into the machine's values. Containers hold indices, so a pickle may contain itself.
-type Id = u32;
+type ValueId = u32;
 
 /// A value. It is small, because one byte of pickle can make one.
 enum Value<'a> {
@@ -55,9 +55,9 @@ enum Value<'a> {
     Other,
     Int(i64),
     Text(&'a str),
-    Tuple(Vec<Id>),
-    List(Vec<Id>),
-    Dict(Vec<(Id, Id)>),
+    Tuple(Vec<ValueId>),
+    List(Vec<ValueId>),
+    Dict(Vec<(ValueId, ValueId)>),
     Global(Global),
     Storage(Box<Storage>),
     Tensor(Box<Layout>),
@@ -89,15 +89,15 @@ struct Machine<'a> {
     input: &'a [u8],
     at: usize,
     values: Vec<Value<'a>>,
-    stack: Vec<Id>,
+    stack: Vec<ValueId>,
     /// Stack heights at open marks.
     marks: Vec<usize>,
-    memo: HashMap<u32, Id>,
+    memo: HashMap<u32, ValueId>,
 }
 
 impl<'a> Machine<'a> {
     /// Runs to STOP and returns the value left on the stack.
-    fn run(&mut self) -> Result<Id, String> {
+    fn run(&mut self) -> Result<ValueId, String> {
         loop {
             let at = self.at;
             let opcode = self.bytes::<1>()?[0];
@@ -189,13 +189,13 @@ impl<'a> Machine<'a> {
         if self.values.len() >= MAX_VALUES {
             return Err(format!("more than {MAX_VALUES} values, too many for a checkpoint"));
         }
-        self.stack.push(self.values.len() as Id);
+        self.stack.push(self.values.len() as ValueId);
         self.values.push(value);
         Ok(())
     }
 
     /// Pops a value, but not below the last open mark.
-    fn pop(&mut self) -> Result<Id, String> {
+    fn pop(&mut self) -> Result<ValueId, String> {
         let floor = self.marks.last().copied().unwrap_or(0);
         if self.stack.len() <= floor {
             return Err("a value is missing".to_string());
@@ -203,18 +203,18 @@ impl<'a> Machine<'a> {
         self.stack.pop().ok_or_else(|| "a value is missing".to_string())
     }
 
-    fn pop_n(&mut self, n: usize) -> Result<Vec<Id>, String> {
+    fn pop_n(&mut self, n: usize) -> Result<Vec<ValueId>, String> {
         let mut items = (0..n).map(|_| self.pop()).collect::<Result<Vec<_>, _>>()?;
         items.reverse();
         Ok(items)
     }
 
-    fn pop_to_mark(&mut self) -> Result<Vec<Id>, String> {
+    fn pop_to_mark(&mut self) -> Result<Vec<ValueId>, String> {
         let height = self.marks.pop().ok_or("a mark is missing")?;
         Ok(self.stack.split_off(height))
     }
 
-    fn top(&self) -> Result<Id, String> {
+    fn top(&self) -> Result<ValueId, String> {
         self.stack.last().copied().ok_or_else(|| "a value is missing".to_string())
     }
 
@@ -264,7 +264,7 @@ impl<'a> Machine<'a> {
         self.push(Value::Tuple(items))
     }
 
-    fn append(&mut self, items: Vec<Id>) -> Result<(), String> {
+    fn append(&mut self, items: Vec<ValueId>) -> Result<(), String> {
         let top = self.top()?;
         match &mut self.values[top as usize] {
             Value::List(list) => {
@@ -275,7 +275,7 @@ impl<'a> Machine<'a> {
         }
     }
 
-    fn set_items(&mut self, items: &[Id]) -> Result<(), String> {
+    fn set_items(&mut self, items: &[ValueId]) -> Result<(), String> {
         let top = self.top()?;
         let (pairs, []) = items.as_chunks::<2>() else { return Err("a dict key without a value".to_string()) };
         match &mut self.values[top as usize] {
@@ -334,8 +334,8 @@ impl<'a> Machine<'a> {
         }
     }
 
-    fn layout(&self, storage: Id, offset: Id, shape: Id, strides: Id) -> Result<Layout, String> {
-        let sizes = |id: Id| self.items(id).iter().map(|i| self.size(*i)).collect::<Option<Vec<_>>>();
+    fn layout(&self, storage: ValueId, offset: ValueId, shape: ValueId, strides: ValueId) -> Result<Layout, String> {
+        let sizes = |id: ValueId| self.items(id).iter().map(|i| self.size(*i)).collect::<Option<Vec<_>>>();
         if self.items(shape).len().max(self.items(strides).len()) > MAX_DIMS {
             return Err("a tensor is not described as torch does".to_string());
         }
@@ -349,30 +349,30 @@ impl<'a> Machine<'a> {
 
     // -- looking at values
 
-    fn value(&self, id: Id) -> &Value<'a> {
+    fn value(&self, id: ValueId) -> &Value<'a> {
         &self.values[id as usize]
     }
 
-    fn text(&self, id: Id) -> Option<&'a str> {
+    fn text(&self, id: ValueId) -> Option<&'a str> {
         if let Value::Text(text) = *self.value(id) { Some(text) } else { None }
     }
 
-    fn size(&self, id: Id) -> Option<usize> {
+    fn size(&self, id: ValueId) -> Option<usize> {
         if let Value::Int(n) = *self.value(id) { usize::try_from(n).ok() } else { None }
     }
 
     /// The items of a tuple or list; empty for other values.
-    fn items(&self, id: Id) -> &[Id] {
+    fn items(&self, id: ValueId) -> &[ValueId] {
         if let Value::Tuple(items) | Value::List(items) = self.value(id) { items } else { &[] }
     }
 
     /// The pairs of a dict; empty for other values.
-    fn pairs(&self, id: Id) -> &[(Id, Id)] {
+    fn pairs(&self, id: ValueId) -> &[(ValueId, ValueId)] {
         if let Value::Dict(pairs) = self.value(id) { pairs } else { &[] }
     }
 
     /// The tensors of a dict, each name once: as in Python, a later value replaces an earlier one.
-    fn named_tensors(&self, dict: Id) -> Vec<(String, Layout)> {
+    fn named_tensors(&self, dict: ValueId) -> Vec<(String, Layout)> {
         let mut place: HashMap<&str, usize> = HashMap::new();
         let mut named: Vec<(&str, &Layout)> = Vec::new();
         for (key, value) in self.pairs(dict) {

@@ -27,7 +27,7 @@ struct Entry {
 }
 
 /// A file's header, checked against the file's length: where each tensor is. It is read once and used for all later reading.
-pub struct Header {
+pub struct SafetensorsHeader {
     /// In file order.
     entries: Vec<Entry>,
     /// The first byte after the header.
@@ -35,7 +35,7 @@ pub struct Header {
     file_len: u64,
 }
 
-impl Header {
+impl SafetensorsHeader {
     /// Reads the header of a safetensors file; `path` is for messages.
     ///
     /// # Errors

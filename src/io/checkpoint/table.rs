@@ -9,7 +9,7 @@ use std::io::Cursor;
 
 /// A matrix (rows, cols) of floats in an open file.
 #[derive(Debug)]
-pub struct Table {
+pub struct StoredTable {
     file: Box<dyn Lasting>,
     name: String,
     rows: usize,
@@ -19,7 +19,7 @@ pub struct Table {
     start: u64,
 }
 
-impl Table {
+impl StoredTable {
     /// The tensor that `described` describes, at byte `start`; none if it is not a matrix of floats.
     pub(super) fn new(file: Box<dyn Lasting>, described: &Described, start: u64) -> Option<Self> {
         let [rows, cols] = described.shape[..] else { return None };

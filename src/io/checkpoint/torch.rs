@@ -19,11 +19,11 @@ const RESAVE: &str = "save it again: torch.save(torch.load(FILE, map_location=\"
 const LEGACY: [u8; 5] = [0x80, 0x02, 0x8a, 0x0a, 0x6c];
 
 /// The tensors described by a file's pickle. It is read once and used for all later reading.
-pub struct Header {
+pub struct TorchHeader {
     tensors: Vec<(String, Layout)>,
 }
 
-impl Header {
+impl TorchHeader {
     /// Reads the pickle of a torch file; `path` is for messages.
     ///
     /// # Errors

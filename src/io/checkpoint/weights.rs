@@ -5,7 +5,7 @@
 pub use super::described::Described;
 use super::described::Taker;
 use super::names::unwrapped;
-use super::table::Table;
+use super::table::StoredTable;
 use super::{safetensors, torch};
 use crate::error::{Error, Result};
 use crate::io::{ByteSource, is_safe_name};
@@ -125,13 +125,13 @@ impl<'a> Checkpoint<'a> {
     ///
     /// # Errors
     /// The file cannot be opened.
-    pub fn table(&self, name: &str) -> Result<Option<Table>> {
+    pub fn table(&self, name: &str) -> Result<Option<StoredTable>> {
         for (file, header) in &self.files {
             let Header::Safetensors(header) = header else { continue };
             let is = &|stored: &str| is_in(self.index.as_ref(), file, stored) && unwrapped(stored) == name;
             let Some((described, start)) = header.find(is) else { continue };
             let opened = self.source.open_to_last(file)?;
-            return Ok(opened.and_then(|opened| Table::new(opened, &described, start)));
+            return Ok(opened.and_then(|opened| StoredTable::new(opened, &described, start)));
         }
         Ok(None)
     }
@@ -173,17 +173,17 @@ impl<'a> Names<'a> {
 
 /// The header of a weight file: `.safetensors`, or else torch's format.
 enum Header {
-    Safetensors(safetensors::Header),
-    Torch(torch::Header),
+    Safetensors(safetensors::SafetensorsHeader),
+    Torch(torch::TorchHeader),
 }
 
 impl Header {
     fn read(source: &dyn ByteSource, file: &str) -> Result<Self> {
         let (mut reader, path) = (source.open(file)?, source.path(file));
         if file.ends_with(".safetensors") {
-            safetensors::Header::read(&mut *reader, &path).map(Self::Safetensors)
+            safetensors::SafetensorsHeader::read(&mut *reader, &path).map(Self::Safetensors)
         } else {
-            torch::Header::read(reader, &path).map(Self::Torch)
+            torch::TorchHeader::read(reader, &path).map(Self::Torch)
         }
     }
 

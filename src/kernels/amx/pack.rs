@@ -1,9 +1,9 @@
 //! What the tile unit multiplies, made from f32 matrices: every number in its three bf16 parts, in tiles, in the order in which
 //! `product` loads them.
 
-use super::super::pool::for_tasks;
-use super::super::prefetch::{LINE, into_l2};
-use super::Side;
+use crate::kernels::operands::Side;
+use crate::kernels::pool::for_tasks;
+use crate::kernels::prefetch::{LINE, into_l2};
 use std::arch::x86_64::*;
 use std::cell::Cell;
 

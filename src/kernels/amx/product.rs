@@ -1,10 +1,9 @@
 //! The products themselves, on tiles that `pack` makes.
 
 use super::pack::{BLOCK, LEFT, PARTS, RIGHT, Tile, Tiles, each, pack_left, pack_right, rest, tiles};
-use super::{Side, Target};
+use crate::kernels::operands::{Side, Target};
 use std::arch::asm;
 use std::arch::x86_64::*;
-use std::sync::OnceLock;
 
 /// What is packed at a time: left rows, right columns, numbers of the sum. A thread's columns fill a quarter of its L2 cache:
 /// the rest streams past them.
@@ -15,32 +14,10 @@ const DEPTH: usize = 768;
 /// columns are multiplied.
 const ASKED: usize = 24 * 64;
 
-/// May this process use the unit? Asks the system once.
-pub fn available() -> bool {
-    static ANSWER: OnceLock<bool> = OnceLock::new();
-    *ANSWER.get_or_init(|| {
-        let vectors = is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw");
-        // bits 22 and 24 of edx: AMX-BF16 and AMX-TILE (Intel SDM, CPUID leaf 7)
-        let (most, features) = (__cpuid(0).eax, __cpuid_count(7, 0).edx);
-        vectors && most >= 7 && features >> 22 & 1 == 1 && features >> 24 & 1 == 1 && permitted()
-    })
-}
-
-/// Linux gives a process the unit's 8 KB of registers when asked: arch_prctl(ARCH_REQ_XCOMP_PERM, XTILEDATA).
-fn permitted() -> bool {
-    let result: i64;
-    // SAFETY: the system call changes nothing but this permission; rcx and r11, which it overwrites, are declared.
-    unsafe {
-        asm!("syscall", inlateout("rax") 158i64 => result, in("rdi") 0x1023, in("rsi") 18,
-             lateout("rcx") _, lateout("r11") _, options(nostack));
-    }
-    result == 0
-}
-
 /// The product of `a`'s rows with `b`'s columns, on `threads` threads (1, or all).
 ///
 /// # Safety
-/// [`available`] must have said yes; the sides and the target must be valid memory, and no one else may use the target.
+/// [`amx`](crate::kernels::platform::amx) must have said yes; the sides and the target must be valid memory, and no one else may use the target.
 pub unsafe fn multiply(a: Side, b: Side, c: Target, threads: usize) {
     for k in (0..a.k).step_by(DEPTH) {
         let (a, b) = (part(a, k), part(b, k));
@@ -113,7 +90,7 @@ unsafe fn columns(left: &[Tile], a: Side, b: Side, c: Target) {
 /// Makes all eight tiles 16 rows of 64 bytes.
 ///
 /// # Safety
-/// [`available`] must have said yes.
+/// [`amx`](crate::kernels::platform::amx) must have said yes.
 unsafe fn configure() {
     let mut config = Tile([0; 512]);
     config.0[0] = 1; // palette

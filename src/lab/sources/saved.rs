@@ -5,7 +5,7 @@ use crate::error::{Error, Result};
 use crate::io::ByteSource;
 use crate::io::adapter::PeftAdapter;
 use crate::io::adapter_config::AdapterConfig;
-use crate::io::value_head::{VALUE_HEAD_FILE, ValueHead};
+use crate::io::value_head::{SavedHead, VALUE_HEAD_FILE};
 use crate::lab::models::{Actor, INITIAL, POLICY};
 use crate::settings::PpoConfig;
 
@@ -14,7 +14,7 @@ pub struct SavedPolicy {
     pub adapter: PeftAdapter,
     /// The adapter at step 0.
     pub initial: PeftAdapter,
-    value_head: ValueHead,
+    value_head: SavedHead,
     /// The value head's file, for messages.
     value_head_path: String,
 }
@@ -28,7 +28,7 @@ impl SavedPolicy {
         Ok(Self {
             adapter: PeftAdapter::read(checkpoint)?,
             initial: PeftAdapter::read(first)?,
-            value_head: ValueHead::read(checkpoint, VALUE_HEAD_FILE)?,
+            value_head: SavedHead::read(checkpoint, VALUE_HEAD_FILE)?,
             value_head_path: checkpoint.path(VALUE_HEAD_FILE),
         })
     }

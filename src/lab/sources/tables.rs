@@ -1,7 +1,7 @@
 //! Large embedding tables of frozen models, which stay in their file, and the other weights.
 
 use crate::error::{Error, Result};
-use crate::io::checkpoint::table::Table;
+use crate::io::checkpoint::table::StoredTable;
 use crate::io::checkpoint::weights::{Checkpoint, Described};
 use crate::lab::models::Precision;
 use crate::model::may_be_compact;
@@ -12,7 +12,7 @@ use std::sync::Arc;
 /// Tables with at least this many numbers stay in their file. Smaller ones need little memory and are read faster from memory.
 const LARGE: usize = 1 << 22;
 
-impl crate::nn::weight::Table for Table {
+impl crate::nn::weight::RowSource for StoredTable {
     fn dims(&self) -> (usize, usize) {
         self.dims()
     }
@@ -23,7 +23,7 @@ impl crate::nn::weight::Table for Table {
 }
 
 /// A checkpoint's tables that stay in their file, by name.
-pub struct Tables(HashMap<&'static str, Table>);
+pub struct Tables(HashMap<&'static str, StoredTable>);
 
 impl Tables {
     /// Opens those of the tables `names` that are large and can be read in parts.

@@ -1,14 +1,14 @@
 //! The comparison as one HTML file: all text is escaped, nothing is downloaded, no script runs. It has colours for light and
 //! dark, and marks word-level differences with `<del>` and `<ins>`.
 
-use super::{Row, Table};
+use super::{ComparisonRow, ComparisonTable};
 use similar::{Algorithm, DiffTag, capture_diff_slices};
 use std::fmt::Write as _;
 
 /// Colours and layout. Differences are shown by sign and decoration too, not only by colour.
 const STYLE: &str = include_str!("table.css");
 
-impl Table {
+impl ComparisonTable {
     /// The table as one HTML file.
     pub fn html(&self, title: &str) -> String {
         let title = escape(title);
@@ -27,7 +27,7 @@ impl Table {
     }
 }
 
-fn head(out: &mut String, table: &Table) {
+fn head(out: &mut String, table: &ComparisonTable) {
     let d = &table.difference;
     let _ = writeln!(out, "<p class=\"verdict\">Score: {}.</p>", d.verdict);
     let _ = writeln!(
@@ -60,7 +60,7 @@ fn head(out: &mut String, table: &Table) {
 }
 
 /// One bar per row, in the table's order, around a zero line.
-fn chart(out: &mut String, rows: &[Row]) {
+fn chart(out: &mut String, rows: &[ComparisonRow]) {
     const HALF: f64 = 40.0;
     const STEP: f64 = 10.0;
     let largest = rows.iter().map(|r| r.difference().abs()).fold(f64::MIN_POSITIVE, f64::max);
@@ -70,8 +70,8 @@ fn chart(out: &mut String, rows: &[Row]) {
         "<figure><svg viewBox=\"0 0 {width} {}\" preserveAspectRatio=\"none\" role=\"img\" \
          aria-label=\"Score differences, row by row, from {} to {}\">",
         2.0 * HALF,
-        signed(rows.first().map_or(0.0, Row::difference)),
-        signed(rows.last().map_or(0.0, Row::difference)),
+        signed(rows.first().map_or(0.0, ComparisonRow::difference)),
+        signed(rows.last().map_or(0.0, ComparisonRow::difference)),
     );
     for (i, row) in rows.iter().enumerate() {
         let height = row.difference() / largest * HALF;
@@ -91,7 +91,7 @@ fn chart(out: &mut String, rows: &[Row]) {
     );
 }
 
-fn rows(out: &mut String, rows: &[Row]) {
+fn rows(out: &mut String, rows: &[ComparisonRow]) {
     // The roles are explicit because the `display` of the narrow layout would remove them.
     out.push_str(
         "<table role=\"table\">\n<caption>Summaries before and after training, largest gain first. Words only in the \

@@ -1,6 +1,6 @@
 //! The comparison for a terminal: wrapped to a width, without colours and control characters.
 
-use super::{Row, Table};
+use super::{ComparisonRow, ComparisonTable};
 use std::fmt::Write as _;
 
 /// The minimum width; narrower terminals wrap the lines.
@@ -10,7 +10,7 @@ const SIDE_BY_SIDE: usize = 72;
 /// A query is cut after this many lines; csv and html have the whole query.
 const QUERY_LINES: usize = 3;
 
-impl Table {
+impl ComparisonTable {
     /// The table for a terminal of `width` columns.
     pub fn plain(&self, width: usize) -> String {
         let width = width.max(MIN_WIDTH);
@@ -23,7 +23,7 @@ impl Table {
     }
 }
 
-fn head(out: &mut String, table: &Table, width: usize) {
+fn head(out: &mut String, table: &ComparisonTable, width: usize) {
     let d = &table.difference;
     for (name, value) in &table.about {
         for line in wrap(&format!("{name}: {value}"), width) {
@@ -41,7 +41,7 @@ fn head(out: &mut String, table: &Table, width: usize) {
     paragraph(out, "rows", &counts, width, usize::MAX);
 }
 
-fn block(out: &mut String, row: &Row, width: usize) {
+fn block(out: &mut String, row: &ComparisonRow, width: usize) {
     let _ = writeln!(out, "{}", "─".repeat(width));
     let change = row.difference();
     let _ = writeln!(out, "#{}  score {:.4} → {:.4}  {change:+.4}", row.index, row.score_before, row.score_after);

@@ -12,7 +12,7 @@ use detox_lab::model::roberta::RobertaConfig;
 use detox_lab::ppo::batch::Batch;
 use detox_lab::settings::PpoConfig;
 use detox_lab::text::dialogue::{self, Dialogue};
-use detox_lab::text::labelled::Source;
+use detox_lab::text::labelled::LabelledFile;
 use detox_lab::text::texts::texts;
 use detox_lab::text::tokenizer::Tokenizer;
 use std::collections::BTreeMap;
@@ -90,7 +90,7 @@ pub fn rows(input: &[u8]) {
     match kind % 7 {
         0 => dialogues("train.jsonl", bytes),
         1 => dialogues("train.csv", bytes),
-        2 => drop(hold("data/some.csv", len, ROWS, || Source::parse("data/some.csv", bytes))),
+        2 => drop(hold("data/some.csv", len, ROWS, || LabelledFile::parse("data/some.csv", bytes))),
         kind @ 3..=5 => {
             let name = ["some.jsonl", "some.csv", "some.txt"][usize::from(kind) - 3];
             let found = hold(name, len, ROWS, || texts(name, bytes));

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum State {
+pub enum Severity {
     Ok,
     /// Information; nothing is broken.
     Note,
@@ -15,7 +15,7 @@ pub enum State {
 #[derive(Debug, Serialize)]
 pub struct Finding {
     pub about: String,
-    pub state: State,
+    pub state: Severity,
     pub what: String,
     /// What to do about it.
     #[serde(rename = "do", skip_serializing_if = "Option::is_none")]
@@ -32,23 +32,23 @@ impl Findings {
         &self.0
     }
 
-    fn add(&mut self, state: State, about: &str, what: impl ToString, remedy: Option<String>) {
+    fn add(&mut self, state: Severity, about: &str, what: impl ToString, remedy: Option<String>) {
         self.0.push(Finding { about: about.into(), state, what: what.to_string(), remedy });
     }
 
     /// Adds that something is right.
     pub fn ok(&mut self, about: &str, what: impl ToString) {
-        self.add(State::Ok, about, what, None);
+        self.add(Severity::Ok, about, what, None);
     }
 
     /// Adds information.
     pub fn note(&mut self, about: &str, what: impl ToString, remedy: impl Into<String>) {
-        self.add(State::Note, about, what, Some(remedy.into()));
+        self.add(Severity::Note, about, what, Some(remedy.into()));
     }
 
     /// Adds a problem.
     pub fn wrong(&mut self, about: &str, what: impl ToString, remedy: impl Into<String>) {
-        self.add(State::Wrong, about, what, Some(remedy.into()));
+        self.add(Severity::Wrong, about, what, Some(remedy.into()));
     }
 
     /// Adds an error: what failed, and what it says to try.
@@ -64,7 +64,7 @@ impl Findings {
     }
 
     /// Number of findings with this state.
-    pub fn count(&self, state: State) -> usize {
+    pub fn count(&self, state: Severity) -> usize {
         self.0.iter().filter(|finding| finding.state == state).count()
     }
 }

@@ -1,7 +1,7 @@
 //! Checks a run's folder: whether it is complete, its files agree, it can be continued, and a process uses it. It changes
 //! nothing and only reports what the next `--resume` would repair.
 
-use super::findings::{Findings, State};
+use super::findings::{Findings, Severity};
 use crate::cli::memory::size;
 use crate::cli::run_sources::{self, NewLocations};
 use crate::error::Result;
@@ -9,7 +9,7 @@ use crate::io::ByteSource;
 use crate::io::adapter::PeftAdapter;
 use crate::io::checkpoint::weights::describe_file;
 use crate::io::disk::Folder;
-use crate::io::value_head::ValueHead;
+use crate::io::value_head::SavedHead;
 use crate::lab::run::{self, RunConfig};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -123,7 +123,7 @@ fn checkpoint(path: &Path, name: &str, step: u64, ppo: bool) -> Result<()> {
     let folder = Folder::open(path.join(name))?;
     if ppo {
         PeftAdapter::read(&folder)?;
-        ValueHead::read(&folder, run::VALUE_HEAD)?;
+        SavedHead::read(&folder, run::VALUE_HEAD)?;
     }
     for entry in std::fs::read_dir(folder.root()).into_iter().flatten().flatten() {
         if let Some(file) = entry.file_name().to_str().filter(|file| file.ends_with(".safetensors")) {
@@ -240,18 +240,18 @@ fn rows(folder: &Folder, config: &RunConfig, newest: u64, metrics: &BTreeMap<u64
         }
         of_step.push(reward);
     }
-    let (before, mut bytes) = (found.count(State::Wrong), 0);
+    let (before, mut bytes) = (found.count(Severity::Wrong), 0);
     for step in 1..=newest {
         if let Err((what, remedy)) =
             step_agrees(folder, config, step, rewards.get(&step), metrics.get(&step), &mut bytes)
         {
             found.wrong("run", what, remedy);
-            if found.count(State::Wrong) > before + 3 {
+            if found.count(Severity::Wrong) > before + 3 {
                 return; // four of these are enough
             }
         }
     }
-    if found.count(State::Wrong) == before && newest > 0 {
+    if found.count(Severity::Wrong) == before && newest > 0 {
         found.ok("run", format!("samples, rollouts ({}) and metrics of {newest} steps agree", size(bytes)));
     }
 }
