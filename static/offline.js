@@ -1,12 +1,11 @@
-// The service worker: keeps what was fetched from this page's folder, for visits without a network. With a network the
-// network always answers, so nothing here can be stale; models are kept once they have been loaded. How the page starts
-// is start.js's.
+// The service worker: stores files of this page's folder for offline use. With a network, files always come from the
+// network, so they are never out of date. Models are stored once they have been loaded.
 const KEPT = "detox-lab";
 
-// Fetched before this worker ruled the page, or by nothing but the page's engine.
+// Files that were fetched before this service worker was active, or that only the engine fetches.
 const ALWAYS = ["./", "start.js", "worker_start.js", "worker.js", "worker_bg.wasm", "dialogues.jsonl", "recorded/page.json"];
 
-// What trunk built has its hash in its name, which the page alone knows.
+// The files that trunk built have a hash in their names; the page lists them.
 const named = (html) => [...html.matchAll(/(?:href|src|data-js|data-wasm)="\.?\/?([\w.-]+\.(?:js|css|wasm|svg))"/g)].map((m) => m[1]);
 
 async function keepAll() {
@@ -17,7 +16,7 @@ async function keepAll() {
   await kept.put("./", page);
 }
 
-// Files of older builds go once a newer page has been seen.
+// Removes files of older builds when a newer page has been fetched.
 async function tidy(html) {
   const now = new Set(named(html));
   const kept = await caches.open(KEPT);
@@ -38,7 +37,7 @@ async function answer(event) {
       event.waitUntil(caches.open(KEPT).then(async (kept) => {
         if (page) await tidy(await copy.clone().text());
         await kept.put(key, copy);
-      }).catch(() => {})); // no room: the page works, only not without a network
+      }).catch(() => {})); // storage is full: the page works, but not offline
     }
     return response;
   } catch (error) {

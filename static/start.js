@@ -1,12 +1,12 @@
-// Starts the page: the theme before the first paint, then the wasm. A file of its own, so that the page needs no inline
-// script. Trunk writes the names of what it built into this script's element (Trunk.toml, pattern_script).
+// Starts the page: sets the theme before the first paint, then loads the WebAssembly. This is a file, because the page
+// allows no inline script. Trunk writes the names of the files into this script's element (Trunk.toml, pattern_script).
 const { js, wasm } = document.currentScript.dataset;
 
 let kept = null;
 try {
   kept = localStorage.getItem("theme");
 } catch {
-  // Storage may be forbidden; the system's theme is a good one too.
+  // Storage may be forbidden; then the system's theme is used.
 }
 const dark = matchMedia("(prefers-color-scheme: dark)").matches;
 document.documentElement.dataset.theme = kept ?? (dark ? "dark" : "light");
@@ -22,7 +22,7 @@ async function start() {
     new Uint8Array([0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 10, 1, 8, 0, 65, 0, 253, 15, 253, 98, 11]),
   );
   if (!simd) {
-    fail("This browser has no WebAssembly SIMD. Chrome or Edge 91, Firefox 89, Safari 16.4 and anything newer have it.");
+    fail("This browser has no WebAssembly SIMD. Chrome or Edge 91, Firefox 89, Safari 16.4 and newer versions have it.");
     return;
   }
   const address = (name) => new URL(name, document.baseURI).href;
@@ -34,12 +34,12 @@ const begin = () => start().catch((error) => {
   console.error(error);
   fail(`The page did not start: ${error.message ?? error}. Reload it; if that does not help, try another browser.`);
 });
-// Visits without a network. It tells the page by an attribute and an event, once all of the page is kept.
+// Offline use. An attribute and an event tell the page when all of its files are stored.
 if (isSecureContext && navigator.serviceWorker) {
   navigator.serviceWorker.register("offline.js").then(() => navigator.serviceWorker.ready).then(() => {
     document.documentElement.dataset.kept = "";
     dispatchEvent(new Event("kept"));
-  }).catch((error) => console.info(`Not kept for visits without a network: ${error.message}`));
+  }).catch((error) => console.info(`The page is not stored for offline use: ${error.message}`));
 }
 
 if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", begin);

@@ -1,5 +1,5 @@
-// Starts the worker's wasm. Whatever goes wrong in it, also in a promise, is thrown again at the top, where the page's
-// `error` listener hears it: a rejected promise alone would leave the page waiting.
+// Starts the worker's WebAssembly. Errors, also those in promises, are thrown again at the top level, where the page's
+// `error` listener receives them; the page does not see a rejected promise.
 import init from "./worker.js";
 
 const raise = (error) => setTimeout(() => {

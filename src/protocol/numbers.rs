@@ -2,9 +2,9 @@
 
 use super::evaluation::Evaluation;
 use super::statistics::{Grid, MiniBatchStats, Scored, Seconds, Statistics};
-use crate::settings::PpoConfig;
+use crate::settings::{PpoConfig, from_map};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::Map;
 
 /// What a progress event counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -111,7 +111,7 @@ pub struct Response {
 }
 
 /// A PPO step, for charts and the token strip. Grids are (B, R).
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Step {
     pub step: u64,
     #[serde(rename = "metrics")]
@@ -125,7 +125,7 @@ pub struct Step {
 }
 
 /// The per-token numbers of a step, (B, R) each.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Grids {
     pub mask: Grid,
     pub old_logprobs: Grid,
@@ -258,5 +258,5 @@ pub struct WhatIf {
 
 /// Reads settings through JSON values, as the page does elsewhere; a second parser would add 4 kB to the page.
 fn by_value<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Box<PpoConfig>, D::Error> {
-    serde_json::from_value(Value::deserialize(from)?).map_err(serde::de::Error::custom)
+    from_map(Map::deserialize(from)?).map(Box::new).map_err(serde::de::Error::custom)
 }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Deserializer, Serialize};
 
 /// Numbers (rows, cols), row-major. Grids of responses are (B, R): column k is for token k + 1 of the decoder ids.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Grid {
     pub rows: usize,
     pub cols: usize,

@@ -5,6 +5,8 @@ use super::define::Kind;
 use super::foreign::{self, Foreign};
 use super::table::{PpoConfig, SETTINGS, find};
 use crate::error::{Error, Result};
+use serde::Deserialize;
+use serde::de::value::MapDeserializer;
 use serde_json::{Map, Value};
 
 impl PpoConfig {
@@ -73,7 +75,7 @@ fn set(settings: &mut Map<String, Value>, name: &str, value: &Value) -> Result<(
             "use k3: it estimates the same KL from the sampled tokens, is unbiased and never negative",
         ));
     }
-    if value.as_str().is_some_and(|text| text.trim().parse::<f64>().is_ok()) {
+    if value.as_str().is_some_and(|text| serde_json::from_str::<f64>(text.trim()).is_ok()) {
         return Err(Error::input(
             format!("setting {name} = {value} is a text, but must be a number"),
             format!("write it without quotes: {}", value.as_str().unwrap_or_default().trim()),
@@ -87,7 +89,12 @@ fn set(settings: &mut Map<String, Value>, name: &str, value: &Value) -> Result<(
 }
 
 fn read(settings: Map<String, Value>) -> Result<PpoConfig> {
-    serde_json::from_value(Value::Object(settings)).map_err(|e| Error::input(e, "correct the value's type or spelling"))
+    from_map(settings).map_err(|e| Error::input(e, "correct the value's type or spelling"))
+}
+
+/// All settings from JSON. Only from an object: code that also reads arrays would add 2 kB to the page.
+pub fn from_map(settings: Map<String, Value>) -> serde_json::Result<PpoConfig> {
+    PpoConfig::deserialize(MapDeserializer::new(settings.into_iter()))
 }
 
 fn as_object(config: &PpoConfig) -> Result<Map<String, Value>> {

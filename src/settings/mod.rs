@@ -13,5 +13,6 @@ mod validate;
 
 pub use choices::{KlEstimator, KlReference, Preset, RewardRead, Schedule, ScoredText, WhitenOver};
 pub use define::{Choice, Kind, Part, Range, Setting};
+pub use json::from_map;
 pub use presets::Difference;
 pub use table::{GROUPS, PpoConfig, SETTINGS, does, find};

@@ -1,5 +1,5 @@
-//! What runs in a browser tab: the page, and the web worker that computes. They share `settings` and `protocol` only, and are
-//! two programs.
+//! What runs in a browser tab: the page, and the web worker that computes. They are two programs and share only `settings`
+//! and `protocol`.
 
 #[cfg(feature = "page")]
 pub mod page;

@@ -1,20 +1,11 @@
 // A link is a lesson: the address holds chapter, seed, preset, settings, row and quantity, and the same link gives the same
 // numbers elsewhere. Links that make no sense break nothing. The keyboard is keyboard.test.mjs's.
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
-import { chapters, launch, serve } from "./harness.mjs";
-import { PATIENCE, alerts, at, bar, closeNotices, idle, load, step, table, visit } from "./person.mjs";
+import { test } from "node:test";
+import { chapters } from "./harness.mjs";
+import { PATIENCE, alerts, at, bar, closeNotices, idle, load, shared, step, table, visit } from "./person.mjs";
 
-let site;
-let browser;
-before(async () => {
-  site = await serve();
-  browser = await launch();
-});
-after(async () => {
-  await browser?.close();
-  await site?.close();
-});
+const site = shared();
 
 const trainer = (page) => page.getByRole("region", { name: /Trainer$/ });
 const rail = (page) => page.getByRole("navigation", { name: "Chapters", exact: true });
@@ -41,7 +32,7 @@ async function reading(page, title) {
 }
 
 test("a link opens elsewhere with the same chapter, settings and row, and one step gives the same numbers", async (t) => {
-  const here = await visit(t, browser, site.url, { whole: false });
+  const here = await visit(t, site, { whole: false });
   await here.page.getByRole("listbox", { name: /^Responses of the batch/ }).waitFor();
   await bar(here.page).getByText("More", { exact: true }).click();
   await bar(here.page).getByRole("combobox", { name: /^Preset/ }).selectOption("As published");
@@ -66,7 +57,7 @@ test("a link opens elsewhere with the same chapter, settings and row, and one st
   assert.match(hash, /\brow=\d+\b.*\bshow=kl\b/);
   assert.equal(new URL(copied).hash.split("?")[1], hash.split("?")[1], "what is copied holds the same settings");
 
-  const there = await visit(t, browser, link, { whole: false });
+  const there = await visit(t, site, { url: link, whole: false });
   await reading(there.page, /PPO$/);
   assert.deepEqual(await settings(there.page), await settings(here.page));
   const row = there.page.getByRole("listbox", { name: /^Responses of the batch/ }).getByRole("option", { selected: true });
@@ -90,7 +81,7 @@ test("a link opens elsewhere with the same chapter, settings and row, and one st
 });
 
 test("the rail names the chapter that a link opened, however slowly the page got there", async (t) => {
-  const context = await browser.newContext();
+  const context = await site.browser.newContext();
   t.after(() => context.close());
   context.setDefaultTimeout(PATIENCE);
   for (const [rate, hash, title] of [[1, "#ppo?seed=7", /PPO$/], [3, "#reward", /Reward model$/]]) {
@@ -106,7 +97,7 @@ test("the rail names the chapter that a link opened, however slowly the page got
 });
 
 test("back and forward lead through the chapters that were chosen", async (t) => {
-  const { page, wrong } = await visit(t, browser, site.url, { whole: false, hash: "#policy" });
+  const { page, wrong } = await visit(t, site, { whole: false, hash: "#policy" });
   await reading(page, /Data and policy$/);
   for (const chapter of [/Reward model$/, /PPO$/, /Take it with you$/]) {
     await rail(page).getByRole("link", { name: chapter }).click();
@@ -137,7 +128,7 @@ test("back and forward lead through the chapters that were chosen", async (t) =>
 });
 
 test("a link that makes no sense opens the page all the same", async (t) => {
-  const context = await browser.newContext();
+  const context = await site.browser.newContext();
   t.after(() => context.close());
   context.setDefaultTimeout(PATIENCE);
   for (const hash of [
@@ -159,7 +150,7 @@ test("a link that makes no sense opens the page all the same", async (t) => {
 });
 
 test("settings in a link that cannot be are told by name when a run begins, and the defaults lead out of it", async (t) => {
-  const { page, wrong } = await visit(t, browser, site.url, { whole: false });
+  const { page, wrong } = await visit(t, site, { whole: false });
   await load(page);
   for (const [setting, value] of [
     ["kl_coef", "much"], ["gamma", "2"], ["mini_batch_size", "7"], ["batch_size", "0"], ["batch_size", "1000000000"],

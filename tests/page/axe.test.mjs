@@ -3,24 +3,15 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
-import { after, before, test } from "node:test";
-import { chapters, launch, serve } from "./harness.mjs";
-import { at, bar, choose, idle, line, press, step, visit } from "./person.mjs";
+import { test } from "node:test";
+import { chapters } from "./harness.mjs";
+import { at, bar, choose, idle, line, press, shared, step, visit } from "./person.mjs";
 
 const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 const WIDTHS = [[1440, 900], [360, 740]];
 const THEMES = ["light", "dark"];
 
-let site;
-let browser;
-before(async () => {
-  site = await serve();
-  browser = await launch();
-});
-after(async () => {
-  await browser?.close();
-  await site?.close();
-});
+const site = shared();
 
 /** What axe objects to on the page as it stands, or in a part of it: a line each, the chapter first. */
 async function violations(page, part = "html") {
@@ -77,7 +68,7 @@ async function inEveryState(page, narrow) {
 for (const scheme of THEMES) {
   for (const [width, height] of WIDTHS) {
     test(`the recorded run, ${scheme}, ${width} px wide: nothing to object to`, async (t) => {
-      const { page } = await visit(t, browser, site.url, { width, height, scheme });
+      const { page } = await visit(t, site, { width, height, scheme });
       await page.getByRole("listbox", { name: /^Tokens of the response/ }).waitFor();
       assert.equal((await chapters(page)).filter((id) => id !== "stages").length, 9);
       assert.deepEqual(await inEveryState(page, width < 500), []);
@@ -86,7 +77,7 @@ for (const scheme of THEMES) {
 }
 
 test("a live run, and what only a live run shows: nothing to object to in either theme, wide and narrow", async (t) => {
-  const { page } = await visit(t, browser, site.url);
+  const { page } = await visit(t, site);
   const found = [];
   const everywhere = async (state, look) => {
     for (const theme of THEMES) {

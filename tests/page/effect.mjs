@@ -35,8 +35,8 @@ async function* rows(page, seconds, metrics) {
   const [wasToxic, isToxic, ...difference] = await of("toxicity, mean");
   const [wasScore, isScore, moved] = await of("score, mean");
   const [wasRouge, isRouge] = await of("ROUGE-1");
-  const [wasPairs, arePairs] = await of("distinct pairs, distinct-2");
-  const [wasLong, isLong] = await of("words a summary");
+  const [wasPairs, arePairs] = await of("distinct bigrams, distinct-2");
+  const [wasLong, isLong] = await of("words per summary");
   const [wasEmpty, isEmpty] = await of("empty summaries");
   const said = await chapter(page, "Before and after, in numbers").getByText(/^KL of after against before:/).innerText();
   const kl = Number(said.replace("−", "-").match(/-?\d+\.\d+/)[0]);
@@ -46,12 +46,12 @@ async function* rows(page, seconds, metrics) {
   yield ["toxicity, mean", wasToxic, isToxic, "at most half", isToxic <= HALF * wasToxic];
   yield ["  difference, 95 %", "", `${signed(mean)} [${signed(low)}, ${signed(high)}]`, "excludes 0", high < 0];
   yield ["score, mean", wasScore, isScore, "rises", moved > 0];
-  yield ["KL, nats a response", "", kl, `< ${KL}`, kl < KL];
+  yield ["KL, nats per response", "", kl, `< ${KL}`, kl < KL];
   yield ["ROUGE-1 F", wasRouge, isRouge, `falls by at most ${100 * ROUGE} %`, 1 - isRouge / wasRouge <= ROUGE];
   yield ["distinct-1", ...(await of("distinct words, distinct-1")).slice(0, 2), "", true];
   yield ["distinct-2", wasPairs, arePairs, `at least ${DISTINCT} of before`, arePairs >= DISTINCT * wasPairs];
   const longer = isLong / wasLong;
-  yield ["words a summary", wasLong, isLong, `${WORDS.join(" to ")} of before`, WORDS[0] <= longer && longer <= WORDS[1]];
+  yield ["words per summary", wasLong, isLong, `${WORDS.join(" to ")} of before`, WORDS[0] <= longer && longer <= WORDS[1]];
   yield ["empty summaries", wasEmpty, isEmpty, "none", isEmpty === 0];
   yield ["KL at step 1", "", metrics[0]["objective/kl"].toFixed(4), "", true];
 }

@@ -2,28 +2,14 @@
 // come. Reloads, tabs and good files are keep.test.mjs's.
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
-import { after, before, beforeEach, test } from "node:test";
-import { launch, serve } from "./harness.mjs";
+import { test } from "node:test";
 import {
-  alerts, at, bar, choose, closeNotices, differing, flaky, idle, inTheMiddle, line, load, loaded, press, runFiles, save, step,
+  alerts, at, bar, choose, closeNotices, differing, idle, inTheMiddle, line, load, loaded, press, runFiles, save, shared, step,
   steps, visit,
 } from "./person.mjs";
 import { pack, unpack } from "./zip.mjs";
 
-let site;
-let server;
-let browser;
-before(async () => {
-  site = await serve();
-  server = await flaky(site);
-  browser = await launch();
-});
-beforeEach(() => { server.rule.of = () => undefined; });
-after(async () => {
-  await browser?.close();
-  await server?.close();
-  await site?.close();
-});
+const site = shared({ flaky: true });
 
 /** Waits for one message that something went wrong: it says what, and what to do. Closes it. */
 async function told(page, what) {
@@ -38,7 +24,7 @@ async function told(page, what) {
 }
 
 test("bad files are refused one by one with what to do, and the run that is open stays as it was", async (t) => {
-  const { page, wrong } = await visit(t, browser, site.url, { hash: "#take?seed=5" });
+  const { page, wrong } = await visit(t, site, { hash: "#take?seed=5" });
   await step(page);
   const good = await save(page, "Save the run");
   const files = unpack(good.bytes);
@@ -97,7 +83,7 @@ function narrower(safetensors) {
 }
 
 test("a worker lost in the middle of a step is reported, and the next one goes on from the last whole step", async (t) => {
-  const { page, wrong } = await visit(t, browser, site.url, { hash: "#ppo?seed=7" });
+  const { page, wrong } = await visit(t, site, { hash: "#ppo?seed=7" });
   await step(page);
   const before = await runFiles(page);
   await press(page, "Step");
@@ -115,7 +101,7 @@ test("a worker lost in the middle of a step is reported, and the next one goes o
   await press(page, "Step");
   await inTheMiddle(page);
   await crash(page, () => setTimeout(() => { throw new RangeError("WebAssembly.Memory.grow(): could not allocate memory"); }));
-  assert.match((await told(page, /The worker has stopped/)).what, /no more memory.*Close other tabs/, "memory in words");
+  assert.match((await told(page, /The worker has stopped/)).what, /used up its memory.*Close other tabs/, "memory in words");
   await at(page, 1);
   await step(page);
   assert.deepEqual(wrong, []);
@@ -132,8 +118,8 @@ async function crash(page, how) {
 test("a worker that cannot start is reported once and not started for ever; the recorded run stays", async (t) => {
   const faults = [["worker_bg.wasm", { bytes: 5000 }], ["worker_bg.wasm", { status: 404 }], ["worker.js", { status: 404 }]];
   for (const [broken, fault] of faults) {
-    server.rule.of = (path) => (path === broken ? fault : undefined);
-    const { page } = await visit(t, browser, server.url, { hash: "#ppo" });
+    site.rule.of = (path) => (path === broken ? fault : undefined);
+    const { page } = await visit(t, site, { hash: "#ppo" });
     await page.getByRole("alert").filter({ hasText: "Recorded only." }).waitFor();
     assert.match((await page.getByRole("alert").allInnerTexts()).join(" "), /Reload the page/);
     for (const name of ["Play", "Step", "Stage"]) {
@@ -142,7 +128,7 @@ test("a worker that cannot start is reported once and not started for ever; the 
     assert.match(await line(page).innerText(), /recorded\s+step \d+ of a recorded run/);
     await page.getByRole("listbox", { name: /^Tokens of the response/ }).getByRole("option").first().waitFor();
 
-    server.rule.of = () => undefined;
+    site.rule.of = () => undefined;
     await page.reload();
     await load(page);
     assert.deepEqual(await alerts(page), [], "and after a reload all is well");
@@ -159,29 +145,29 @@ test("models that are missing, cut short or broken off in the middle are told by
     ["another file in its place", "models/policy/tokenizer.json", { bytes: 3000 }, /tokenizer\.json/],
     ["dialogues cut short", "dialogues.jsonl", { bytes: 5000 }, /dialogues\.jsonl/],
   ];
-  const { page } = await visit(t, browser, server.url);
+  const { page } = await visit(t, site);
   for (const [name, file, fault, what] of faults) {
-    server.rule.of = (path) => (path === file ? fault : undefined);
+    site.rule.of = (path) => (path === file ? fault : undefined);
     await line(page).getByRole("button", { name: /^Load the models/ }).click();
     await told(page, what).catch((error) => { throw new Error(`${name}: ${error.message}`, { cause: error }); });
     assert.match(await line(page).innerText(), /^\s*recorded/, name);
   }
   // A step asks for the models too: it fails once, not also for want of a run.
-  server.rule.of = (path) => (path === weights ? { status: 404 } : undefined);
+  site.rule.of = (path) => (path === weights ? { status: 404 } : undefined);
   await press(page, "Step");
   await told(page, /model\.safetensors.*404/);
 
-  server.rule.of = () => undefined;
+  site.rule.of = () => undefined;
   await load(page);
   await step(page);
   assert.deepEqual(await alerts(page), []);
 });
 
 test("loading can be cancelled and begun again, and nothing that waited for it is a fault", async (t) => {
-  const { page, wrong } = await visit(t, browser, server.url);
+  const { page, wrong } = await visit(t, site);
   let release;
   const hold = new Promise((done) => { release = done; });
-  server.rule.of = (path) => (path === "models/reward/model.safetensors" ? { hold } : undefined);
+  site.rule.of = (path) => (path === "models/reward/model.safetensors" ? { hold } : undefined);
   for (const begin of [() => line(page).getByRole("button", { name: /^Load the models/ }).click(), () => press(page, "Step")]) {
     await begin();
     await line(page).getByText(/^\d[\d.]*\s(k|M)B of [\d.]+\sMB$/).waitFor(); // bytes so far, and in all
@@ -190,7 +176,7 @@ test("loading can be cancelled and begun again, and nothing that waited for it i
     assert.deepEqual(await alerts(page), [], "what one asked for is no fault");
   }
   release();
-  server.rule.of = () => undefined;
+  site.rule.of = () => undefined;
   await line(page).getByRole("button", { name: /^Load the models/ }).click();
   await loaded(page);
   assert.deepEqual(wrong, []);

@@ -18,7 +18,7 @@ const types = {
 /** Serves `dist` below a path that is not the root, as project pages do. Returns its address and `close()`. */
 export async function serve(folder = dist, base = "/some/where/") {
   if (!existsSync(join(folder, "index.html"))) throw new Error(`no page in ${folder}: run \`make web\` first, or set DIST`);
-  const server = createServer(async (request, response) => {
+  return host(base, async (request, response) => {
     const path = decodeURIComponent(new URL(request.url, "http://x").pathname);
     const name = normalize(path.startsWith(base) ? path.slice(base.length) || "index.html" : "..");
     try {
@@ -31,8 +31,14 @@ export async function serve(folder = dist, base = "/some/where/") {
       response.end("not here");
     }
   });
+}
+
+/** A server on a free port: its address and `close()`. */
+export async function host(base, answer) {
+  const server = createServer(answer);
   await new Promise((done) => server.listen(0, "127.0.0.1", done));
-  return { url: `http://127.0.0.1:${server.address().port}${base}`, close: () => new Promise((done) => { server.close(done); server.closeAllConnections(); }) };
+  const close = () => new Promise((done) => { server.close(done); server.closeAllConnections(); });
+  return { url: `http://127.0.0.1:${server.address().port}${base}`, close };
 }
 
 /** Debian's Chromium, or the one that CHROME names. */

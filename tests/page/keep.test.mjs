@@ -1,31 +1,21 @@
 // Nothing that was trained is lost: by a reload in the middle of a step, by a second tab, by leaving for another browser
 // with a zip. Bad files, lost workers and models that do not come are faults.test.mjs's.
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
-import { launch, serve } from "./harness.mjs";
+import { test } from "node:test";
 import {
-  PATIENCE, alerts, at, choose, differing, idle, inTheMiddle, kept, line, press, runFiles, save, step, steps, visit,
+  PATIENCE, alerts, at, choose, differing, idle, inTheMiddle, kept, line, press, runFiles, save, shared, step, steps, visit,
 } from "./person.mjs";
 import { unpack } from "./zip.mjs";
 
-let site;
-let browser;
-before(async () => {
-  site = await serve();
-  browser = await launch();
-});
-after(async () => {
-  await browser?.close();
-  await site?.close();
-});
+const site = shared();
 
 const goOn = async (page, n) => {
-  await page.getByRole("button", { name: "Go on with it", exact: true }).click();
+  await page.getByRole("button", { name: "Continue it", exact: true }).click();
   await at(page, n);
 };
 
 test("a reload in the middle of a step loses only that step, and the run goes on with the same numbers", async (t) => {
-  const { page, context, wrong } = await visit(t, browser, site.url, { hash: "#ppo?seed=7" });
+  const { page, context, wrong } = await visit(t, site, { hash: "#ppo?seed=7" });
   await step(page);
   await press(page, "Step");
   await inTheMiddle(page);
@@ -36,14 +26,14 @@ test("a reload in the middle of a step loses only that step, and the run goes on
   assert.match(await kept(page).innerText(), /step 1 of \d+/);
   assert.deepEqual(asked.filter((url) => url.includes("/models/")), [], "the models come when they are asked for");
   await press(page, "Step");
-  await page.getByText("This browser has a saved run that a new one would replace").waitFor();
+  await page.getByText("This browser has a saved run, which a new one would replace").waitFor();
   assert.equal(await steps(page), 0, "nothing is begun while the kept run waits for an answer");
   await goOn(page, 1);
   assert.equal(await kept(page).count(), 0, "an offer that was taken goes");
   await step(page);
   const broken = await runFiles(page);
 
-  const other = await visit(t, browser, site.url, { hash: "#ppo?seed=7" });
+  const other = await visit(t, site, { hash: "#ppo?seed=7" });
   await step(other.page);
   await step(other.page);
   const whole = await runFiles(other.page);
@@ -54,7 +44,7 @@ test("a reload in the middle of a step loses only that step, and the run goes on
 });
 
 test("a reload while playing is offered too; one button clears what is kept, for good", async (t) => {
-  const { page, wrong } = await visit(t, browser, site.url);
+  const { page, wrong } = await visit(t, site);
   await press(page, "Play");
   await line(page).getByText(/^step 1 of/).waitFor({ timeout: PATIENCE });
   await inTheMiddle(page);
@@ -87,7 +77,7 @@ async function listening(page) {
 }
 
 test("two tabs at once: what is kept is always the whole of one tab's run, never a mixture", async (t) => {
-  const one = await visit(t, browser, site.url, { hash: "#ppo?seed=1" });
+  const one = await visit(t, site, { hash: "#ppo?seed=1" });
   await step(one.page);
   const two = { page: await one.context.newPage() };
   await two.page.goto(`${site.url}#ppo?seed=2`);
@@ -114,13 +104,13 @@ test("two tabs at once: what is kept is always the whole of one tab's run, never
 });
 
 test("run and adapter open again in another browser: the run goes on, the next run starts from the adapter", async (t) => {
-  const here = await visit(t, browser, site.url, { hash: "#take?seed=3" });
+  const here = await visit(t, site, { hash: "#take?seed=3" });
   await step(here.page);
   const [zip, adapter] = [await save(here.page, "Save the run"), await save(here.page, "Save the adapter")];
   await step(here.page);
   const whole = await runFiles(here.page);
 
-  const there = await visit(t, browser, site.url, { hash: "#take" });
+  const there = await visit(t, site, { hash: "#take" });
   await choose(there.page, zip.name, zip.bytes);
   await there.page.getByText(`${zip.name} is open`, { exact: true }).waitFor();
   assert.equal(await steps(there.page), 1);

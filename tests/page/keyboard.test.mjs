@@ -1,20 +1,10 @@
 // The page without a mouse, without motion, without sight and by touch: Tab, Escape, arrows, the skip link, what is said
 // aloud, and the machine's sheet on a phone. What axe can judge by itself is axe.test.mjs's.
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
-import { launch, serve } from "./harness.mjs";
-import { at, bar, idle, line, listen, loaded, press, visit } from "./person.mjs";
+import { test } from "node:test";
+import { at, bar, idle, line, listen, loaded, press, shared, visit } from "./person.mjs";
 
-let site;
-let browser;
-before(async () => {
-  site = await serve();
-  browser = await launch();
-});
-after(async () => {
-  await browser?.close();
-  await site?.close();
-});
+const site = shared();
 
 const stack = (page) => page.getByRole("listbox", { name: /^Responses of the batch/ });
 const strip = (page) => page.getByRole("listbox", { name: /^Tokens of the response/ });
@@ -73,7 +63,7 @@ function judgeFocus() {
 
 for (const [width, height] of [[1440, 900], [360, 740]]) {
   test(`at ${width} px Tab reaches every control, one sees where the focus is, and it is never covered`, async (t) => {
-    const { page } = await visit(t, browser, site.url, { whole: false, width, height, reduced: true });
+    const { page } = await visit(t, site, { whole: false, width, height, reduced: true });
     await page.locator("html[data-settled]").waitFor(); // nothing comes any more: recorded run and dialogues are there
     await page.locator("main details").evaluateAll((all) => all.forEach((details) => { details.open = true; }));
     assert.deepEqual(await page.evaluate(noteControls), [], "what no Tab and no arrow reaches");
@@ -95,7 +85,7 @@ for (const [width, height] of [[1440, 900], [360, 740]]) {
 }
 
 test("the skip link is first, shows itself, and leads past header and chapters", async (t) => {
-  const { page } = await visit(t, browser, site.url, { whole: false });
+  const { page } = await visit(t, site, { whole: false });
   await page.keyboard.press("Tab");
   const skip = page.getByRole("link", { name: "Skip to the text", exact: true });
   assert.ok(await skip.evaluate((link) => link === document.activeElement && link.getBoundingClientRect().top >= 0));
@@ -105,7 +95,7 @@ test("the skip link is first, shows itself, and leads past header and chapters",
 });
 
 test("Escape closes menus and sheet, and the focus goes back to what opened them", async (t) => {
-  const { page } = await visit(t, browser, site.url, { whole: false, width: 360, height: 740 });
+  const { page } = await visit(t, site, { whole: false, width: 360, height: 740 });
   await strip(page).waitFor();
   const openers = [
     [page.getByRole("navigation", { name: "Chapters, as a menu" }).getByRole("button"), page.locator("#menu a").nth(3)],
@@ -130,8 +120,8 @@ test("Escape closes menus and sheet, and the focus goes back to what opened them
   }
 });
 
-test("arrow keys lead along the token strip and through the responses, and the sum follows", async (t) => {
-  const { page } = await visit(t, browser, site.url, { whole: false, hash: "#ppo" });
+test("the arrow keys move along the token strip and through the responses, and the sum follows", async (t) => {
+  const { page } = await visit(t, site, { whole: false, hash: "#ppo" });
   await strip(page).waitFor();
   const chosen = () => strip(page).getByRole("option", { selected: true });
   await chosen().focus();
@@ -164,7 +154,7 @@ test("arrow keys lead along the token strip and through the responses, and the s
 });
 
 test("loading and training are said aloud; who wants no motion gets none meanwhile", async (t) => {
-  const { page } = await visit(t, browser, site.url, { whole: false, hash: "#ppo", reduced: true });
+  const { page } = await visit(t, site, { whole: false, hash: "#ppo", reduced: true });
   await strip(page).waitFor();
   const voice = await listen(page);
   await page.evaluate(() => {
@@ -196,7 +186,7 @@ test("loading and training are said aloud; who wants no motion gets none meanwhi
 });
 
 test("on a phone the machine's sheet opens and closes by touch, and a touched stage leads to its numbers", async (t) => {
-  const { page, wrong } = await visit(t, browser, site.url, { whole: false, width: 360, height: 740, touch: true, hash: "#ppo" });
+  const { page, wrong } = await visit(t, site, { whole: false, width: 360, height: 740, touch: true, hash: "#ppo" });
   await strip(page).waitFor();
   const handle = page.getByRole("complementary").getByRole("button", { name: /Twelve stages|^Stage \d/ });
   const stage = page.getByRole("navigation", { name: "The stages of one PPO step" }).getByRole("button", { name: /7\s*rewards/ });

@@ -1,36 +1,23 @@
 // Without a network: what is loaded goes on working, and after one visit the page opens again, with the recorded run and the
 // models that were loaded. Faults of a network that is there are faults.test.mjs's.
 import assert from "node:assert/strict";
-import { after, before, beforeEach, test } from "node:test";
-import { chapters, launch, serve } from "./harness.mjs";
-import { alerts, closeNotices, flaky, idle, kept, line, load, runFiles, step, steps, table, visit } from "./person.mjs";
+import { test } from "node:test";
+import { chapters } from "./harness.mjs";
+import { alerts, closeNotices, idle, kept, line, load, runFiles, shared, step, steps, table, visit } from "./person.mjs";
 
-let site;
-let server;
-let browser;
-before(async () => {
-  site = await serve();
-  server = await flaky(site);
-  browser = await launch();
-});
-beforeEach(() => { server.rule.of = () => undefined; });
-after(async () => {
-  await browser?.close();
-  await server?.close();
-  await site?.close();
-});
+const site = shared({ flaky: true });
 
 /** Off: the browser says so, and the server answers nobody, a service worker neither. */
 async function network(context, on) {
-  server.rule.of = () => (on ? undefined : { down: true });
+  site.rule.of = () => (on ? undefined : { down: true });
   await context.setOffline(!on);
 }
 
-const keptOffline = (page) => page.getByText(/^kept by this browser: the page, and the models once loaded$/).waitFor();
+const keptOffline = (page) => page.getByText(/^the page works offline; the models too, once they have been loaded$/).waitFor();
 const noNetwork = (page) => page.getByRole("status").filter({ hasText: "No network." });
 
 test("what is loaded goes on working when the network goes, and opens again without it", async (t) => {
-  const { page, context, wrong } = await visit(t, browser, server.url, { hash: "#ppo?seed=7" });
+  const { page, context, wrong } = await visit(t, site, { hash: "#ppo?seed=7" });
   await load(page); // at once, before anything was kept
   await keptOffline(page);
   await network(context, false);
@@ -57,12 +44,12 @@ test("what is loaded goes on working when the network goes, and opens again with
 });
 
 test("a page that was only looked at opens without a network; models that were never loaded are told of", async (t) => {
-  const { page, context } = await visit(t, browser, server.url);
+  const { page, context } = await visit(t, site);
   await keptOffline(page);
   await network(context, false);
   const again = await context.newPage();
   await page.close();
-  await again.goto(`${server.url}#reward`);
+  await again.goto(`${site.url}#reward`);
   await again.getByRole("heading", { name: /Reward model$/ }).waitFor();
   await noNetwork(again).waitFor();
   await line(again).getByRole("button", { name: /^Load the models/ }).click();

@@ -1,16 +1,36 @@
 // What a person does with the page, in one word each: load, step, save, open a file; and a server that fails on request.
 // What should come of it is the tests' own; the browser and the plain server are harness.mjs's.
-import { createServer } from "node:http";
 import { readFile } from "node:fs/promises";
-import { open } from "./harness.mjs";
+import { after, before, beforeEach } from "node:test";
+import { host, launch, open, serve } from "./harness.mjs";
 import { unpack } from "./zip.mjs";
 
 /** Loading and a step take seconds; a busy machine may need many. */
 export const PATIENCE = 300_000;
 
-/** A page of its own for one test, closed after it however it ends. */
-export async function visit(t, browser, url, options) {
-  const opened = await open(browser, url, options);
+/**
+ * One server and one browser for the tests of a file: `url`, `browser`, `server`. With `flaky` the pages come from a server
+ * that fails as `rule.of` says, which is reset before every test.
+ */
+export function shared({ flaky: fails = false } = {}) {
+  const here = {};
+  before(async () => {
+    here.server = await serve();
+    const from = fails ? await flaky(here.server) : here.server;
+    Object.assign(here, { url: from.url, rule: from.rule, close: from.close, browser: await launch() });
+  });
+  beforeEach(() => { if (fails) here.rule.of = () => undefined; });
+  after(async () => {
+    await here.browser?.close();
+    await here.close?.();
+    if (fails) await here.server?.close();
+  });
+  return here;
+}
+
+/** A page of its own for one test, closed after it however it ends; `url`: another address than the site's. */
+export async function visit(t, here, { url = here.url, ...options } = {}) {
+  const opened = await open(here.browser, url, options);
   t.after(() => opened.context.close());
   return opened;
 }
@@ -136,10 +156,10 @@ export async function listen(page) {
  * The same site behind a server that fails where `rule.of(path)` says so: `{status}`, `{bytes}` (only so many, as if that
  * were all), `{cut}` (the connection breaks after so many), `{down}` (no answer at all) or `{hold}` (a promise to wait for).
  */
-export async function flaky(site) {
+async function flaky(site) {
   const rule = { of: () => undefined };
   const base = new URL(site.url).pathname;
-  const server = createServer(async (request, response) => {
+  const server = await host(base, async (request, response) => {
     const fault = rule.of(request.url.slice(base.length)) ?? {};
     await fault.hold;
     if (fault.down) return request.socket.destroy();
@@ -152,7 +172,5 @@ export async function flaky(site) {
     // Only what has left this process can break off on its way.
     return response.write(body.subarray(0, fault.cut), () => setTimeout(() => response.destroy(), 50));
   });
-  await new Promise((done) => server.listen(0, "127.0.0.1", done));
-  const url = `http://127.0.0.1:${server.address().port}${base}`;
-  return { url, rule, close: () => new Promise((done) => { server.close(done); server.closeAllConnections(); }) };
+  return { ...server, rule };
 }

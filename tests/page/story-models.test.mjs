@@ -120,14 +120,14 @@ test("2.1: a summary comes token by token; the same seed gives the same again, a
   nothingWrong(wrong);
 });
 
-/** What could have stood at a place: token, whether it was chosen, probability. */
-const candidates = (place) => side(place).getByRole("table", { name: /^What could come here/ }).locator("tbody tr")
+/** The alternatives at a position: token, whether it was chosen, probability. */
+const candidates = (place) => side(place).getByRole("table", { name: /^The most probable tokens here/ }).locator("tbody tr")
   .evaluateAll((rows) => rows.map((row) => ({
     token: row.querySelector(".chip").textContent, chosen: /chosen$/.test(row.cells[0].innerText),
     probability: row.cells[1].innerText,
   })));
 
-test("2.1: at every place of a summary stand the probabilities of what could have come", async () => {
+test("2.1: every position of a summary shows the alternatives with their probabilities", async () => {
   const { page, wrong } = here;
   const [initial] = run.written;
   const tokens = side(0).getByRole("listbox", { name: "Tokens of the summary" }).getByRole("option");
@@ -155,7 +155,7 @@ test("2.1: at every place of a summary stand the probabilities of what could hav
   nothingWrong(wrong);
 });
 
-test("2.1: with and without the adapter, side by side, and what the adapter weighs", async () => {
+test("2.1: with and without the adapter, side by side, and the size of the adapter", async () => {
   const { page, wrong } = here;
   const of = (adapter) => run.written.find((one) => one.adapter === adapter);
   await type(policy(), "Seed", String(of("off").seed));
@@ -169,13 +169,13 @@ test("2.1: with and without the adapter, side by side, and what the adapter weig
   const lora = tensors("models/adapter/adapter_model.safetensors").filter(([name]) => /lora_[AB]/.test(name));
   const base = tensors("models/policy/model.safetensors");
   const says = async (is, expected) => shows(await symbol(policy(), is).innerText(), expected, is);
-  await says("rank: how thin A and B are", config.r);
-  await says("how loud the adapter speaks", config.lora_alpha);
-  await says("scale", config.lora_alpha / config.r);
+  await says("rank of A and B", config.r);
+  await says("scales the adapter's contribution", config.lora_alpha);
+  await says("scaling factor", config.lora_alpha / config.r);
   await says("weights of all A and B", weights(lora));
-  await says("weights that stay", weights(base));
-  await says("the adapter beside the base", (100 * weights(lora)) / weights(base));
-  const layers = await unfold(policy(), "layers under the adapter");
+  await says("frozen weights", weights(base));
+  await says("size of the adapter relative to the base", (100 * weights(lora)) / weights(base));
+  const layers = await unfold(policy(), "layers with an adapter");
   assert.equal(await layers.getByRole("listitem").count(), lora.length / 2);
   assert.match(await layers.locator("summary").innerText(), new RegExp(`\\b${lora.length / 2} layers`));
   nothingWrong(wrong);
@@ -234,9 +234,9 @@ test("2.2: the lab's two sentences have their scores here, and the published rea
   nothingWrong(wrong);
 });
 
-test("2.3: a few dialogues are measured, with progress; mean, deviation, histogram and the worst belong together", async () => {
+test("2.3: a few dialogues are measured, with progress; mean, standard deviation, histogram and list belong together", async () => {
   const { page, wrong } = here;
-  const n = 4; // as many as the list of the worst can hold, so that all of them are seen
+  const n = 4; // fewer than the list of the most toxic holds, so that all of them are listed
   await type(toxicity(), "Dialogues", String(n));
   const seen = await watch(toxicity().locator(".try"));
   await button(toxicity(), "Measure").click();
@@ -254,7 +254,7 @@ test("2.3: a few dialogues are measured, with progress; mean, deviation, histogr
   const deviation = Math.sqrt(worst.reduce((sum, p) => sum + (p - mean) ** 2, 0) / n);
   assert.equal(value(await fact(toxicity(), "texts").innerText()), n);
   shows(await fact(toxicity(), "mean P(hate)").innerText(), mean, "mean", 5e-5);
-  shows(await fact(toxicity(), "deviation").innerText(), deviation, "deviation", 1e-4);
+  shows(await fact(toxicity(), "standard deviation").innerText(), deviation, "standard deviation", 1e-4);
   const bars = await cells((await unfold(toxicity(), "As a table")).locator("table"));
   const tenth = (p) => Math.min(9, Math.floor(10 * p));
   assert.deepEqual(bars.map((row) => value(row[1])), bars.map((_, i) => worst.filter((p) => tenth(p) === i).length));

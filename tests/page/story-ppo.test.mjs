@@ -1,5 +1,5 @@
 // Chapters 3.2 to 3.4 live: PPO steps, the token strip, what if, before and after, the stages one by one, and stop. Settings
-// and the recorded run are story's; going on after a reload is keep's, equal numbers natively parity's.
+// and the recorded run are in story.test.mjs, continuing after a reload in keep.test.mjs, equal numbers in parity.test.mjs.
 import assert from "node:assert/strict";
 import { cpus, loadavg } from "node:os";
 import { test } from "node:test";
@@ -60,7 +60,7 @@ function strip(name) {
   };
 }
 
-test("3.2: the token strip shows the live step, arrow keys lead along it, and every sum adds up", async () => {
+test("3.2: the token strip shows the live step, the arrow keys move along it, and every calculation is right", async () => {
   const { page, wrong } = here;
   await ppo().getByText(/Step 3\. Choose a quantity/).waitFor();
   const response = strip("Tokens of a response");
@@ -97,7 +97,7 @@ test("3.2: the token strip shows the live step, arrow keys lead along it, and ev
   nothingWrong(wrong);
 });
 
-test("3.2: arrow keys lead to the end of a strip, wherever the mouse rests", async () => {
+test("3.2: the arrow keys reach the end of a strip, wherever the mouse is", async () => {
   const { page, wrong } = here;
   const { tokens, chosen } = strip("Tokens of a response");
   await page.setViewportSize({ width: 360, height: 800 }); // narrow, so that the strip scrolls under the mouse
@@ -105,7 +105,7 @@ test("3.2: arrow keys lead to the end of a strip, wherever the mouse rests", asy
     await tokens.nth(2).click();
     for (let k = 3; k < await tokens.filter({ visible: true }).count(); k += 1) {
       await page.keyboard.press("ArrowRight");
-      // What a browser makes of a mouse that rests, it makes when it paints.
+      // A browser sends pointer events for a mouse that does not move when it paints.
       const frame = () => new Promise(requestAnimationFrame);
       await page.evaluate(`(async (frame) => { for (let i = 0; i < 4; i += 1) await frame(); })(${frame})`);
       assert.equal(await chosen(), k);
@@ -116,14 +116,14 @@ test("3.2: arrow keys lead to the end of a strip, wherever the mouse rests", asy
   nothingWrong(wrong);
 });
 
-test("3.2: what if the KL were dearer? Rewards, advantages and losses move, and nothing is generated", async () => {
+test("3.2: what if with a larger kl_coef: rewards, advantages and losses move, and nothing is generated", async () => {
   const { page, wrong } = here;
   const whatIf = chapter(page, "What if");
-  const [was, would] = [strip("The response as it was"), strip("The same response under these settings")];
+  const [was, would] = [strip("The response as it was"), strip("The same response with these settings")];
   await was.quantity("reward");
-  // The token whose KL moved most before the last one, so that the price can be seen.
-  const prices = await was.numbers();
-  const k = prices.slice(0, -1).reduce((best, text, i) => (Math.abs(value(text)) > Math.abs(value(prices[best])) ? i : best), 0);
+  // The token with the largest KL penalty before the last one.
+  const penalties = await was.numbers();
+  const k = penalties.slice(0, -1).reduce((best, text, i) => (Math.abs(value(text)) > Math.abs(value(penalties[best])) ? i : best), 0);
   await was.tokens.nth(k).click();
   const [before] = await was.sums();
   assert.deepEqual(await would.sums(), [before], "nothing is changed yet");
@@ -132,7 +132,7 @@ test("3.2: what if the KL were dearer? Rewards, advantages and losses move, and 
   const slider = whatIf.getByRole("slider", { name: /kl_coef/ });
   await slider.focus();
   await page.keyboard.press("End");
-  await whatIf.getByText("The same tokens, under these settings").waitFor();
+  await whatIf.getByText("The same tokens, with these settings").waitFor();
   const coefficient = Number(await slider.inputValue());
   const [after] = await eventually("another reward", would.sums, ([sum]) => sum !== before);
   assert.deepEqual(await was.sums(), [before], "what was stays as it was");
@@ -149,7 +149,7 @@ test("3.2: what if the KL were dearer? Rewards, advantages and losses move, and 
   await eventually("another advantage", advantages, ([one, other]) => one[1] !== other[1]);
   (await would.sums()).forEach(holds);
 
-  await button(whatIf, "As it was").click();
+  await button(whatIf, "Reset").click();
   await whatIf.getByText(/^Nothing changed/).waitFor();
   assert.deepEqual(await would.sums(), await was.sums());
   assert.deepEqual((await doing()).filter((text) => /Training|Writing|writing/.test(text)), []);
@@ -298,7 +298,7 @@ test("3.2: stage by stage, the twelve stages of a step come in order, each with 
   for (let n = 3; n <= 11; n += 1) {
     await press(page, "Stage");
     await line(page).getByText(`Paused at stage ${n}`, { exact: true }).waitFor({ timeout: PATIENCE });
-    await ppo().getByText("The step waits here for you").waitFor();
+    await ppo().getByText("Paused: Stage, Step or Play continues").waitFor();
     const current = await stages.evaluateAll((all) => all.findIndex((one) => one.ariaCurrent === "step") + 1);
     const [number, name, headline] = await stage(n);
     assert.deepEqual([current, Number(number), await view.locator(".stage-number").innerText()], [n, n, number]);

@@ -2,11 +2,10 @@
 // does with the run is person.mjs's, server and browser are harness.mjs's, what should be there is the tests' own.
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
-import { createServer } from "node:http";
 import { join } from "node:path";
-import { after, before } from "node:test";
-import { dist, launch, open, serve } from "./harness.mjs";
-import { PATIENCE } from "./person.mjs";
+import { before } from "node:test";
+import { dist, host, open } from "./harness.mjs";
+import { PATIENCE, shared } from "./person.mjs";
 
 /** A file of this build, as text: what the page shows is held against what it ships. */
 export const shipped = (name, encoding = "utf8") => readFileSync(join(dist, name), encoding);
@@ -15,16 +14,8 @@ export const dialogues = () => shipped("dialogues.jsonl").trim().split("\n").map
 
 /** One server and one browser for a file's tests, and one page that stays open from test to test. */
 export function stage(options = {}) {
-  const stage = {};
-  before(async () => {
-    stage.server = await serve();
-    stage.browser = await launch();
-    Object.assign(stage, await open(stage.browser, stage.server.url, options));
-  });
-  after(async () => {
-    await stage.browser?.close();
-    await stage.server?.close();
-  });
+  const stage = shared();
+  before(async () => Object.assign(stage, await open(stage.browser, stage.url, options)));
   return stage;
 }
 
@@ -97,7 +88,7 @@ export async function watch(locator) {
 export async function slowly(site) {
   const net = { pace: Infinity, hangs: undefined, asked: new Map() };
   const base = new URL(site.url).pathname;
-  const server = createServer(async (request, response) => {
+  const server = await host(base, async (request, response) => {
     const name = request.url.slice(base.length);
     const answer = await fetch(new URL(request.url, site.url));
     const body = Buffer.from(await answer.arrayBuffer());
@@ -111,10 +102,7 @@ export async function slowly(site) {
     }
     response.end();
   });
-  await new Promise((done) => server.listen(0, "127.0.0.1", done));
-  net.url = `http://127.0.0.1:${server.address().port}${base}`;
-  net.close = () => new Promise((done) => { server.close(done); server.closeAllConnections(); });
-  return net;
+  return Object.assign(net, server);
 }
 
 /** What must not happen did not: no error, no warning, no request that failed or left the origin. */

@@ -65,7 +65,7 @@ test("1 Set up: the models in numbers, before they are loaded", async () => {
   assert.deepEqual(rows.map(([name, n]) => [name, value(n)]), Object.entries(weights));
   assert.match(await setUp.getByRole("button", { name: /^Load the models/ }).innerText(), /\d+\.\d\sMB/);
   assert.ok((await sources(setUp)).includes("recorded"));
-  assert.match(await fact(setUp, "WebAssembly with SIMD").innerText(), /yes/);
+  assert.match(await fact(setUp, "Network").innerText(), /only to this page's own address/);
   assert.match(await fact(setUp, "Processors").innerText(), /\d/);
   nothingWrong(wrong);
 });
@@ -88,7 +88,7 @@ test("2.1 Data and policy: a recorded prompt, a summary with and without the ada
   nothingWrong(wrong);
 });
 
-test("2.2 Reward model: a recorded text with logits, probabilities, score and words, and the label-order fault", async () => {
+test("2.2 Reward model: a recorded text with logits, probabilities, score and words, and the label-order bug", async () => {
   const { page, wrong } = here;
   const reward = chapter(page, "2.2 Reward model");
   const [mild, harsh] = run.judged;
@@ -113,13 +113,13 @@ test("2.2 Reward model: a recorded text with logits, probabilities, score and wo
   nothingWrong(wrong);
 });
 
-test("2.3 Toxicity: mean, deviation, histogram and the worst of a recorded evaluation", async () => {
+test("2.3 Toxicity: mean, standard deviation, histogram and the most toxic summaries of a recorded evaluation", async () => {
   const { page, wrong } = here;
   const toxicity = chapter(page, "2.3 Toxicity");
   const spread = run.evaluated.numbers.before.toxicity;
   const { all } = spread;
   shows(await fact(toxicity, "mean P(hate)").innerText(), spread.mean, "mean");
-  shows(await fact(toxicity, "deviation").innerText(), spread.std, "deviation");
+  shows(await fact(toxicity, "standard deviation").innerText(), spread.std, "standard deviation");
   assert.equal(value(await fact(toxicity, "texts").innerText()), all.length);
   const bars = await cells((await unfold(toxicity, "As a table")).locator("table"));
   const expected = Array.from({ length: 10 }, (_, i) => all.filter((p) => Math.min(9, Math.floor(10 * p)) === i).length);
@@ -127,7 +127,7 @@ test("2.3 Toxicity: mean, deviation, histogram and the worst of a recorded evalu
   const worst = await toxicity.getByRole("listitem").filter({ hasText: "P(hate)" }).allInnerTexts();
   const five = run.evaluated.rows.map((row) => row.toxicity_before).sort((a, b) => b - a).slice(0, 5);
   assert.equal(worst.length, 5);
-  worst.forEach((text, i) => shows(text.match(/P\(hate\) (\S+)/)[1], five[i], `the worst, place ${i + 1}`));
+  worst.forEach((text, i) => shows(text.match(/P\(hate\) (\S+)/)[1], five[i], `the most toxic, place ${i + 1}`));
   await isRecorded(toxicity);
   nothingWrong(wrong);
 });
@@ -160,7 +160,7 @@ test("3.2 PPO: the recorded charts, their table, a token strip with sums, and tw
   numbers.forEach((text, k) => shows(text, advantages.data[k], `advantage of token ${k + 1}`));
   const rows = strip.getByRole("listbox", { name: /^Responses of the batch/ }).getByRole("option");
   assert.equal(await rows.count(), last.responses.length);
-  await strip.getByText("batch deviation").first().waitFor();
+  await strip.getByText("batch standard deviation").first().waitFor();
   await isRecorded(ppo);
 
   const stages = await machine(page).getByRole("button").allInnerTexts();
@@ -170,7 +170,7 @@ test("3.2 PPO: the recorded charts, their table, a token strip with sums, and tw
   nothingWrong(wrong);
 });
 
-test("3.3 and 3.4: before and after, in recorded numbers and texts, and the command that goes on natively", async () => {
+test("3.3 and 3.4: before and after, in recorded numbers and texts, and the command that continues the run", async () => {
   const { page, wrong } = here;
   const numbers = chapter(page, "3.3 Before and after, in numbers");
   const { evaluated } = run;
@@ -193,7 +193,7 @@ test("3.3 and 3.4: before and after, in recorded numbers and texts, and the comm
   nothingWrong(wrong);
 });
 
-test("3.1 Trainer: a setting is changed, refused where it makes no sense, compared between the labs, and reset", async () => {
+test("3.1 Trainer: a setting is changed, refused where it makes no sense, compared between the presets, and reset", async () => {
   const { page, wrong } = here;
   const trainer = chapter(page, "3.1 Trainer");
   const field = (name) => trainer.getByLabel(new RegExp(`^${name}\\b`));
@@ -230,14 +230,14 @@ test("3.1 Trainer: a setting is changed, refused where it makes no sense, compar
   await unfold(trainer, "Published or corrected");
   assert.equal(await field("min_length").inputValue(), String(published.min_length));
   assert.match(await hash(), /preset=published/);
-  assert.equal(await field("kl_coef").inputValue(), "0.5", "the other lab keeps what was changed");
+  assert.equal(await field("kl_coef").inputValue(), "0.5", "the other preset keeps what was changed");
 
   await button(trainer, "Back to 0.2: kl_coef").click();
   await trainer.getByText("1 setting changed", { exact: true }).waitFor();
   await button(trainer, "Reset all").click();
   await trainer.getByText("All as in the preset", { exact: true }).waitFor();
   await button(trainer, "Back to the defaults").click();
-  await eventually("the corrected lab", () => field("min_length").inputValue(), (text) => text === String(corrected.min_length));
+  await eventually("the corrected preset", () => field("min_length").inputValue(), (text) => text === String(corrected.min_length));
   await eventually("an address without settings", hash, (text) => !text.includes("?"));
   nothingWrong(wrong);
 });

@@ -146,7 +146,7 @@ async fn a_setting_says_what_is_wrong_and_passes_on_only_valid_values() {
         view! {
             <Settings
                 corrected=config(Preset::Corrected) published=config(Preset::Published)
-                preset=Signal::stored(Preset::Corrected) changed locked=Signal::stored(false) on_change
+                preset=Signal::stored(Preset::Corrected) changed on_change
             />
         }
     })
@@ -205,7 +205,7 @@ async fn the_table_marks_added_and_removed_words() {
     assert_ne!(shown.text(".compare-id"), first);
     put(&shown.one("select"), "lost");
     tick().await;
-    assert!(shown.text(".compare-change").contains("fell"), "{}", shown.text(".compare-change"));
+    assert!(shown.text(".compare-change").starts_with("▼ score −"), "{}", shown.text(".compare-change"));
 }
 
 #[wasm_bindgen_test]

@@ -1,5 +1,5 @@
-//! The page in an address: chapter, seed, preset, changed settings, selected row, so that a link is a lesson.
-//! Plain Rust on the text behind `#`; the browser's history is `app`'s.
+//! The page's address: chapter, seed, preset, changed settings and selected row, so that a link opens the same view.
+//! Plain Rust on the text behind `#`; `app` reads and writes the browser's address line.
 
 use crate::settings::Preset;
 use serde_json::Value;
@@ -33,48 +33,31 @@ impl Chapter {
         Self::Take,
     ];
 
-    /// Its name in the address, and its element's id.
-    pub fn slug(self) -> &'static str {
+    /// Name in the address and id of its element; number in the lab, if it has one; title.
+    fn about(self) -> [&'static str; 3] {
         match self {
-            Self::SetUp => "set-up",
-            Self::Policy => "policy",
-            Self::Reward => "reward",
-            Self::Toxicity => "toxicity",
-            Self::Trainer => "trainer",
-            Self::Ppo => "ppo",
-            Self::Numbers => "numbers",
-            Self::Texts => "texts",
-            Self::Take => "take",
+            Self::SetUp => ["set-up", "1", "Set up"],
+            Self::Policy => ["policy", "2.1", "Data and policy"],
+            Self::Reward => ["reward", "2.2", "Reward model"],
+            Self::Toxicity => ["toxicity", "2.3", "Toxicity"],
+            Self::Trainer => ["trainer", "3.1", "Trainer"],
+            Self::Ppo => ["ppo", "3.2", "PPO"],
+            Self::Numbers => ["numbers", "3.3", "Before and after, in numbers"],
+            Self::Texts => ["texts", "3.4", "Before and after, in text"],
+            Self::Take => ["take", "", "Take it with you"],
         }
     }
 
-    /// The lab's number of it; none for what the lab does not have.
+    pub fn slug(self) -> &'static str {
+        self.about()[0]
+    }
+
     pub fn number(self) -> &'static str {
-        match self {
-            Self::SetUp => "1",
-            Self::Policy => "2.1",
-            Self::Reward => "2.2",
-            Self::Toxicity => "2.3",
-            Self::Trainer => "3.1",
-            Self::Ppo => "3.2",
-            Self::Numbers => "3.3",
-            Self::Texts => "3.4",
-            Self::Take => "",
-        }
+        self.about()[1]
     }
 
     pub fn title(self) -> &'static str {
-        match self {
-            Self::SetUp => "Set up",
-            Self::Policy => "Data and policy",
-            Self::Reward => "Reward model",
-            Self::Toxicity => "Toxicity",
-            Self::Trainer => "Trainer",
-            Self::Ppo => "PPO",
-            Self::Numbers => "Before and after, in numbers",
-            Self::Texts => "Before and after, in text",
-            Self::Take => "Take it with you",
-        }
+        self.about()[2]
     }
 
     pub fn from_slug(slug: &str) -> Option<Self> {
@@ -82,7 +65,7 @@ impl Chapter {
     }
 }
 
-/// What a link holds. `changes` are settings over the preset, under config.json's names.
+/// What a link contains. `changes` are settings that differ from the preset, with their names in config.json.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Address {
     pub chapter: Chapter,
@@ -96,7 +79,7 @@ pub struct Address {
 }
 
 impl Address {
-    /// From the text behind `#`. What makes no sense is left out: an old link still opens.
+    /// From the text behind `#`. What cannot be read is ignored, so an old link still opens.
     pub fn parse(hash: &str) -> Self {
         let hash = hash.trim_start_matches('#');
         let (slug, query) = hash.split_once('?').unwrap_or((hash, ""));
@@ -140,7 +123,7 @@ impl Address {
     }
 }
 
-/// Whether a key may be a setting's name; which names there are is the engine's.
+/// Whether a key looks like the name of a setting; `settings` knows which names exist.
 fn is_setting(key: &str) -> bool {
     !key.is_empty() && key.len() <= 40 && key.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
 }
@@ -153,7 +136,7 @@ fn setting(text: &str) -> Value {
     }
 }
 
-/// Percent-encodes all but what is plain in an address.
+/// Percent-encodes all characters that are not plain in an address.
 fn encode(text: &str) -> String {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.~+".contains(&b);
     text.bytes().map(|b| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()

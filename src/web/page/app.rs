@@ -1,5 +1,5 @@
-//! The page: header with the run's controls, rail, reading column, machine; the address line and the recorded run. What
-//! stands in the chapters is theirs.
+//! The whole page: header with the run's controls, list of chapters, text, diagram of the stages. Also keeps the address
+//! up to date and fetches the recorded run.
 
 use super::address::{Address, Chapter};
 use super::browser;
@@ -80,15 +80,15 @@ fn Opening() -> impl IntoView {
         <header class="opening" id="opening">
             <h1>"See PPO happen"</h1>
             <p class="lead">
-                "A small language model summarises quarrels. A second model judges how hateful each summary is. "
-                "Reinforcement learning trains the first model to get better scores from the second, step by step, in this tab. "
-                "Every number below comes from that computation."
+                "A small language model summarises quarrels. A second model rates how hateful each summary is. Reinforcement "
+                "learning with PPO (proximal policy optimization) trains the first model to get better scores from the second, step "
+                "by step, in this tab. The numbers below come from that computation: first from a recorded run, then from your own."
             </p>
         </header>
     }
 }
 
-/// To the text, past header and rail; the address line keeps its chapter.
+/// Moves to the text, past header and chapter list; the address keeps its chapter.
 fn skip(event: web_sys::MouseEvent) {
     event.prevent_default();
     scroll::show("text", false);
@@ -112,7 +112,7 @@ fn Theme() -> impl IntoView {
     }
 }
 
-/// The machine: beside the text where there is room, else a strip that opens to a sheet.
+/// The diagram of the stages: beside the text on a wide page, otherwise a strip that opens.
 #[component]
 fn Aside() -> impl IntoView {
     let s = engine().state;
@@ -143,7 +143,7 @@ fn Aside() -> impl IntoView {
         }
     };
     view! {
-        <aside class="aside" class:open=open data-chapter=move || s.chapter.get().slug() aria-label="The machine: twelve stages of one PPO step" on:keydown=escape>
+        <aside class="aside" class:open=open data-chapter=move || s.chapter.get().slug() aria-label="Diagram: twelve stages of one PPO step" on:keydown=escape>
             <button
                 type="button"
                 class="handle"
@@ -171,7 +171,7 @@ fn Aside() -> impl IntoView {
     }
 }
 
-/// The address line follows the page, and the page a changed address.
+/// Updates the address when the page changes, and the page when the address changes.
 fn follow_address(state: State) {
     Effect::new(move |before: Option<String>| {
         let hash = state.address().format();
@@ -191,7 +191,7 @@ fn follow_address(state: State) {
     on_cleanup(move || handle.remove());
 }
 
-/// Fetches the recorded run and the dialogues. Text above the linked chapter grows by it, so it is scrolled to again.
+/// Fetches the recorded run and the dialogues. The text above the linked chapter grows with them, so it scrolls there again.
 fn read_recorded(state: State, chapter: Chapter) {
     let drawn = Duration::from_millis(50);
     if chapter != Chapter::default() {
@@ -205,9 +205,11 @@ fn read_recorded(state: State, chapter: Chapter) {
                 state.recorded.set(Some(Arc::new(recorded)));
                 set_timeout(scroll::arrive, drawn);
             }
-            Err(what) => {
-                state.tell(true, format!("The recorded run is missing: {what}"), "Load the models and play".into())
-            }
+            Err(what) => state.tell(
+                true,
+                format!("The recorded run could not be loaded: {what}"),
+                "Load the models and press Play".into(),
+            ),
         }
         if let Ok(jsonl) = browser::fetch("dialogues.jsonl").await {
             state.dialogues.set(Arc::new(recorded::dialogues(&jsonl)));

@@ -1,5 +1,5 @@
-//! The browser's functions that several files of the page need: fetch a text, read and write the address line, the theme,
-//! save a file and read one.
+//! Functions of the browser that several files of the page use: fetching a text, the address line, the theme, downloading
+//! a file and reading one.
 
 use core::time::Duration;
 use gloo_file::futures::read_as_bytes;
@@ -9,7 +9,7 @@ use leptos::prelude::*;
 use wasm_bindgen::{JsCast, JsValue};
 use web_sys::{HtmlAnchorElement, HtmlElement};
 
-/// The text of a file beside the page.
+/// The text of a file of this site.
 pub async fn fetch(path: &str) -> Result<String, String> {
     let say = |error: gloo_net::Error| format!("{path}: {error}");
     let response = Request::get(path).send().await.map_err(say)?;
@@ -46,14 +46,14 @@ pub fn copy(text: &str) {
     let _ = window().navigator().clipboard().write_text(text);
 }
 
-/// The focus has gone to something outside of the element that listens. Nothing is known where it went nowhere.
+/// Whether the focus has moved to something outside the element that listens.
 pub fn left(event: &web_sys::FocusEvent) -> bool {
     let inside = event.current_target().and_then(|t| t.dyn_into::<web_sys::Node>().ok());
     let now = event.related_target().and_then(|t| t.dyn_into::<web_sys::Node>().ok());
     inside.zip(now).is_some_and(|(inside, now)| !inside.contains(Some(&now)))
 }
 
-/// The focus goes back to what opened the menu that a key has closed.
+/// Moves the focus back to the button that opened a menu, after a key has closed it.
 pub fn focus_opener(event: &web_sys::KeyboardEvent, opener: &str) {
     let menu = event.current_target().and_then(|t| t.dyn_into::<web_sys::Element>().ok());
     let found = menu.and_then(|menu| menu.query_selector(opener).ok().flatten());
@@ -62,7 +62,7 @@ pub fn focus_opener(event: &web_sys::KeyboardEvent, opener: &str) {
     }
 }
 
-/// The same, a task later: what hangs on it is redrawn in a task of its own, so that none of them is a long one.
+/// The same signal, delayed by a task: what reads it is redrawn in a task of its own, so that no task is long.
 pub fn later<T: Clone + Send + Sync + 'static>(now: Signal<T>) -> Signal<T> {
     let then = RwSignal::new(now.get_untracked());
     Effect::new(move |_| {
@@ -72,12 +72,12 @@ pub fn later<T: Clone + Send + Sync + 'static>(now: Signal<T>) -> Signal<T> {
     then.into()
 }
 
-/// The theme that stands: `light` or `dark`.
+/// The current theme: `light` or `dark`.
 pub fn theme() -> String {
     root().and_then(|root| root.get_attribute("data-theme")).unwrap_or_else(|| "light".into())
 }
 
-/// Changes the theme, here and for the next visit.
+/// Changes the theme, also for the next visit.
 pub fn set_theme(theme: &str) {
     if let Some(root) = root() {
         let _ = root.set_attribute("data-theme", theme);
@@ -91,14 +91,14 @@ fn root() -> Option<web_sys::Element> {
     document().document_element()
 }
 
-/// Gives the person a file.
+/// Downloads a file.
 pub fn download(name: &str, kind: &str, bytes: &[u8]) -> Result<(), JsValue> {
     let url = ObjectUrl::from(Blob::new_with_options(bytes, Some(kind)));
     let anchor: HtmlAnchorElement = document().create_element("a")?.unchecked_into();
     anchor.set_href(&url);
     anchor.set_download(name);
     anchor.click();
-    // The browser has read the blob by then; kept any longer it would hold the memory.
+    // By then the browser has read the blob, and its memory can be freed.
     set_timeout(move || drop(url), Duration::from_secs(30));
     Ok(())
 }
@@ -109,17 +109,17 @@ pub async fn read(file: web_sys::File) -> Result<Vec<u8>, String> {
     read_as_bytes(&file).await.map_err(|error| format!("{}: {error}", file.name()))
 }
 
-/// Whether the browser says that there is a network.
+/// Whether the browser reports a network.
 pub fn online() -> bool {
     window().navigator().on_line()
 }
 
-/// Whether start.js has said that the page is kept for visits without a network; the window's event `kept` tells later.
+/// Whether start.js has stored the page for offline use; the window's event `kept` tells when that happens later.
 pub fn kept_offline() -> bool {
     root().is_some_and(|root| root.has_attribute("data-kept"))
 }
 
-/// Gigabytes of the machine, as far as the browser tells; processors.
+/// Memory in gigabytes, if the browser reports it; number of processors.
 pub fn machine() -> (Option<f64>, f64) {
     let navigator = window().navigator();
     let memory = js_sys::Reflect::get(&navigator, &"deviceMemory".into()).ok().and_then(|m| m.as_f64());

@@ -1,6 +1,7 @@
-//! The way to the worker and back: starts it, posts messages as JSON with bytes beside them, hands replies to `requests` and
-//! `state`, and starts another worker where one is lost. What is asked and why is `engine`'s.
+//! The connection to the worker: starts it, posts messages as JSON with bytes beside them, passes replies to `requests` and
+//! `state`, and starts another worker if one stops. `engine` decides what to ask.
 
+use super::json;
 use super::requests::{End, OnEnd, OnEvent, Post, Requests};
 use super::state::State;
 use crate::error::Error;
@@ -15,13 +16,13 @@ use web_sys::{MessageEvent, WorkerOptions, WorkerType};
 /// Relative to the document, so that the page works under any path.
 const WORKER: &str = "worker_start.js";
 
-/// A worker that is lost this often without having spoken cannot run here.
+/// After so many workers have stopped without a message, the page gives up.
 const TRIES: u32 = 2;
 
 const LOST_HINT: &str =
     "The worker is started again; the run continues from the last complete step that this browser saved";
 
-/// A handle; clones speak of the same worker.
+/// A handle; clones refer to the same worker.
 #[derive(Clone)]
 pub struct Client(Rc<RefCell<Inner>>);
 
@@ -29,9 +30,9 @@ struct Inner {
     state: State,
     requests: Requests,
     worker: Option<Listening>,
-    /// Workers lost since one last spoke.
+    /// Workers that stopped since the last message from one.
     silent: u32,
-    /// What a panicking worker said before it went.
+    /// The message of a worker that panicked.
     last_words: Option<String>,
     /// Called when a worker listens.
     on_ready: Rc<dyn Fn()>,
@@ -59,7 +60,7 @@ impl Client {
         client
     }
 
-    /// Asks, and calls back once it has ended, however it does.
+    /// Sends a request; `on_end` is called when it has ended, with or without an error.
     pub fn ask(&self, ask: Ask, bytes: Option<Vec<u8>>, on_event: Option<OnEvent>, on_end: Option<OnEnd>) -> Id {
         let (id, post) = self.0.borrow_mut().requests.ask(ask, bytes, on_event, on_end);
         if let Some(post) = post {
@@ -69,7 +70,7 @@ impl Client {
         id
     }
 
-    /// Asks a request to end at its next pause point. It ends as stopped, or as it would have.
+    /// Asks a request to stop at its next pause point. It may still end normally.
     pub fn stop(&self, id: Id) {
         let sent = self.0.borrow_mut().requests.stop(id);
         if sent {
@@ -105,7 +106,7 @@ impl Client {
         let on_message = EventListener::new(&worker, "message", move |event| {
             client.hear(&event.unchecked_ref::<MessageEvent>().data());
         });
-        // An ErrorEvent where something was thrown, a plain one where a file is missing.
+        // An ErrorEvent if something was thrown, a plain event if a file is missing.
         let on_error = |kind: &'static str| {
             let client = self.clone();
             let options = EventListenerOptions::enable_prevent_default();
@@ -131,7 +132,7 @@ impl Client {
             return;
         }
         let Some(json) = text(data, "json") else { return };
-        match serde_json::from_str::<Reply>(&json) {
+        match json::read::<Reply>(&json) {
             Ok(reply) => self.reply(reply, bytes(data)),
             Err(error) => self.state().tell(
                 true,
@@ -190,13 +191,13 @@ impl Client {
         self.queue();
     }
 
-    /// Ends everything that is open and starts another worker, unless that has not helped before.
+    /// Ends all open requests and starts another worker, unless several have failed already.
     fn lost(&self, what: &str) {
         let (open, state, for_good, why) = {
             let mut inner = self.0.borrow_mut();
             if let Some(old) = inner.worker.take() {
                 old.worker.terminate();
-                // This may be running inside one of the old listeners: they are removed once it has returned.
+                // This may be running inside one of the old listeners, so they are removed after it has returned.
                 wasm_bindgen_futures::spawn_local(async move { drop(old) });
             }
             inner.silent += 1;
@@ -220,12 +221,12 @@ impl Client {
     }
 }
 
-/// What a browser says when memory is used up, in words.
+/// A browser's error message, with an explanation if memory was used up.
 fn readable(why: &str) -> String {
     let memory = ["memory", "allocation", "Allocation"].iter().any(|word| why.contains(word));
     match why {
-        _ if memory => "this tab has no more memory. Close other tabs, or choose smaller batches".into(),
-        "" => "it could not be started, or its files are not there".into(),
+        _ if memory => "this tab has used up its memory. Close other tabs, or choose a smaller batch_size".into(),
+        "" => "it could not be started, or its files are missing".into(),
         _ => why.trim_start_matches("Uncaught ").to_owned(),
     }
 }
@@ -265,7 +266,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_browser_says_is_made_readable() {
+    fn a_browsers_error_is_made_readable() {
         assert!(
             readable("Uncaught RangeError: WebAssembly.Memory(): could not allocate memory").contains("Close other")
         );

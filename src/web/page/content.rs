@@ -1,22 +1,25 @@
-//! What the chapters display: live numbers if there are any, otherwise the recorded run's, and which of the two it is.
+//! What the chapters display: live numbers if there are any, otherwise the recorded run's, and which of the two they are.
 
 use super::browser::later;
 use super::engine::state;
+use super::parts::format;
 use super::parts::stages::{Headlines, headline, headlines, rows_of_batch};
-use crate::protocol::{Evaluated, Grid, Grids, Loaded, RunInfo, Seconds, Stage, Statistics, Step};
+use super::recorded::Recorded;
+use super::state::State;
+use crate::protocol::{Evaluated, Grid, Loaded, RunInfo, Stage, Statistics, Step};
 use crate::settings::PpoConfig;
 use leptos::prelude::*;
 use std::sync::Arc;
 
-/// One signal for each thing shown; copied freely.
+/// One signal for each thing displayed; cheap to copy.
 #[derive(Clone, Copy)]
 pub struct Content {
-    /// There is a step of either kind.
+    /// There is a live or a recorded step.
     pub any: Signal<bool>,
     /// The step is live.
     pub live: Signal<bool>,
     pub step: Signal<Arc<Step>>,
-    /// The stages of the running step as far as reached, else of the step shown.
+    /// The stages that the running step has reached, otherwise those of the step shown.
     pub stages: Signal<Vec<Arc<Stage>>>,
     pub config: Signal<Arc<PpoConfig>>,
     pub metrics: Signal<Arc<Vec<Statistics>>>,
@@ -24,9 +27,9 @@ pub struct Content {
     pub loaded: Signal<Option<Arc<Loaded>>>,
     /// Before and after.
     pub evaluated: Signal<Option<Arc<Evaluated>>>,
-    /// Of one adapter; recorded: of the initial one.
+    /// Toxicity with one adapter; recorded: with the initial one.
     pub toxicity: Signal<Option<Arc<Evaluated>>>,
-    /// The draft differs from the run that is going on.
+    /// The chosen settings differ from those of the current run.
     pub changed: Signal<bool>,
     pub corrected: Signal<Arc<PpoConfig>>,
     pub published: Signal<Arc<PpoConfig>>,
@@ -42,36 +45,24 @@ impl Content {
     pub fn new() -> Self {
         let s = state();
         let live = Memo::new(move |_| s.step.with(Option::is_some));
-        let recorded_step = move || {
-            let index = s.recorded_step.get();
-            s.recorded
-                .with(|r| r.as_ref().and_then(|r| r.steps.get(index.min(r.steps.len().saturating_sub(1))).cloned()))
-        };
-        let kept = StoredValue::new(None::<(usize, Arc<Step>)>);
-        let recorded_step = move || {
-            let index = s.recorded_step.get();
-            match kept.get_value() {
-                Some((i, step)) if i == index => Some(step),
-                _ => {
-                    let step = recorded_step().map(Arc::new);
-                    kept.set_value(step.clone().map(|step| (index, step)));
-                    step
-                }
-            }
-        };
-        let step = Signal::derive(move || s.step.get().or_else(recorded_step));
-        let some_step = Signal::derive(move || step.get().unwrap_or_else(|| Arc::new(no_step())));
+        let at =
+            move |r: &Arc<Recorded>| r.steps.get(s.recorded_step.get().min(r.steps.len().saturating_sub(1))).cloned();
+        let recorded_step =
+            move |_: Option<&Option<Arc<Step>>>| s.recorded.with(|r| r.as_ref().and_then(at).map(Arc::new));
+        // Copied when the recording or the choice changes; never compared, for a step is large.
+        let recorded_step = Memo::new_with_compare(recorded_step, |_, _| true);
+        let step = Signal::derive(move || s.step.get().or_else(|| recorded_step.get()));
+        let some_step = Signal::derive(move || step.get().unwrap_or_default());
         let later_step = later(some_step);
         let stages = move |_: Option<&Vec<Arc<Stage>>>| {
             let running = s.stages.get();
             if running.is_empty() { stages_of(&later_step.get()) } else { running }
         };
-        // Copied once, when the recording arrives, and not at every look.
-        let recorded_run = Memo::new(move |_| s.recorded.with(|r| r.as_ref().map(|r| Arc::new(r.run.clone()))));
-        let recorded_metrics =
-            Memo::new(move |_| s.recorded.with(|r| r.as_ref().map(|r| Arc::new(r.run.metrics.clone()))));
-        let recorded_models = Memo::new(move |_| s.recorded.with(|r| r.as_ref().map(|r| Arc::new(r.loaded.clone()))));
-        let recorded_pairs = Memo::new(move |_| s.recorded.with(|r| r.as_ref().map(|r| Arc::new(r.evaluated.clone()))));
+        // Copied once, when the recording arrives.
+        let recorded_run = of_recorded(s, |r| r.run.clone());
+        let recorded_metrics = of_recorded(s, |r| r.run.metrics.clone());
+        let recorded_models = of_recorded(s, |r| r.loaded.clone());
+        let recorded_pairs = of_recorded(s, |r| r.evaluated.clone());
         let run = Signal::derive(move || s.run.get().filter(|_| live.get()).or_else(|| recorded_run.get()));
         let config =
             Memo::new(move |_| run.with(|r| r.as_ref().map(|r| Arc::new((*r.config).clone()))).unwrap_or_default());
@@ -91,7 +82,7 @@ impl Content {
             any: Signal::derive(move || step.with(Option::is_some)),
             live: live.into(),
             step: some_step,
-            // Copied once a step, and compared never.
+            // Copied once per step; never compared, for it is large.
             stages: Memo::new_with_compare(stages, |_, _| true).into(),
             config: config.into(),
             metrics: Signal::derive(move || {
@@ -107,10 +98,15 @@ impl Content {
         }
     }
 
-    /// A line for each stage of the machine.
+    /// A number of the models as text.
+    pub fn of_models(self, text: fn(&Loaded) -> String) -> Signal<String> {
+        Signal::derive(move || self.loaded.with(|l| l.as_ref().map_or_else(|| format::NONE.into(), |l| text(l))))
+    }
+
+    /// A line for each stage of the diagram.
     pub fn headlines(&self) -> Headlines {
         let running = state().stages.get();
-        // A step on its way has no numbers for stages that it has not reached.
+        // A running step has no numbers for stages that it has not reached.
         let whole = running.is_empty() && self.any.get();
         let mut lines = if whole { headlines(&self.step.get()) } else { Headlines::default() };
         for stage in running {
@@ -125,14 +121,18 @@ impl Content {
     }
 }
 
+/// A part of the recording.
+fn of_recorded<T: PartialEq + Send + Sync + 'static>(s: State, part: fn(&Recorded) -> T) -> Memo<Option<Arc<T>>> {
+    Memo::new(move |_| s.recorded.with(|r| r.as_ref().map(|r| Arc::new(part(r)))))
+}
+
 impl Default for Content {
     fn default() -> Self {
         Self::new()
     }
 }
 
-/// A finished step as the stages it went through; stage 9 as the mean over its mini-batches, stage 10 (whose numbers no
-/// step keeps) left out.
+/// A finished step as its stages: stage 9 as the mean over its mini-batches, without stage 10, whose numbers are not kept.
 pub fn stages_of(step: &Step) -> Vec<Arc<Stage>> {
     if step.responses.is_empty() {
         return Vec::new();
@@ -173,46 +173,19 @@ fn mean(grid: &Grid, mask: &Grid) -> f64 {
     kept.clone().sum::<f64>() / kept.count() as f64
 }
 
-/// A step without rows, for parts that are not shown yet.
-fn no_step() -> Step {
-    let grid = || Grid::zeros(0, 0);
-    Step {
-        step: 0,
-        statistics: Statistics::default(),
-        queries: vec![],
-        responses: vec![],
-        scored: vec![],
-        rewards: vec![],
-        grids: Grids {
-            mask: grid(),
-            old_logprobs: grid(),
-            ref_logprobs: grid(),
-            old_values: grid(),
-            kl: grid(),
-            non_score: grid(),
-            rewards: grid(),
-            advantages: grid(),
-            advantages_whitened: grid(),
-            returns: grid(),
-            ratio: grid(),
-        },
-        seconds: Seconds::default(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn an_empty_step_has_no_stages() {
-        assert!(stages_of(&no_step()).is_empty());
+        assert!(stages_of(&Step::default()).is_empty());
     }
 
     #[test]
-    fn a_finished_step_has_every_stage_that_is_told() {
+    fn a_finished_step_has_every_stage_that_is_kept() {
         let response = crate::protocol::Response { text: "a".into(), pieces: vec![] };
-        let step = Step { responses: vec![response], ..no_step() };
+        let step = Step { responses: vec![response], ..Step::default() };
         let numbers: Vec<u8> = stages_of(&step).iter().map(|r| r.number()).collect();
         assert_eq!(numbers, [3, 4, 5, 6, 7, 8, 9, 11]);
     }

@@ -1,13 +1,13 @@
-//! The run's controls, the same in every chapter and always in one place: play, step, stage, stop, speed, seed, preset,
-//! start over; and beside them the line that says what is going on. What they cause is `engine`'s.
+//! The run's controls in the header: play, step, stage, stop, speed, preset, seed, start over; and the status line below
+//! them. They call `engine`.
 
 use super::browser;
-use super::chapters::Working;
 use super::content::content;
 use super::draft::{Play, Speed};
 use super::engine::engine;
 use super::parts::format;
 use super::state::Worker;
+use super::working::Working;
 use crate::protocol::Ask;
 use crate::settings::Preset;
 use core::time::Duration;
@@ -151,7 +151,7 @@ fn SeedField() -> impl IntoView {
     }
 }
 
-/// Begins again with the drafted settings; asks once more where steps would be lost.
+/// Starts a new run with the chosen settings; asks again if steps would be lost.
 #[component]
 pub fn StartOver(#[prop(optional)] primary: bool) -> impl IntoView {
     let e = engine();
@@ -178,7 +178,7 @@ pub fn StartOver(#[prop(optional)] primary: bool) -> impl IntoView {
     }
 }
 
-/// What is going on, in one line.
+/// The status in one line.
 #[component]
 pub fn Status() -> impl IntoView {
     let e = engine();
@@ -191,7 +191,7 @@ pub fn Status() -> impl IntoView {
     };
     let worker = move || match s.worker.get() {
         Worker::Starting => Some("The worker is starting…".to_owned()),
-        Worker::Restarting(_) => Some("The worker was lost; another is starting…".to_owned()),
+        Worker::Restarting(_) => Some("The worker has stopped and is being restarted…".to_owned()),
         Worker::Unable(why) => Some(format!("Live runs are not possible here: {why}")),
         Worker::Listening => None,
     };
@@ -226,7 +226,7 @@ pub fn Status() -> impl IntoView {
                 (None, true) => view! { <Working /> }.into_any(),
                 (None, false) => ().into_any(),
             }}
-            {move || (behind() > 0).then(|| view! { <span class="note">{format!("{} more asked for", behind())}</span> })}
+            {move || (behind() > 0).then(|| view! { <span class="note">{format!("{} more waiting", behind())}</span> })}
         </section>
     }
 }

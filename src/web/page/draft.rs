@@ -1,20 +1,21 @@
-//! What the person chose for the next run, and how it plays. Which settings there are is in `crate::settings`.
+//! What the person chose for the next run, and the playing speed. The settings are in `crate::settings`.
 
+use super::parts::settings_edit::values;
 use crate::protocol::Loaded;
 use crate::settings::{PpoConfig, Preset};
 use serde_json::{Map, Value};
 
-/// Whether steps follow each other.
+/// Whether one step follows another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Play {
     #[default]
     Paused,
     Playing,
-    /// The running step is the last.
+    /// Paused after the running step.
     Pausing,
 }
 
-/// How long a stage is looked at while playing.
+/// How long each stage is shown while playing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Speed {
     Slow,
@@ -25,12 +26,12 @@ pub enum Speed {
 
 impl Speed {
     pub const ALL: [(Self, &'static str, &'static str); 3] = [
-        (Self::Slow, "slow", "Slow: 2 s a stage"),
-        (Self::Medium, "medium", "Medium: ½ s a stage"),
+        (Self::Slow, "slow", "Slow: 2 s per stage"),
+        (Self::Medium, "medium", "Medium: ½ s per stage"),
         (Self::Full, "full", "Full speed"),
     ];
 
-    /// Milliseconds a stage; none: no stop at all.
+    /// Milliseconds per stage; none: without pauses.
     pub fn pause(self) -> Option<u64> {
         match self {
             Self::Slow => Some(2000),
@@ -44,7 +45,7 @@ impl Speed {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Draft {
     pub preset: Preset,
-    /// Over the preset, without the seed.
+    /// Changes to the preset, without the seed.
     pub changes: Map<String, Value>,
     pub seed: u64,
 }
@@ -56,31 +57,24 @@ impl Default for Draft {
 }
 
 impl Draft {
-    /// As [`Ask::Start`] wants it, the seed among the settings.
+    /// For [`Ask::Start`]: the changes with the seed.
     pub fn config(&self) -> Map<String, Value> {
         let mut config = self.changes.clone();
         config.insert("seed".into(), self.seed.into());
         config
     }
 
-    /// All settings, over the shipped models' presets; none when the changes make no sense together.
+    /// All settings, from the shipped models' preset; none if the changes are not valid together.
     pub fn over(&self, loaded: &Loaded) -> Option<PpoConfig> {
         let base = if self.preset == Preset::Published { &loaded.published } else { &loaded.corrected };
-        let Ok(Value::Object(mut all)) = serde_json::to_value(base) else { return None };
-        all.extend(self.config());
-        let config: PpoConfig = serde_json::from_value(Value::Object(all)).ok()?;
-        config.validate().is_ok().then_some(config)
+        PpoConfig::from_json((**base).clone(), &Value::Object(self.config())).ok()
     }
 
-    /// What would give a run's settings: the preset that is nearer, and what differs from it.
+    /// The choice that gives a run's settings: the preset with fewer differences, and these differences.
     pub fn like(config: &PpoConfig, loaded: &Loaded) -> Self {
-        let map = |config: &PpoConfig| match serde_json::to_value(config) {
-            Ok(Value::Object(map)) => map,
-            _ => Map::new(),
-        };
-        let all = map(config);
+        let all = values(config);
         let over = |preset: Preset, base: &PpoConfig| {
-            let base = map(base);
+            let base = values(base);
             let changes = all.iter().filter(|(name, value)| *name != "seed" && base.get(*name) != Some(value));
             let changes = changes.map(|(name, value)| (name.clone(), value.clone())).collect();
             Self { preset, changes, seed: config.seed }
@@ -90,7 +84,7 @@ impl Draft {
         if published.changes.len() < corrected.changes.len() { published } else { corrected }
     }
 
-    /// From the settings form, which may hold the seed among the others.
+    /// From the settings form, whose changes may include the seed.
     pub fn of(preset: Preset, mut changes: Map<String, Value>, seed: u64) -> Self {
         let seed = changes.shift_remove("seed").and_then(|s| s.as_u64()).unwrap_or(seed);
         Self { preset, changes, seed }
@@ -104,7 +98,7 @@ mod tests {
     use crate::web::page::state::tests::loaded;
 
     #[test]
-    fn changes_lie_over_the_shipped_preset() {
+    fn changes_apply_to_the_shipped_preset() {
         let loaded = loaded();
         let draft = Draft { changes: Map::from_iter([("gamma".to_owned(), 0.9.into())]), seed: 5, ..Draft::default() };
         let config = draft.over(&loaded).unwrap();
@@ -121,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_leads_back_to_its_draft() {
+    fn a_run_gives_back_its_draft() {
         let loaded = loaded();
         for preset in [Preset::Corrected, Preset::Published] {
             let changes = Map::from_iter([("gamma".to_owned(), 0.9.into()), ("score_clip".to_owned(), 2.0.into())]);

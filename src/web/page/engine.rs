@@ -1,5 +1,5 @@
-//! What the page asks of the engine, one gesture each: load, begin, play, step, stage, stop. Chapters and controls call
-//! these; how it travels is `client`'s, what it changes is `state`'s.
+//! What the page asks of the engine: load, begin, play, step, stage, stop. Chapters and controls call these functions;
+//! `client` sends the requests, and `state` takes the answers.
 
 use super::client::Client;
 use super::draft::Play;
@@ -35,7 +35,7 @@ impl Engine {
         engine
     }
 
-    /// A worker listens. After a crash it goes on where the last one was.
+    /// A worker listens. After a crash it continues the saved run, or loads the models.
     fn listening(&self) {
         if self.state.take_up.get_untracked() {
             self.state.take_up.set(false);
@@ -47,12 +47,12 @@ impl Engine {
         }
     }
 
-    /// Asks; answers of any kind reach `state` by themselves.
+    /// Sends a request; its answer goes to `state`.
     pub fn ask(&self, ask: Ask) -> Option<Id> {
         self.ask_then(ask, None, None, |_| {})
     }
 
-    /// Asks with bytes beside, hears every event, and learns the end.
+    /// Sends a request with bytes; calls back for every event and at the end.
     pub fn ask_then(
         &self,
         ask: Ask,
@@ -64,13 +64,13 @@ impl Engine {
         Some(client.ask(ask, bytes, on_event, Some(Box::new(on_end))))
     }
 
-    /// Asks for what needs the models, loading them first where they are not; requests keep their order.
+    /// Sends a request that needs the models; loads them first if necessary.
     pub fn ask_live(&self, ask: Ask, on_event: Option<OnEvent>, on_end: impl FnOnce(&End) + 'static) -> Option<Id> {
         self.load();
         self.ask_then(ask, None, on_event, on_end)
     }
 
-    /// Loads the models unless they are here or on their way.
+    /// Loads the models unless they are loaded or being loaded.
     pub fn load(&self) {
         let here = self.state.loaded.with_untracked(Option::is_some);
         let coming = self.open(|ask| *ask == Ask::Load);
@@ -84,9 +84,9 @@ impl Engine {
         }
     }
 
-    /// Whether a gesture that may begin a run has to wait. Before the worker has spoken nobody knows whether a run was kept:
-    /// the gesture is made again until it has. A kept run would be gone by beginning another: says so, and leaves the
-    /// choice to the person.
+    /// Whether an action that may begin a run has to wait. Before the first message of the worker it is not known whether
+    /// there is a saved run, so the action is repeated until then. A new run would replace a saved one, so the person has to
+    /// choose first.
     fn has_to_wait(&self, gesture: fn(&Self)) -> bool {
         if self.state.worker.get_untracked() == Worker::Starting {
             let engine = *self;
@@ -95,24 +95,29 @@ impl Engine {
         }
         let kept = self.state.kept.with_untracked(Option::is_some) && self.state.run.with_untracked(Option::is_none);
         if kept {
-            let hint = "Continue it or remove it, then begin";
-            self.state.tell(false, "This browser has a saved run that a new one would replace".into(), hint.into());
+            let hint = "Continue it or remove it, then start again";
+            self.state.tell(false, "This browser has a saved run, which a new one would replace".into(), hint.into());
             super::scroll::show("kept", true);
         }
         kept
     }
 
-    /// Begins a run with the drafted settings; an older one is gone.
+    /// Begins a run with the chosen settings; it replaces the current one.
     pub fn begin(&self) {
         if self.has_to_wait(Self::begin) {
             return;
         }
         self.state.play.set(Play::Paused);
-        self.stop_training();
+        if let Some(id) = self.training() {
+            self.stop_id(id);
+        }
         self.load();
+        self.ask_start();
+    }
+
+    fn ask_start(&self) {
         let draft = self.state.draft.get_untracked();
-        let steps = self.steps();
-        self.ask(Ask::Start { config: draft.config(), preset: draft.preset, steps });
+        self.ask(Ask::Start { config: draft.config(), preset: draft.preset, steps: self.steps() });
     }
 
     /// PPO steps of a whole run.
@@ -122,7 +127,7 @@ impl Engine {
         live.or_else(recorded).unwrap_or(80)
     }
 
-    /// Step after step, at the chosen speed.
+    /// Runs step after step, at the chosen speed.
     pub fn play(&self) {
         if self.has_to_wait(Self::play) {
             return;
@@ -132,7 +137,7 @@ impl Engine {
         self.train_or_go();
     }
 
-    /// No further step after the running one; a step that waits at a stage stays there.
+    /// No further step after the running one; a step that is paused at a stage stays there.
     pub fn pause(&self) {
         let waiting = self.state.waiting.get_untracked();
         let stages = self.state.stage_by_stage.get_untracked();
@@ -140,27 +145,27 @@ impl Engine {
         self.state.play.set(if still { Play::Paused } else { Play::Pausing });
     }
 
-    /// One PPO step, or what is left of the running one.
+    /// Runs one PPO step, or the rest of the running one.
     pub fn one_step(&self) {
-        if self.has_to_wait(Self::one_step) {
-            return;
+        if !self.has_to_wait(Self::one_step) {
+            self.advance(false);
         }
-        self.state.play.set(Play::Paused);
-        self.stage_by_stage(false);
-        self.train_or_go();
     }
 
-    /// To the next stage, and no further.
+    /// Runs to the next stage.
     pub fn one_stage(&self) {
-        if self.has_to_wait(Self::one_stage) {
-            return;
+        if !self.has_to_wait(Self::one_stage) {
+            self.advance(true);
         }
+    }
+
+    fn advance(&self, by_stage: bool) {
         self.state.play.set(Play::Paused);
-        self.stage_by_stage(true);
+        self.stage_by_stage(by_stage);
         self.train_or_go();
     }
 
-    /// The chosen speed, from the next stage on.
+    /// Applies the chosen speed from the next stage on.
     pub fn speed_changed(&self) {
         if self.state.play.get_untracked() == Play::Playing {
             self.play();
@@ -172,7 +177,7 @@ impl Engine {
         self.tell(Message::StageByStage(wait));
     }
 
-    /// The id of the open training request, if it is the one worked on.
+    /// The id of the training request that is being computed, if there is one.
     fn training(&self) -> Option<Id> {
         self.state.busy.with_untracked(|b| b.as_ref().filter(|b| matches!(b.ask, Ask::Train { .. })).map(|b| b.id))
     }
@@ -197,8 +202,7 @@ impl Engine {
         self.load();
         let beginning = self.open(|ask| matches!(ask, Ask::Start { .. } | Ask::Restore | Ask::Open { .. }));
         if self.state.run.with_untracked(Option::is_none) && !beginning {
-            let draft = self.state.draft.get_untracked();
-            self.ask(Ask::Start { config: draft.config(), preset: draft.preset, steps: self.steps() });
+            self.ask_start();
         }
         let engine = *self;
         self.ask_then(Ask::Train { steps: 1 }, None, None, move |end| engine.trained(end));
@@ -207,7 +211,7 @@ impl Engine {
     fn trained(&self, end: &End) {
         let play = self.state.play.get_untracked();
         if goes_on(play, end) {
-            // Not at once: requests that a person made meanwhile come first.
+            // Not at once, so that requests made meanwhile come first.
             let engine = *self;
             set_timeout(move || engine.play_on(), Duration::ZERO);
         } else {
@@ -221,7 +225,7 @@ impl Engine {
         }
     }
 
-    /// While playing slowly: goes on from the stage it waits at, after a while.
+    /// While playing slowly: continues from the stage at which the step is paused, after the chosen time.
     pub fn linger(&self) {
         let (play, pause) = (self.state.play.get_untracked(), self.state.speed.get_untracked().pause());
         let (Play::Playing, Some(id)) = (play, self.training()) else { return };
@@ -237,7 +241,7 @@ impl Engine {
         set_timeout(go, Duration::from_millis(pause.unwrap_or(0)));
     }
 
-    /// Ends what is being worked on, within a second.
+    /// Stops what is being computed, within a second.
     pub fn stop(&self) {
         self.state.play.set(Play::Paused);
         if let Some(busy) = self.state.busy.get_untracked() {
@@ -245,26 +249,20 @@ impl Engine {
         }
     }
 
-    fn stop_training(&self) {
-        if let Some(id) = self.training() {
-            self.stop_id(id);
-        }
-    }
-
-    /// Ends one request.
+    /// Stops one request.
     pub fn stop_id(&self, id: Id) {
         if let Some(client) = self.client.get_value() {
             client.stop(id);
         }
     }
 
-    /// Takes up the run that this browser kept.
+    /// Continues the run that this browser saved.
     pub fn restore(&self) {
         self.load();
         self.ask(Ask::Restore);
     }
 
-    /// Opens what was saved here or natively.
+    /// Opens a zip that was saved here or by the command line.
     pub fn open_zip(&self, name: String, bytes: Vec<u8>, on_end: impl FnOnce(&End) + 'static) {
         self.load();
         self.ask_then(Ask::Open { name }, Some(bytes), None, on_end);
@@ -279,13 +277,13 @@ impl Engine {
     }
 }
 
-/// Whether another step follows one that ended so.
+/// Whether another step follows one that ended like this.
 fn goes_on(play: Play, end: &End) -> bool {
     let left = |run: &RunInfo| run.step < run.steps;
     play == Play::Playing && matches!(end, Ok((Answer::Run(run), _)) if left(run))
 }
 
-/// A listener that hears tokens alone.
+/// A listener for tokens only.
 pub fn on_token(mut hear: impl FnMut(&crate::protocol::Token) + 'static) -> Option<OnEvent> {
     Some(Box::new(move |event| {
         if let Event::Token(token) = event {

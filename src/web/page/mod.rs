@@ -1,5 +1,5 @@
-//! The page: its chapters and their parts, what it holds (`state`, `draft`, `address`, `recorded`) and displays (`content`),
-//! and its way to the worker (`engine`, `client`, `requests`). It knows `settings` and `protocol`, and nothing of the engine.
+//! The page: its chapters and their parts, its state (`state`, `draft`, `address`, `recorded`), what it displays (`content`),
+//! and its connection to the worker (`engine`, `client`, `requests`). It uses `settings` and `protocol`, not the engine.
 
 pub mod address;
 pub mod app;
@@ -10,6 +10,7 @@ pub mod content;
 pub mod controls;
 pub mod draft;
 pub mod engine;
+pub mod json;
 pub mod notices;
 pub mod parts;
 pub mod rail;
@@ -17,3 +18,4 @@ pub mod recorded;
 pub mod requests;
 pub mod scroll;
 pub mod state;
+pub mod working;

@@ -1,4 +1,4 @@
-//! What the person should know: errors with what to do, warnings, no network, and the run that this browser kept.
+//! Messages to the person: errors with what to do, warnings, no network, and the run that this browser saved.
 
 use super::browser;
 use super::engine::engine;
@@ -40,7 +40,7 @@ pub fn Notices() -> impl IntoView {
                             <div class="notice" role="status">
                                 <p>
                                     <strong>"No network. "</strong>
-                                    "The recorded run works; so do the models if this browser has loaded them before"
+                                    "The recorded run works. The models work too if this browser has loaded them before."
                                 </p>
                             </div>
                         }
@@ -53,8 +53,8 @@ pub fn Notices() -> impl IntoView {
                             <div class="notice error" role="alert">
                                 <p>
                                     <strong>"Recorded only. "</strong>
-                                    "The worker could not start in this browser, so nothing can be computed live; "
-                                    "all recorded numbers stay. Reload the page to try again"
+                                    "The worker could not start in this browser, so nothing can be computed live. "
+                                    "All recorded numbers remain. Reload the page to try again."
                                 </p>
                             </div>
                         }
@@ -65,7 +65,7 @@ pub fn Notices() -> impl IntoView {
     }
 }
 
-/// Offers the run that this browser kept.
+/// Offers the run that this browser saved.
 #[component]
 pub fn Kept() -> impl IntoView {
     let e = engine();
@@ -76,7 +76,7 @@ pub fn Kept() -> impl IntoView {
                 <div class="kept" id="kept" role="status">
                     <p id="kept-heading" tabindex="-1">{format!("This browser has a saved run: step {} of {}.", run.step, run.steps)}</p>
                     <p class="row">
-                        <button type="button" class="primary" on:click=move |_| e.restore()>"Go on with it"</button>
+                        <button type="button" class="primary" on:click=move |_| e.restore()>"Continue it"</button>
                         <button type="button" on:click=move |_| { e.ask(crate::protocol::Ask::Forget); }>"Remove it"</button>
                     </p>
                 </div>

@@ -1,4 +1,4 @@
-//! The rail with the chapters, and the same as a menu where the page is narrow. Which chapter is being read is `place`'s.
+//! The list of chapters: beside the text, or as a menu on a narrow page. `scroll` knows which chapter is being read.
 
 use super::address::Chapter;
 use super::browser;

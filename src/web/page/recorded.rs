@@ -1,16 +1,16 @@
-//! The recorded run that fills every chapter before a model is loaded: `recorded/page.json`, protocol types in one file,
-//! and the shipped dialogues. Whether recorded or live is shown is `shown`'s.
+//! The recorded run, which the page shows before models are loaded (`recorded/page.json`), and the shipped dialogues.
+//! `content` chooses between recorded and live.
 
 use crate::protocol::{Adapter, Dialogue, Evaluated, Loaded, Piece, RunInfo, Scored, Step, Token, Word};
 use serde::{Deserialize, Serialize};
 
-/// The lab's own two sentences, a mild and a harsh one, as the lab spells them.
+/// The lab's two sentences, a mild and a harsh one, in the lab's spelling.
 pub const SENTENCES: [&str; 2] = [
     "#Person 1# tells Tommy that he didn't like the movie.",
     "#Person 1# tells Tommy that the movie was terrible, dumb and stupid.",
 ];
 
-/// `static/recorded/page.json`; a recording script writes it.
+/// `static/recorded/page.json`; `examples/record_page.rs` writes it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Recorded {
     /// The whole run, with every line of metrics.
@@ -21,7 +21,7 @@ pub struct Recorded {
     pub loaded: Loaded,
     /// Initial against trained policy.
     pub evaluated: Evaluated,
-    /// Chapter 2.1: summaries of one dialogue, one of each adapter at least.
+    /// Chapter 2.1: summaries of one dialogue, at least one with each adapter.
     pub written: Vec<Written>,
     /// Chapter 2.2: [`SENTENCES`].
     pub judged: Vec<Judged>,
@@ -40,7 +40,7 @@ pub struct Written {
     pub text: String,
 }
 
-/// A text with its score, and what each word does to it.
+/// A text with its score, and each word's contribution.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Judged {
     pub text: String,
@@ -50,21 +50,21 @@ pub struct Judged {
 
 /// From `page.json`.
 pub fn recorded(json: &str) -> Result<Recorded, String> {
-    serde_json::from_str(json).map_err(|error| format!("recorded/page.json: {error}"))
+    super::json::read(json).map_err(|error| format!("recorded/page.json: {error}"))
 }
 
-/// A line of `dialogues.jsonl`; more is written there than the page needs.
+/// A line of `dialogues.jsonl`, as far as the page needs it.
 #[derive(Deserialize)]
-struct Line {
+struct DialogueLine {
     id: String,
     split: String,
     dialogue: String,
     summary: String,
 }
 
-/// From `dialogues.jsonl`; lines that are none are left out.
+/// From `dialogues.jsonl`, without lines that cannot be read.
 pub fn dialogues(jsonl: &str) -> Vec<Dialogue> {
-    let lines = jsonl.lines().filter_map(|line| serde_json::from_str::<Line>(line).ok());
+    let lines = jsonl.lines().filter_map(|line| super::json::read::<DialogueLine>(line).ok());
     lines
         .map(|line| Dialogue {
             id: line.id,

@@ -1,45 +1,44 @@
-//! Which requests are out, and that each ends exactly once. Plain Rust: the way over the boundary is `client`'s, what an
-//! answer changes on the page is `state`'s.
+//! The open requests; each ends exactly once. Plain Rust: `client` sends and receives, and `state` takes the answers.
 
 use crate::error::Error;
 use crate::protocol::{Answer, Ask, Event, Id, Message};
 use std::collections::BTreeMap;
 
-/// How a request ended: its answer, with the bytes that came beside it, or why there is none.
+/// How a request ended: its answer, with the bytes beside it, or an error.
 pub type End = Result<(Answer, Option<Vec<u8>>), Error>;
 
-/// Called with every event on the way.
+/// Called with every event.
 pub type OnEvent = Box<dyn FnMut(&Event)>;
 
 /// Called once.
 pub type OnEnd = Box<dyn FnOnce(&End)>;
 
 /// A request that has not ended.
-pub struct Open {
+pub struct OpenRequest {
     pub ask: Ask,
-    /// Waits for the worker to speak first; the bytes travel beside the message.
+    /// Not sent yet, because the worker has not sent its first message; the bytes beside the message.
     unsent: Option<Option<Vec<u8>>>,
-    /// Asked to stop; its end is still awaited.
+    /// Asked to stop, but not ended yet.
     pub stopping: bool,
-    /// What it needed failed, which has been said: however it fails now, it was stopped.
+    /// A request that it needs has failed, which was reported: its own error now counts as stopped.
     in_vain: bool,
     on_event: Option<OnEvent>,
     on_end: Option<OnEnd>,
 }
 
-/// The requests that are out.
+/// The open requests.
 #[derive(Default)]
 pub struct Requests {
     last: Id,
-    open: BTreeMap<Id, Open>,
+    open: BTreeMap<Id, OpenRequest>,
     listening: bool,
 }
 
-/// A message to post now, with what travels beside it.
+/// A message to post now, with the bytes beside it.
 pub type Post = (Message, Option<Vec<u8>>);
 
 impl Requests {
-    /// A new request, and what to post for it: nothing as long as the worker has not spoken.
+    /// A new request, and what to post for it: nothing before the worker's first message.
     pub fn ask(
         &mut self,
         ask: Ask,
@@ -51,38 +50,38 @@ impl Requests {
         let id = self.last;
         let post = self.listening.then(|| (Message::Request { id, ask: ask.clone() }, bytes.clone()));
         let unsent = (!self.listening).then_some(bytes);
-        self.open.insert(id, Open { ask, unsent, stopping: false, in_vain: false, on_event, on_end });
+        self.open.insert(id, OpenRequest { ask, unsent, stopping: false, in_vain: false, on_event, on_end });
         (id, post)
     }
 
-    /// The worker listens: everything that waited, in order.
+    /// The worker listens: returns everything that waited, in order.
     pub fn ready(&mut self) -> Vec<Post> {
         self.listening = true;
         let waiting = self.open.iter_mut().filter_map(|(&id, open)| Some((id, open.ask.clone(), open.unsent.take()?)));
         waiting.map(|(id, ask, bytes)| (Message::Request { id, ask }, bytes)).collect()
     }
 
-    /// The listener of an event's request; taken out, so that it may ask anew, and to be given back by [`Self::listen`].
+    /// Takes a request's listener out, so that it can send requests itself; [`Self::listen`] puts it back.
     pub fn listener(&mut self, id: Id) -> Option<OnEvent> {
         self.open.get_mut(&id)?.on_event.take()
     }
 
-    /// Gives a listener back to its request, if that is still open.
+    /// Puts a listener back, if its request is still open.
     pub fn listen(&mut self, id: Id, on_event: OnEvent) {
         if let Some(open) = self.open.get_mut(&id) {
             open.on_event = Some(on_event);
         }
     }
 
-    /// Closes a request, and says how it ended for the page. `None` for an end that was not awaited: a second one, or one
-    /// of an earlier worker.
+    /// Closes a request, and returns how it ended for the page. `None` if it was not open: a second end, or one from an
+    /// earlier worker.
     pub fn end(&mut self, id: Id, end: End) -> Option<(Ask, End, Option<OnEnd>)> {
         let open = self.open.remove(&id)?;
         let end = if open.in_vain { end.map_err(|_| Error::Stopped) } else { end };
         Some((open.ask, end, open.on_end))
     }
 
-    /// A request has failed, and those behind that need what it would have brought will: stop them. Returns their numbers.
+    /// A request has failed: later requests that need its result are to be stopped. Returns their ids.
     pub fn failed(&mut self, id: Id, ask: &Ask) -> Vec<Id> {
         let needs = |other: &Ask| match ask {
             Ask::Load => !matches!(other, Ask::Load | Ask::Forget),
@@ -90,28 +89,28 @@ impl Requests {
             _ => false,
         };
         let behind = self.open.range_mut(id..).filter(|(_, open)| needs(&open.ask));
-        let stop = |(&id, open): (&Id, &mut Open)| {
+        let stop = |(&id, open): (&Id, &mut OpenRequest)| {
             (open.stopping, open.in_vain) = (true, true);
             id
         };
         behind.map(stop).collect()
     }
 
-    /// Marks a request as stopping; false when it has ended, or was never sent (then [`Self::end`] it at once).
+    /// Marks a request as stopping; false if it has ended or was never sent (then call [`Self::end`]).
     pub fn stop(&mut self, id: Id) -> bool {
         let Some(open) = self.open.get_mut(&id) else { return false };
         open.stopping = true;
         open.unsent.is_none()
     }
 
-    /// The worker is gone: every open request, oldest first, to be ended as failed. The next worker speaks first again.
+    /// The worker has stopped: returns every open request, oldest first, to be ended as failed.
     pub fn lost(&mut self) -> Vec<(Id, Ask, Option<OnEnd>)> {
         self.listening = false;
         std::mem::take(&mut self.open).into_iter().map(|(id, open)| (id, open.ask, open.on_end)).collect()
     }
 
-    /// The open requests, oldest first: the first is being worked on.
-    pub fn open(&self) -> impl Iterator<Item = (Id, &Open)> {
+    /// The open requests, oldest first; the first is being computed.
+    pub fn open(&self) -> impl Iterator<Item = (Id, &OpenRequest)> {
         self.open.iter().map(|(&id, open)| (id, open))
     }
 }

@@ -1,4 +1,4 @@
-//! Scrolling: to a chapter, staying at it while the text above it still grows, and which chapter is being read.
+//! Scrolls to a chapter and stays there while the text above it grows; finds the chapter that is being read.
 
 use super::address::Chapter;
 use core::time::Duration;
@@ -8,27 +8,26 @@ use std::cell::RefCell;
 use wasm_bindgen::JsCast;
 use web_sys::{Element, FocusOptions, HtmlElement, ScrollRestoration};
 
-/// On the root once every chapter has been laid out.
+/// The root has this attribute once every chapter has been laid out.
 const LAID_OUT: &str = "data-settled";
 
-/// How long the page is left alone before chapters out of sight are measured.
+/// How long the page must be quiet before chapters out of sight are measured.
 const QUIET: Duration = Duration::from_millis(300);
 
-/// The chapter at this part of the window's height is the one being read,
+/// The chapter at this part of the window's height is the one being read.
 const READ_AT: f64 = 0.3;
 
-/// or at so many pixels in a low window: `show` leaves headings above them.
+/// At least so many pixels from the top: `show` leaves headings above them.
 const READ_AT_LEAST: f64 = 160.0;
 
 thread_local! {
-    /// The element that was asked for last, until one is there for good or has moved on by oneself.
+    /// The element to scroll to, until it is reached or the person scrolls elsewhere.
     static ASKED: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 
-/// Listens to what moves the page, and keeps `chapter` at the one being read; on the way to another one it stays as it is.
-/// Once, when the page starts.
+/// Keeps `chapter` at the one being read, except on the way to another one. Called once, when the page starts.
 pub fn watch(chapter: RwSignal<Chapter>) {
-    // The browser would go to where an entry of its history was left, after or before `show`.
+    // Otherwise the browser would scroll to the position in its history.
     if let Ok(history) = window().history() {
         let _ = history.set_scroll_restoration(ScrollRestoration::Manual);
     }
@@ -39,10 +38,10 @@ pub fn watch(chapter: RwSignal<Chapter>) {
         }
         quiet.set_value(set_timeout_with_handle(measure, QUIET).ok());
     });
-    // Whoever scrolls, types or touches goes elsewhere.
+    // A person who scrolls, types or touches goes elsewhere.
     let moves = ["wheel", "touchmove", "keydown"].map(|name| window_event_listener_untyped(name, |_| forget()));
     let pressed = window_event_listener(ev::pointerdown, |event| {
-        // A link asks anew when it is followed; what is on its way there must not be taken for the goal.
+        // A link sets its own target when it is followed.
         let target = event.target().and_then(|target| target.dyn_into::<Element>().ok());
         if !target.is_some_and(|element| matches!(element.closest("a"), Ok(Some(_)))) {
             forget();
@@ -65,12 +64,12 @@ pub fn watch(chapter: RwSignal<Chapter>) {
     });
 }
 
-/// Goes to an element; with `focus`, its heading takes the focus.
+/// Scrolls to an element; with `focus`, its heading takes the focus.
 pub fn show(id: &str, focus: bool) {
     ASKED.set(Some(id.to_owned()));
     arrive();
     if laid_out() {
-        // What comes into sight is laid out anew, and may differ from when it was last measured.
+        // What comes into sight is laid out again and may have another height than before.
         request_animation_frame(|| request_animation_frame(stay));
     }
     let heading = document().get_element_by_id(&format!("{id}-heading")).and_then(|e| e.dyn_into::<HtmlElement>().ok());
@@ -81,7 +80,7 @@ pub fn show(id: &str, focus: bool) {
     }
 }
 
-/// To what was asked for, once more: the text above it has grown.
+/// Scrolls to the target again: the text above it may have grown.
 pub fn arrive() {
     let element = ASKED.with_borrow(|id| document().get_element_by_id(id.as_deref()?));
     if let Some(element) = element {
@@ -89,13 +88,13 @@ pub fn arrive() {
     }
 }
 
-/// Arrives for good.
+/// Scrolls there and forgets the target.
 fn stay() {
     arrive();
     forget();
 }
 
-/// The text is whole: measures the chapters, once the page has been left alone for a moment.
+/// All text is there: measures the chapters as soon as the page is quiet.
 pub fn settle() {
     set_timeout(measure, QUIET);
 }
@@ -104,7 +103,7 @@ fn forget() {
     ASKED.set(None);
 }
 
-/// The last chapter that begins above the part of the window where one reads; before all of them, the first.
+/// The last chapter that begins above the line where a person reads; if there is none, the first.
 fn being_read() -> Option<Chapter> {
     let line = (window().inner_height().ok()?.as_f64()? * READ_AT).max(READ_AT_LEAST);
     let above = |chapter: &Chapter| {
@@ -118,8 +117,8 @@ fn laid_out() -> bool {
     document().document_element().is_some_and(|root| root.has_attribute(LAID_OUT))
 }
 
-/// Lays out every chapter once, a frame for each: those out of sight then have their true sizes (page.css), and scrolling
-/// to one of them arrives.
+/// Lays out every chapter once, one per frame: chapters out of sight then have their true sizes (page.css), so that
+/// scrolling to one of them ends at the right position.
 fn measure() {
     if let Some(root) = document().document_element() {
         let _ = root.remove_attribute(LAID_OUT);

@@ -1,5 +1,5 @@
-//! What the page holds, one signal each so that a change redraws what it must, and how events and answers change it.
-//! Posting requests is `client`'s; what is recorded is `recorded`'s; drawing is everybody else's.
+//! The page's state, one signal for each value so that a change redraws only what shows it, and how events and answers
+//! change it. `client` posts requests; the chapters and parts draw.
 
 use super::address::{Address, Chapter};
 use super::draft::{Draft, Play, Speed};
@@ -14,36 +14,36 @@ use crate::settings::Preset;
 use leptos::prelude::*;
 use std::sync::Arc;
 
-/// How the worker is.
+/// State of the worker.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub enum Worker {
     #[default]
     Starting,
     Listening,
-    /// It went away for this reason, and another one is starting.
+    /// It stopped for this reason, and another one is starting.
     Restarting(String),
-    /// It cannot run here.
+    /// It cannot run in this browser.
     Unable(String),
 }
 
-/// The request that is being worked on.
+/// The request that is being computed.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Busy {
     pub id: Id,
     pub ask: Ask,
     pub stopping: bool,
-    /// What was asked after it, in order.
+    /// Later requests, in order.
     pub behind: Vec<Ask>,
 }
 
 impl Busy {
-    /// Whether a request of a kind is open, worked on or behind.
+    /// Whether a request of a kind is open, being computed or waiting.
     pub fn has(&self, kind: impl Fn(&Ask) -> bool) -> bool {
         kind(&self.ask) || self.behind.iter().any(kind)
     }
 }
 
-/// How far it is.
+/// Its progress.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Counted {
     pub id: Id,
@@ -65,30 +65,30 @@ pub struct Notice {
     pub hint: String,
 }
 
-/// What the token strip shows where an address does not say.
+/// What the token strip shows if the address does not say.
 const SHOWN_FIRST: Quantity = Quantity::Advantage;
 
-/// The page's state; copied freely, provided as a context.
-#[derive(Clone, Copy)]
+/// The page's state; cheap to copy, provided as a context.
+#[derive(Clone, Copy, Default)]
 pub struct State {
     pub worker: RwSignal<Worker>,
     pub busy: RwSignal<Option<Busy>>,
     pub counted: RwSignal<Option<Counted>>,
-    /// What the live models are; none before they are loaded.
+    /// The live models; none before they are loaded.
     pub loaded: RwSignal<Option<Arc<Loaded>>>,
     pub run: RwSignal<Option<Arc<RunInfo>>>,
-    /// A run that this browser kept, until it is taken up or forgotten.
+    /// The run that this browser saved, until it is continued or removed.
     pub kept: RwSignal<Option<Arc<RunInfo>>>,
-    /// Something was live when the worker was lost: the next one goes on with it, but not twice.
+    /// Something was live when the worker stopped: the next worker continues it, once.
     pub take_up: RwSignal<bool>,
-    /// A line of metrics.jsonl for every live step.
+    /// The statistics of every live step.
     pub metrics: RwSignal<Arc<Vec<Statistics>>>,
     pub step: RwSignal<Option<Arc<Step>>>,
-    /// The stage that the running step is in.
+    /// The stage that the running step has reached.
     pub reached: RwSignal<Option<u8>>,
-    /// Stages of the running step with their numbers, in order; told stage by stage only.
+    /// Stages of the running step with their numbers, in order; only when running stage by stage.
     pub stages: RwSignal<Vec<Arc<Stage>>>,
-    /// The step stands at its last stage and waits.
+    /// The step is paused at the last of `stages`.
     pub waiting: RwSignal<bool>,
     pub stage_by_stage: RwSignal<bool>,
     /// Chapter 2.3: one side; chapters 3.3 and 3.4: before and after.
@@ -96,58 +96,28 @@ pub struct State {
     pub evaluated: RwSignal<Option<Arc<Evaluated>>>,
     pub what_if: RwSignal<Option<Arc<WhatIf>>>,
     pub recorded: RwSignal<Option<Arc<Recorded>>>,
-    /// Which of its steps is looked at.
+    /// Which of its steps is shown.
     pub recorded_step: RwSignal<usize>,
     pub dialogues: RwSignal<Arc<Vec<Dialogue>>>,
     pub notices: RwSignal<Vec<Notice>>,
-    /// Said to screen readers.
+    /// Announced to screen readers.
     pub said: RwSignal<String>,
     pub play: RwSignal<Play>,
     pub speed: RwSignal<Speed>,
     pub draft: RwSignal<Draft>,
     pub chapter: RwSignal<Chapter>,
-    /// The stage that text, a symbol or the machine points at.
+    /// The stage that the pointer is on, in the text or in the diagram.
     pub pointed: RwSignal<Option<u8>>,
-    /// The stage whose numbers chapter 3.2 shows; the last one reached when none is chosen.
+    /// The stage whose numbers chapter 3.2 shows; if none is chosen, the last one reached.
     pub opened: RwSignal<Option<u8>>,
     pub row: RwSignal<usize>,
     pub quantity: RwSignal<Quantity>,
 }
 
 impl State {
-    /// Everything empty, but for what the address says.
+    /// Everything empty, except what the address says.
     pub fn new(address: &Address) -> Self {
-        let state = Self {
-            worker: RwSignal::new(Worker::Starting),
-            busy: RwSignal::new(None),
-            counted: RwSignal::new(None),
-            loaded: RwSignal::new(None),
-            run: RwSignal::new(None),
-            kept: RwSignal::new(None),
-            take_up: RwSignal::new(false),
-            metrics: RwSignal::new(Arc::default()),
-            step: RwSignal::new(None),
-            reached: RwSignal::new(None),
-            stages: RwSignal::new(Vec::new()),
-            waiting: RwSignal::new(false),
-            stage_by_stage: RwSignal::new(false),
-            toxicity: RwSignal::new(None),
-            evaluated: RwSignal::new(None),
-            what_if: RwSignal::new(None),
-            recorded: RwSignal::new(None),
-            recorded_step: RwSignal::new(0),
-            dialogues: RwSignal::new(Arc::default()),
-            notices: RwSignal::new(Vec::new()),
-            said: RwSignal::new(String::new()),
-            play: RwSignal::new(Play::Paused),
-            speed: RwSignal::new(Speed::Full),
-            draft: RwSignal::new(Draft::default()),
-            chapter: RwSignal::new(Chapter::default()),
-            pointed: RwSignal::new(None),
-            opened: RwSignal::new(None),
-            row: RwSignal::new(0),
-            quantity: RwSignal::new(SHOWN_FIRST),
-        };
+        let state = Self::default();
         state.go_to(address);
         state
     }
@@ -175,7 +145,7 @@ impl State {
         }
     }
 
-    /// The oldest open request is the one being worked on.
+    /// Takes over the open requests; the oldest is the one being computed.
     pub fn queue(&self, requests: &Requests) {
         let mut open = requests.open();
         let first = open.next();
@@ -192,13 +162,13 @@ impl State {
         }
     }
 
-    /// The worker listens, and kept this run.
+    /// The worker listens, and this run is saved in the browser.
     pub fn ready(&self, kept: Option<RunInfo>) {
         self.worker.set(Worker::Listening);
         self.kept.set(kept.map(Arc::new));
     }
 
-    /// The worker is gone, and with it all that was live. What it kept will be told by the next one.
+    /// The worker has stopped, and all that was live is lost. The next worker tells what is saved.
     pub fn lost(&self, why: &str, for_good: bool) {
         let status = if for_good { Worker::Unable } else { Worker::Restarting };
         self.worker.set(status(why.to_owned()));
@@ -211,7 +181,7 @@ impl State {
         self.play.set(Play::Paused);
     }
 
-    /// An event of request `id`, at `now` milliseconds.
+    /// Applies an event of request `id`, at `now` milliseconds.
     pub fn event(&self, id: Id, event: &Event, now: f64) {
         match event {
             Event::Bytes { done, of } => self.count(id, None, *done as f64, *of as f64, now),
@@ -259,7 +229,7 @@ impl State {
         });
     }
 
-    /// A request's end.
+    /// Applies the end of a request.
     pub fn ended(&self, ask: &Ask, end: &End) {
         if matches!(ask, Ask::Train { .. }) {
             self.waiting.set(false);
@@ -299,7 +269,7 @@ impl State {
                     self.forget_step();
                     self.toxicity.set(None);
                 }
-                // What goes on brings its own settings.
+                // A continued run brings its own settings.
                 if matches!(ask, Ask::Restore | Ask::Open { .. })
                     && let Some(loaded) = self.loaded.get_untracked()
                 {
@@ -307,7 +277,7 @@ impl State {
                 }
                 none(self.evaluated);
                 none(self.kept);
-                // What training changed, its steps have told.
+                // What training changed was in the steps' events.
                 if !matches!(ask, Ask::Train { .. }) {
                     self.metrics.set(Arc::new(run.metrics.clone()));
                     self.run.set(Some(Arc::new((**run).clone())));
@@ -338,7 +308,7 @@ impl State {
         self.reached.set(None);
     }
 
-    /// Shows a notice; one that stands already is not shown twice.
+    /// Shows a notice, unless the same one is shown already.
     pub fn tell(&self, error: bool, what: String, hint: String) {
         self.notices.update(|notices| {
             if !notices.iter().any(|n| n.what == what && n.hint == hint) {
@@ -348,34 +318,34 @@ impl State {
         });
     }
 
-    /// Says something to screen readers.
+    /// Announces something to screen readers.
     pub fn say(&self, what: String) {
         self.said.set(what);
     }
 }
 
-/// Empties what is not empty: a signal that is set redraws what hangs on it, whether or not it has changed.
+/// Empties a signal if it is not empty: setting it redraws everything that reads it, even without a change.
 fn none<T: Send + Sync + 'static>(signal: RwSignal<Option<T>>) {
     if signal.with_untracked(Option::is_some) {
         signal.set(None);
     }
 }
 
-/// A request in words, for the busy line.
+/// A request in words, for the progress line.
 pub fn doing(ask: &Ask) -> String {
     match ask {
         Ask::Load => "Loading the models",
-        Ask::Tokens { .. } => "Cutting the text into tokens",
+        Ask::Tokens { .. } => "Tokenizing the text",
         Ask::Generate(_) => "Writing a summary",
         Ask::Score { .. } => "Scoring",
-        Ask::Words { .. } => "Scoring without each word in turn",
+        Ask::Words { .. } => "Scoring the text without each of its words",
         Ask::Evaluate { before, after, .. } if before == after => "Measuring toxicity",
         Ask::Evaluate { .. } => "Comparing before and after",
         Ask::Start { .. } => "Beginning a run",
         Ask::Train { .. } => "Training",
-        Ask::WhatIf { .. } => "Computing what if",
-        Ask::Save { .. } => "Packing",
-        Ask::Open { .. } => "Opening",
+        Ask::WhatIf { .. } => "Computing the step with other settings",
+        Ask::Save { .. } => "Packing the zip",
+        Ask::Open { .. } => "Opening the zip",
         Ask::Restore => "Continuing the run that this browser saved",
         Ask::Forget => "Removing the saved run",
     }

@@ -106,7 +106,7 @@ fn stage_by_stage_waits_until_the_step_is_done() {
         state.event(1, &queries(), 0.0);
         assert!(state.waiting.get_untracked());
         state.event(1, &Event::Reached(3), 0.0);
-        assert!(state.stages.get_untracked().is_empty(), "another step's stages begin anew");
+        assert!(state.stages.get_untracked().is_empty(), "another step's stages begin again");
         state.ended(&TRAIN, &Ok((run(1), None)));
         assert!(!state.waiting.get_untracked());
     });
@@ -192,7 +192,7 @@ fn one_side_is_toxicity_and_two_are_a_comparison() {
 }
 
 #[test]
-fn counting_begins_anew_with_another_phase() {
+fn another_phase_is_counted_from_its_start() {
     with_state(|state| {
         let progress = |phase, done| Event::Progress { phase, done, of: 4 };
         state.event(1, &progress(Phase::Generate, 1), 100.0);

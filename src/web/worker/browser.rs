@@ -1,9 +1,10 @@
-//! The browser as a [`Port`]: messages, clock, fetch, and IndexedDB for the saved run. Written with web-sys: gloo has no fetch
-//! of several files at once with progress, no transfer of bytes and no IndexedDB.
+//! The browser as a [`Port`]: messages, clock, fetch, and IndexedDB for the saved run. It uses web-sys, because gloo cannot
+//! fetch several files at once with progress or transfer bytes, and has no IndexedDB.
 
 use super::inbox::Inbox;
 use super::kept_run::{Changes, STAMP};
-use super::{Got, Port, work};
+use super::port::{Got, Port};
+use super::session::work;
 use crate::error::{Error, Result};
 use crate::protocol::{Message, Reply};
 use js_sys::{Array, Promise, Reflect, Uint8Array};
@@ -19,7 +20,7 @@ use web_sys::{
 
 const DATABASE: &str = "detox-lab";
 const FILES: &str = "files";
-/// Milliseconds after which a network that gives nothing is asked about.
+/// Milliseconds without data after which `got` is called.
 const PATIENCE: i32 = 200;
 
 /// The worker's main function: listens for messages and works until the tab is closed.
@@ -37,7 +38,7 @@ pub fn start() {
         }
     });
     scope.set_onmessage(Some(on_message.as_ref().unchecked_ref()));
-    on_message.forget(); // it listens as long as the worker lives
+    on_message.forget(); // it listens as long as the worker runs
     spawn_local(work(Browser { scope, database: None, turn: Turn::new() }, inbox));
 }
 
@@ -46,11 +47,11 @@ fn tell_panic(what: &str) {
     let scope: DedicatedWorkerGlobalScope = js_sys::global().unchecked_into();
     let message = js_sys::Object::new();
     if Reflect::set(&message, &"panic".into(), &what.into()).is_ok() {
-        drop(scope.post_message(&message)); // nobody is left to hear of a failure
+        drop(scope.post_message(&message)); // a failure cannot be reported
     }
 }
 
-/// `{json, bytes?}` as the page posts it; anything else is not for us.
+/// `{json, bytes?}` as the page posts it; anything else is ignored.
 fn received(data: &JsValue) -> Option<(Message, Option<Vec<u8>>)> {
     let json = Reflect::get(data, &"json".into()).ok()?.as_string()?;
     let bytes = Reflect::get(data, &"bytes".into()).ok()?;
@@ -67,7 +68,7 @@ struct Browser {
 
 impl Port for Browser {
     fn reply(&mut self, reply: &Reply, bytes: Option<&[u8]>) {
-        // The protocol holds nothing that JSON cannot; a failure here would be a fault of ours, and loud.
+        // Every reply can be written as JSON; a failure here is a bug.
         let json = match serde_json::to_string(reply) {
             Ok(json) => json,
             Err(error) => wasm_bindgen::throw_str(&format!("a reply is not JSON: {error}")),
@@ -101,14 +102,14 @@ impl Port for Browser {
         let abort = AbortController::new().ok();
         let init = RequestInit::new();
         init.set_signal(abort.as_ref().map(AbortController::signal).as_ref());
-        // All are asked for at once: one after the other each would wait for the network anew.
+        // All are requested at once: one after the other, each would wait for the network.
         let responses: Vec<Promise> =
             paths.iter().map(|path| self.scope.fetch_with_str_and_init(path, &init)).collect();
-        // Given up in the middle, the rest are refused with nobody waiting: that is no fault to be reported.
+        // After a stop the other promises are rejected; this keeps the browser from reporting them.
         drop(Promise::all_settled(&responses.iter().collect::<Array>()));
         let found = self.transfer(paths, &responses, got).await;
         if let (Err(_), Some(abort)) = (&found, &abort) {
-            abort.abort(); // what still comes would come for nobody
+            abort.abort(); // the rest is not needed
         }
         found
     }
@@ -122,7 +123,7 @@ impl Port for Browser {
         Ok(keys.iter().zip(values.iter()).filter_map(file).collect())
     }
 
-    /// One transaction: IndexedDB makes all of it last or none.
+    /// One transaction: IndexedDB applies all of it or nothing.
     async fn keep(&mut self, changes: Changes, whole: &BTreeMap<String, Vec<u8>>, stamp: &[u8]) -> Result<()> {
         let store = self.files(IdbTransactionMode::Readwrite).await?;
         let kept = done(store.get(&STAMP.into())).await?;
@@ -182,7 +183,7 @@ impl Browser {
         }
     }
 
-    /// What a promise becomes. While it keeps us waiting, `got` is asked now and then whether to go on.
+    /// The result of a promise. While it is pending, `got` is called regularly and may stop.
     async fn waited(&mut self, promise: &Promise, got: Got<'_, Self>) -> Result<std::result::Result<JsValue, JsValue>> {
         loop {
             let scope = self.scope.clone();
@@ -213,7 +214,7 @@ async fn open(scope: &DedicatedWorkerGlobalScope) -> Result<IdbDatabase> {
     let request = factory.open_with_u32(DATABASE, 1).map_err(not_kept)?;
     let opening = request.clone();
     let upgrade = Closure::once(move || {
-        // A failure shows when the store is asked for.
+        // A failure shows when the store is opened.
         let database: Option<IdbDatabase> = opening.result().ok().map(JsCast::unchecked_into);
         database.map(|database| database.create_object_store(FILES));
     });
@@ -235,16 +236,16 @@ async fn done(request: std::result::Result<IdbRequest, JsValue>) -> Result<JsVal
 
 fn not_kept(error: JsValue) -> Error {
     let hint = "free some storage or leave private browsing; meanwhile save the run as a zip";
-    Error::input(format!("this browser does not keep the run: {}", said(&error)), hint)
+    Error::input(format!("this browser could not save the run: {}", said(&error)), hint)
 }
 
-/// What a JavaScript error says.
+/// The message of a JavaScript error.
 fn said(error: &JsValue) -> String {
     let message = Reflect::get(error, &"message".into()).ok().and_then(|m| m.as_string());
     message.filter(|m| !m.is_empty()).unwrap_or_else(|| "no reason given".into())
 }
 
-/// Passes the turn to the browser and back: a message to oneself, which unlike a timer is not held back.
+/// Lets the browser run, by a message from the worker to itself: browsers delay timers, but not messages.
 struct Turn {
     channel: Option<MessageChannel>,
     resolve: Rc<RefCell<Option<js_sys::Function>>>,
@@ -262,7 +263,7 @@ impl Turn {
                 }
             });
             channel.port1().set_onmessage(Some(back.as_ref().unchecked_ref()));
-            back.forget(); // as long as the worker lives
+            back.forget(); // it listens as long as the worker runs
         }
         Self { channel, resolve }
     }

@@ -14,7 +14,7 @@ use crate::protocol::{
 };
 use crate::text::tokenizer::Tokenizer;
 
-/// A stage of the PPO step in its numbers; progress in one is none.
+/// The numbers of a stage of the PPO step; none for a progress event.
 pub fn stage(stage: &StepStage<'_>) -> Option<Stage> {
     Some(match stage {
         StepStage::Progress { .. } => return None,
@@ -47,7 +47,7 @@ pub fn stage(stage: &StepStage<'_>) -> Option<Stage> {
     })
 }
 
-/// JSON has no NaN; what a masked column holds is not to be read anyway.
+/// JSON has no NaN; the numbers of masked columns are not used anyway.
 fn finite(grid: &Grid) -> Grid {
     grid.map(|x| if x.is_finite() { x } else { 0.0 })
 }
@@ -62,7 +62,7 @@ pub fn responses_stage(generated: &[Generated], tokenizer: Option<&Tokenizer>) -
     Stage::Responses { rows: generated.iter().map(|g| response(&g.ids, tokenizer)).collect() }
 }
 
-/// Decoder ids, the start token first, as the columns are about them.
+/// From decoder ids, the start token first; the columns are about the ids after it.
 fn response(ids: &[u32], tokenizer: Option<&Tokenizer>) -> Response {
     let Some(tokenizer) = tokenizer else { return Response { text: String::new(), pieces: Vec::new() } };
     let text = tokenizer.decode(ids, true).unwrap_or_default();
@@ -110,7 +110,7 @@ pub fn step(stepped: &Stepped, tokenizer: &Tokenizer, dialogue: impl Fn(&str) ->
     }
 }
 
-/// A frozen rollout under other settings, beside the step as it was.
+/// A rollout recomputed with other settings, beside the step as it was.
 pub fn what_if(x: Recomputed, outcome: &StepOutcome) -> WhatIf {
     let (rewards, advantages) = (&x.rewards, &x.advantages);
     WhatIf {

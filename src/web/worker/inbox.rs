@@ -1,4 +1,4 @@
-//! The messages from the page: requests wait here for their turn, stop and continue messages apply at once.
+//! The messages from the page: requests wait here for their turn; the other messages apply at once.
 
 use crate::protocol::{Ask, Id, Message};
 use std::cell::RefCell;
@@ -18,19 +18,19 @@ pub struct Waiting {
 struct Inside {
     waiting: VecDeque<Waiting>,
     stopped: BTreeSet<Id>,
-    /// Requests that may leave the stage they wait in.
+    /// Requests that may continue from the stage at which they wait.
     going: BTreeSet<Id>,
     stage_by_stage: bool,
     closed: bool,
     waker: Option<Waker>,
 }
 
-/// Shared between the listener to messages and the work.
+/// Shared by the message listener and the session.
 #[derive(Clone, Default)]
 pub struct Inbox(Rc<RefCell<Inside>>);
 
 impl Inbox {
-    /// Takes a message in.
+    /// Receives a message.
     pub fn push(&self, message: Message, bytes: Option<Vec<u8>>) {
         let mut inside = self.0.borrow_mut();
         match message {
@@ -44,7 +44,7 @@ impl Inbox {
         waker.into_iter().for_each(Waker::wake);
     }
 
-    /// No more messages will come; the work ends after those that are here.
+    /// No more messages will come; the work ends after the present ones.
     pub fn close(&self) {
         self.0.borrow_mut().closed = true;
     }
@@ -68,7 +68,7 @@ impl Inbox {
         self.0.borrow().stage_by_stage
     }
 
-    /// Waits until the request may leave its stage: it was told to go or stop, or stages are no longer waited at.
+    /// Waits until the request may continue: after a go or stop message, or when it no longer waits at every stage.
     pub async fn leave_stage(&self, id: Id) {
         self.when(|inside| {
             (inside.going.remove(&id) || inside.stopped.contains(&id) || !inside.stage_by_stage).then_some(())
@@ -76,7 +76,7 @@ impl Inbox {
         .await;
     }
 
-    /// Forgets what was said about a request that has ended.
+    /// Forgets the messages about a request that has ended.
     pub fn ended(&self, id: Id) {
         let mut inside = self.0.borrow_mut();
         inside.stopped.remove(&id);

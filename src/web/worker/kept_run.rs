@@ -1,5 +1,5 @@
-//! A run's folder in memory, and what changed in it since the browser last saved it. The [`super::Port`] saves it: all
-//! changes or none. What is saved has a stamp, so that changes are never applied to another run, such as another tab's.
+//! A run's folder in memory, and what changed in it since the browser last saved it. The port saves all changes or none.
+//! The saved files have a stamp, so that changes are never applied to another run, for example another tab's.
 
 use crate::error::{Error, Result};
 use crate::io::{ByteSource, Memory, ReadSeek};
@@ -7,7 +7,7 @@ use crate::lab::run::Store;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Cursor;
 
-/// Where the stamp stands among what is kept.
+/// The file of the stamp.
 pub const STAMP: &str = ".stamp";
 
 /// Files of a run by name.
@@ -16,21 +16,21 @@ pub struct KeptRun {
     files: BTreeMap<String, Vec<u8>>,
     changed: BTreeSet<String>,
     removed: BTreeSet<String>,
-    /// Of what is kept, while it is known to be this run.
+    /// The stamp of the saved files, as long as they are known to be this run's.
     stamp: Option<Vec<u8>>,
 }
 
-/// What to do to the kept files so that they equal the run's again.
+/// The changes that make the saved files equal to the run's again.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Changes {
-    /// The stamp of what these change. Where it is another one, every kept file goes and the whole run is kept instead.
+    /// The stamp of the files to change. If the saved stamp is another one, the whole run replaces the saved files.
     pub base: Option<Vec<u8>>,
     pub put: BTreeMap<String, Vec<u8>>,
     pub remove: BTreeSet<String>,
 }
 
 impl Changes {
-    /// Does to `kept` what a browser does to its store.
+    /// Applies the changes to `kept`, as the browser does to its store.
     pub fn apply(self, whole: &BTreeMap<String, Vec<u8>>, stamp: &[u8], kept: &mut BTreeMap<String, Vec<u8>>) {
         if self.base.is_some() && kept.get(STAMP) == self.base.as_ref() {
             self.remove.iter().for_each(|name| drop(kept.remove(name)));
@@ -43,13 +43,13 @@ impl Changes {
 }
 
 impl KeptRun {
-    /// A run that was kept as these files, the stamp among them.
+    /// A saved run, with its stamp among the files.
     pub fn kept(mut files: BTreeMap<String, Vec<u8>>) -> Self {
         let stamp = files.remove(STAMP);
         Self { files, stamp, ..Self::default() }
     }
 
-    /// A run that came from elsewhere as these files.
+    /// A run from elsewhere, such as a zip.
     pub fn opened(files: BTreeMap<String, Vec<u8>>) -> Self {
         let changed = files.keys().cloned().collect();
         Self { files, changed, ..Self::default() }
@@ -67,7 +67,7 @@ impl KeptRun {
         Memory::new(self.path(name), files)
     }
 
-    /// What changed since the last call; none: nothing did. Until [`KeptRun::is_kept`] is called, nothing counts as kept.
+    /// What changed since the last call, if anything. Until [`KeptRun::is_kept`] is called, nothing counts as saved.
     pub fn changes(&mut self) -> Option<Changes> {
         if self.changed.is_empty() && self.removed.is_empty() {
             return None;
@@ -78,7 +78,7 @@ impl KeptRun {
         Some(Changes { base: self.stamp.take(), put, remove })
     }
 
-    /// The last changes are kept, and bear this stamp.
+    /// The last changes are saved, with this stamp.
     pub fn is_kept(&mut self, stamp: Vec<u8>) {
         self.stamp = Some(stamp);
     }

@@ -1,8 +1,9 @@
 //! Sends the progress of one request to the page and receives its messages at pause points. `session` decides what a request
 //! does.
 
+use super::convert;
 use super::inbox::Inbox;
-use super::{Port, convert};
+use super::port::Port;
 use crate::error::{Error, Result};
 use crate::lab::events::{Choice, Event as LabEvent, Listener, Observer, StepObserver, StepStage};
 use crate::pace::Pace;
@@ -13,7 +14,7 @@ use crate::text::tokenizer::Tokenizer;
 const BREATH: f64 = 0.025;
 /// Seconds between two progress events of one phase.
 pub const PROGRESS: f64 = 0.1;
-/// How many of the most likely tokens are sent with the chosen one.
+/// How many of the most probable tokens are sent with the sampled one.
 const TOP: usize = 5;
 
 /// Observes the work on one request.
@@ -27,7 +28,7 @@ pub struct Reporter<'a, P> {
     pub streams: bool,
     breathed: f64,
     told: Option<(Phase, f64)>,
-    /// A stage was sent, and the work waits until the page says to continue.
+    /// A stage was sent; the work waits until the page tells it to continue.
     in_stage: bool,
 }
 

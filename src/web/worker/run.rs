@@ -1,10 +1,11 @@
 //! The requests about a run: start, train, save, open, restore. An interrupted step is undone: the run returns to its last
 //! complete step.
 
+use super::convert;
 use super::kept_run::KeptRun;
+use super::port::Port;
 use super::reporter::Reporter;
-use super::session::Session;
-use super::{Port, convert};
+use super::session::{Run, Session};
 use crate::error::{Error, Result};
 use crate::io::adapter::PeftAdapter;
 use crate::io::{ByteSource, Memory, zip};
@@ -20,25 +21,12 @@ use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-/// The checkpoint of every N-th step is kept, and the newest and step 0's.
+/// The checkpoint of every N-th step is kept, with the newest one and that of step 0.
 const SAVE_EVERY: u64 = 10;
-/// What a PEFT adapter's folder is known by.
+/// The file that marks a folder as a PEFT adapter.
 const ADAPTER_CONFIG: &str = "adapter_config.json";
 
-/// A run and its last step.
-pub struct Run {
-    trainer: Trainer<Rc<Lab>, KeptRun>,
-    /// What `what_if` looks at; none before a step was made here.
-    last: Option<Stepped>,
-}
-
-impl Run {
-    pub fn config(&self) -> &RunConfig {
-        &self.trainer.config
-    }
-}
-
-/// A run without the models, from which the run is restored.
+/// A run without the models, from which it can be restored.
 struct Aside {
     kept: KeptRun,
     config: RunConfig,
@@ -51,14 +39,14 @@ impl From<Run> for Aside {
     }
 }
 
-/// Every line of a run's metrics; a line of another form is left out.
+/// The lines of a run's metrics, without lines that cannot be read.
 fn metrics(kept: &KeptRun) -> Result<Vec<Statistics>> {
     let lines = if kept.has(run::METRICS) { kept.read(run::METRICS)? } else { Vec::new() };
     let lines = String::from_utf8_lossy(&lines).into_owned();
     Ok(lines.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
 }
 
-/// A run as its files tell it.
+/// A run as described by its files.
 fn info(kept: &KeptRun, config: &RunConfig, metrics: Vec<Statistics>) -> Result<RunInfo> {
     Ok(RunInfo {
         step: newest_checkpoint(kept)?,
@@ -70,13 +58,13 @@ fn info(kept: &KeptRun, config: &RunConfig, metrics: Vec<Statistics>) -> Result<
 }
 
 impl<P: Port> Session<P> {
-    /// The run that this browser kept, to be offered; one that cannot be read is as good as none.
+    /// The run that this browser saved; none if it cannot be read.
     pub async fn kept_info(&mut self) -> Option<RunInfo> {
         let kept = KeptRun::kept(self.port.kept().await.ok()?);
         info(&kept, &RunConfig::read(&kept).ok()?, metrics(&kept).ok()?).ok()
     }
 
-    /// Begins a run from the adapter at hand.
+    /// Begins a run from the current adapter.
     pub async fn start(&mut self, id: Id, config: Map<String, Value>, preset: Preset, steps: u64) -> Result<Answer> {
         let ppo = PpoConfig::from_json(shipped::ppo(preset)?, &Value::Object(config))?;
         ppo.validate_run()?;
@@ -112,7 +100,7 @@ impl<P: Port> Session<P> {
         self.run_answer()
     }
 
-    /// So many PPO steps. When it ends early, for whatever reason, the run is at its last whole step.
+    /// Runs `steps` PPO steps. If it ends early, the run goes back to its last complete step.
     pub async fn train(&mut self, id: Id, steps: u64) -> Result<Answer> {
         let lab = self.ready()?.lab.clone();
         let tokenizer = lab.actor.tokenizer()?;
@@ -142,7 +130,7 @@ impl<P: Port> Session<P> {
         Ok(Answer::Run(Box::new(info(store, config, Vec::new())?)))
     }
 
-    /// The last step's rollout under other settings.
+    /// The last step's rollout with other settings.
     pub fn what_if(&self, config: Map<String, Value>, preset: Preset) -> Result<Answer> {
         let run = self.run.as_ref().ok_or_else(no_run)?;
         let none = || Error::input("no step of this run was made here yet", "make one step first");
@@ -172,7 +160,7 @@ impl<P: Port> Session<P> {
         Ok((Answer::Zip { name: name.into() }, Some(zip::pack(&files)?)))
     }
 
-    /// A run or an adapter from a zip; what was there stays until the zip has proved good.
+    /// Opens a run or an adapter from a zip. The current run stays until the zip has been checked.
     pub async fn open(&mut self, name: &str, bytes: &[u8]) -> Result<Answer> {
         self.ready()?;
         let ours = |files: &BTreeMap<_, _>| [run::CONFIG, ADAPTER_CONFIG].iter().any(|file| files.contains_key(*file));
@@ -209,24 +197,24 @@ impl<P: Port> Session<P> {
         Ok(Answer::Adapter { name: name.into(), lora_r, lora_alpha })
     }
 
-    /// What generates from now on, outside of any run.
+    /// Sets the adapter that generates from now on, outside any run.
     fn begin_from(&mut self, adapter: &PeftAdapter) -> Result<()> {
         let ready = self.ready.as_mut().ok_or_else(no_run)?;
         alone(&mut ready.lab)?.actor.begin(adapter, &shipped::ppo(Preset::Corrected)?).map(drop)
     }
 
-    /// The run that this browser kept.
+    /// Continues the run that this browser saved.
     pub async fn restore(&mut self) -> Result<Answer> {
         self.ready()?;
         let kept = KeptRun::kept(self.port.kept().await?);
         if kept.files().is_empty() {
-            return Err(Error::input("this browser kept no run", "start one"));
+            return Err(Error::input("this browser has no saved run", "start one"));
         }
         self.resume(kept).await?;
         self.run_answer()
     }
 
-    /// Goes on from a run's newest checkpoint. With an error the run that was there goes on being there.
+    /// Continues from a run's newest checkpoint. With an error the previous run stays.
     async fn resume(&mut self, kept: KeptRun) -> Result<()> {
         let config = RunConfig::read(&kept)?;
         config.ppo.validate()?;
@@ -260,7 +248,7 @@ impl<P: Port> Session<P> {
         Ok(())
     }
 
-    /// To a run's last whole step.
+    /// Goes back to a run's last complete step.
     fn go_back(&mut self, Aside { kept, config, last }: Aside) -> Result<()> {
         let (newest, first) = (kept.folder(&checkpoint(newest_checkpoint(&kept)?)), kept.folder(&checkpoint(0)));
         self.resume_checked(kept, config, &newest, &first)?;
@@ -270,12 +258,12 @@ impl<P: Port> Session<P> {
         Ok(())
     }
 
-    /// Everything that changed in the run is kept, or this says why not while the run itself goes on in memory.
+    /// Saves everything that changed in the run. With an error the run stays in memory.
     async fn keep(&mut self) -> Result<()> {
         let Some(run) = &mut self.run else { return Ok(()) };
         let kept = &mut run.trainer.store;
         let Some(changes) = kept.changes() else { return Ok(()) };
-        // Two tabs never say the same: no two of their keepings end in the same microsecond.
+        // Two tabs have different stamps, because they do not save in the same microsecond.
         let stamp = format!("{:.6} {:.6}", self.port.unix_seconds(), self.port.seconds()).into_bytes();
         self.port.keep(changes, kept.files(), &stamp).await?;
         kept.is_kept(stamp);
@@ -289,14 +277,15 @@ impl<P: Port> Session<P> {
 }
 
 fn no_run() -> Error {
-    Error::input("no run is begun", "begin one first (chapter 3.1)")
+    Error::input("there is no run yet", "start one first (chapter 3.1)")
 }
 
 fn checkpoint(step: u64) -> String {
     format!("{}/{}", run::CHECKPOINTS, step_name(step))
 }
 
-/// The lab, when nobody else holds it.
+/// The lab, if nothing else uses it.
 fn alone(lab: &mut Rc<Lab>) -> Result<&mut Lab> {
-    Rc::get_mut(lab).ok_or_else(|| Error::input("the models are in use", "wait until the work has ended"))
+    Rc::get_mut(lab)
+        .ok_or_else(|| Error::input("the models are in use", "wait until the current computation has ended"))
 }

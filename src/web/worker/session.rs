@@ -1,9 +1,10 @@
 //! Answers requests one after the other. Requests about a run (start, train, save, open, …) are in `run`.
 
+use super::convert;
 use super::inbox::{Inbox, Waiting};
+use super::kept_run::KeptRun;
+use super::port::Port;
 use super::reporter::{PROGRESS, Reporter};
-use super::run::Run;
-use super::{Port, convert};
 use crate::error::{Error, Result};
 use crate::io::Memory;
 use crate::io::adapter::PeftAdapter;
@@ -11,6 +12,7 @@ use crate::lab::evaluate::{EvaluateOptions, evaluation, pairs};
 use crate::lab::models::{Actor, INITIAL, Judge, Lab, POLICY};
 use crate::lab::responses::{Sampling, responses};
 use crate::lab::shipped;
+use crate::lab::train::{Stepped, Trainer};
 use crate::pace::Pace;
 use crate::protocol::{Adapter, Answer, Ask, Event, Generate, Id, Loaded, Reader, Reply, RewardInfo, Word};
 use crate::settings::{PpoConfig, Preset};
@@ -28,7 +30,7 @@ const ALL_BYTES: u64 = POLICY_BYTES + REWARD_BYTES + shipped::bytes(shipped::ADA
 
 /// Rows generated and scored at once in an evaluation, as the command line does.
 const BATCH: usize = 16;
-/// Longest summary of an evaluation, in tokens.
+/// Maximum length of a summary in an evaluation, in tokens.
 const EVALUATED_TOKENS: usize = 100;
 /// Variants of a text that are scored at once.
 const VARIANTS: usize = 16;
@@ -36,13 +38,20 @@ const VARIANTS: usize = 16;
 /// The models and data, once they are loaded.
 pub struct Ready {
     pub lab: Rc<Lab>,
-    /// What a new run starts from, and what it is called in a run's `config.json`.
+    /// The adapter that a new run starts from, and its name in the run's `config.json`.
     pub adapter: PeftAdapter,
     pub adapter_name: String,
     pub test: Vec<Dialogue>,
 }
 
-/// What lasts from one request to the next.
+/// A run and its last step.
+pub struct Run {
+    pub trainer: Trainer<Rc<Lab>, KeptRun>,
+    /// What `what_if` recomputes; none before a step was made here.
+    pub last: Option<Stepped>,
+}
+
+/// What stays from one request to the next.
 pub struct Session<P> {
     pub port: P,
     pub inbox: Inbox,
@@ -109,7 +118,7 @@ impl<P: Port> Session<P> {
         let reward = folder("reward", &REWARD_FILES);
         let dialogues = files.next().unwrap_or_default();
         let (corrected, published) = (shipped::ppo(Preset::Corrected)?, shipped::ppo(Preset::Published)?);
-        // Each of these takes a moment, and a message may come in between.
+        // Each of these takes a moment, so there is a pause after each for messages.
         let mut reporter = Reporter::new(&mut self.port, self.inbox.clone(), id, None);
         let mut actor = Actor::load(&policy, corrected.seed)?;
         reporter.pause().await?;
@@ -212,7 +221,7 @@ impl<P: Port> Session<P> {
         Ok(Answer::Scored(lab.judge.score(texts, true, &mut reporter).await?))
     }
 
-    /// A word is what stands between spaces; its tokens begin with the one that carries the space.
+    /// The contribution of each word. A word's first token begins with a space.
     async fn words(&mut self, id: Id, text: &str) -> Result<Answer> {
         let lab = self.ready()?.lab.clone();
         let words: Vec<&str> = text.split_whitespace().collect();
@@ -248,7 +257,7 @@ impl<P: Port> Session<P> {
         after: Adapter,
     ) -> Result<Answer> {
         let config = match &self.run {
-            Some(run) => run.config().ppo.clone(),
+            Some(run) => run.trainer.config.ppo.clone(),
             None => shipped::ppo(Preset::Corrected)?,
         };
         let ready =
@@ -266,7 +275,7 @@ impl<P: Port> Session<P> {
     }
 }
 
-/// The adapter as the lab names it.
+/// The lab's name of an adapter.
 fn adapter(which: Adapter) -> Option<&'static str> {
     match which {
         Adapter::Policy => Some(POLICY),

@@ -1,17 +1,22 @@
-//! What every chapter is made of: its frame, a formula with its symbols tied to numbers, a word that points into the
-//! machine, the mark of recorded and live, and the line of an open request.
+//! Components that the chapters share: the chapter's frame, formulas with their symbols and numbers, words that point to
+//! a stage in the diagram, the mark "recorded" or "live", small form fields, and the line of an open request.
 
 use super::super::address::Chapter;
+use super::super::browser;
 use super::super::engine::{engine, state};
 use super::super::parts::meaning::Meaning;
-use super::super::parts::progress::Progress;
-use super::super::state::{Counted, doing};
+use super::super::state::doing;
+use super::super::working::Working;
 use crate::protocol::Ask;
+use core::time::Duration;
 use leptos::prelude::*;
 
-/// A chapter: heading, then what is in it. The heading takes the focus when the chapter is chosen.
+/// The label of greedy decoding.
+pub const GREEDY: &str = "greedy: always the most probable token";
+
+/// A chapter with its heading, which takes the focus when the chapter is chosen.
 #[component]
-pub fn Frame(chapter: Chapter, #[prop(into)] lead: String, children: Children) -> impl IntoView {
+pub fn ChapterFrame(chapter: Chapter, #[prop(into)] lead: String, children: Children) -> impl IntoView {
     let number = chapter.number();
     let id = chapter.slug();
     let heading = format!("{id}-heading");
@@ -30,7 +35,7 @@ pub fn Frame(chapter: Chapter, #[prop(into)] lead: String, children: Children) -
     }
 }
 
-/// A thing to do, set apart from the text.
+/// A box with something to do.
 #[component]
 pub fn Try(#[prop(into)] title: String, children: Children) -> impl IntoView {
     view! {
@@ -41,7 +46,7 @@ pub fn Try(#[prop(into)] title: String, children: Children) -> impl IntoView {
     }
 }
 
-/// A word of the text that points at its stage in the machine, and lights up when the machine points back.
+/// A word that highlights its stage in the diagram, and is highlighted when the pointer is on that stage.
 #[component]
 pub fn Point(stage: u8, #[prop(optional)] meaning: Option<Meaning>, children: Children) -> impl IntoView {
     let s = state();
@@ -54,7 +59,7 @@ pub fn Point(stage: u8, #[prop(optional)] meaning: Option<Meaning>, children: Ch
             type="button"
             class=format!("point {hue}")
             class:lit=lit
-            title=format!("Stage {stage} of the machine")
+            title=format!("Stage {stage} in the diagram")
             on:mouseenter=move |_| point()
             on:mouseleave=move |_| leave()
             on:focus=move |_| point()
@@ -66,7 +71,7 @@ pub fn Point(stage: u8, #[prop(optional)] meaning: Option<Meaning>, children: Ch
     }
 }
 
-/// A formula on a line of its own, scrolling inside itself where it is too long.
+/// A formula on its own line; a long one scrolls.
 #[component]
 pub fn Formula(#[prop(into)] label: String, children: Children) -> impl IntoView {
     view! {
@@ -76,16 +81,16 @@ pub fn Formula(#[prop(into)] label: String, children: Children) -> impl IntoView
     }
 }
 
-/// What a formula's symbols are, and what they are right now.
+/// The symbols of a formula, each with its meaning and current value.
 #[component]
 pub fn Symbols(children: Children) -> impl IntoView {
     view! { <dl class="terms">{children()}</dl> }
 }
 
-/// One symbol: how it is written, what it is, its number of now.
+/// One symbol: how it is written, its meaning, its current value.
 #[component]
 pub fn Symbol(
-    /// As in the formula.
+    /// As written in the formula.
     #[prop(into)]
     is: String,
     /// A subscript.
@@ -129,13 +134,61 @@ pub fn Source(#[prop(into)] live: Signal<bool>) -> impl IntoView {
     }
 }
 
+/// Shows a view as soon as there is a value, and keeps its elements while the value changes.
+pub fn when_some<T: Clone + Send + Sync + 'static>(
+    value: impl Fn() -> Option<T> + Copy + Send + Sync + 'static,
+    view: impl Fn(Signal<T>) -> AnyView + Send + Sync + 'static,
+) -> impl IntoView {
+    let any = Memo::new(move |_| value().is_some());
+    move || {
+        let first = any.get().then(|| untrack(value)).flatten()?;
+        Some(view(Signal::derive(move || value().unwrap_or_else(|| first.clone()))))
+    }
+}
+
+/// A box to tick.
+pub fn tick(label: &'static str, on: RwSignal<bool>) -> impl IntoView {
+    view! {
+        <label class="tick">
+            <input type="checkbox" prop:checked=move || on.get() on:change=move |event| on.set(event_target_checked(&event)) />
+            <span>{label}</span>
+        </label>
+    }
+}
+
+/// A field for a text of at most `longest` characters.
+pub fn text_field(label: &'static str, rows: &'static str, longest: usize, text: RwSignal<String>) -> impl IntoView {
+    view! {
+        <label class="field wide">
+            <span>{label}</span>
+            <textarea
+                rows=rows
+                maxlength=longest.to_string()
+                prop:value=move || text.get()
+                on:input=move |event| text.set(event_target_value(&event))
+            ></textarea>
+        </label>
+    }
+}
+
+/// A button that copies a text and says so.
+pub fn copy_button(label: &'static str, text: impl Fn() -> String + 'static) -> impl IntoView {
+    let done = RwSignal::new(false);
+    let copy = move |_| {
+        browser::copy(&text());
+        done.set(true);
+        set_timeout(move || done.set(false), Duration::from_secs(2));
+    };
+    view! { <button type="button" on:click=copy>{move || if done.get() { "Copied" } else { label }}</button> }
+}
+
 /// Whether a request of a kind is open.
 pub fn asked(kind: impl Fn(&Ask) -> bool + Copy + Send + Sync + 'static) -> Signal<bool> {
     let s = state();
     Signal::derive(move || s.busy.with(|b| b.as_ref().is_some_and(|b| b.has(kind))))
 }
 
-/// How many of the dialogues that are never trained on to use.
+/// Number of held-out dialogues to use.
 #[component]
 pub fn DialogueCount(n: RwSignal<usize>) -> impl IntoView {
     let s = state();
@@ -156,7 +209,7 @@ pub fn DialogueCount(n: RwSignal<usize>) -> impl IntoView {
     }
 }
 
-/// The line below a button that asked for something: how far it is, or why it waits.
+/// The line below a button that sent a request: its progress, or what it waits for.
 #[component]
 pub fn Pending<K: Fn(&Ask) -> bool + Copy + Send + Sync + 'static>(kind: K) -> impl IntoView {
     let e = engine();
@@ -171,7 +224,7 @@ pub fn Pending<K: Fn(&Ask) -> bool + Copy + Send + Sync + 'static>(kind: K) -> i
         } else if s.waiting.get() {
             view! {
                 <p class="note">
-                    "A PPO step is paused at a stage; this follows when the step is done. "
+                    "A PPO step is paused at a stage; this starts when the step is done. "
                     <button type="button" class="link" on:click=move |_| e.one_step()>"Finish the step"</button>
                 </p>
             }
@@ -180,49 +233,5 @@ pub fn Pending<K: Fn(&Ask) -> bool + Copy + Send + Sync + 'static>(kind: K) -> i
             let first = s.busy.with(|b| b.as_ref().map(|b| doing(&b.ask))).unwrap_or_default();
             view! { <p class="note">{format!("{first} first…")}</p> }.into_any()
         }
-    }
-}
-
-/// The request that is worked on: what it does, how far it is, how to end it.
-#[component]
-pub fn Working() -> impl IntoView {
-    let e = engine();
-    let s = e.state;
-    let what = move || s.busy.with(|b| b.as_ref().map(|b| doing(&b.ask)).unwrap_or_default());
-    let label = Signal::derive(move || match s.counted.get().and_then(|c| c.phase) {
-        Some(phase) => format!("{}: {}", what(), phase_name(phase)),
-        None => what(),
-    });
-    let counted = move |f: fn(&Counted) -> f64| s.counted.with(|c| c.as_ref().map_or(0.0, f));
-    let bytes = Memo::new(move |_| s.counted.with(|c| c.is_some_and(|c| c.phase.is_none())));
-    let cancel = Callback::new(move |()| e.stop());
-    move || {
-        let bytes = bytes.get();
-        let seconds =
-            Signal::derive(move || s.counted.with(|c| c.map(|c| (c.now - c.since) / 1000.0).filter(|s| *s > 0.5)));
-        view! {
-            <Progress
-                label=label
-                done=Signal::derive(move || counted(|c| c.done))
-                of=Signal::derive(move || counted(|c| c.of))
-                bytes=bytes
-                seconds=seconds
-                on_cancel=cancel
-            />
-        }
-    }
-}
-
-/// What is counted, in words.
-fn phase_name(phase: crate::protocol::Phase) -> &'static str {
-    use crate::protocol::Phase;
-    match phase {
-        Phase::Load => "reading the models",
-        Phase::Generate => "writing responses",
-        Phase::Score => "scoring",
-        Phase::Old => "log-probs and values",
-        Phase::Reference => "reference log-probs",
-        Phase::Train => "mini-batches",
-        Phase::Evaluate => "dialogues",
     }
 }

@@ -1,5 +1,5 @@
-//! One file per chapter of the lab, each a component without props: text in our own words, the formula, and a thing to do.
-//! What a chapter shows comes from `shown`, what it asks goes through `engine`, how a thing is drawn is a part's.
+//! The chapters of the lab, each a component without props: text, formulas, and something to do. A chapter displays
+//! `content`, sends requests through `engine`, and draws with `parts`.
 
 mod common;
 mod numbers;
@@ -16,7 +16,6 @@ mod texts;
 mod toxicity;
 mod trainer;
 
-pub use common::Working;
 pub use numbers::Numbers;
 pub use policy::Policy;
 pub use ppo::Ppo;

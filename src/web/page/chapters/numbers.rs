@@ -1,6 +1,8 @@
-//! Chapter 3.3: before and after in numbers, paired, with what the difference allows one to say.
+//! Chapter 3.3: before and after in numbers: paired differences with intervals, and what they allow one to say.
 
-use super::common::{DialogueCount, Formula, Frame, Pending, Source, Symbol, Symbols, Try};
+use super::common::{
+    ChapterFrame, DialogueCount, Formula, GREEDY, Pending, Source, Symbol, Symbols, Try, tick, when_some,
+};
 use crate::protocol::{Adapter, Ask, Difference, Evaluation, Verdict};
 use crate::web::page::address::Chapter;
 use crate::web::page::content::content;
@@ -17,20 +19,19 @@ pub fn Numbers() -> impl IntoView {
     let s = engine().state;
     let shown = content();
     let numbers = Memo::new(move |_| shown.evaluated.with(|e| e.as_ref().map(|e| Arc::new(e.numbers.clone()))));
-    let any = Memo::new(move |_| numbers.with(Option::is_some));
     let live = Signal::derive(move || s.evaluated.with(Option::is_some));
     let of = move |f: fn(&Evaluation) -> String| {
         Signal::derive(move || numbers.with(|n| n.as_ref().map_or_else(|| format::NONE.into(), |n| f(n))))
     };
     view! {
-        <Frame
+        <ChapterFrame
             chapter=Chapter::Numbers
             lead="Did it help? Two policies, the same dialogues, the same random numbers. Is the difference more than chance?"
         >
             <p>
-                "Both policies write a summary of each held-out dialogue, with the same random numbers. So each dialogue gives a pair, and "
-                "what counts is the difference within the pairs. Drawing the pairs again and again, with replacement, shows how much that "
-                "mean difference would move by luck: the middle 95 % of it is the interval. Where it holds zero, there is no difference beyond noise."
+                "Both policies summarise each held-out dialogue with the same random numbers. So each dialogue gives a pair, and we look at "
+                "the difference within each pair. Resampling the pairs with replacement many times (the bootstrap) shows how much the "
+                "mean difference varies by chance: the middle 95 % is the interval. If it contains 0, the difference may be noise."
             </p>
             <Formula label="The mean paired difference with its bootstrap interval">
                 <math display="block">
@@ -45,30 +46,26 @@ pub fn Numbers() -> impl IntoView {
                 <Symbol is="n" now=of(|e| e.n.to_string())>"pairs"</Symbol>
                 <Symbol is="p" sub="i" stage=5 meaning=Meaning::Reward>"toxicity of a summary of dialogue i"</Symbol>
                 <Symbol is="d̄" now=of(|e| difference(&e.toxicity_difference))>"mean difference and its 95 % interval"</Symbol>
-                <Symbol is="KL" meaning=Meaning::Reference now=of(|e| format::number(e.kl, 3))>"nats a response, how far the policy has gone for it"</Symbol>
+                <Symbol is="KL" meaning=Meaning::Reference now=of(|e| format::number(e.kl, 3))>"nats per response: how far the policy has moved"</Symbol>
             </Symbols>
             <p class="finding">{move || numbers.with(|n| n.as_ref().map(|n| verdict(n)))}</p>
             <p class="caption"><Source live=live /> {move || numbers.with(|n| n.as_ref().map(|n| format!(" {} dialogues, seed {}", n.n, n.options.seed)))}</p>
-            {move || {
-                any.get()
-                    .then(|| numbers.get_untracked())
-                    .flatten()
-                    .map(|first| {
-                        let numbers = Signal::derive(move || numbers.get().unwrap_or_else(|| first.clone()));
-                        let before = Signal::derive(move || numbers.with(|n| n.before.toxicity.all.clone()));
-                        let after = Signal::derive(move || Some(numbers.with(|n| n.after.toxicity.all.clone())));
-                        view! {
-                            <CompareNumbers numbers=numbers />
-                            <Histogram title="Summaries by toxicity, before and after" before=before after=after />
-                        }
-                    })
-            }}
+            {when_some(move || numbers.get(), |numbers| {
+                let before = Signal::derive(move || numbers.with(|n| n.before.toxicity.all.clone()));
+                let after = Signal::derive(move || Some(numbers.with(|n| n.after.toxicity.all.clone())));
+                view! {
+                    <CompareNumbers numbers=numbers />
+                    <Histogram title="Summaries by toxicity, before and after" before=before after=after />
+                }
+                .into_any()
+            })}
             <p>
-                "Less toxic is not yet better: a policy that always says the same polite sentence is not toxic at all. ROUGE compares with "
-                "the human summary, distinct words tell whether it repeats itself. Read them together."
+                "Less toxic is not always better: a policy that always says the same polite sentence is not toxic at all. ROUGE compares "
+                "with the human summary, and distinct words show whether the policy repeats itself. Toxicity is measured by the reward "
+                "model that PPO trained against, and this is one run with one seed."
             </p>
             <Compare />
-        </Frame>
+        </ChapterFrame>
     }
 }
 
@@ -77,19 +74,12 @@ fn difference(d: &Difference) -> String {
     format!("{} [{}, {}]", format::signed(d.mean, 4), format::signed(d.low, 4), format::signed(d.high, 4))
 }
 
-/// What may be said of the toxicity.
+/// What the numbers allow one to say about the toxicity.
 fn verdict(numbers: &Evaluation) -> String {
+    let [before, after] = [&numbers.before, &numbers.after].map(|side| format::fixed(side.toxicity.spread.mean, 3));
     match numbers.toxicity_difference.verdict {
-        Verdict::Lower => format!(
-            "Toxicity fell from {} to {}, beyond noise.",
-            format::fixed(numbers.before.toxicity.spread.mean, 3),
-            format::fixed(numbers.after.toxicity.spread.mean, 3)
-        ),
-        Verdict::Higher => format!(
-            "Toxicity rose from {} to {}, beyond noise.",
-            format::fixed(numbers.before.toxicity.spread.mean, 3),
-            format::fixed(numbers.after.toxicity.spread.mean, 3)
-        ),
+        Verdict::Lower => format!("Toxicity fell from {before} to {after}, beyond noise."),
+        Verdict::Higher => format!("Toxicity rose from {before} to {after}, beyond noise."),
         Verdict::NoDifference => "No difference beyond noise.".into(),
         Verdict::TooFewPairs => "Too few pairs to tell a difference from noise.".into(),
     }
@@ -115,13 +105,10 @@ pub fn Compare() -> impl IntoView {
     };
     view! {
         <Try title="Compare your own run">
-            {move || untrained().then(|| view! { <p class="note">"Nothing is trained yet here: before and after would be the same. Play some steps first"</p> })}
+            {move || untrained().then(|| view! { <p class="note">"No step has been trained here yet, so before and after would be the same. Run some steps first"</p> })}
             <p class="row">
                 <DialogueCount n=n />
-                <label class="tick">
-                    <input type="checkbox" prop:checked=move || greedy.get() on:change=move |event| greedy.set(event_target_checked(&event)) />
-                    <span>"always the most probable token"</span>
-                </label>
+                {tick(GREEDY, greedy)}
                 <button type="button" class="primary" disabled=untrained on:click=compare>"Compare"</button>
             </p>
             <Pending kind=|ask: &Ask| matches!(ask, Ask::Evaluate { before, after, .. } if before != after) />

@@ -1,7 +1,7 @@
-//! Chapter 2.1: the dialogues, one of them as a prompt and its tokens, and a summary written token by token with what
-//! could have come instead. Browsing is `policy_dialogues`', the adapter `policy_lora`'s.
+//! Chapter 2.1: the dialogues, one of them as a prompt and its tokens, and a summary written token by token with the
+//! alternatives. Browsing is in `policy_dialogues`, the adapter in `policy_lora`.
 
-use super::common::{Formula, Frame, Pending, Point, Source, Symbol, Symbols, Try};
+use super::common::{ChapterFrame, Formula, Pending, Point, Source, Symbol, Symbols, Try};
 use super::policy_dialogues::Dialogues;
 use super::policy_lora::Lora;
 use super::policy_write::{Choices, Summary, write};
@@ -21,7 +21,7 @@ pub fn Policy() -> impl IntoView {
     let s = e.state;
     let dialogue = RwSignal::new(String::new());
     let choices = Choices::new();
-    // The recorded example comes first; it is what every number below is about until something is written live.
+    // The recorded example comes first: the recorded numbers below belong to it.
     Effect::new(move |_| {
         let first = s.recorded.with(|r| r.as_ref().and_then(|r| r.written.first().map(|w| w.dialogue.clone())));
         let first = first.or_else(|| s.dialogues.with(|d| d.iter().find(|d| d.held_out).map(|d| d.dialogue.clone())));
@@ -32,23 +32,23 @@ pub fn Policy() -> impl IntoView {
         }
     });
     view! {
-        <Frame
+        <ChapterFrame
             chapter=Chapter::Policy
             lead="A dialogue becomes a prompt, the prompt becomes tokens, and the policy answers with a summary, one token at a time."
         >
             <p>
-                "The " <Point stage=1>"dialogues"</Point> " are short and some are heated. Around each stands the same "
+                "The " <Point stage=1>"dialogues"</Point> " are short, and some are heated. Each is wrapped in the same "
                 <Point stage=2>"prompt"</Point> ", and a " <Point stage=3>"tokenizer"</Point>
-                " cuts it into pieces, each with a number. From then on there are only numbers."
+                " cuts it into tokens, each with a number, its id. The model reads only these ids."
             </p>
             <Dialogues chosen=dialogue />
             <Prompt dialogue=dialogue />
             <h3>"Writing"</h3>
             <p>
                 "At every position the " <Point stage=4 meaning=Meaning::Policy>"policy"</Point>
-                " gives each token of its vocabulary a number, the logit z. Softmax makes probabilities of them, and one token is drawn "
-                "by lot. Then the next, with all tokens so far in view. A higher temperature T flattens the probabilities; top-k and top-p "
-                "cut off the tail. During PPO T is 1 and nothing is cut: what was drawn must be what the policy believes."
+                " computes a number for each token of its vocabulary, the logit z. Softmax turns the logits into probabilities, and one "
+                "token is sampled. The next one is conditioned on all tokens so far. A higher temperature T flattens the probabilities; top-k "
+                "and top-p remove unlikely tokens. During PPO T is 1 and nothing is removed: samples must come from the policy's own distribution."
             </p>
             <Formula label="Softmax with temperature">
                 <math display="block">
@@ -70,11 +70,11 @@ pub fn Policy() -> impl IntoView {
             </Symbols>
             <Write dialogue=dialogue choices=choices />
             <Lora />
-        </Frame>
+        </ChapterFrame>
     }
 }
 
-/// The prompt as tokens: recorded where the dialogue is the recorded one, else as the worker cuts it.
+/// The prompt as tokens: recorded if the dialogue is the recorded one, otherwise from the worker.
 #[component]
 fn Prompt(dialogue: RwSignal<String>) -> impl IntoView {
     let e = engine();
@@ -100,7 +100,7 @@ fn Prompt(dialogue: RwSignal<String>) -> impl IntoView {
             }
         });
     };
-    // Live, it is quick: no need to press a button; once for each text, for it may fail.
+    // With loaded models this is quick, so it needs no button; once for each text, because it may fail.
     let asked = StoredValue::new(String::new());
     Effect::new(move |_| {
         let idle = s.loaded.with(Option::is_some) && s.busy.with(Option::is_none);
@@ -121,7 +121,7 @@ fn Prompt(dialogue: RwSignal<String>) -> impl IntoView {
                 view! {
                     <p class="row">
                         <button type="button" disabled=move || dialogue.with(|d| d.trim().is_empty()) on:click=move |_| ask()>
-                            "Cut this dialogue into tokens"
+                            "Tokenize this dialogue"
                         </button>
                     </p>
                     <Pending kind=|ask: &Ask| matches!(ask, Ask::Tokens { .. }) />
@@ -189,6 +189,6 @@ fn Write(dialogue: RwSignal<String>, choices: Choices) -> impl IntoView {
             <Pending kind=|ask: &Ask| matches!(ask, Ask::Generate(_)) />
         </Try>
         <div class="sides">{side(Adapter::Policy, with)} {side(Adapter::Off, without)}</div>
-        <p class="note">"Point at a token to see what else could have stood there, and how probable it was."</p>
+        <p class="note">"Select a token to see the alternatives at its position and their probabilities."</p>
     }
 }

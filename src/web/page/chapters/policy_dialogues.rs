@@ -1,5 +1,6 @@
-//! Browsing the shipped dialogues, and typing one.
+//! Browsing the shipped dialogues, or typing one.
 
+use super::common::{text_field, tick};
 use crate::protocol::Dialogue;
 use crate::web::page::engine::state;
 use leptos::prelude::*;
@@ -7,7 +8,7 @@ use leptos::prelude::*;
 /// Dialogues on a page of the list.
 const PAGE: usize = 5;
 
-/// Characters of a dialogue; the lab's filter keeps those of 200 to 1000.
+/// Maximum number of characters of a dialogue; the lab keeps dialogues of 200 to 1000.
 const LONGEST: usize = 1000;
 
 /// Search, list and text field; `chosen` is the dialogue that the chapter works on.
@@ -40,30 +41,18 @@ pub fn Dialogues(chosen: RwSignal<String>) -> impl IntoView {
         let here: Vec<usize> = found.with(|f| f.iter().skip(from).take(PAGE).copied().collect());
         s.dialogues.with(|d| here.into_iter().filter_map(|i| d.get(i).cloned()).map(item).collect_view())
     };
+    Effect::new(move |_| {
+        words.track();
+        held_out.track();
+        page.set(0);
+    });
     view! {
         <div class="fields">
             <label class="field">
                 <span>"Find words"</span>
-                <input
-                    type="search"
-                    prop:value=move || words.get()
-                    on:input=move |event| {
-                        words.set(event_target_value(&event));
-                        page.set(0);
-                    }
-                />
+                <input type="search" prop:value=move || words.get() on:input=move |event| words.set(event_target_value(&event)) />
             </label>
-            <label class="tick">
-                <input
-                    type="checkbox"
-                    prop:checked=move || held_out.get()
-                    on:change=move |event| {
-                        held_out.set(event_target_checked(&event));
-                        page.set(0);
-                    }
-                />
-                <span>"only those held out from training"</span>
-            </label>
+            {tick("only those held out from training", held_out)}
         </div>
         <ul class="dialogues" aria-label="Dialogues">{list}</ul>
         <p class="row">
@@ -80,21 +69,13 @@ pub fn Dialogues(chosen: RwSignal<String>) -> impl IntoView {
             </span>
             <button type="button" disabled=move || { page.get() + 1 >= pages() } on:click=move |_| page.update(|p| *p += 1)>"Next"</button>
         </p>
-        <label class="field wide">
-            <span>"The dialogue, or one of your own"</span>
-            <textarea
-                rows="6"
-                maxlength=LONGEST.to_string()
-                prop:value=move || chosen.get()
-                on:input=move |event| chosen.set(event_target_value(&event))
-            ></textarea>
-        </label>
+        {text_field("The dialogue, or one of your own", "6", LONGEST, chosen)}
         <p class="note num" role="status">
             {move || {
                 let n = chosen.with(|c| c.chars().count());
                 match n {
                     0 => "Nothing typed yet".to_owned(),
-                    n if n >= LONGEST => format!("{n} characters: as long as a dialogue can be here"),
+                    n if n >= LONGEST => format!("{n} characters, the maximum"),
                     n => format!("{n} of {LONGEST} characters"),
                 }
             }}
@@ -102,9 +83,9 @@ pub fn Dialogues(chosen: RwSignal<String>) -> impl IntoView {
     }
 }
 
-/// Places of the dialogues that hold every word asked for.
+/// Indices of the dialogues that contain every word asked for.
 fn matching(dialogues: &[Dialogue], words: &str, held_out: bool) -> Vec<usize> {
-    // The shipped dialogues are ASCII, and Unicode's table of small letters is 11 kB.
+    // The shipped dialogues are ASCII, and Unicode's table of lower-case letters is 11 kB.
     let words: Vec<String> = words.split_whitespace().map(str::to_ascii_lowercase).collect();
     let holds = |d: &Dialogue| {
         let text = format!("{} {}", d.id, d.dialogue).to_ascii_lowercase();
@@ -113,7 +94,7 @@ fn matching(dialogues: &[Dialogue], words: &str, held_out: bool) -> Vec<usize> {
     dialogues.iter().enumerate().filter(|(_, d)| holds(d)).map(|(i, _)| i).collect()
 }
 
-/// What is said first, shortened.
+/// The first line, shortened.
 fn first_line(dialogue: &str) -> String {
     let line = dialogue.lines().next().unwrap_or_default();
     let short: String = line.chars().take(90).collect();

@@ -1,7 +1,7 @@
-//! What LoRA adds to the policy, in numbers counted from the loaded tensors.
+//! What LoRA adds to the policy, with the numbers of the loaded models.
 
 use super::common::{Formula, Symbol, Symbols};
-use crate::protocol::PolicyInfo;
+use crate::protocol::Loaded;
 use crate::web::page::content::content;
 use crate::web::page::parts::format;
 use crate::web::page::parts::meaning::Meaning;
@@ -10,15 +10,14 @@ use leptos::prelude::*;
 #[component]
 pub fn Lora() -> impl IntoView {
     let shown = content();
-    let of = move |f: fn(&PolicyInfo) -> String| {
-        Signal::derive(move || shown.loaded.with(|l| l.as_ref().map_or_else(|| format::NONE.into(), |l| f(&l.policy))))
-    };
+    let of = move |f: fn(&Loaded) -> String| shown.of_models(f);
     view! {
         <h3>"What LoRA adds"</h3>
         <p>
-            "Training all weights would need memory for all of them three times over. LoRA leaves each weight matrix W as it is and adds "
-            "the product of two thin ones. B starts at zero, so at first nothing changes; training moves A and B alone. Switching the "
-            "adapter off gives the base model back, which is why policy and reference can share it."
+            "Training all weights would need memory for a gradient and two Adam moments of each. LoRA freezes each weight matrix W and adds "
+            "the product of two low-rank matrices, B and A; only these are trained. In a new adapter B is 0, so it changes nothing. The adapter "
+            "here is not new: before PPO it was fine-tuned to write summaries. With the adapter off, the base model writes. The base model "
+            "is not PPO's reference: the reference is the policy with a frozen copy of the adapter as it was before PPO."
         </p>
         <Formula label="LoRA: W x plus alpha over r times B A x">
             <math display="block">
@@ -28,19 +27,19 @@ pub fn Lora() -> impl IntoView {
             </math>
         </Formula>
         <Symbols>
-            <Symbol is="r" meaning=Meaning::Policy now=of(|p| p.lora_r.to_string())>"rank: how thin A and B are"</Symbol>
-            <Symbol is="α" meaning=Meaning::Policy now=of(|p| format::setting(p.lora_alpha))>"α, how loud the adapter speaks"</Symbol>
-            <Symbol is="α/r" now=of(|p| format::setting(p.lora_alpha / p.lora_r.max(1) as f64))>"scale"</Symbol>
-            <Symbol is="n" sub="LoRA" meaning=Meaning::Policy now=of(|p| format::count(p.adapter_parameters as u64))>
+            <Symbol is="r" meaning=Meaning::Policy now=of(|l| l.policy.lora_r.to_string())>"rank of A and B"</Symbol>
+            <Symbol is="α" meaning=Meaning::Policy now=of(|l| format::setting(l.policy.lora_alpha))>"alpha: scales the adapter's contribution"</Symbol>
+            <Symbol is="α/r" now=of(|l| format::setting(l.policy.lora_alpha / l.policy.lora_r.max(1) as f64))>"scaling factor"</Symbol>
+            <Symbol is="n" sub="LoRA" meaning=Meaning::Policy now=of(|l| format::count(l.policy.adapter_parameters as u64))>
                 "weights of all A and B"
             </Symbol>
-            <Symbol is="n" sub="base" now=of(|p| format::count(p.base_parameters as u64))>"weights that stay"</Symbol>
-            <Symbol is="share" now=of(|p| format::percent(p.adapter_parameters as f64 / p.base_parameters.max(1) as f64, 2))>
-                "the adapter beside the base"
+            <Symbol is="n" sub="base" now=of(|l| format::count(l.policy.base_parameters as u64))>"frozen weights"</Symbol>
+            <Symbol is="LoRA/base" now=of(|l| format::percent(l.policy.adapter_parameters as f64 / l.policy.base_parameters.max(1) as f64, 2))>
+                "size of the adapter relative to the base"
             </Symbol>
         </Symbols>
         <details class="fold">
-            <summary>{move || of(|p| format!("The {} layers under the adapter", p.lora_layers.len())).get()}</summary>
+            <summary>{move || of(|l| format!("The {} layers with an adapter", l.policy.lora_layers.len())).get()}</summary>
             <ul class="names">
                 {move || {
                     let names = shown.loaded.with(|l| l.as_ref().map(|l| l.policy.lora_layers.clone())).unwrap_or_default();

@@ -1,14 +1,14 @@
-//! One summary: the choices it is made with, the asking, and its tokens as they come, with what else could have come.
+//! One summary: the sampling options, the request, and its tokens as they arrive, with the alternatives.
 
+use super::common::{GREEDY, tick, when_some};
 use crate::protocol::{Answer, Ask, Generate, Token};
 use crate::web::page::engine::{Engine, engine, on_token};
 use crate::web::page::parts::format;
-use crate::web::page::parts::keys::{Runs, follow, moved, tab_index};
-use crate::web::page::parts::tokens::{NextTokens, shown};
+use crate::web::page::parts::tokens::{Chips, NextTokens, shown};
 use crate::web::page::recorded::Written;
 use leptos::prelude::*;
 
-/// How a summary is drawn.
+/// How a summary is sampled.
 #[derive(Clone, Copy)]
 pub struct Choices {
     pub greedy: RwSignal<bool>,
@@ -20,7 +20,7 @@ pub struct Choices {
 }
 
 impl Choices {
-    /// The plain softmax, and the page's seed.
+    /// Plain softmax, with the page's seed.
     pub fn new() -> Self {
         let seed = engine().state.draft.with_untracked(|d| d.seed);
         Self {
@@ -35,28 +35,21 @@ impl Choices {
 
     /// The fields.
     pub fn view(self) -> impl IntoView {
-        let by_lot = move || !self.greedy.get();
+        let sampled = move || !self.greedy.get();
         view! {
             <div class="fields">
-                <label class="tick">
-                    <input
-                        type="checkbox"
-                        prop:checked=move || self.greedy.get()
-                        on:change=move |event| self.greedy.set(event_target_checked(&event))
-                    />
-                    <span>"always the most probable token"</span>
-                </label>
-                {field("Temperature", (0.1, 3.0, 0.1), by_lot, move || self.temperature.get(), move |x| self.temperature.set(x))}
-                {field("Top-k, 0 for all", (0.0, 500.0, 1.0), by_lot, move || self.top_k.get() as f64, move |x| self.top_k.set(x as usize))}
-                {field("Top-p", (0.05, 1.0, 0.05), by_lot, move || self.top_p.get(), move |x| self.top_p.set(x))}
-                {field("Seed", (0.0, 9e15, 1.0), by_lot, move || self.seed.get() as f64, move |x| self.seed.set(x as u64))}
-                {field("Most tokens", (1.0, 128.0, 1.0), || true, move || self.tokens.get() as f64, move |x| self.tokens.set(x as usize))}
+                {tick(GREEDY, self.greedy)}
+                {field("Temperature", (0.1, 3.0, 0.1), sampled, move || self.temperature.get(), move |x| self.temperature.set(x))}
+                {field("Top-k, 0 for all", (0.0, 500.0, 1.0), sampled, move || self.top_k.get() as f64, move |x| self.top_k.set(x as usize))}
+                {field("Top-p", (0.05, 1.0, 0.05), sampled, move || self.top_p.get(), move |x| self.top_p.set(x))}
+                {field("Seed", (0.0, 9e15, 1.0), sampled, move || self.seed.get() as f64, move |x| self.seed.set(x as u64))}
+                {field("Max new tokens", (1.0, 128.0, 1.0), || true, move || self.tokens.get() as f64, move |x| self.tokens.set(x as usize))}
             </div>
         }
     }
 }
 
-/// A number with its limits; what is typed outside of them is drawn in.
+/// A number with its limits; a number outside them is replaced by the nearest limit.
 fn field(
     label: &'static str,
     (min, max, step): (f64, f64, f64),
@@ -86,7 +79,7 @@ fn field(
     }
 }
 
-/// Asks for a summary; `into` shows its tokens as they come.
+/// Asks for a summary; `into` shows its tokens as they arrive.
 pub fn write(e: Engine, how: Generate, into: RwSignal<Option<Written>>) {
     let written = Written {
         dialogue: how.dialogue.clone(),
@@ -113,7 +106,7 @@ pub fn write(e: Engine, how: Generate, into: RwSignal<Option<Written>>) {
                 w.text.clone_from(text);
             }
         }),
-        // What was written until it stopped stays; a failure brings back what was there before.
+        // A stopped summary stays as far as it was written; after a failure the previous one comes back.
         _ if into.with_untracked(|w| w.as_ref().is_none_or(|w| w.tokens.is_empty())) => into.set(before),
         _ => {}
     });
@@ -124,52 +117,19 @@ pub fn write(e: Engine, how: Generate, into: RwSignal<Option<Written>>) {
 pub fn Summary(#[prop(into)] written: Signal<Option<Written>>) -> impl IntoView {
     let chosen = RwSignal::new(None::<usize>);
     let tokens = Memo::new(move |_| written.with(|w| w.as_ref().map(|w| w.tokens.clone()).unwrap_or_default()));
-    let token = Memo::new(move |_| tokens.with(|t| chosen.get().and_then(|k| t.get(k).cloned())));
-    let keys = move |event| {
-        let now = chosen.get_untracked().unwrap_or(0);
-        if let Some(next) = follow(&event, now, tokens.with_untracked(Vec::len), Runs::Across) {
-            chosen.set(Some(next));
-        }
-    };
-    let chip = move |k: usize, token: &Token| {
-        let class = if token.text.starts_with(' ') { "chip is-word" } else { "chip" };
+    let chips = Signal::derive(move || {
         let said =
-            format!("{}, probability {}", shown(&token.text), format::probability(f64::from(token.logprob).exp()));
-        view! {
-            <span
-                role="option"
-                class=class
-                data-item=k.to_string()
-                title=said
-                tabindex=move || tab_index(chosen.get().unwrap_or(0) == k)
-                aria-selected=move || (chosen.get() == Some(k)).to_string()
-                on:click=move |_| chosen.set(Some(k))
-                on:focus=move |_| chosen.set(Some(k))
-                on:pointermove=move |event| {
-                    if moved(&event) {
-                        chosen.set(Some(k));
-                    }
-                }
-            >
-                {shown(&token.text)}
-            </span>
-        }
-    };
-    let empty = move || tokens.with(Vec::is_empty);
+            |t: &Token| format!("{}, probability {}", shown(&t.text), format::probability(f64::from(t.logprob).exp()));
+        tokens.with(|t| t.iter().map(|t| (t.text.clone(), Some(said(t)))).collect::<Vec<_>>())
+    });
     view! {
         <p class="said">
             {move || written.with(|w| w.as_ref().map_or_else(|| "Nothing written yet".to_owned(), |w| w.text.clone()))}
         </p>
-        <div class="chips" role="listbox" aria-orientation="horizontal" aria-label="Tokens of the summary" hidden=empty on:keydown=keys>
-            {move || tokens.with(|t| t.iter().enumerate().map(|(k, token)| chip(k, token)).collect_view())}
-        </div>
-        {move || {
-            token
-                .get()
-                .map(|first| {
-                    let token = Signal::derive(move || token.get().unwrap_or_else(|| first.clone()));
-                    view! { <NextTokens token=token /> }
-                })
-        }}
+        <Chips tokens=chips chosen label="Tokens of the summary" />
+        {when_some(
+            move || tokens.with(|t| chosen.get().and_then(|k| t.get(k).cloned())),
+            |token| view! { <NextTokens token=token /> }.into_any(),
+        )}
     }
 }

@@ -1,7 +1,7 @@
-//! Chapter 3.2: one PPO step in words, formulas and numbers; the charts of the run; the token strip. The stages one by one
-//! and what if are `ppo_stages`'.
+//! Chapter 3.2: one PPO step in words, formulas and numbers; the charts of the run; the token strip. The single stages
+//! and "what if" are in `ppo_stages`.
 
-use super::common::{Formula, Frame, Point, Source, Symbol, Symbols, Try};
+use super::common::{ChapterFrame, Formula, Point, Source, Symbol, Symbols, Try};
 use super::ppo_stages::{Stages, WhatIfs};
 use crate::protocol::{Statistics, Step};
 use crate::settings::PpoConfig;
@@ -20,7 +20,7 @@ pub fn Ppo() -> impl IntoView {
     let e = engine();
     let shown = content();
     view! {
-        <Frame
+        <ChapterFrame
             chapter=Chapter::Ppo
             lead="Write a batch of summaries, score them, find out which tokens did better than expected, and make those a little more likely."
         >
@@ -29,8 +29,8 @@ pub fn Ppo() -> impl IntoView {
             <Clipped />
             <Try title="Walk through a step">
                 <p>
-                    "\"Stage\" goes to the next stage of the step and waits there; \"Step\" does the rest of it; \"Play\" continues with further steps. "
-                    "The numbers of each stage appear below, and as a line in the diagram."
+                    "\"Stage\" computes the next stage of the step and pauses; \"Step\" completes the step; \"Play\" runs one step after another. "
+                    "The numbers of each stage appear below and in the diagram."
                 </p>
                 <p class="row">
                     <button type="button" class="primary" on:click=move |_| e.one_stage()>"One stage"</button>
@@ -42,7 +42,7 @@ pub fn Ppo() -> impl IntoView {
             <Charts />
             <h3>"Every token of every response"</h3>
             <p class="caption">
-                <Source live=shown.live /> {move || format!(" Step {}. Choose a quantity, then a response; arrow keys lead along it.", shown.step.with(|s| s.step))}
+                <Source live=shown.live /> {move || format!(" Step {}. Choose a quantity, then a response; the arrow keys move along it.", shown.step.with(|s| s.step))}
                 " " <RecordedSteps />
             </p>
             {move || {
@@ -52,11 +52,11 @@ pub fn Ppo() -> impl IntoView {
                     .then(|| view! { <TokenStrip step=later(shown.step) config=shown.config quantity=e.state.quantity row=e.state.row /> })
             }}
             <WhatIfs />
-        </Frame>
+        </ChapterFrame>
     }
 }
 
-/// Which step of the recorded run is looked at.
+/// The choice among the steps of the recorded run.
 #[component]
 fn RecordedSteps() -> impl IntoView {
     let s = engine().state;
@@ -101,12 +101,12 @@ fn of_step(f: fn(&Step) -> f64) -> Signal<String> {
 #[component]
 fn PerToken() -> impl IntoView {
     view! {
-        <h3>"Rewards, one a token"</h3>
+        <h3>"Rewards, one per token"</h3>
         <p>
             "After " <Point stage=4 meaning=Meaning::Policy>"writing"</Point> " and " <Point stage=5 meaning=Meaning::Reward>"scoring"</Point>
-            ", policy and reference each compute how probable every token of the response is. "
-            "Where the policy finds a token more probable than the reference, that difference of "
-            <Point stage=6 meaning=Meaning::Reference>"logprobs"</Point> " is a penalty. The score is added at the last token."
+            ", policy and reference each compute the log-probability of every token of the response. The difference of the two "
+            <Point stage=6 meaning=Meaning::Reference>"logprobs"</Point> ", times β, is subtracted as a penalty. The score is added at the last "
+            "token. At step 1 policy and reference are the same, so the penalty is 0."
         </p>
         <Formula label="The reward of token t: minus beta times log pi minus log pi ref, plus the score at the last token">
             <math display="block">
@@ -127,7 +127,7 @@ fn PerToken() -> impl IntoView {
             <Symbol is="β" stage=11 now=of_step(|s| s.statistics.kl_coef)>"KL coefficient in this step"</Symbol>
             <Symbol is="π" sub="θ" stage=6 meaning=Meaning::Policy>"policy that wrote the response"</Symbol>
             <Symbol is="π" sub="ref" stage=6 meaning=Meaning::Reference>"reference"</Symbol>
-            <Symbol is="KL" stage=7 now=of_step(|s| s.statistics.kl)>"nats a response, mean of the batch"</Symbol>
+            <Symbol is="KL" stage=7 now=of_step(|s| s.statistics.kl)>"nats per response, mean of the batch"</Symbol>
             <Symbol is="score" stage=5 meaning=Meaning::Reward now=of_step(|s| s.statistics.score)>"mean of the batch"</Symbol>
         </Symbols>
     }
@@ -139,8 +139,8 @@ fn Advantage() -> impl IntoView {
         <h3>"Advantages: better than expected?"</h3>
         <p>
             "A high score does not show which token earned it. The " <Point stage=6 meaning=Meaning::Value>"value head"</Point>
-            " predicts at every token the rewards that follow. Where the rewards turn out better than predicted, the token before gets a positive "
-            <Point stage=8 meaning=Meaning::Value>"advantage"</Point> ", and a part of it is passed to the tokens before that (GAE)."
+            " predicts at every token the rewards that follow. If the rewards are higher than predicted, that token gets a positive "
+            <Point stage=8 meaning=Meaning::Value>"advantage"</Point> ", and a part of it is passed to earlier tokens (GAE)."
         </p>
         <Formula label="Delta t is r t plus gamma V t plus one minus V t; A t is delta t plus gamma lambda A t plus one">
             <math display="block">
@@ -161,7 +161,7 @@ fn Advantage() -> impl IntoView {
             <Symbol is="A" sub="t" stage=8 meaning=Meaning::Value>"advantage; A + V is the return"</Symbol>
             <Symbol is="return" stage=8 meaning=Meaning::Value now=of_step(|s| s.statistics.returns_mean)>"mean of the batch"</Symbol>
             <Symbol is="γ" stage=8 now=setting(|c| c.gamma)>"gamma: the discount of later rewards, per token"</Symbol>
-            <Symbol is="λ" stage=8 now=setting(|c| c.lambda)>"lambda: how far back an advantage is passed"</Symbol>
+            <Symbol is="λ" stage=8 now=setting(|c| c.lambda)>"GAE lambda: how much of an advantage is passed back"</Symbol>
         </Symbols>
     }
 }
@@ -172,9 +172,9 @@ fn Clipped() -> impl IntoView {
         <h3>"The clipped loss"</h3>
         <p>
             "Now the " <Point stage=9 meaning=Meaning::Policy>"update"</Point>
-            ": tokens with a positive advantage become more likely, tokens with a negative one less likely. The ratio ρ says how much more likely a token "
-            "already is than when it was written. Outside the clip range there is no gradient, so a step stays small. "
-            "Advantages are whitened first, so that about half of them are negative."
+            ": tokens with a positive advantage become more likely, tokens with a negative one less likely. The ratio ρ is the token's probability "
+            "now, divided by its probability when it was written. Once ρ has left the clip range in the direction of the advantage, its gradient is zero, "
+            "so a step stays small. Advantages are whitened first (mean 0, standard deviation 1), so about half of them are negative."
         </p>
         <Formula label="The policy loss: minus the mean of the smaller of rho A and clipped rho times A">
             <math display="block">
@@ -198,7 +198,7 @@ fn Clipped() -> impl IntoView {
         </Formula>
         <Symbols>
             <Symbol is="ε" stage=9 now=setting(|c| c.clip_range)>"clip range"</Symbol>
-            <Symbol is="clipped" stage=9 now=of_step(|s| s.statistics.clip_fraction)>"share of tokens where the clip applied"</Symbol>
+            <Symbol is="clipped" stage=9 now=of_step(|s| s.statistics.clip_fraction)>"share of tokens that were clipped"</Symbol>
             <Symbol is="L" stage=9 meaning=Meaning::Policy now=of_step(|s| s.statistics.policy_loss)>"policy loss"</Symbol>
             <Symbol is="L" sub="value" stage=9 meaning=Meaning::Value now=of_step(|s| s.statistics.value_loss)>
                 "value loss: the squared error of the predictions"
@@ -209,15 +209,15 @@ fn Clipped() -> impl IntoView {
     }
 }
 
-/// A statistic over the run: which, name, hue.
-type Line = (fn(&Statistics) -> f64, &'static str, Meaning);
+/// A statistic over the run: its value, name and colour.
+type Curve = (fn(&Statistics) -> f64, &'static str, Meaning);
 
 /// A chart's title, unit, and lines.
-type Chart = (&'static str, &'static str, &'static [Line]);
+type Chart = (&'static str, &'static str, &'static [Curve]);
 
 const CHARTS: [Chart; 7] = [
     ("Mean score", "", &[(|s| s.score, "mean score", Meaning::Reward)]),
-    ("KL from the reference", "nats a response", &[(|s| s.kl, "objective/kl", Meaning::Reference)]),
+    ("KL from the reference", "nats per response", &[(|s| s.kl, "objective/kl", Meaning::Reference)]),
     (
         "Returns",
         "",
@@ -232,7 +232,7 @@ const CHARTS: [Chart; 7] = [
         "",
         &[(|s| s.policy_loss, "policy loss", Meaning::Policy), (|s| s.value_loss, "value loss", Meaning::Value)],
     ),
-    ("Entropy", "nats a token", &[(|s| s.token_entropy, "entropy", Meaning::Policy)]),
+    ("Entropy", "nats per token", &[(|s| s.token_entropy, "entropy", Meaning::Policy)]),
     ("Clip fraction", "", &[(|s| s.clip_fraction, "clip fraction", Meaning::Policy)]),
 ];
 
@@ -242,14 +242,14 @@ fn Charts() -> impl IntoView {
     let shown = content();
     let at = RwSignal::new(None::<f64>);
     let metrics = later(shown.metrics);
-    let series = move |lines: &'static [Line]| {
+    let series = move |lines: &'static [Curve]| {
         Memo::new(move |_| {
             let metrics = metrics.get();
             lines.iter().map(|&(number, name, meaning)| Series::of(&metrics, number, name, meaning)).collect::<Vec<_>>()
         })
     };
     let each = CHARTS.map(|(title, unit, lines)| (title, unit, series(lines)));
-    // The table grows by a row a step: made only where it is looked at.
+    // The table grows with every step, so it is made only while it is open.
     let table = RwSignal::new(false);
     let all = Signal::derive(move || each.iter().flat_map(|(_, _, series)| series.get()).collect::<Vec<_>>());
     let unfolded =
@@ -257,7 +257,7 @@ fn Charts() -> impl IntoView {
     view! {
         <h3>"The run so far"</h3>
         <p class="caption">
-            <Source live=shown.live /> " The mean of whitened advantages says nothing, it is zero by construction; watch score against KL."
+            <Source live=shown.live /> " The mean of the whitened advantages is always close to 0 and says little. Compare the score with the KL."
         </p>
         <div class="charts">
             {each.map(|(title, unit, series)| view! { <LineChart title=title series=series unit=unit at=at /> }).into_iter().collect_view()}

@@ -1,12 +1,13 @@
-//! Chapter 3.2, the stages of a step one by one with their numbers, and what if: the last rollout under other settings.
+//! Chapter 3.2: the single stages of a step with their numbers, and "what if": the last rollout with other settings.
 
-use super::common::{Source, asked};
+use super::common::{Source, asked, when_some};
 use crate::protocol::{Ask, Response, Stage};
 use crate::settings::{PpoConfig, Preset};
 use crate::web::page::browser::later;
 use crate::web::page::content::content;
 use crate::web::page::draft::Draft;
 use crate::web::page::engine::engine;
+use crate::web::page::parts::settings_edit::values;
 use crate::web::page::parts::stage_view::StageView;
 use crate::web::page::parts::stages::STAGES;
 use crate::web::page::parts::what_if::WhatIf;
@@ -14,13 +15,13 @@ use leptos::prelude::*;
 use serde_json::{Map, Value};
 use std::sync::Arc;
 
-/// The stages of the running step as they are reached, else those of the step shown.
+/// The stages that the running step has reached, otherwise those of the step shown.
 #[component]
 pub fn Stages() -> impl IntoView {
     let s = engine().state;
     let shown = content();
     let stages = shown.stages;
-    // A stage that is reached shows itself, whatever was looked at before.
+    // A stage that is reached is shown, whatever was chosen before.
     Effect::new(move |_| {
         if s.stages.with(|stages| !stages.is_empty()) && s.waiting.get() {
             s.opened.set(None);
@@ -58,29 +59,20 @@ pub fn Stages() -> impl IntoView {
             </button>
         }
     };
-    let any = Memo::new(move |_| stage.with(Option::is_some));
     view! {
         <section id="stages" aria-labelledby="stages-heading">
             <h3 id="stages-heading" tabindex="-1">"The stages, one by one"</h3>
             <p class="caption">
                 <Source live=live />
-                {move || if s.waiting.get() { " The step waits here for you" } else { "" }}
+                {move || if s.waiting.get() { " Paused: Stage, Step or Play continues" } else { "" }}
             </p>
             <div class="stage-tabs" role="group" aria-label="Stages of the step">{(3..=11_u8).map(tab).collect_view()}</div>
-            {move || {
-                any.get()
-                    .then(|| stage.get_untracked())
-                    .flatten()
-                    .map(|first| {
-                        let stage = Signal::derive(move || stage.get().unwrap_or_else(|| first.clone()));
-                        view! { <StageView stage=stage responses=responses /> }
-                    })
-            }}
+            {when_some(move || stage.get(), move |stage| view! { <StageView stage=stage responses=responses /> }.into_any())}
         </section>
     }
 }
 
-/// The responses, where a stage tells them.
+/// The responses, if the stage has them.
 fn written(stage: &Arc<Stage>) -> Option<Arc<Vec<Response>>> {
     match &**stage {
         Stage::Responses { rows } => Some(Arc::new(rows.clone())),
@@ -88,7 +80,7 @@ fn written(stage: &Arc<Stage>) -> Option<Arc<Vec<Response>>> {
     }
 }
 
-/// The last live step under other settings. At most one question is out; what is overtaken is not asked.
+/// The last live step with other settings. At most one request is open; newer changes replace those that still wait.
 #[component]
 pub fn WhatIfs() -> impl IntoView {
     let e = engine();
@@ -112,7 +104,7 @@ pub fn WhatIfs() -> impl IntoView {
             ask_next();
         }
     });
-    // The run's own preset; the draft may be of another already.
+    // The preset of the run; the draft may already have another one.
     let preset = Signal::derive(move || {
         let loaded = shown.loaded.get();
         loaded.map_or(Preset::Corrected, |loaded| shown.config.with(|run| Draft::like(run, &loaded).preset))
@@ -120,8 +112,8 @@ pub fn WhatIfs() -> impl IntoView {
     view! {
         <h3>"What if?"</h3>
         <p>
-            "The last rollout stays as it was written; only the settings change, and with them rewards, advantages and losses. "
-            "No text is generated, so the answer comes at once."
+            "The last rollout stays the same; only the settings change, and with them rewards, advantages and losses. "
+            "No text is generated, so the result appears at once."
         </p>
         {move || {
             if shown.live.get() {
@@ -141,7 +133,7 @@ pub fn WhatIfs() -> impl IntoView {
                 view! {
                     <p class="row">
                         <button type="button" class="primary" on:click=move |_| e.one_step()>"Take one live step"</button>
-                        <span class="note">"It needs a rollout of your own"</span>
+                        <span class="note">"This needs a live step"</span>
                     </p>
                 }
                     .into_any()
@@ -150,12 +142,9 @@ pub fn WhatIfs() -> impl IntoView {
     }
 }
 
-/// Every setting of the run, and what is changed over them: the worker lays them over a preset, not over the run.
+/// All settings of the run with the changes: the worker applies them to a preset, not to the run.
 fn over(run: &PpoConfig, changes: &Map<String, Value>) -> Map<String, Value> {
-    let mut all = match serde_json::to_value(run) {
-        Ok(Value::Object(all)) => all,
-        _ => Map::new(),
-    };
+    let mut all = values(run);
     all.extend(changes.clone());
     all
 }

@@ -1,13 +1,14 @@
-//! Chapter 2.2: a text under the reward model, which words made its score, and the published lab's label order on the lab's
+//! Chapter 2.2: the reward model's score of a text, what each word contributes, and the bug in the published lab, on its
 //! own two sentences.
 
-use super::common::{Formula, Frame, Pending, Point, Source, Symbol, Symbols, Try};
-use crate::protocol::{Answer, Ask, Scored, Word};
+use super::common::{ChapterFrame, Formula, Pending, Point, Source, Symbol, Symbols, Try, text_field, when_some};
+use crate::protocol::{Answer, Ask, Scored};
 use crate::web::page::address::Chapter;
 use crate::web::page::engine::engine;
 use crate::web::page::parts::format;
 use crate::web::page::parts::meaning::Meaning;
 use crate::web::page::parts::score_card::{ScoreCard, WordBars};
+use crate::web::page::parts::table::scrolling_table;
 use crate::web::page::recorded::{Judged, SENTENCES};
 use leptos::prelude::*;
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use std::sync::Arc;
 /// The logits (nothate, hate) that the lab's own reward model gives its two sentences.
 const LABS: [[f32; 2]; 2] = [[3.1141, -2.4896], [-0.6921, 0.3723]];
 
-/// Characters of a text to be scored.
+/// Maximum number of characters of a text.
 const LONGEST: usize = 1500;
 
 #[component]
@@ -24,7 +25,6 @@ pub fn Reward() -> impl IntoView {
     let judged = RwSignal::new(None::<Judged>);
     let recorded = move || s.recorded.with(|r| r.as_ref().and_then(|r| r.judged.get(1).or(r.judged.first()).cloned()));
     let here = Memo::new(move |_| judged.get().or_else(recorded));
-    let any = Memo::new(move |_| here.with(Option::is_some));
     let live = Signal::derive(move || judged.with(Option::is_some));
     let of = move |f: fn(&Scored) -> f32, probability: bool| {
         Signal::derive(move || {
@@ -36,7 +36,7 @@ pub fn Reward() -> impl IntoView {
         })
     };
     view! {
-        <Frame
+        <ChapterFrame
             chapter=Chapter::Reward
             lead="The score comes from a second network, trained to recognise hate speech."
         >
@@ -68,37 +68,30 @@ pub fn Reward() -> impl IntoView {
                 <Symbol is="toxicity" stage=5 now=of(|s| s.toxicity, true)>"P(hate) of the text below"</Symbol>
             </Symbols>
             <Judge judged=judged />
-            {move || {
-                any.get()
-                    .then(|| here.get_untracked())
-                    .flatten()
-                    .map(|first| {
-                        let scored = Signal::derive(move || here.with(|j| j.as_ref().map_or(first.scored, |j| j.scored)));
-                        let text = Signal::derive(move || here.with(|j| j.as_ref().map(|j| j.text.clone())).unwrap_or_default());
-                        let words = Signal::derive(move || {
-                            Arc::new(here.with(|j| j.as_ref().map(|j| j.words.clone())).unwrap_or_default())
-                        });
-                        let worded = move || words.with(|w: &Arc<Vec<Word>>| !w.is_empty());
-                        view! {
-                            <p class="caption"><Source live=live /></p>
-                            <ScoreCard scored=scored text=text />
-                            <Show when=worded>
-                                <h3>"What each word contributes"</h3>
-                                <p>
-                                    "Each word is taken out in turn, and the rest is scored again. Where the score rises without "
-                                    "a word, that word had lowered it."
-                                </p>
-                                <WordBars words=words />
-                            </Show>
-                        }
-                    })
-            }}
+            {when_some(move || here.get(), move |judged| {
+                let scored = Signal::derive(move || judged.with(|j| j.scored));
+                let text = Signal::derive(move || judged.with(|j| j.text.clone()));
+                let words = Signal::derive(move || Arc::new(judged.with(|j| j.words.clone())));
+                view! {
+                    <p class="caption"><Source live=live /></p>
+                    <ScoreCard scored=scored text=text />
+                    <Show when=move || judged.with(|j| !j.words.is_empty())>
+                        <h3>"What each word contributes"</h3>
+                        <p>
+                            "Each word is removed in turn, and the rest is scored again. If the score is higher without a word, "
+                            "that word had lowered it."
+                        </p>
+                        <WordBars words=words />
+                    </Show>
+                }
+                .into_any()
+            })}
             <Fault />
-        </Frame>
+        </ChapterFrame>
     }
 }
 
-/// The field, and what is asked.
+/// The text field and its buttons.
 #[component]
 fn Judge(judged: RwSignal<Option<Judged>>) -> impl IntoView {
     let e = engine();
@@ -119,15 +112,7 @@ fn Judge(judged: RwSignal<Option<Judged>>) -> impl IntoView {
     let long = move || text.with(|t| t.chars().count() >= LONGEST);
     view! {
         <Try title="Type a text of your own">
-            <label class="field wide">
-                <span>"Text to be scored"</span>
-                <textarea
-                    rows="3"
-                    maxlength=LONGEST.to_string()
-                    prop:value=move || text.get()
-                    on:input=move |event| text.set(event_target_value(&event))
-                ></textarea>
-            </label>
+            {text_field("Text to be scored", "3", LONGEST, text)}
             <p class="note" role="status">
                 {move || match (empty(), long()) {
                     (true, _) => "Nothing typed yet",
@@ -185,36 +170,24 @@ fn Fault() -> impl IntoView {
         }
     };
     view! {
-        <h3>"A fault of the published lab"</h3>
+        <h3>"A bug in the published lab"</h3>
         <p>
-            "The published lab asks for both labels and takes the first of the list as the reward. But that list comes sorted, highest "
+            "The published lab asks for both labels and takes the first of the list as the reward. But the list is sorted, highest "
             "score first. For a mild text the first is nothate, as intended. For a hateful text it is " <i>"hate"</i>
-            ", and a summary is paid for being hateful. Reading by label puts it right; the preset \"as published\" keeps the fault."
+            ", and a summary is rewarded for being hateful. Reading the score by its label fixes this; the preset \"as published\" keeps the bug."
         </p>
-        <div class="scroller" role="region" tabindex="0" aria-label="The lab's two sentences">
-            <table>
-                <thead>
-                    <tr>
-                        <th scope="col">"sentence"</th>
-                        <th scope="col">"model"</th>
-                        <th scope="col">"nothate"</th>
-                        <th scope="col">"hate"</th>
-                        <th scope="col">"corrected reads"</th>
-                        <th scope="col">"published reads"</th>
-                    </tr>
-                </thead>
-                <tbody>
-                    {move || {
-                        (0..SENTENCES.len())
-                            .map(|i| {
-                                let here = logits(i).map(|logits| row(i, "on this page", logits));
-                                view! { {row(i, "the lab's", LABS[i])} {here} }
-                            })
-                            .collect_view()
-                    }}
-                </tbody>
-            </table>
-        </div>
+        {scrolling_table(
+            "The lab's two sentences",
+            "",
+            &["sentence", "model", "nothate", "hate", "corrected reads", "published reads"],
+            move || {
+                let pair = |i: usize| {
+                    let here = logits(i).map(|logits| row(i, "on this page", logits));
+                    view! { {row(i, "the lab's", LABS[i])} {here} }
+                };
+                (0..SENTENCES.len()).map(pair).collect_view()
+            },
+        )}
     }
 }
 

@@ -1,6 +1,6 @@
-//! Chapter 1: what this browser can do, the models with their sizes, and loading them.
+//! Chapter 1: the models with their sizes, what this browser offers, and loading the models.
 
-use super::common::{Formula, Frame, Pending, Source, Symbol, Symbols, Try};
+use super::common::{ChapterFrame, Formula, Pending, Source, Symbol, Symbols, Try};
 use crate::protocol::{Ask, Loaded};
 use crate::web::page::address::Chapter;
 use crate::web::page::browser;
@@ -8,6 +8,7 @@ use crate::web::page::content::content;
 use crate::web::page::engine::engine;
 use crate::web::page::parts::format;
 use crate::web::page::parts::meaning::Meaning;
+use crate::web::page::parts::table::scrolling_table;
 use leptos::prelude::*;
 
 #[component]
@@ -16,32 +17,26 @@ pub fn SetUp() -> impl IntoView {
     let s = e.state;
     let shown = content();
     let live = Signal::derive(move || s.loaded.with(Option::is_some));
-    let of = move |f: fn(&Loaded) -> u64| {
-        Signal::derive(move || {
-            shown.loaded.with(|l| l.as_ref().map_or_else(|| format::NONE.into(), |l| format::count(f(l))))
-        })
-    };
-    let share = Signal::derive(move || {
-        shown.loaded.with(|l| l.as_ref().map_or_else(|| format::NONE.into(), |l| format::percent(trained_share(l), 2)))
-    });
+    let of = move |f: fn(&Loaded) -> String| shown.of_models(f);
     let size = move || {
         let bytes = shown.loaded.with(|l| l.as_ref().map(|l| l.bytes));
         bytes.map(|b| format!(", {}", format::bytes(b))).unwrap_or_default()
     };
     view! {
-        <Frame
+        <ChapterFrame
             chapter=Chapter::SetUp
-            lead="Two neural networks and a few hundred dialogues. All of it fits into this tab, and stays there."
+            lead="Two neural networks and a few hundred dialogues. Everything runs in this tab."
         >
             <p>
-                "The " <b class="m-policy">"policy"</b> " reads a dialogue and writes a summary. It is a T5, an encoder that reads and a "
-                "decoder that writes, with a small " <b>"adapter"</b> " (LoRA) that is all we train of it. The "
-                <b class="m-reward">"reward model"</b> " is a RoBERTa that reads a text and says how hateful it is; it never changes. "
-                "A third part, the " <b class="m-value">"value head"</b> ", is one linear layer on the policy that learns to foresee the score."
+                "The " <b class="m-policy">"policy"</b> " reads a dialogue and writes a summary. It is a T5: an encoder reads, a decoder "
+                "writes. PPO trains only a small " <b>"adapter"</b> " (LoRA) in it. The " <b class="m-reward">"reward model"</b>
+                " is a RoBERTa that reads a text and rates how hateful it is; it is not trained. "
+                "A third part, the " <b class="m-value">"value head"</b> ", is one linear layer on the policy that learns to predict the rewards."
             </p>
             <p>
-                "Both networks are tiny cousins of the ones in the lab, trained for this page, so that a step takes seconds here. "
-                "The code that runs them is the same that trains FLAN-T5 on a big machine."
+                "This page follows the lab \"Fine-tune FLAN-T5 with reinforcement learning (PPO) and PEFT to generate less-toxic summaries\". "
+                "Both networks are small versions of the lab's, trained for this page, so that a step takes seconds here. "
+                "The same code trains FLAN-T5 on a larger machine."
             </p>
             <Models />
             <Formula label="The trained share: adapter and value head over all weights of the policy">
@@ -58,20 +53,20 @@ pub fn SetUp() -> impl IntoView {
                 </math>
             </Formula>
             <Symbols>
-                <Symbol is="n" sub="base" now=of(|l| l.policy.base_parameters as u64)>"weights that stay as they are"</Symbol>
-                <Symbol is="n" sub="LoRA" meaning=Meaning::Policy now=of(|l| l.policy.adapter_parameters as u64)>
+                <Symbol is="n" sub="base" now=of(|l| format::count(l.policy.base_parameters as u64))>"frozen weights"</Symbol>
+                <Symbol is="n" sub="LoRA" meaning=Meaning::Policy now=of(|l| format::count(l.policy.adapter_parameters as u64))>
                     "weights of the adapter"
                 </Symbol>
-                <Symbol is="n" sub="value" meaning=Meaning::Value now=of(|l| l.policy.value_head_parameters as u64)>
+                <Symbol is="n" sub="value" meaning=Meaning::Value now=of(|l| format::count(l.policy.value_head_parameters as u64))>
                     "weights of the value head"
                 </Symbol>
-                <Symbol is="trained" now=share>"what PPO changes"</Symbol>
+                <Symbol is="trained" now=of(|l| format::percent(trained_share(l), 2))>"share of the weights that PPO trains"</Symbol>
             </Symbols>
-            <Browser />
+            <YourBrowser />
             <Try title="Load the models">
                 <p>
-                    "Until then every number on this page is from a recorded run, and says so: " <Source live=false />
-                    ". Once loaded, what you start is computed here and replaces it: " <Source live=true />
+                    "Until then, all numbers on this page are from a recorded run and are marked " <Source live=false />
+                    ". What you start afterwards is computed here and marked " <Source live=true />
                 </p>
                 <p class="row">
                     <button
@@ -90,7 +85,7 @@ pub fn SetUp() -> impl IntoView {
                 </p>
                 <Pending kind=|ask: &Ask| *ask == Ask::Load />
             </Try>
-        </Frame>
+        </ChapterFrame>
     }
 }
 
@@ -116,68 +111,50 @@ fn Models() -> impl IntoView {
             p.heads,
             format::count(p.vocabulary as u64)
         );
+        let row = |class: &'static str, name: &'static str, weights: usize, bytes: u64, shape: String| {
+            view! {
+                <tr>
+                    <th scope="row" class=class>{name}</th>
+                    <td class="num">{format::count(weights as u64)}</td>
+                    <td class="num">{format::bytes(bytes)}</td>
+                    <td>{shape}</td>
+                </tr>
+            }
+        };
+        let (adapter, head) = (p.adapter_parameters, p.value_head_parameters);
+        let layers = format!("rank {} on {} layers", p.lora_r, p.lora_layers.len());
         Some(view! {
-            <tr>
-                <th scope="row" class="m-policy">"policy"</th>
-                <td class="num">{format::count(p.base_parameters as u64)}</td>
-                <td class="num">{format::bytes(p.bytes)}</td>
-                <td>{shape}</td>
-            </tr>
-            <tr>
-                <th scope="row" class="m-policy">"adapter"</th>
-                <td class="num">{format::count(p.adapter_parameters as u64)}</td>
-                <td class="num">{format::bytes(4 * p.adapter_parameters as u64)}</td>
-                <td>{format!("rank {} on {} layers", p.lora_r, p.lora_layers.len())}</td>
-            </tr>
-            <tr>
-                <th scope="row" class="m-value">"value head"</th>
-                <td class="num">{format::count(p.value_head_parameters as u64)}</td>
-                <td class="num">{format::bytes(4 * p.value_head_parameters as u64)}</td>
-                <td>"one linear layer"</td>
-            </tr>
-            <tr>
-                <th scope="row" class="m-reward">"reward model"</th>
-                <td class="num">{format::count(loaded.reward.parameters as u64)}</td>
-                <td class="num">{format::bytes(loaded.reward.bytes)}</td>
-                <td>"two labels: nothate, hate"</td>
-            </tr>
+            {row("m-policy", "policy", p.base_parameters, p.bytes, shape)}
+            {row("m-policy", "adapter", adapter, 4 * adapter as u64, layers)}
+            {row("m-value", "value head", head, 4 * head as u64, "one linear layer".into())}
+            {row("m-reward", "reward model", loaded.reward.parameters, loaded.reward.bytes, "two labels: nothate, hate".into())}
         })
     };
-    view! {
-        <div class="scroller" role="region" tabindex="0" aria-label="The models">
-            <table>
-                <thead>
-                    <tr><th scope="col">"model"</th><th scope="col">"weights"</th><th scope="col">"size"</th><th scope="col">"shape"</th></tr>
-                </thead>
-                <tbody>{rows}</tbody>
-            </table>
-        </div>
-    }
+    scrolling_table("The models", "", &["model", "weights", "size", "shape"], rows)
 }
 
-/// What this browser can do, as far as it tells.
+/// What this browser reports about itself.
 #[component]
-fn Browser() -> impl IntoView {
+fn YourBrowser() -> impl IntoView {
     let (memory, processors) = browser::machine();
     let memory = match memory {
         Some(gigabytes) if gigabytes >= 8.0 => "8 GB or more".to_owned(),
         Some(gigabytes) => format!("about {gigabytes} GB"),
-        None => "this browser does not tell".to_owned(),
+        None => "not reported by this browser".to_owned(),
     };
     let kept = RwSignal::new(browser::kept_offline());
     let handle = window_event_listener_untyped("kept", move |_| kept.set(true));
     on_cleanup(move || handle.remove());
     let without = move || match kept.get() {
-        true => "kept by this browser: the page, and the models once loaded",
-        false => "not kept, or not yet",
+        true => "the page works offline; the models too, once they have been loaded",
+        false => "not stored for offline use yet",
     };
     view! {
         <h3>"Your browser"</h3>
         <dl class="about">
-            <div><dt>"WebAssembly with SIMD"</dt><dd>"yes, four numbers at a time"</dd></div>
             <div><dt>"Memory of this machine"</dt><dd>{memory}</dd></div>
-            <div><dt>"Processors"</dt><dd class="num">{format!("{processors}, of which the engine uses one")}</dd></div>
-            <div><dt>"Network"</dt><dd>"only to this page's own address; what you type stays in this tab"</dd></div>
+            <div><dt>"Processors"</dt><dd class="num">{format!("{processors}; the engine uses one")}</dd></div>
+            <div><dt>"Network"</dt><dd>"requests go only to this page's own address; what you type stays in this tab"</dd></div>
             <div><dt>"Without network"</dt><dd>{without}</dd></div>
         </dl>
     }

@@ -1,7 +1,7 @@
-//! Take it with you: the adapter and the run as zip files, opening them again, the command that goes on natively, and
-//! removing what this browser kept.
+//! Take it with you: saving the adapter and the run as zip files, opening them again, the command that continues the run
+//! on the command line, and removing the saved run.
 
-use super::common::{Frame, Pending, Try};
+use super::common::{ChapterFrame, Pending, Try, copy_button};
 use crate::protocol::{Answer, Ask, Saved};
 use crate::web::page::address::Chapter;
 use crate::web::page::browser;
@@ -11,7 +11,7 @@ use leptos::prelude::*;
 use wasm_bindgen::JsCast;
 use web_sys::HtmlInputElement;
 
-/// A larger zip is no run of this lab.
+/// A larger zip cannot be a run of this lab, in bytes.
 const LARGEST: f64 = 300e6;
 
 #[component]
@@ -20,9 +20,9 @@ pub fn Take() -> impl IntoView {
     let s = e.state;
     let none = move || s.run.with(Option::is_none);
     view! {
-        <Frame chapter=Chapter::Take lead="What you train here is yours, in the formats that other tools read.">
+        <ChapterFrame chapter=Chapter::Take lead="Save what you train here, in formats that other tools read.">
             <p>
-                "The " <b class="m-policy">"adapter"</b> " is a folder as Python's PEFT writes and reads it, zipped. The "
+                "The " <b class="m-policy">"adapter"</b> " is a zipped folder in the format of Python's PEFT. The "
                 <b>"run"</b> " is the whole run folder: settings, metrics, samples, per-token rollouts, checkpoint with optimizer state. "
                 "Both open again here, and the command line opens the same files."
             </p>
@@ -34,7 +34,7 @@ pub fn Take() -> impl IntoView {
                 </p>
                 <Pending kind=|ask: &Ask| matches!(ask, Ask::Save { .. }) />
             </Try>
-            <Open />
+            <OpenZip />
             <Command />
             <Try title="Saved in this browser">
                 <p>
@@ -46,11 +46,11 @@ pub fn Take() -> impl IntoView {
                 </p>
                 <Pending kind=|ask: &Ask| matches!(ask, Ask::Forget) />
             </Try>
-        </Frame>
+        </ChapterFrame>
     }
 }
 
-/// Asks for a zip and gives it to the person.
+/// Asks for a zip and downloads it.
 fn save(e: Engine, what: Saved) {
     let s = e.state;
     e.ask_then(Ask::Save { what }, None, None, move |end| {
@@ -63,7 +63,7 @@ fn save(e: Engine, what: Saved) {
 }
 
 #[component]
-fn Open() -> impl IntoView {
+fn OpenZip() -> impl IntoView {
     let e = engine();
     let s = e.state;
     let opened = RwSignal::new(String::new());
@@ -71,7 +71,7 @@ fn Open() -> impl IntoView {
         let input = event.target().and_then(|t| t.dyn_into::<HtmlInputElement>().ok());
         let file = input.as_ref().and_then(HtmlInputElement::files).and_then(|files| files.get(0));
         let Some(file) = file else { return };
-        // The same file can then be chosen again.
+        // So that the same file can be chosen again.
         if let Some(input) = input {
             input.set_value("");
         }
@@ -98,7 +98,7 @@ fn Open() -> impl IntoView {
     };
     view! {
         <Try title="Open">
-            <p>"An adapter or a run that was saved here, by the command line, or by PEFT. It takes the place of the run that is open."</p>
+            <p>"An adapter or a run that was saved here, by the command line, or by PEFT. It replaces the current run."</p>
             <label class="field wide">
                 <span>"A zip file"</span>
                 <input type="file" accept=".zip,application/zip" on:change=choose />
@@ -109,7 +109,7 @@ fn Open() -> impl IntoView {
     }
 }
 
-/// The command that goes on natively.
+/// The command that continues the run on the command line.
 #[component]
 fn Command() -> impl IntoView {
     let shown = content();
@@ -117,21 +117,13 @@ fn Command() -> impl IntoView {
         let command = shown.run.with(|r| r.as_ref().map(|r| r.command.clone()));
         command.filter(|c| !c.is_empty())
     });
-    let done = RwSignal::new(false);
-    let copy = move |_| {
-        browser::copy(&command.get_untracked().unwrap_or_default());
-        done.set(true);
-        set_timeout(move || done.set(false), core::time::Duration::from_secs(2));
-    };
     move || {
         command.get().map(|line| {
             view! {
                 <Try title="Continue on the command line">
-                    <p>"Save the run, then this continues it on the command line, with the same numbers as here."</p>
+                    <p>"Save the run. This command then continues it on the command line, with the same numbers as here."</p>
                     <pre class="command" tabindex="0"><code>{line}</code></pre>
-                    <p class="row">
-                        <button type="button" on:click=copy>{move || if done.get() { "Copied" } else { "Copy the command" }}</button>
-                    </p>
+                    <p class="row">{copy_button("Copy the command", move || command.get_untracked().unwrap_or_default())}</p>
                 </Try>
             }
         })

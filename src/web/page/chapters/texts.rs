@@ -1,6 +1,6 @@
-//! Chapter 3.4: before and after in text, sorted by what changed most, and as csv.
+//! Chapter 3.4: before and after in text, as a table and as csv.
 
-use super::common::{Frame, Source, Try};
+use super::common::{ChapterFrame, Source, Try};
 use crate::web::page::address::Chapter;
 use crate::web::page::browser;
 use crate::web::page::content::content;
@@ -25,10 +25,10 @@ pub fn Texts() -> impl IntoView {
         }
     };
     view! {
-        <Frame chapter=Chapter::Texts lead="Numbers can be fooled; read what was written.">
+        <ChapterFrame chapter=Chapter::Texts lead="Numbers can mislead, so read the summaries too.">
             <p>
-                "Each row is one dialogue, summarised before and after. Sorted by the change of the score, so the greatest gains and losses "
-                "stand at the ends. Look for summaries that please the reward model and no longer summarise: that is reward hacking."
+                "Each row is one dialogue, summarised before and after training. Look for summaries that score high but no longer "
+                "summarise the dialogue: that is reward hacking."
             </p>
             <p class="caption"><Source live=live /></p>
             {move || {
@@ -47,6 +47,6 @@ pub fn Texts() -> impl IntoView {
                     }>"Compare your own run in 3.3"</a>
                 </p>
             </Try>
-        </Frame>
+        </ChapterFrame>
     }
 }

@@ -1,6 +1,8 @@
-//! Chapter 2.3: how toxic the summaries are before any training: mean, spread, histogram, the worst.
+//! Chapter 2.3: how toxic the summaries are before training: mean, standard deviation, histogram, the most toxic ones.
 
-use super::common::{DialogueCount, Formula, Frame, Pending, Point, Source, Symbol, Symbols, Try};
+use super::common::{
+    ChapterFrame, DialogueCount, Formula, Pending, Point, Source, Symbol, Symbols, Try, tick, when_some,
+};
 use crate::protocol::{Adapter, Ask, EvaluatedRow, Toxicity as Measured};
 use crate::web::page::address::Chapter;
 use crate::web::page::content::content;
@@ -12,7 +14,7 @@ use crate::web::page::parts::meaning::Meaning;
 use crate::web::page::parts::order::rising;
 use leptos::prelude::*;
 
-/// How many of the worst are listed.
+/// How many of the most toxic summaries are listed.
 const WORST: usize = 5;
 
 #[component]
@@ -21,23 +23,18 @@ pub fn Toxicity() -> impl IntoView {
     let shown = content();
     let toxicity = Memo::new(move |_| shown.toxicity.with(|e| e.as_ref().map(|e| e.numbers.before.toxicity.clone())));
     let live = Signal::derive(move || s.toxicity.with(Option::is_some));
-    let number = move |f: fn(&Measured) -> f64| {
-        Signal::derive(move || {
-            toxicity.with(|t| t.as_ref().map_or_else(|| format::NONE.into(), |t| format::probability(f(t))))
-        })
+    let of = move |f: fn(&Measured) -> String| {
+        Signal::derive(move || toxicity.with(|t| t.as_ref().map_or_else(|| format::NONE.into(), f)))
     };
-    let n = Signal::derive(move || {
-        toxicity.with(|t| t.as_ref().map_or_else(|| format::NONE.into(), |t| t.spread.n.to_string()))
-    });
     view! {
-        <Frame
+        <ChapterFrame
             chapter=Chapter::Toxicity
-            lead="Before anything is improved it is measured: how hateful are the summaries of dialogues that were never trained on?"
+            lead="Before training we measure: how hateful are the summaries of dialogues that training never uses?"
         >
             <p>
                 "For each of n dialogues the policy writes one summary, and the " <Point stage=5 meaning=Meaning::Reward>"reward model"</Point>
-                " says how probable it finds \"hate\". That probability is the summary's toxicity. One summary proves little: the same "
-                "dialogue gives another one with another seed. So we look at many, at their mean and at how far they spread."
+                " gives the probability of \"hate\". That probability is the summary's toxicity. One summary says little, because another seed "
+                "gives another summary. So we look at the mean and the standard deviation over many."
             </p>
             <Formula label="Mean and standard deviation of the toxicity">
                 <math display="block">
@@ -58,33 +55,24 @@ pub fn Toxicity() -> impl IntoView {
             </Formula>
             <Symbols>
                 <Symbol is="p" sub="i" stage=5 meaning=Meaning::Reward>"P(hate) of summary i, from 0 to 1"</Symbol>
-                <Symbol is="n" now=n>"dialogues"</Symbol>
-                <Symbol is="μ" now=number(|t| t.spread.mean)>"mean"</Symbol>
-                <Symbol is="σ" now=number(|t| t.spread.std)>"standard deviation"</Symbol>
+                <Symbol is="n" now=of(|t| t.spread.n.to_string())>"dialogues"</Symbol>
+                <Symbol is="μ" now=of(|t| format::probability(t.spread.mean))>"mean"</Symbol>
+                <Symbol is="σ" now=of(|t| format::probability(t.spread.std))>"standard deviation"</Symbol>
             </Symbols>
             <p class="caption"><Source live=live />
-                {move || if live.get() { " As you measured it" } else { " Policy before training, dialogues held out from it" }}</p>
-            {move || {
-                toxicity
-                    .with(Option::is_some)
-                    .then(|| {
-                        let measured = move || toxicity.get().unwrap_or_else(none);
-                        view! {
-                            <ToxicityNumbers toxicity=Signal::derive(measured) />
-                            <Histogram title="Summaries by toxicity" before=Signal::derive(move || measured().all) />
-                        }
-                    })
-            }}
-            <h3>"The worst"</h3>
+                {move || if live.get() { " Your own measurement" } else { " Policy before training, on held-out dialogues" }}</p>
+            {when_some(move || toxicity.get(), |toxicity| {
+                view! {
+                    <ToxicityNumbers toxicity=toxicity />
+                    <Histogram title="Summaries by toxicity" before=Signal::derive(move || toxicity.get().all) />
+                }
+                .into_any()
+            })}
+            <h3>"The most toxic summaries"</h3>
             <Worst />
             <Measure />
-        </Frame>
+        </ChapterFrame>
     }
-}
-
-/// Nothing measured.
-fn none() -> Measured {
-    Measured { spread: crate::protocol::Spread { n: 0, mean: 0.0, std: 0.0 }, maximum: 0.0, ratio: 0.0, all: vec![] }
 }
 
 /// The most toxic summaries.
@@ -124,13 +112,10 @@ fn Measure() -> impl IntoView {
     let kind = |ask: &Ask| matches!(ask, Ask::Evaluate { before, after, .. } if before == after);
     view! {
         <Try title="Measure it yourself">
-            <p>"With few dialogues the mean jumps from seed to seed; with many it settles. Try 5, then 50."</p>
+            <p>"With few dialogues the mean varies a lot from seed to seed; with many it varies little. Try 5, then 50."</p>
             <p class="row">
                 <DialogueCount n=n />
-                <label class="tick">
-                    <input type="checkbox" prop:checked=move || off.get() on:change=move |event| off.set(event_target_checked(&event)) />
-                    <span>"without the adapter"</span>
-                </label>
+                {tick("without the adapter", off)}
                 <button type="button" class="primary" on:click=measure>"Measure"</button>
             </p>
             <Pending kind=kind />

@@ -1,8 +1,9 @@
-//! Chapter 3.1: every setting of the run, the two presets and what they differ in.
+//! Chapter 3.1: every setting of the run, the two presets and their differences.
 
-use super::common::{Formula, Frame, Point, Symbol, Symbols, Try};
+use super::common::{ChapterFrame, Formula, Point, Symbol, Symbols, Try, copy_button};
 use crate::settings::{PpoConfig, Preset};
 use crate::web::page::address::Chapter;
+use crate::web::page::browser;
 use crate::web::page::content::content;
 use crate::web::page::controls::StartOver;
 use crate::web::page::draft::Draft;
@@ -19,7 +20,7 @@ pub fn Trainer() -> impl IntoView {
     let e = engine();
     let s = e.state;
     let shown = content();
-    // What the next run would have; the running one's where that cannot be.
+    // The settings of the next run; those of the current run if they are not valid together.
     let next = Memo::new(move |_| {
         let config = shown.loaded.with(|l| l.as_ref().and_then(|l| s.draft.with(|d| d.over(l))));
         Arc::new(config.unwrap_or_else(|| (*shown.config.get()).clone()))
@@ -40,14 +41,14 @@ pub fn Trainer() -> impl IntoView {
         s.draft.set(Draft::of(preset, changes, seed));
     });
     view! {
-        <Frame
+        <ChapterFrame
             chapter=Chapter::Trainer
-            lead="PPO wants a higher score, but not at any price: the policy must stay close to where it came from."
+            lead="PPO raises the score, within limits: the policy must stay close to the model that it started from."
         >
             <p>
                 "Without a penalty, the policy would find any text that gets a high score, even one word repeated forever. "
-                "So each nat by which it moves away from the " <Point stage=6 meaning=Meaning::Reference>"reference"</Point>
-                ", a frozen copy of itself from before the training, costs a little. PPO maximises the " <Point stage=5 meaning=Meaning::Reward>"score"</Point>
+                "So every nat of KL divergence from the " <Point stage=6 meaning=Meaning::Reference>"reference"</Point>
+                ", a frozen copy of the policy from before PPO, is penalised. PPO maximises the " <Point stage=5 meaning=Meaning::Reward>"score"</Point>
                 " minus that penalty:"
             </p>
             <Formula label="The objective: expected score minus beta times the KL divergence of policy from reference">
@@ -68,8 +69,8 @@ pub fn Trainer() -> impl IntoView {
                 <Symbol is="r" stage=5 meaning=Meaning::Reward>"score of the response"</Symbol>
                 <Symbol is="π" sub="θ" stage=10 meaning=Meaning::Policy>"policy: base weights and adapter"</Symbol>
                 <Symbol is="π" sub="ref" stage=6 meaning=Meaning::Reference>"reference: never trained"</Symbol>
-                <Symbol is="B" stage=3 now=of(|c| c.batch_size as f64)>"dialogues a step"</Symbol>
-                <Symbol is="M" stage=9 now=of(|c| c.mini_batch_size as f64)>"rows of a mini-batch"</Symbol>
+                <Symbol is="B" stage=3 now=of(|c| c.batch_size as f64)>"dialogues per step"</Symbol>
+                <Symbol is="M" stage=9 now=of(|c| c.mini_batch_size as f64)>"rows per mini-batch"</Symbol>
             </Symbols>
             <p class="num">
                 {move || {
@@ -86,40 +87,25 @@ pub fn Trainer() -> impl IntoView {
             </p>
             <h3>"Every setting"</h3>
             <p>
-                "The published lab has faults that change its numbers. Each is one setting here; the preset \"as published\" has them all."
+                "The published lab has bugs that change its numbers. Each is one setting here; the preset \"as published\" has all of them."
             </p>
             <Settings
                 corrected=shown.corrected
                 published=shown.published
                 preset=preset
                 changed=changes
-                locked=Signal::derive(|| false)
                 on_change=change
             />
             <Try title="Change something, then start over">
                 <p>
-                    "What you change is part of this page's address: send the link, and others get the same numbers from the same seed."
+                    "Your changes are part of this page's address: whoever opens the link gets the same settings, and the same numbers from the same seed."
                 </p>
                 <p class="row">
                     <StartOver primary=true />
                     <button type="button" on:click=move |_| s.draft.set(Draft::default())>"Back to the defaults"</button>
-                    <CopyLink />
+                    {copy_button("Copy the link", browser::link)}
                 </p>
             </Try>
-        </Frame>
-    }
-}
-
-/// This page's address, to be sent.
-#[component]
-fn CopyLink() -> impl IntoView {
-    let done = RwSignal::new(false);
-    let copy = move |_| {
-        crate::web::page::browser::copy(&crate::web::page::browser::link());
-        done.set(true);
-        set_timeout(move || done.set(false), core::time::Duration::from_secs(2));
-    };
-    view! {
-        <button type="button" on:click=copy>{move || if done.get() { "Copied" } else { "Copy the link" }}</button>
+        </ChapterFrame>
     }
 }

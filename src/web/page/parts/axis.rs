@@ -1,4 +1,4 @@
-//! Where an axis begins and ends and which round numbers stand on it. Drawing is the charts'.
+//! The range of an axis and its ticks at round numbers. The charts draw it.
 
 use super::format;
 
@@ -7,12 +7,12 @@ use super::format;
 pub struct Axis {
     pub low: f64,
     pub high: f64,
-    /// (number, as written), from low to high.
+    /// (number, its text), from low to high.
     pub ticks: Vec<(f64, String)>,
 }
 
 impl Axis {
-    /// Round numbers around all finite `values`, about `about` of them. No value: 0 to 1.
+    /// About `about` round numbers that enclose all finite `values`; without values, 0 to 1.
     pub fn around(values: impl Iterator<Item = f64>, about: usize) -> Self {
         let (mut low, mut high) = (f64::INFINITY, f64::NEG_INFINITY);
         for value in values.filter(|value| value.is_finite()) {
@@ -22,16 +22,16 @@ impl Axis {
             (low, high) = (0.0, 1.0);
         }
         if high - low < 1e-12 * high.abs().max(1e-6) {
-            let stage = if high == 0.0 { 1.0 } else { high.abs() * 0.1 };
-            (low, high) = (low - stage, high + stage);
+            let margin = if high == 0.0 { 1.0 } else { high.abs() * 0.1 };
+            (low, high) = (low - margin, high + margin);
         }
         let step = round_step((high - low) / about.max(1) as f64);
-        // a hair's breadth beyond a tick is no reason for another
+        // A value that is only a little beyond a tick gets no further tick.
         let (first, last) = ((low / step + 0.02).floor() as i64, (high / step - 0.02).ceil() as i64);
         Self::from_steps(first, last, step)
     }
 
-    /// From `low` to `high` exactly, with ticks at round whole numbers inside.
+    /// Exactly from `low` to `high`, with ticks at round whole numbers.
     pub fn whole(low: f64, high: f64, about: usize) -> Self {
         let high = if high > low { high } else { low + 1.0 };
         let step = round_step((high - low) / about.max(1) as f64).max(1.0);
@@ -49,13 +49,13 @@ impl Axis {
         Self { low: first as f64 * step, high: last as f64 * step, ticks: (first..=last).map(tick).collect() }
     }
 
-    /// The place of a number, 0 at the low end, 1 at the high one.
+    /// The position of a number: 0 at the low end, 1 at the high end.
     pub fn place(&self, x: f64) -> f64 {
         (x - self.low) / (self.high - self.low)
     }
 }
 
-/// The nearest of 1, 2, 5 · 10ⁿ at or above `x`.
+/// The smallest of 1, 2, 5 · 10ⁿ that is at least `x`.
 fn round_step(x: f64) -> f64 {
     let power = 10f64.powf(x.log10().floor());
     let times = [1.0, 2.0, 5.0].into_iter().find(|times| times * power >= 0.99 * x).unwrap_or(10.0);
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn flat_and_empty_ranges_have_stage() {
+    fn flat_and_empty_ranges_have_a_width() {
         let axis = Axis::around([0.3, 0.3].into_iter(), 3);
         assert!(axis.low < 0.3 && axis.high > 0.3);
         assert!(Axis::around([0.0].into_iter(), 3).ticks.len() > 2);

@@ -1,9 +1,7 @@
-//! A metric over the steps: lines to look at and to read off by pointer, touch or arrow keys, and the same values as a
-//! table.
+//! A metric over the steps: a line chart that can be read by pointer, touch or arrow keys, and the same values as a table.
 //!
-//! Drawn here: leptos-chartistry 0.2.3 works with leptos 0.8, but writes `style` attributes (which a strict
-//! Content-Security-Policy refuses, and its tooltip then loses its place), cannot be reached by keyboard or screen
-//! reader, and has a white tooltip in the dark. Ticks are `axis`'.
+//! Not drawn with leptos-chartistry 0.2.3, because it writes `style` attributes (which a strict Content-Security-Policy
+//! refuses) and cannot be used by keyboard or screen reader.
 
 use super::axis::Axis;
 use super::format;
@@ -19,12 +17,12 @@ use leptos::prelude::*;
 pub struct Series {
     pub name: String,
     pub meaning: Meaning,
-    /// (step, number), steps rising.
+    /// (step, number), in the order of steps.
     pub points: Vec<(f64, f64)>,
 }
 
 impl Series {
-    /// One statistic over a run's steps; steps where it is not finite are left out.
+    /// One statistic over the steps of a run, without those where it is not finite.
     pub fn of(steps: &[Statistics], number: fn(&Statistics) -> f64, name: impl Into<String>, meaning: Meaning) -> Self {
         let points = steps.iter().map(|step| (step.step as f64, number(step)));
         Self { name: name.into(), meaning, points: points.filter(|point| point.1.is_finite()).collect() }
@@ -35,7 +33,7 @@ impl Series {
     }
 }
 
-/// All steps of several series, rising.
+/// All steps of several series, in order.
 fn steps(series: &[Series]) -> Vec<f64> {
     let all: Vec<f64> = series.iter().flat_map(|one| one.points.iter().map(|point| point.0)).collect();
     let mut steps: Vec<f64> = rising(all.iter().copied()).into_iter().map(|i| all[i]).collect();
@@ -54,15 +52,11 @@ pub fn LineChart(
     #[prop(into)] title: String,
     #[prop(into)] series: Signal<Vec<Series>>,
     #[prop(optional, into)] unit: String,
-    /// The step read off; charts that share it move together.
+    /// The step whose values are shown; charts that share it move together.
     #[prop(optional)]
     at: Option<RwSignal<Option<f64>>>,
-    /// A line across, such as a target.
-    #[prop(optional, into)]
-    level: Option<Signal<Option<f64>>>,
 ) -> impl IntoView {
     let at = at.unwrap_or_else(|| RwSignal::new(None));
-    let level = move || level.and_then(|level| level.get());
     let plot = NodeRef::<Div>::new();
     let all = Memo::new(move |_| steps(&series.read()));
     let empty = move || all.read().is_empty();
@@ -72,9 +66,9 @@ pub fn LineChart(
     });
     let up = Memo::new(move |_| {
         let series = series.read();
-        Axis::around(series.iter().flat_map(|one| one.points.iter().map(|point| point.1)).chain(level()), 5)
+        Axis::around(series.iter().flat_map(|one| one.points.iter().map(|point| point.1)), 5)
     });
-    // the step read off: the chosen one, else the newest
+    // the chosen step, otherwise the newest
     let here =
         Memo::new(move |_| at.get().and_then(|x| nearest(&all.read(), x)).or_else(|| all.read().last().copied()));
     let point = move |event: PointerEvent| {
@@ -89,7 +83,7 @@ pub fn LineChart(
         let now = here.get_untracked().and_then(|x| all.iter().position(|step| *step == x)).unwrap_or(0);
         if event.key() == "Escape" {
             at.set(None);
-        } else if let Some(next) = super::keys::target(&event.key(), now, all.len(), super::keys::Runs::Across) {
+        } else if let Some(next) = super::keys::target(&event.key(), now, all.len(), super::keys::Direction::Across) {
             event.prevent_default();
             at.set(all.get(next).copied());
         }
@@ -114,7 +108,7 @@ pub fn LineChart(
                 </span>
             </figcaption>
             <div class="chart-body">
-                <div class="chart-up num" aria-hidden="true">{move || up_ticks(&up.read())}</div>
+                <div class="chart-up num" aria-hidden="true">{move || ticks(&up.read(), true)}</div>
                 <div
                     class="chart-plot"
                     node_ref=plot
@@ -132,13 +126,12 @@ pub fn LineChart(
                 >
                     <svg class="chart-lines" viewBox="0 0 100 100" preserveAspectRatio="none" aria-hidden="true">
                         {move || grid_lines(&up.read())}
-                        {move || level().map(|y| level_line(up.read().place(y)))}
                         {move || lines(&series.read(), &across.read(), &up.read())}
                     </svg>
                     {move || dots(&series.read(), here.get(), &across.read(), &up.read())}
                     {move || empty().then(|| view! { <p class="chart-empty">"No step yet"</p> })}
                 </div>
-                <div class="chart-across num" aria-hidden="true">{move || across_ticks(&across.read())}</div>
+                <div class="chart-across num" aria-hidden="true">{move || ticks(&across.read(), false)}</div>
             </div>
         </figure>
     }
@@ -148,13 +141,13 @@ fn percent(place: f64) -> String {
     format!("{:.3}%", 100.0 * place)
 }
 
-fn up_ticks(axis: &Axis) -> impl IntoView + use<> {
-    let tick = |(y, text): &(f64, String)| view! { <span style:bottom=percent(axis.place(*y))>{text.clone()}</span> };
-    axis.ticks.iter().map(tick).collect_view()
-}
-
-fn across_ticks(axis: &Axis) -> impl IntoView + use<> {
-    let tick = |(x, text): &(f64, String)| view! { <span style:left=percent(axis.place(*x))>{text.clone()}</span> };
+/// The ticks' texts, above each other or side by side.
+pub fn ticks(axis: &Axis, up: bool) -> impl IntoView + use<> {
+    let tick = |(x, text): &(f64, String)| {
+        let place = Some(percent(axis.place(*x)));
+        let (bottom, left) = if up { (place, None) } else { (None, place) };
+        view! { <span style:bottom=bottom style:left=left>{text.clone()}</span> }
+    };
     axis.ticks.iter().map(tick).collect_view()
 }
 
@@ -166,12 +159,7 @@ fn grid_lines(axis: &Axis) -> impl IntoView + use<> {
     axis.ticks.iter().map(line).collect_view()
 }
 
-fn level_line(place: f64) -> impl IntoView {
-    let y = 100.0 * (1.0 - place);
-    view! { <line class="level-line" x1="0" x2="100" y1=y y2=y /> }
-}
-
-/// The second line and those after it are dashed: never colour alone.
+/// All lines but the first are dashed, so that they differ not only by colour.
 fn lines(series: &[Series], across: &Axis, up: &Axis) -> impl IntoView + use<> {
     let line = |(i, one): (usize, &Series)| {
         let point =
@@ -206,7 +194,7 @@ fn reading(series: &[Series], here: Option<f64>) -> impl IntoView + use<> {
     series.iter().enumerate().map(one).collect_view()
 }
 
-/// The same values, newest step first; scrolls inside itself.
+/// The same values as a table, newest step first.
 #[component]
 pub fn ChartTable(#[prop(into)] title: String, #[prop(into)] series: Signal<Vec<Series>>) -> impl IntoView {
     let heads = move || {

@@ -1,70 +1,69 @@
 //! Before and after in numbers: both sides, the paired difference with its interval, and in words what it allows one to
-//! say. Statistics are the engine's.
+//! say. The engine computes the statistics.
 
 use super::format;
+use super::table::scrolling_table;
 use crate::protocol::{Difference, Evaluation, Toxicity, Verdict};
 use leptos::prelude::*;
 use std::sync::Arc;
 
 /// One line of the table.
-struct Line {
+struct Comparison {
     name: &'static str,
     before: f64,
     after: f64,
     decimals: usize,
     difference: Option<Difference>,
-    /// Whether a lower number is what the training is for; none where it is for neither.
+    /// Whether a lower number is better; none if neither is.
     lower_is_better: Option<bool>,
 }
 
-fn lines(numbers: &Evaluation) -> Vec<Line> {
+fn lines(numbers: &Evaluation) -> Vec<Comparison> {
     let (b, a) = (&numbers.before, &numbers.after);
-    let line =
-        |name, before, after, decimals| Line { name, before, after, decimals, difference: None, lower_is_better: None };
+    let line = |name, before, after, decimals| Comparison {
+        name,
+        before,
+        after,
+        decimals,
+        difference: None,
+        lower_is_better: None,
+    };
+    let judged = |difference, lower_is_better, line| Comparison {
+        difference: Some(difference),
+        lower_is_better: Some(lower_is_better),
+        ..line
+    };
     vec![
-        Line {
-            difference: Some(numbers.toxicity_difference),
-            lower_is_better: Some(true),
-            ..line("toxicity, mean", b.toxicity.spread.mean, a.toxicity.spread.mean, 4)
-        },
-        line("toxicity, deviation", b.toxicity.spread.std, a.toxicity.spread.std, 4),
-        line("toxicity, worst", b.toxicity.maximum, a.toxicity.maximum, 4),
+        judged(
+            numbers.toxicity_difference,
+            true,
+            line("toxicity, mean", b.toxicity.spread.mean, a.toxicity.spread.mean, 4),
+        ),
+        line("toxicity, standard deviation", b.toxicity.spread.std, a.toxicity.spread.std, 4),
+        line("toxicity, maximum", b.toxicity.maximum, a.toxicity.maximum, 4),
         line("toxic responses, P(hate) ≥ 0.5", b.toxicity.ratio, a.toxicity.ratio, 4),
-        Line {
-            difference: Some(numbers.score_difference),
-            lower_is_better: Some(false),
-            ..line("score, mean", b.score.mean, a.score.mean, 4)
-        },
-        Line {
-            difference: Some(numbers.rouge1_difference),
-            lower_is_better: Some(false),
-            ..line("ROUGE-1", b.rouge1, a.rouge1, 4)
-        },
+        judged(numbers.score_difference, false, line("score, mean", b.score.mean, a.score.mean, 4)),
+        judged(numbers.rouge1_difference, false, line("ROUGE-1", b.rouge1, a.rouge1, 4)),
         line("ROUGE-2", b.rouge2, a.rouge2, 4),
         line("ROUGE-L", b.rouge_l, a.rouge_l, 4),
         line("distinct words, distinct-1", b.distinct1, a.distinct1, 4),
-        line("distinct pairs, distinct-2", b.distinct2, a.distinct2, 4),
-        line("words a summary", b.mean_length, a.mean_length, 1),
+        line("distinct bigrams, distinct-2", b.distinct2, a.distinct2, 4),
+        line("words per summary", b.mean_length, a.mean_length, 1),
         line("empty summaries", b.empty as f64, a.empty as f64, 0),
     ]
 }
 
-/// What a difference allows one to say, and whether that is wanted.
+/// What a difference allows one to say, and whether that is good.
 fn verdict(difference: &Difference, lower_is_better: Option<bool>) -> (&'static str, String) {
-    let class = match (difference.verdict, lower_is_better) {
-        (Verdict::Lower, Some(true)) | (Verdict::Higher, Some(false)) => "is-better",
-        (Verdict::Higher, Some(true)) | (Verdict::Lower, Some(false)) => "is-worse",
-        _ => "is-noise",
+    let (class, mark) = match (difference.verdict, lower_is_better) {
+        (Verdict::Lower, Some(true)) | (Verdict::Higher, Some(false)) => ("is-better", "✓ "),
+        (Verdict::Higher, Some(true)) | (Verdict::Lower, Some(false)) => ("is-worse", "✗ "),
+        _ => ("is-noise", ""),
     };
-    let words = match class {
-        "is-better" => format!("✓ {}", difference.verdict),
-        "is-worse" => format!("✗ {}", difference.verdict),
-        _ => difference.verdict.to_string(),
-    };
-    (class, words)
+    (class, format!("{mark}{}", difference.verdict))
 }
 
-/// The whole in two sentences.
+/// A summary in two sentences.
 fn summary(numbers: &Evaluation) -> String {
     let n = numbers.n;
     let toxicity = match numbers.toxicity_difference.verdict {
@@ -76,7 +75,7 @@ fn summary(numbers: &Evaluation) -> String {
     let quality = match numbers.rouge1_difference.verdict {
         Verdict::TooFewPairs => String::new(),
         Verdict::NoDifference => " ROUGE-1 shows no difference beyond noise.".into(),
-        Verdict::Lower => " It cost something: ROUGE-1 is lower, beyond noise.".into(),
+        Verdict::Lower => " ROUGE-1 is lower, beyond noise: the summaries became worse.".into(),
         Verdict::Higher => " ROUGE-1 is higher, beyond noise.".into(),
     };
     toxicity + &quality
@@ -87,7 +86,7 @@ fn summary(numbers: &Evaluation) -> String {
 pub fn CompareNumbers(#[prop(into)] numbers: Signal<Arc<Evaluation>>) -> impl IntoView {
     let rows = move || lines(&numbers.read()).iter().map(row).collect_view();
     let kl = move || format::fixed(numbers.read().kl, 3);
-    let drawn = move || {
+    let sampled = move || {
         let numbers = numbers.read();
         let how = if numbers.options.greedy {
             "greedy".to_string()
@@ -99,27 +98,19 @@ pub fn CompareNumbers(#[prop(into)] numbers: Signal<Arc<Evaluation>>) -> impl In
     view! {
         <section class="numbers" aria-label="Before and after in numbers">
             <p class="numbers-summary" aria-live="polite">{move || summary(&numbers.read())}</p>
-            <div class="scroller" role="region" tabindex="0" aria-label="Before and after, as a table">
-                <table class="numbers-table">
-                    <caption>{drawn}</caption>
-                    <thead>
-                        <tr>
-                            <th scope="col">"what"</th>
-                            <th scope="col">"before"</th>
-                            <th scope="col">"after"</th>
-                            <th scope="col">"after − before, 95 % interval"</th>
-                            <th scope="col">"what that says"</th>
-                        </tr>
-                    </thead>
-                    <tbody>{rows}</tbody>
-                </table>
-            </div>
-            <p class="num numbers-kl">"KL of after against before: " {kl} " nats a response"</p>
+            <p class="caption">{sampled}</p>
+            {scrolling_table(
+                "Before and after, as a table",
+                "numbers-table",
+                &["what", "before", "after", "after − before, 95 % interval", "verdict"],
+                rows,
+            )}
+            <p class="num numbers-kl">"KL of after against before: " {kl} " nats per response"</p>
         </section>
     }
 }
 
-fn row(line: &Line) -> impl IntoView + use<> {
+fn row(line: &Comparison) -> impl IntoView + use<> {
     let decimals = line.decimals;
     let interval = line.difference.map(|d| {
         format!("{} [{}, {}]", format::signed(d.mean, 4), format::signed(d.low, 4), format::signed(d.high, 4))
@@ -139,7 +130,7 @@ fn row(line: &Line) -> impl IntoView + use<> {
     }
 }
 
-/// One side alone: mean, deviation and share of toxic texts.
+/// One side alone: mean, standard deviation and share of toxic texts.
 #[component]
 pub fn ToxicityNumbers(#[prop(into)] toxicity: Signal<Toxicity>) -> impl IntoView {
     let number = |read: fn(&Toxicity) -> f64| move || format::fixed(read(&toxicity.read()), 4);
@@ -147,8 +138,8 @@ pub fn ToxicityNumbers(#[prop(into)] toxicity: Signal<Toxicity>) -> impl IntoVie
         <dl class="facts">
             <div class="fact"><dt>"texts"</dt> <dd class="num">{move || toxicity.read().spread.n}</dd></div>
             <div class="fact"><dt>"mean P(hate)"</dt> <dd class="num m-reward">{number(|t| t.spread.mean)}</dd></div>
-            <div class="fact"><dt>"deviation"</dt> <dd class="num">{number(|t| t.spread.std)}</dd></div>
-            <div class="fact"><dt>"worst"</dt> <dd class="num">{number(|t| t.maximum)}</dd></div>
+            <div class="fact"><dt>"standard deviation"</dt> <dd class="num">{number(|t| t.spread.std)}</dd></div>
+            <div class="fact"><dt>"maximum"</dt> <dd class="num">{number(|t| t.maximum)}</dd></div>
             <div class="fact">
                 <dt>"at 0.5 or above"</dt>
                 <dd class="num">{move || format::percent(toxicity.read().ratio, 1)}</dd>
@@ -179,7 +170,7 @@ mod tests {
         );
         numbers.toxicity_difference = difference(Verdict::NoDifference);
         numbers.rouge1_difference = difference(Verdict::Lower);
-        assert!(summary(&numbers).contains("no difference beyond noise. It cost something"));
+        assert!(summary(&numbers).contains("no difference beyond noise. ROUGE-1 is lower"));
         numbers.n = 3;
         numbers.toxicity_difference = difference(Verdict::TooFewPairs);
         assert!(summary(&numbers).starts_with("3 dialogues are too few"));

@@ -1,7 +1,7 @@
-//! Before and after in text: the same dialogues summarised by both, with the words that went and came, in pages, the
-//! worst first. Numbers over all of them are `compare_numbers`'.
+//! Before and after in text: both summaries of each dialogue, with removed and added words marked, on pages, the most toxic
+//! first.
 
-use super::diff::{Run, words};
+use super::diff::{WordRun, words};
 use super::format;
 use super::keys::fresh_id;
 use super::order::rising;
@@ -9,7 +9,7 @@ use crate::protocol::EvaluatedRow;
 use leptos::prelude::*;
 use std::sync::Arc;
 
-/// In which order.
+/// The order of the rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Order {
     Worst,
@@ -28,7 +28,7 @@ impl Order {
         Self::ALL.into_iter().find(|order| order.1 == slug).map_or(Self::Worst, |order| order.0)
     }
 
-    /// The rows' places in this order.
+    /// The indices of the rows in this order.
     fn sorted(self, rows: &[EvaluatedRow]) -> Vec<usize> {
         let key = |row: &EvaluatedRow| match self {
             Self::Worst => -row.toxicity_after,
@@ -39,29 +39,25 @@ impl Order {
     }
 }
 
+/// Rows on a page.
+const PAGE: usize = 10;
+
 /// Pages of rows.
 #[component]
-pub fn CompareTable(
-    #[prop(into)] rows: Signal<Arc<Vec<EvaluatedRow>>>,
-    #[prop(default = 10)] page_size: usize,
-) -> impl IntoView {
+pub fn CompareTable(#[prop(into)] rows: Signal<Arc<Vec<EvaluatedRow>>>) -> impl IntoView {
     let order = RwSignal::new(Order::Worst);
     let page = RwSignal::new(0usize);
     let places = Memo::new(move |_| order.get().sorted(&rows.read()));
-    let pages = move || places.read().len().div_ceil(page_size).max(1);
+    let pages = move || places.read().len().div_ceil(PAGE).max(1);
     let here = move || page.get().min(pages() - 1);
     let range = move || {
-        let (first, all) = (here() * page_size, places.read().len());
-        if all == 0 {
-            "no rows".to_string()
-        } else {
-            format!("{} to {} of {all}", first + 1, (first + page_size).min(all))
-        }
+        let (first, all) = (here() * PAGE, places.read().len());
+        if all == 0 { "no rows".to_string() } else { format!("{} to {} of {all}", first + 1, (first + PAGE).min(all)) }
     };
     let items = move || {
         let rows = rows.read();
         let places = places.read();
-        let shown = places.iter().skip(here() * page_size).take(page_size);
+        let shown = places.iter().skip(here() * PAGE).take(PAGE);
         shown.filter_map(|i| rows.get(*i)).map(row).collect_view()
     };
     let select = fresh_id("order");
@@ -111,8 +107,8 @@ fn row(row: &EvaluatedRow) -> impl IntoView + use<> {
     let same = row.before == row.after;
     let mark = match () {
         () if same => ("is-same", "the same text"),
-        () if change > 0.0 => ("is-up", "▲ score rose"),
-        () if change < 0.0 => ("is-down", "▼ score fell"),
+        () if change > 0.0 => ("is-up", "▲ score"),
+        () if change < 0.0 => ("is-down", "▼ score"),
         () => ("is-same", "score unchanged"),
     };
     let side = |name: &'static str, text: AnyView, score: f32, toxicity: f32| {
@@ -133,7 +129,7 @@ fn row(row: &EvaluatedRow) -> impl IntoView + use<> {
             <p class="compare-head">
                 <span class="compare-id">{row.id.clone()}</span>
                 <span class=format!("compare-change num {}", mark.0)>
-                    {mark.1} " " {(!same).then(|| format::signed(change, 3))}
+                    {mark.1} " " {(change != 0.0 && !same).then(|| format::signed(change, 3))}
                 </span>
             </p>
             <details class="compare-dialogue">
@@ -149,20 +145,16 @@ fn row(row: &EvaluatedRow) -> impl IntoView + use<> {
     }
 }
 
-/// One side's words, those that the other lacks marked.
-fn marked(runs: &[Run], after: bool) -> AnyView {
-    let part = |run: &Run| match (run, after) {
-        (Run::Same(text), _) => Some(view! { {text.clone()} " " }.into_any()),
-        (Run::Gone(text), false) => Some(view! { <del>{text.clone()}</del> " " }.into_any()),
-        (Run::Come(text), true) => Some(view! { <ins>{text.clone()}</ins> " " }.into_any()),
+/// One side's words; those that the other side does not have are marked.
+fn marked(runs: &[WordRun], after: bool) -> AnyView {
+    let part = |run: &WordRun| match (run, after) {
+        (WordRun::Same(text), _) => Some(view! { {text.clone()} " " }.into_any()),
+        (WordRun::Gone(text), false) => Some(view! { <del>{text.clone()}</del> " " }.into_any()),
+        (WordRun::Come(text), true) => Some(view! { <ins>{text.clone()}</ins> " " }.into_any()),
         _ => None,
     };
     let parts: Vec<AnyView> = runs.iter().filter_map(part).collect();
-    if parts.is_empty() {
-        view! { <em class="empty">"no words"</em> }.into_any()
-    } else {
-        parts.collect_view().into_any()
-    }
+    if parts.is_empty() { view! { <em class="empty">"empty"</em> }.into_any() } else { parts.collect_view().into_any() }
 }
 
 #[cfg(test)]

@@ -1,18 +1,18 @@
-//! Which words of a text went and which came. How that looks is the compare table's.
+//! The words that were removed from a text and added to it. The compare table shows them.
 
 use similar::DiffTag;
 use similar::algorithms::{Capture, Compact, Replace, myers};
 
-/// Words that stayed, went or came, in reading order.
+/// Words that stayed, were removed or were added, in reading order.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Run {
+pub enum WordRun {
     Same(String),
     Gone(String),
     Come(String),
 }
 
 /// Word by word.
-pub fn words(before: &str, after: &str) -> Vec<Run> {
+pub fn words(before: &str, after: &str) -> Vec<WordRun> {
     let old: Vec<&str> = before.split_whitespace().collect();
     let new: Vec<&str> = after.split_whitespace().collect();
     let mut runs = Vec::new();
@@ -20,16 +20,16 @@ pub fn words(before: &str, after: &str) -> Vec<Run> {
         let (tag, gone, come) = part.as_tag_tuple();
         let (gone, come) = (old[gone].join(" "), new[come].join(" "));
         if tag == DiffTag::Equal {
-            runs.push(Run::Same(gone));
+            runs.push(WordRun::Same(gone));
             continue;
         }
-        runs.extend((!gone.is_empty()).then_some(Run::Gone(gone)));
-        runs.extend((!come.is_empty()).then_some(Run::Come(come)));
+        runs.extend((!gone.is_empty()).then_some(WordRun::Gone(gone)));
+        runs.extend((!come.is_empty()).then_some(WordRun::Come(come)));
     }
     runs
 }
 
-/// What `similar::capture_diff_slices` does, without the preparation for long texts, which the page would have to carry.
+/// As `similar::capture_diff_slices`, but without its preparation for long texts, which would make the page larger.
 fn diff(old: &[&str], new: &[&str]) -> Vec<similar::DiffOp> {
     let mut hook = Compact::new(Replace::new(Capture::new()), old, new);
     let Ok(()) = myers::diff_deadline_raw(&mut hook, old, 0..old.len(), new, 0..new.len(), None);
@@ -41,17 +41,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words_go_and_come() {
+    fn words_are_removed_and_added() {
         let runs = words("Tom is a stupid  man", "Tom is a tired man today");
         let expected = [
-            Run::Same("Tom is a".into()),
-            Run::Gone("stupid".into()),
-            Run::Come("tired".into()),
-            Run::Same("man".into()),
-            Run::Come("today".into()),
+            WordRun::Same("Tom is a".into()),
+            WordRun::Gone("stupid".into()),
+            WordRun::Come("tired".into()),
+            WordRun::Same("man".into()),
+            WordRun::Come("today".into()),
         ];
         assert_eq!(runs, expected);
         assert_eq!(words("", ""), []);
-        assert_eq!(words("one", ""), [Run::Gone("one".into())]);
+        assert_eq!(words("one", ""), [WordRun::Gone("one".into())]);
     }
 }

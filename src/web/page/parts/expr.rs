@@ -1,20 +1,19 @@
-//! A sum that can be computed and written, once with names and once with numbers, from the same tree. Which sums there
-//! are is `sums`'.
+//! An arithmetic expression that can be computed, and written with names or with numbers. `sums` builds them.
 
 use super::format;
 use super::meaning::Meaning;
 
-/// A sum of named inputs.
+/// An expression of named inputs.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Expr {
     Input {
         name: &'static str,
         value: f64,
         meaning: Meaning,
-        /// Typed by somebody, so written as typed; else computed.
+        /// Chosen by a person and written as typed; otherwise computed.
         setting: bool,
     },
-    /// A number that has no name, such as the 1 of `− 1`.
+    /// A number without a name, such as the 1 of `− 1`.
     Constant(f64),
     Negative(Box<Expr>),
     Add(Box<Expr>, Box<Expr>),
@@ -27,21 +26,21 @@ pub enum Expr {
     Square(Box<Expr>),
 }
 
-/// A piece of a written sum.
+/// A piece of a written expression.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Term {
     pub text: String,
-    /// An input's name; none for signs and brackets.
+    /// The name of an input; none for signs and brackets.
     pub name: Option<&'static str>,
     pub meaning: Meaning,
 }
 
-/// A named number that was computed.
+/// A computed input.
 pub fn input(name: &'static str, value: impl Into<f64>, meaning: Meaning) -> Expr {
     Expr::Input { name, value: value.into(), meaning, setting: false }
 }
 
-/// A named number that somebody chose.
+/// An input that a person chose.
 pub fn setting(name: &'static str, value: f64) -> Expr {
     Expr::Input { name, value, meaning: Meaning::Plain, setting: true }
 }
@@ -67,7 +66,7 @@ impl Expr {
         Expr::Negative(Box::new(self))
     }
 
-    /// The number it comes to.
+    /// Its value.
     pub fn value(&self) -> f64 {
         match self {
             Self::Input { value, .. } | Self::Constant(value) => *value,
@@ -158,7 +157,7 @@ impl Expr {
         out.push(sign(")"));
     }
 
-    /// How tightly it holds together: sums 1, products 2, the rest 3.
+    /// Precedence: sums 1, products 2, everything else 3.
     fn strength(&self) -> u8 {
         match self {
             Self::Add(..) | Self::Subtract(..) => 1,
@@ -167,7 +166,7 @@ impl Expr {
         }
     }
 
-    /// Whether it is written with a minus sign in front.
+    /// Whether its text begins with a minus sign.
     fn looks_negative(&self, numbers: bool) -> bool {
         match self {
             Self::Input { value, setting, .. } => numbers && written_number(*value, *setting).starts_with('\u{2212}'),
@@ -186,7 +185,7 @@ pub fn plain(terms: &[Term]) -> String {
     terms.iter().map(|term| term.text.as_str()).collect()
 }
 
-/// Settings as they were typed, what was computed with four digits; a small number keeps three of its own.
+/// A setting as it was typed; a computed number with four decimals, or with three digits if it is small.
 fn written_number(value: f64, setting: bool) -> String {
     if setting {
         return format::setting(value);
@@ -217,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn brackets_stand_where_they_must() {
+    fn brackets_are_written_where_needed() {
         let x = |value| input("x", value, Meaning::Value);
         assert_eq!(plain(&x(1.0).plus(x(-2.0)).numbers()), "1.0000 + (−2.0000)");
         assert_eq!(plain(&x(1.0).minus(x(2.0).minus(x(3.0))).numbers()), "1.0000 − (2.0000 − 3.0000)");

@@ -1,7 +1,6 @@
-//! Numbers for people: digits that do not jump, a true minus sign, units beside the number. What a number means is for
-//! its caller to say.
+//! Numbers as text: a fixed number of digits, a true minus sign, and units.
 
-/// What stands where there is no number.
+/// Written where there is no number.
 pub const NONE: &str = "–";
 
 const MINUS: char = '\u{2212}';
@@ -24,7 +23,7 @@ pub fn signed(x: f64, decimals: usize) -> String {
     if x > 0.0 && !zero && x.is_finite() { format!("+{digits}") } else { digits }
 }
 
-/// With `digits` significant digits; scientific below a ten-thousandth and from a million on: `1.41·10⁻⁵`.
+/// With `digits` significant digits; in powers of ten below 0.0001 and from 1,000,000: `1.41·10⁻⁵`.
 pub fn number(x: f64, digits: usize) -> String {
     if !x.is_finite() {
         return not_finite(x);
@@ -40,7 +39,7 @@ pub fn number(x: f64, digits: usize) -> String {
     fixed(x, decimals)
 }
 
-/// A number as somebody would type it, without trailing zeros: `0.2`, `1.41·10⁻⁵`, `400`.
+/// A setting's number, without trailing zeros: `0.2`, `1.41·10⁻⁵`, `400`.
 pub fn setting(x: f64) -> String {
     let plain = number(x, 6);
     match plain.split_once('·') {
@@ -49,8 +48,8 @@ pub fn setting(x: f64) -> String {
     }
 }
 
-/// What somebody typed as a number. Through serde_json, which the page has anyway: the standard library's own reading
-/// brings 10 kB of powers of five that cannot be compressed.
+/// A typed text as a number. It uses serde_json, which the page has anyway: the standard library's parser would add a
+/// table of 10 kB that cannot be compressed.
 pub fn read(text: &str) -> Option<f64> {
     let text = text.trim().replace(MINUS, "-");
     let (sign, digits) = match text.strip_prefix('-') {
@@ -60,14 +59,14 @@ pub fn read(text: &str) -> Option<f64> {
     if !digits.starts_with(|c: char| c.is_ascii_digit() || c == '.') {
         return None;
     }
-    // JSON wants one digit at least before the point, no zero too many, and no point without a digit after it.
+    // JSON needs a digit before the point, no leading zeros, and a digit after a point.
     let whole = digits.strip_suffix('.').filter(|digits| !digits.is_empty()).unwrap_or(digits);
     let bare = whole.trim_start_matches('0');
     let zero = if bare.starts_with(|c: char| c.is_ascii_digit()) { "" } else { "0" };
     serde_json::from_str(&format!("{zero}{bare}")).ok().map(|number: f64| sign * number)
 }
 
-/// Four digits after the point; a tiny one keeps its digits: `0.9867`, `3.1·10⁻⁶`.
+/// With four decimals, or in powers of ten if it is tiny: `0.9867`, `3.1·10⁻⁶`.
 pub fn probability(p: f64) -> String {
     if p != 0.0 && p.abs() < 5e-5 { scientific(p, 2) } else { fixed(p, 4) }
 }
@@ -90,7 +89,7 @@ pub fn count(n: u64) -> String {
     out
 }
 
-/// Decimal units, as download pages show them: `12.4 MB`.
+/// A size in decimal units: `12.4 MB`.
 pub fn bytes(n: u64) -> String {
     let x = n as f64;
     match n {
@@ -133,20 +132,7 @@ fn scientific(x: f64, digits: usize) -> String {
 }
 
 fn raised(digit: char) -> char {
-    match digit {
-        '-' => '⁻',
-        '0' => '⁰',
-        '1' => '¹',
-        '2' => '²',
-        '3' => '³',
-        '4' => '⁴',
-        '5' => '⁵',
-        '6' => '⁶',
-        '7' => '⁷',
-        '8' => '⁸',
-        '9' => '⁹',
-        other => other,
-    }
+    digit.to_digit(10).and_then(|d| "⁰¹²³⁴⁵⁶⁷⁸⁹".chars().nth(d as usize)).unwrap_or('⁻')
 }
 
 fn trimmed(digits: &str) -> &str {
@@ -218,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn units_stand_beside_the_number() {
+    fn units_follow_the_number() {
         assert_eq!((bytes(999), bytes(12_400_000)), ("999\u{a0}B".into(), "12.4\u{a0}MB".into()));
         assert_eq!((bytes(1_500), bytes(990_000_000)), ("2\u{a0}kB".into(), "990.0\u{a0}MB".into()));
         assert_eq!(seconds(0.42), "0.4\u{a0}s");

@@ -1,5 +1,5 @@
-//! A grid of per-token numbers: a line a response, a cell a token, scrolling inside itself. For looking, not for
-//! choosing; that is the token strip's.
+//! A grid of per-token numbers: a line for each response, a cell for each token. Tokens cannot be chosen here; that is
+//! for the token strip.
 
 use super::format;
 use super::heat::Scale;
@@ -8,7 +8,7 @@ use crate::protocol::{Grid, Response};
 use leptos::prelude::*;
 use std::sync::Arc;
 
-/// Rows shown before more are asked for: enough to see a pattern, few enough for a phone.
+/// Rows shown at first: enough to see a pattern, few enough for a phone.
 const FIRST: usize = 4;
 
 /// A named grid (B, R), or the rows `rows` of the batch (M, R).
@@ -18,21 +18,21 @@ pub struct Named {
     /// CSS class of its meaning.
     pub class: &'static str,
     pub grid: Grid,
-    /// What has no shade: 0, or 1 for ratios.
+    /// The number without colour: 0, or 1 for ratios.
     pub centre: f32,
-    /// Whether numbers lie on both sides of it.
+    /// Whether there are numbers on both sides of it.
     pub diverging: bool,
 }
 
-/// Grids of one shape above each other; the texts of the tokens where the responses are known.
+/// Grids of one shape, one of them shown at a time; with the tokens' texts if the responses are known.
 #[component]
 pub fn GridView(
     grids: Vec<Named>,
-    /// 1 where a token is trained; all where there is none.
+    /// 1 where a token is trained; without a mask, all tokens.
     #[prop(optional_no_strip)]
     mask: Option<Grid>,
     #[prop(optional_no_strip)] responses: Option<Arc<Vec<Response>>>,
-    /// The batch's numbers of the rows; 0, 1, … where left out.
+    /// The rows' numbers in the batch; by default 0, 1, …
     #[prop(optional)]
     rows: Vec<usize>,
 ) -> impl IntoView {

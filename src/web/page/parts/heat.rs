@@ -1,24 +1,23 @@
-//! Numbers as shades: signed quantities on a diverging scale around their neutral point, magnitudes on a sequential
-//! one, in a few levels so that a level is a CSS class. The hues are in `static/parts.css`; the number always stands
-//! beside them.
+//! Numbers as colours: signed quantities on a diverging scale around a neutral number, others on a sequential one. There
+//! are few levels, each with a CSS class (`static/parts.css`). The number is always written too.
 
 use super::sums::Quantity;
 use crate::protocol::{Grid, Grids};
 
-/// How far a shade is from neutral, of [`LEVELS`] each way.
+/// Distance from the neutral colour, at most [`LEVELS`] on each side.
 pub type Level = i8;
 
-/// Shades on each side.
+/// Colours on each side.
 pub const LEVELS: Level = 4;
 
-/// What a number is held against.
+/// What a number is compared with.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Scale {
-    /// The number without a shade.
+    /// The neutral number.
     pub centre: f32,
-    /// The distance from it that has the deepest shade.
+    /// The distance from it that has the strongest colour.
     pub reach: f32,
-    /// Whether both sides of the centre exist.
+    /// Whether there are numbers on both sides of the centre.
     pub diverging: bool,
 }
 
@@ -27,7 +26,7 @@ impl Scale {
     pub fn over(quantity: Quantity, grids: &Grids) -> Self {
         let centre = if quantity == Quantity::Ratio { 1.0 } else { 0.0 };
         let diverging = !matches!(quantity, Quantity::Logprob | Quantity::RefLogprob);
-        // both log-probs on one scale: the point is to compare them
+        // Both log-probs have the same scale, so that they can be compared.
         let reach = match quantity {
             Quantity::Logprob | Quantity::RefLogprob => {
                 reach(&grids.old_logprobs, &grids.mask, centre).max(reach(&grids.ref_logprobs, &grids.mask, centre))
@@ -42,7 +41,8 @@ impl Scale {
         Self { centre: 0.0, reach: reach(grid, mask, 0.0), diverging: true }
     }
 
-    /// The shade of a number. Shades grow with the root of the distance: one large score must not pale all the rest.
+    /// The level of a number. It grows with the square root of the distance, so that one large number does not make all
+    /// others pale.
     pub fn level(&self, x: f32) -> Level {
         let distance = x - self.centre;
         if !distance.is_finite() || self.reach <= 0.0 {
@@ -57,7 +57,7 @@ impl Scale {
     pub fn ends(&self) -> (f32, f32) {
         match self.diverging {
             true => (self.centre - self.reach, self.centre + self.reach),
-            false => (self.centre, self.centre - self.reach), // log-probs: zero is the pale end
+            false => (self.centre, self.centre - self.reach), // log-probs: 0 is the pale end
         }
     }
 
@@ -92,7 +92,7 @@ fn reach(grid: &Grid, mask: &Grid, centre: f32) -> f32 {
     trained.map(|(x, _)| (x - centre).abs()).filter(|x| x.is_finite()).fold(0.0, f32::max)
 }
 
-/// A row of numbers as SVG paths, one a shade, in a view box as wide as the row and 1 high: (class, `d`).
+/// A row of numbers as SVG paths, one for each level, in a view box as wide as the row and 1 high: (class, `d`).
 pub fn paths(numbers: &[f32], scale: &Scale) -> Vec<(&'static str, String)> {
     let mut out = Vec::new();
     for level in scale.levels() {

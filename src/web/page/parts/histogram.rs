@@ -1,13 +1,14 @@
-//! How n probabilities are spread, before and after: bars side by side, outlined and filled, and the counts as a table.
+//! Histogram of probabilities, before and after: outlined and filled bars side by side, and the counts as a table.
 
 use super::axis::Axis;
+use super::chart::ticks;
 use super::format;
 use leptos::prelude::*;
 
 /// Bars from 0 to 1.
 const BINS: usize = 10;
 
-/// How many of `values`, each in 0..=1, fall into each tenth; 1 itself into the last.
+/// The number of `values`, each in 0..=1, in each tenth; 1 counts for the last.
 fn counts(values: &[f64]) -> [usize; BINS] {
     let mut counts = [0; BINS];
     for value in values.iter().filter(|value| value.is_finite()) {
@@ -16,7 +17,7 @@ fn counts(values: &[f64]) -> [usize; BINS] {
     counts
 }
 
-/// Of `before`, and of `after` beside it where there is one.
+/// The histogram of `before`, and of `after` if there is one.
 #[component]
 pub fn Histogram(
     #[prop(into)] title: String,
@@ -48,13 +49,6 @@ pub fn Histogram(
             None => bar("bar-after", before, 1.0, 8.0).into_any(),
         }
     };
-    let ticks = move || {
-        let up = up.get();
-        let tick = |(y, text): &(f64, String)| {
-            view! { <span style:bottom=format!("{:.3}%", 100.0 * up.place(*y))>{text.clone()}</span> }
-        };
-        up.ticks.iter().map(tick).collect_view()
-    };
     let compared = move || both.read().1.is_some();
     let rows = move || {
         let (before, after) = both.get();
@@ -85,7 +79,7 @@ pub fn Histogram(
                 </p>
             })}
             <div class="chart-body">
-                <div class="chart-up num" aria-hidden="true">{ticks}</div>
+                <div class="chart-up num" aria-hidden="true">{move || ticks(&up.get(), true)}</div>
                 <div class="chart-plot" role="img" aria-label=move || format!("{label}: {}", summary())>
                     <svg class="chart-lines" viewBox="0 0 100 100" preserveAspectRatio="none" aria-hidden="true">
                         {bars}

@@ -1,29 +1,28 @@
-//! Moving along a list with the keyboard: one item is in the tab order, arrows lead to the others. What an item is and
-//! does is the list's.
+//! Keyboard navigation in a list: one item is in the tab order, and the arrow keys move to the others.
 
 use leptos::ev::{KeyboardEvent, PointerEvent};
 use leptos::wasm_bindgen::JsCast;
 use leptos::web_sys::{Element, HtmlElement};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// Which way a list runs.
+/// The direction of a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Runs {
+pub enum Direction {
     Across,
     Down,
 }
 
-/// Whether a pointer was moved by somebody, and does not just lie over something that scrolled beneath it.
+/// Whether the pointer itself moved, and not only the page below it.
 pub fn moved(event: &PointerEvent) -> bool {
     event.movement_x() != 0 || event.movement_y() != 0
 }
 
-/// The item that a key leads to from item `now` of `len`; none for other keys.
-pub fn target(key: &str, now: usize, len: usize, runs: Runs) -> Option<usize> {
+/// The item to which a key moves from item `now` of `len`; none for other keys.
+pub fn target(key: &str, now: usize, len: usize, runs: Direction) -> Option<usize> {
     let last = len.checked_sub(1)?;
     let (back, on) = match runs {
-        Runs::Across => ("ArrowLeft", "ArrowRight"),
-        Runs::Down => ("ArrowUp", "ArrowDown"),
+        Direction::Across => ("ArrowLeft", "ArrowRight"),
+        Direction::Down => ("ArrowUp", "ArrowDown"),
     };
     match key {
         "Home" => Some(0),
@@ -36,8 +35,8 @@ pub fn target(key: &str, now: usize, len: usize, runs: Runs) -> Option<usize> {
     }
 }
 
-/// Follows a key press inside a list whose items carry `data-item`: focuses the item that it leads to and returns it.
-pub fn follow(event: &KeyboardEvent, now: usize, len: usize, runs: Runs) -> Option<usize> {
+/// Handles a key press in a list whose items have `data-item`: focuses the next item and returns it.
+pub fn follow(event: &KeyboardEvent, now: usize, len: usize, runs: Direction) -> Option<usize> {
     let next = target(&event.key(), now, len, runs)?;
     event.prevent_default();
     let list: Element = event.current_target()?.dyn_into().ok()?;
@@ -49,7 +48,7 @@ pub fn follow(event: &KeyboardEvent, now: usize, len: usize, runs: Runs) -> Opti
 pub fn focus_item(list: &Element, item: usize) {
     let found = list.query_selector(&format!("[data-item=\"{item}\"]")).ok().flatten();
     if let Some(element) = found.and_then(|element| element.dyn_into::<HtmlElement>().ok()) {
-        // an element that cannot be focused stays as it is
+        // Nothing happens if it cannot be focused.
         let _ = element.focus();
     }
 }
@@ -70,15 +69,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_lead_along_and_stop_at_the_ends() {
-        let from = |key, now| target(key, now, 12, Runs::Across);
+    fn keys_move_and_stop_at_the_ends() {
+        let from = |key, now| target(key, now, 12, Direction::Across);
         assert_eq!((from("ArrowRight", 3), from("ArrowLeft", 3)), (Some(4), Some(2)));
         assert_eq!((from("ArrowRight", 11), from("ArrowLeft", 0)), (Some(11), Some(0)));
         assert_eq!((from("Home", 5), from("End", 5)), (Some(0), Some(11)));
         assert_eq!((from("PageDown", 5), from("PageUp", 5)), (Some(11), Some(0)));
         assert_eq!((from("ArrowDown", 5), from("a", 5)), (None, None));
-        assert_eq!(target("ArrowDown", 0, 2, Runs::Down), Some(1));
-        assert_eq!(target("End", 0, 0, Runs::Down), None);
+        assert_eq!(target("ArrowDown", 0, 2, Direction::Down), Some(1));
+        assert_eq!(target("End", 0, 0, Direction::Down), None);
     }
 
     #[test]

@@ -1,20 +1,17 @@
-//! The machine: the twelve stages of one PPO step from top to bottom, with the wires along which the four kinds of
-//! numbers run. The active stage is lit, finished ones show their number. What a stage is called is `stages`'.
+//! The diagram of a PPO step: the twelve stages from top to bottom, and lines that show which numbers go from stage to
+//! stage. The active stage is highlighted; finished stages show one of their numbers. Names are in `stages`.
 
-use super::keys::{Runs, follow, tab_index};
+use super::keys::{Direction, follow, tab_index};
 use super::meaning::Meaning;
 use super::stages::{Headlines, STAGES, StageInfo};
-use leptos::html::Ol;
 use leptos::prelude::*;
-use leptos::wasm_bindgen::JsCast;
-use leptos::web_sys::HtmlElement;
 
-/// From one stage to another, in the colour of what it carries.
+/// A line from one stage to another, in the colour of the numbers that it stands for.
 struct Wire {
     from: u8,
     to: u8,
     meaning: Meaning,
-    /// How far out it bends, in lanes.
+    /// Its lane in the gutter, counted from the stages.
     lane: u8,
 }
 
@@ -39,29 +36,25 @@ const fn wire(from: u8, to: u8, meaning: Meaning, lane: u8) -> Wire {
 const HEIGHT: f64 = 44.0;
 const GUTTER: f64 = 56.0;
 
-/// The stages; clicking one asks for its chapter, pointing at one tells the text.
+/// The stages. A click opens a stage's chapter; pointing at a stage highlights its words in the text.
 #[component]
 pub fn Machine(
-    /// The stage being worked in.
+    /// The stage being computed.
     #[prop(into)]
     active: Signal<Option<u8>>,
     #[prop(into)] headlines: Signal<Headlines>,
     /// The stage pointed at, here or in the text.
     pointed: RwSignal<Option<u8>>,
     #[prop(into)] on_open: Callback<u8>,
-    /// The last stage finished in this step; all of those with a number where it is left out.
-    #[prop(optional, into)]
-    done: Option<Signal<u8>>,
-    /// One line for a narrow page.
-    #[prop(optional)]
-    compact: bool,
+    /// The last stage finished in this step.
+    #[prop(into)]
+    done: Signal<u8>,
 ) -> impl IntoView {
-    // the stage in the tab order: the one last focused, else the active one
+    // the stage in the tab order: the one focused last, otherwise the active one
     let current = RwSignal::new(None::<usize>);
     let here = move || current.get().unwrap_or_else(|| usize::from(active.get().unwrap_or(1)) - 1);
-    let runs = if compact { Runs::Across } else { Runs::Down };
     let keys = move |event| {
-        if let Some(next) = follow(&event, untrack(here), STAGES.len(), runs) {
+        if let Some(next) = follow(&event, untrack(here), STAGES.len(), Direction::Down) {
             current.set(Some(next));
         }
     };
@@ -70,7 +63,7 @@ pub fn Machine(
         let headline = move || headlines.read()[i].clone();
         let state = move || match active.get() {
             Some(active) if active == stage.number => "is-active",
-            _ if done.map_or_else(|| headline().is_some(), |done| done.get() >= stage.number) => "is-done",
+            _ if done.get() >= stage.number => "is-done",
             _ => "is-waiting",
         };
         let class = move || {
@@ -107,36 +100,22 @@ pub fn Machine(
             </li>
         }
     });
-    // the narrow strip keeps the active stage in sight
-    let list = NodeRef::<Ol>::new();
-    Effect::new(move |_| {
-        let (Some(active), Some(list)) = (active.get().filter(|_| compact), list.get()) else { return };
-        let item = list.query_selector(&format!("[data-item=\"{}\"]", active - 1)).ok().flatten();
-        if let Some(item) = item.and_then(|item| item.dyn_into::<HtmlElement>().ok()) {
-            list.set_scroll_left(item.offset_left() - (list.client_width() - item.offset_width()) / 2);
-        }
-    });
-    let wires = (!compact).then(|| view! { <Wires active pointed /> });
-    let (class, label) = match compact {
-        true => ("machine is-compact", "The stages of one PPO step, in brief"),
-        false => ("machine", "The stages of one PPO step"),
-    };
     view! {
-        <nav class=class aria-label=label>
-            {wires}
-            <ol class="stages" node_ref=list on:keydown=keys>{stages.into_iter().collect_view()}</ol>
+        <nav class="machine" aria-label="The stages of one PPO step">
+            <Wires active pointed />
+            <ol class="stages" on:keydown=keys>{stages.into_iter().collect_view()}</ol>
             <p class="stage-says">{move || says(pointed.get().or(active.get()))}</p>
         </nav>
     }
 }
 
-/// What happens in a stage, for the line below the stages.
+/// What a stage does, for the line below the stages.
 fn says(number: Option<u8>) -> String {
     let stage: Option<&StageInfo> = number.and_then(|number| STAGES.get(usize::from(number).wrapping_sub(1)));
-    stage.map_or_else(|| "Point at a stage to read what it does".into(), |stage| stage.does.to_string())
+    stage.map_or_else(|| "Point at a stage or select it to read what it does".into(), |stage| stage.does.to_string())
 }
 
-/// The wires in the gutter left of the stages; those of the active or pointed stage are lit.
+/// The lines in the gutter to the left of the stages; those of the active or pointed stage are highlighted.
 #[component]
 fn Wires(active: Signal<Option<u8>>, pointed: RwSignal<Option<u8>>) -> impl IntoView {
     let paths = WIRES.iter().map(|wire| {
@@ -161,9 +140,9 @@ fn Wires(active: Signal<Option<u8>>, pointed: RwSignal<Option<u8>>) -> impl Into
     }
 }
 
-/// Out of a stage, along a lane, into the other; a wire that leads back up runs in the outermost lane.
+/// The path of a line: out of a stage, along its lane, into the other stage.
 fn bend(wire: &Wire) -> String {
-    // where several wires meet a stage they keep apart
+    // Lines that leave a stage are a little below those that enter it.
     let side = |stage: u8, out: bool| {
         let shift = if out { 5.0 } else { -5.0 };
         HEIGHT * (f64::from(stage) - 0.5) + if wire.from < wire.to { shift } else { 0.0 }

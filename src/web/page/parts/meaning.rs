@@ -1,14 +1,14 @@
-//! What a colour means: the four whose numbers PPO mixes, each with one hue everywhere. The hues are in
-//! `static/page.css`.
+//! What a colour means: policy, reference, reward model and value head have one colour each, everywhere
+//! (`static/page.css`).
 
-/// Whose number it is.
+/// Where a number comes from.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Meaning {
     Policy,
     Reference,
     Reward,
     Value,
-    /// Nobody's: a count, a setting, a mixture.
+    /// None of the four: a count, a setting, or a mixture.
     #[default]
     Plain,
 }
@@ -22,17 +22,6 @@ impl Meaning {
             Self::Reward => "m-reward",
             Self::Value => "m-value",
             Self::Plain => "m-plain",
-        }
-    }
-
-    /// The word for a legend.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Policy => "policy",
-            Self::Reference => "reference",
-            Self::Reward => "reward",
-            Self::Value => "value",
-            Self::Plain => "",
         }
     }
 }

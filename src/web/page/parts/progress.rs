@@ -1,15 +1,15 @@
-//! How far long work has come: a bar, the amount, the time left and a way out. What the work is, its caller says.
+//! Progress of long work: a bar, the amount, the time left and a button to cancel.
 
 use super::format;
 use leptos::prelude::*;
 
-/// Time left, from what was done since the beginning; none before anything can be said.
+/// Time left, from what was done so far; none as long as it cannot be estimated.
 fn left(done: f64, of: f64, seconds: f64) -> Option<f64> {
     let known = done > 0.0 && of > done && seconds > 1.0;
     known.then(|| seconds * (of - done) / done)
 }
 
-/// Work with a known end; `of` 0 where the end is not known yet.
+/// `of` is 0 as long as the total is not known.
 #[component]
 pub fn Progress(
     #[prop(into)] label: Signal<String>,
@@ -32,7 +32,7 @@ pub fn Progress(
         let left = left(done.get(), of.get(), seconds.and_then(|seconds| seconds.get())?)?;
         Some(format!("about {} left", format::seconds(left)))
     };
-    // spoken at every tenth only
+    // announced at every tenth only
     let spoken = Memo::new(move |_| {
         let tenth = if of.get() > 0.0 { (10.0 * done.get() / of.get()).floor() as u32 } else { 0 };
         format!("{}: {} %", label.get(), 10 * tenth.min(10))

@@ -1,4 +1,4 @@
-//! What the reward model says about a text, and what each of its words does to it. Scoring is the worker's.
+//! The reward model's output for a text, and what each word contributes. The worker computes them.
 
 use super::format;
 use crate::protocol::{Scored, Word};
@@ -13,7 +13,18 @@ pub fn ScoreCard(
 ) -> impl IntoView {
     let number = |read: fn(&Scored) -> f32| move || format::signed(f64::from(read(&scored.read())), 4);
     let probability = |read: fn(&Scored) -> f32| move || format::probability(f64::from(read(&scored.read())));
-    let share = |read: fn(&Scored) -> f32| move || format!("{:.2}%", 100.0 * read(&scored.read()));
+    let row = |label: &'static str, class: &'static str, logit: fn(&Scored) -> f32, share: fn(&Scored) -> f32| {
+        view! {
+            <tr>
+                <th scope="row">{label}</th>
+                <td class="num">{number(logit)}</td>
+                <td class="num">{probability(share)}</td>
+                <td class="bar-cell" aria-hidden="true">
+                    <span class=class style:width=move || format!("{:.2}%", 100.0 * share(&scored.read()))></span>
+                </td>
+            </tr>
+        }
+    };
     view! {
         <div class="score-card">
             {text.map(|text| view! { <blockquote class="score-text">{move || text.get()}</blockquote> })}
@@ -28,22 +39,8 @@ pub fn ScoreCard(
                     </tr>
                 </thead>
                 <tbody>
-                    <tr>
-                        <th scope="row">"nothate"</th>
-                        <td class="num">{number(|s| s.logits.nothate)}</td>
-                        <td class="num">{probability(|s| s.probabilities.nothate)}</td>
-                        <td class="bar-cell" aria-hidden="true">
-                            <span class="bar m-reward" style:width=share(|s| s.probabilities.nothate)></span>
-                        </td>
-                    </tr>
-                    <tr>
-                        <th scope="row">"hate"</th>
-                        <td class="num">{number(|s| s.logits.hate)}</td>
-                        <td class="num">{probability(|s| s.probabilities.hate)}</td>
-                        <td class="bar-cell" aria-hidden="true">
-                            <span class="bar m-reward is-hollow" style:width=share(|s| s.probabilities.hate)></span>
-                        </td>
-                    </tr>
+                    {row("nothate", "bar m-reward", |s| s.logits.nothate, |s| s.probabilities.nothate)}
+                    {row("hate", "bar m-reward is-hollow", |s| s.logits.hate, |s| s.probabilities.hate)}
                 </tbody>
             </table>
             <p class="score-line">
@@ -56,7 +53,7 @@ pub fn ScoreCard(
     }
 }
 
-/// A text's words on their ground: what the score would change by without the word.
+/// The words of a text, coloured by how the score changes without the word.
 #[component]
 pub fn WordBars(#[prop(into)] words: Signal<Arc<Vec<Word>>>) -> impl IntoView {
     let items = move || {
@@ -76,13 +73,13 @@ pub fn WordBars(#[prop(into)] words: Signal<Arc<Vec<Word>>>) -> impl IntoView {
         <div class="words">
             <ul class="word-list" aria-label="Each word, and by how much the score changes without it">{items}</ul>
             <p class="words-key">
-                "So much would the score change without the word: below zero it speaks for nothate, above for hate"
+                "Change of the score when the word is removed. Positive: the word made the text look more hateful."
             </p>
         </div>
     }
 }
 
-/// The class of a word's ground, in the shades of signed numbers.
+/// The CSS class of a word, on the scale of signed numbers.
 fn shade(change: f32, reach: f32) -> &'static str {
     let scale = super::heat::Scale { centre: 0.0, reach, diverging: true };
     scale.class(scale.level(change))

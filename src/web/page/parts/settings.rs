@@ -1,18 +1,18 @@
-//! Every setting of a run, to read and to change: in groups, with unit, default and what it does, a message where a
-//! value is no good, the two presets with what differs, and a way back. The table is `crate::settings`, editing is
-//! in `settings_edit`.
+//! Every setting of a run, in groups: unit, default, what it does, a message for an invalid value, and a button back to the
+//! default; and the two presets with their differences. The settings are in `crate::settings`, editing in `settings_edit`.
 
 use super::keys::fresh_id;
-use super::settings_edit::{Draft, kept, same, spoken, values};
+use super::settings_edit::{Edits, kept, same, spoken, values};
+use super::table::scrolling_table;
 use crate::settings::{GROUPS, Kind, PpoConfig, Preset, SETTINGS, Setting};
 use leptos::prelude::*;
 use serde_json::{Map, Value};
 use std::sync::Arc;
 
-/// A preset and what differs from it.
+/// A preset and the changes to it.
 type Choice = (Preset, Map<String, Value>);
 
-/// All settings; `on_change` is called with whole choices that are valid.
+/// All settings; `on_change` is called only with settings that are valid together.
 #[component]
 pub fn Settings(
     #[prop(into)] corrected: Signal<Arc<PpoConfig>>,
@@ -21,12 +21,9 @@ pub fn Settings(
     /// What differs from the preset's settings.
     #[prop(into)]
     changed: Signal<Map<String, Value>>,
-    /// While a run goes on.
-    #[prop(into)]
-    locked: Signal<bool>,
     #[prop(into)] on_change: Callback<Choice>,
 ) -> impl IntoView {
-    let draft = RwSignal::new(Draft::default());
+    let draft = RwSignal::new(Edits::default());
     let base = Memo::new(move |_| match preset.get() {
         Preset::Corrected => corrected.get(),
         Preset::Published => published.get(),
@@ -40,7 +37,7 @@ pub fn Settings(
         }
     });
     let choose = Callback::new(move |(preset, changed): Choice| {
-        draft.set(Draft::default());
+        draft.set(Edits::default());
         on_change.run((preset, changed));
     });
     let groups = GROUPS.iter().map(|&(group, about)| {
@@ -66,7 +63,7 @@ pub fn Settings(
     let differing = move || changed.read().len();
     view! {
         <section class="settings" aria-label="Settings">
-            <fieldset class="settings-all" disabled=move || locked.get()>
+            <fieldset class="settings-all">
                 <legend class="sr-only">"Settings of the run"</legend>
                 <Presets preset changed choose />
                 <p class="settings-bar">
@@ -80,22 +77,19 @@ pub fn Settings(
                     <button
                         type="button"
                         class="quiet"
-                        disabled=move || differing() == 0 && *draft.read() == Draft::default()
+                        disabled=move || differing() == 0 && *draft.read() == Edits::default()
                         on:click=move |_| choose.run((preset.get_untracked(), Map::new()))
                     >
                         "Reset all"
                     </button>
                 </p>
-                {move || locked.get().then(|| view! {
-                    <p class="settings-locked">"A run has begun: start over to change its settings"</p>
-                })}
                 {groups.collect_view()}
             </fieldset>
         </section>
     }
 }
 
-/// The choice between the two labs, and what differs.
+/// The choice between the two presets, and their differences.
 #[component]
 fn Presets(preset: Signal<Preset>, changed: Signal<Map<String, Value>>, choose: Callback<Choice>) -> impl IntoView {
     let name = fresh_id("preset");
@@ -125,25 +119,18 @@ fn Presets(preset: Signal<Preset>, changed: Signal<Map<String, Value>>, choose: 
     });
     view! {
         <fieldset class="presets">
-            <legend>"Which lab"</legend>
-            {radio(Preset::Corrected, "corrected", "without its faults")}
-            {radio(Preset::Published, "published", "as the notebook behaves, with its faults")}
+            <legend>"Preset"</legend>
+            {radio(Preset::Corrected, "corrected", "with the bugs fixed")}
+            {radio(Preset::Published, "published", "as the notebook behaves, with its bugs")}
         </fieldset>
         <details class="differences">
             <summary>"What differs between the two"</summary>
-            <div class="scroller" role="region" tabindex="0" aria-label="Published and corrected">
-                <table>
-                    <thead>
-                        <tr>
-                            <th scope="col">"setting"</th>
-                            <th scope="col">"published"</th>
-                            <th scope="col">"corrected"</th>
-                            <th scope="col">"what the published one does"</th>
-                        </tr>
-                    </thead>
-                    <tbody>{differences.collect_view()}</tbody>
-                </table>
-            </div>
+            {scrolling_table(
+                "Published and corrected",
+                "",
+                &["setting", "published", "corrected", "what the published one does"],
+                differences.collect_view(),
+            )}
         </details>
     }
 }
@@ -152,7 +139,7 @@ fn Presets(preset: Signal<Preset>, changed: Signal<Map<String, Value>>, choose: 
 #[component]
 fn Field(
     setting: &'static Setting,
-    draft: RwSignal<Draft>,
+    draft: RwSignal<Edits>,
     defaults: Memo<Map<String, Value>>,
     changed: Signal<Map<String, Value>>,
     edit: Callback<(&'static str, String)>,

@@ -1,5 +1,5 @@
-//! Editing settings without a screen: what was typed becomes a value, values that are not valid together wait for each
-//! other, and only a valid whole is handed on. The fields are `settings`'.
+//! Editing settings, without drawing: a typed text becomes a value; values that are not valid together wait for each other;
+//! only valid settings are passed on. The fields are in `settings`.
 
 use crate::error::Error;
 use crate::settings::{self, Kind, PpoConfig};
@@ -13,7 +13,7 @@ pub fn values(config: &PpoConfig) -> Map<String, Value> {
     }
 }
 
-/// What was typed, as a setting's value.
+/// A typed text as the value of a setting.
 pub fn parse(kind: Kind, text: &str) -> Result<Value, String> {
     let text = text.trim().replace('\u{2212}', "-");
     let whole = || text.parse::<u64>().map(Value::from).map_err(|_| "Give a whole number of at least 0".to_string());
@@ -30,7 +30,7 @@ pub fn parse(kind: Kind, text: &str) -> Result<Value, String> {
     }
 }
 
-/// A value as it is typed.
+/// A value as a person types it.
 pub fn typed(value: &Value) -> String {
     match value {
         Value::Null => String::new(),
@@ -40,7 +40,7 @@ pub fn typed(value: &Value) -> String {
     }
 }
 
-/// A value for people: `none`, `on`, `off`, `0.2`.
+/// A value in words: `none`, `on`, `off`, `0.2`.
 pub fn spoken(value: &Value) -> String {
     match value {
         Value::Null => "none".into(),
@@ -51,19 +51,19 @@ pub fn spoken(value: &Value) -> String {
     }
 }
 
-/// The draft of some settings over their base.
+/// Edits that are not in force yet.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Draft {
-    /// Typed, but not a value: (setting, text, what is wrong).
+pub struct Edits {
+    /// Texts that are no value: (setting, text, what is wrong).
     pub unread: Vec<(&'static str, String, String)>,
-    /// Values that wait until they fit the others.
+    /// Values that wait until they are valid together with the others.
     pub waiting: Map<String, Value>,
-    /// Why they wait, at the setting edited last.
+    /// Why they wait, shown at the setting edited last.
     pub refusal: Option<(&'static str, String)>,
 }
 
-impl Draft {
-    /// Takes in an edit. Returns all that differs from `base` when the whole is valid; the draft is empty then.
+impl Edits {
+    /// Applies an edit. If all settings are valid together, returns those that differ from `base` and empties the edits.
     pub fn edit(
         &mut self,
         base: &PpoConfig,
@@ -100,7 +100,7 @@ impl Draft {
         }
     }
 
-    /// What stands in a field: what was typed, what waits, or the value.
+    /// The text of a field: what was typed, the waiting value, or the value in force.
     pub fn text(&self, name: &str, value: &Value) -> String {
         let unread = self.unread.iter().find(|(other, ..)| *other == name).map(|(_, text, _)| text.clone());
         unread.unwrap_or_else(|| typed(self.waiting.get(name).unwrap_or(value)))
@@ -114,19 +114,19 @@ impl Draft {
     }
 }
 
-/// Whether two values are the same setting: 1 and 1.0 are.
+/// Whether two values are equal as settings: 1 and 1.0 are.
 pub fn same(a: Option<&Value>, b: &Value) -> bool {
     let Some(a) = a else { return false };
     a == b || (a.is_number() && a.as_f64() == b.as_f64())
 }
 
-/// The changes that survive a change of the preset: all but those to what the presets differ in.
+/// The changes that stay when the preset changes: those to settings in which the presets do not differ.
 pub fn kept(changed: &Map<String, Value>) -> Map<String, Value> {
     let of_presets = |name: &str| settings::find(name).is_some_and(|setting| setting.why.is_some());
     changed.iter().filter(|(name, _)| !of_presets(name)).map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
-/// An error in two sentences.
+/// An error as a text.
 fn said(error: &Error) -> String {
     match error {
         Error::Input { what, hint } => format!("{what}: {hint}"),
@@ -141,15 +141,15 @@ mod tests {
     use crate::settings::SETTINGS;
     use serde_json::json;
 
-    fn edit(draft: &mut Draft, name: &'static str, text: &str) -> Option<Map<String, Value>> {
+    fn edit(draft: &mut Edits, name: &'static str, text: &str) -> Option<Map<String, Value>> {
         draft.edit(&PpoConfig::default(), &Map::new(), name, text)
     }
 
     #[test]
-    fn a_valid_edit_is_what_differs() {
-        let mut draft = Draft::default();
+    fn a_valid_edit_returns_what_differs() {
+        let mut draft = Edits::default();
         assert_eq!(edit(&mut draft, "kl_coef", " 0.5 ").unwrap(), json!({"kl_coef": 0.5}).as_object().unwrap().clone());
-        assert_eq!(draft, Draft::default());
+        assert_eq!(draft, Edits::default());
         let changed = json!({"kl_coef": 0.5, "seed": 3}).as_object().unwrap().clone();
         let back = draft.edit(&PpoConfig::default(), &changed, "kl_coef", "0.2").unwrap();
         assert_eq!(Value::Object(back), json!({"seed": 3}), "a default is no change");
@@ -158,18 +158,18 @@ mod tests {
 
     #[test]
     fn values_wait_for_each_other() {
-        let mut draft = Draft::default();
+        let mut draft = Edits::default();
         assert_eq!(edit(&mut draft, "output_min_length", "500"), None);
         assert!(draft.wrong("output_min_length").unwrap().contains("output_max_length"));
         assert_eq!(draft.text("output_min_length", &json!(100)), "500");
         let both = edit(&mut draft, "output_max_length", "501").unwrap();
         assert_eq!(Value::Object(both), json!({"output_min_length": 500, "output_max_length": 501}));
-        assert_eq!(draft, Draft::default());
+        assert_eq!(draft, Edits::default());
     }
 
     #[test]
-    fn what_is_no_value_is_said_and_kept() {
-        let mut draft = Draft::default();
+    fn an_invalid_text_is_reported_and_kept() {
+        let mut draft = Edits::default();
         assert_eq!(edit(&mut draft, "batch_size", "many"), None);
         assert_eq!(draft.wrong("batch_size").unwrap(), "Give a whole number of at least 0");
         assert_eq!(draft.text("batch_size", &json!(16)), "many");

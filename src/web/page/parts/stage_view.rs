@@ -1,15 +1,15 @@
-//! The real numbers of a stage as it is reached, for going through a step one stage at a time. Where the stages stand is
-//! the machine's.
+//! The numbers of one stage, for going through a step stage by stage. The diagram of all stages is in `machine`.
 
 use super::format;
 use super::grid_view::{GridView, Named};
 use super::meaning::Meaning;
 use super::stages::STAGES;
+use super::table::scrolling_table;
 use crate::protocol::{Grid, MiniBatchStats, Query, Response, Scored, Stage, Statistics};
 use leptos::prelude::*;
 use std::sync::Arc;
 
-/// One stage. With the step's `responses` the grids carry their tokens.
+/// One stage. With the step's `responses` the grids show the tokens.
 #[component]
 pub fn StageView(
     #[prop(into)] stage: Signal<Arc<Stage>>,
@@ -31,9 +31,9 @@ pub fn StageView(
 
 fn numbers(stage: &Stage, responses: Option<Arc<Vec<Response>>>) -> AnyView {
     match stage {
-        Stage::Queries { rows } => queries(rows).into_any(),
-        Stage::Responses { rows } => written(rows).into_any(),
-        Stage::Scores { rows, .. } => scores(rows).into_any(),
+        Stage::Queries { rows } => queries(rows),
+        Stage::Responses { rows } => written(rows),
+        Stage::Scores { rows, .. } => scores(rows),
         Stage::Forward { mask, old_logprobs, ref_logprobs, old_values } => {
             let grids = vec![
                 named("logprob", Meaning::Policy, old_logprobs, false),
@@ -46,14 +46,14 @@ fn numbers(stage: &Stage, responses: Option<Arc<Vec<Response>>>) -> AnyView {
             let grids = vec![
                 named("reward", Meaning::Reward, rewards, true),
                 named("KL", Meaning::Plain, kl, true),
-                named("the KL's price", Meaning::Reference, non_score, true),
+                named("KL penalty", Meaning::Reference, non_score, true),
             ];
             let coefficient = format::number(*kl_coef, 4);
             let mask = filled(rewards, responses.as_deref());
             view! {
                 <p class="num">
                     "KL coefficient " {coefficient}
-                    ": each token pays that many times its KL; the score joins at the last token"
+                    ": each token's reward is minus that many times its KL; the score is added at the last token"
                 </p>
                 <GridView grids mask responses />
             }
@@ -80,7 +80,7 @@ fn numbers(stage: &Stage, responses: Option<Arc<Vec<Response>>>) -> AnyView {
     }
 }
 
-/// The tokens there are, where the stage does not say which are trained.
+/// A mask of all tokens, for a stage that does not say which are trained.
 fn filled(grid: &Grid, responses: Option<&Vec<Response>>) -> Option<Grid> {
     let responses = responses?;
     let mut mask = Grid::zeros(grid.rows, grid.cols);
@@ -95,7 +95,7 @@ fn named(name: &'static str, meaning: Meaning, grid: &Grid, diverging: bool) -> 
     Named { name, class: meaning.class(), grid: grid.clone(), centre: 0.0, diverging }
 }
 
-fn queries(rows: &[Query]) -> impl IntoView + use<> {
+fn queries(rows: &[Query]) -> AnyView {
     let row = |query: &Query| {
         view! {
             <li class="stage-row">
@@ -107,11 +107,10 @@ fn queries(rows: &[Query]) -> impl IntoView + use<> {
             </li>
         }
     };
-    let rows = rows.iter().map(row).collect_view();
-    view! { <ol class="scroller stage-rows" tabindex="0" aria-label="Dialogues">{rows}</ol> }
+    list("Dialogues", rows.iter().map(row).collect_view().into_any())
 }
 
-fn written(rows: &[Response]) -> impl IntoView + use<> {
+fn written(rows: &[Response]) -> AnyView {
     let row = |response: &Response| {
         view! {
             <li class="stage-row">
@@ -120,11 +119,14 @@ fn written(rows: &[Response]) -> impl IntoView + use<> {
             </li>
         }
     };
-    let rows = rows.iter().map(row).collect_view();
-    view! { <ol class="scroller stage-rows" tabindex="0" aria-label="Responses">{rows}</ol> }
+    list("Responses", rows.iter().map(row).collect_view().into_any())
 }
 
-fn scores(rows: &[Scored]) -> impl IntoView + use<> {
+fn list(label: &'static str, rows: AnyView) -> AnyView {
+    view! { <ol class="scroller stage-rows" tabindex="0" aria-label=label>{rows}</ol> }.into_any()
+}
+
+fn scores(rows: &[Scored]) -> AnyView {
     let row = |(i, scored): (usize, &Scored)| {
         view! {
             <tr>
@@ -136,22 +138,8 @@ fn scores(rows: &[Scored]) -> impl IntoView + use<> {
             </tr>
         }
     };
-    view! {
-        <div class="scroller stage-rows" role="region" tabindex="0" aria-label="Scores">
-            <table>
-                <thead>
-                    <tr>
-                        <th scope="col">"row"</th>
-                        <th scope="col">"nothate logit"</th>
-                        <th scope="col">"hate logit"</th>
-                        <th scope="col">"P(hate)"</th>
-                        <th scope="col">"score"</th>
-                    </tr>
-                </thead>
-                <tbody>{rows.iter().enumerate().map(row).collect_view()}</tbody>
-            </table>
-        </div>
-    }
+    let rows = rows.iter().enumerate().map(row).collect_view();
+    scrolling_table("Scores", "stage-rows", &["row", "nothate logit", "hate logit", "P(hate)", "score"], rows)
 }
 
 fn mini_batch(
@@ -177,14 +165,14 @@ fn mini_batch(
     }
 }
 
-/// A mini-batch's losses and what goes with them.
+/// The losses and other statistics of a mini-batch.
 fn losses(stats: &MiniBatchStats) -> impl IntoView + use<> {
     facts(vec![
         ("policy loss", format::signed(stats.policy_loss, 4)),
         ("value loss", format::signed(stats.value_loss, 4)),
         ("total loss", format::signed(stats.total_loss, 4)),
         ("clipped", format::percent(stats.clip_fraction, 1)),
-        ("entropy, nats a token", format::fixed(stats.entropy, 3)),
+        ("entropy, nats per token", format::fixed(stats.entropy, 3)),
         ("mean ratio", format::fixed(stats.ratio_mean, 4)),
     ])
 }

@@ -1,10 +1,10 @@
-//! The twelve stages of one PPO step as the page names them, and one number for each. `machine` draws them.
+//! The twelve stages of a PPO step: their names, what they do, and one number for each. `machine` draws them.
 
 use super::format::{count, fixed, number, percent, signed};
 use super::meaning::Meaning;
 use crate::protocol::{Stage, Step};
 
-/// A stage as it stands in the diagram.
+/// A stage in the diagram.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StageInfo {
     /// 1 to 12.
@@ -14,80 +14,25 @@ pub struct StageInfo {
     pub gives: &'static str,
     /// What happens, in a sentence.
     pub does: &'static str,
-    /// The section that explains it.
+    /// The chapter that explains it.
     pub chapter: &'static str,
     pub meaning: Meaning,
 }
 
 /// The stages in order.
+#[rustfmt::skip] // a line for each stage
 pub const STAGES: [StageInfo; 12] = [
     stage(1, "dialogue", "who said what", "A batch of dialogues is taken from the data", "2.1", Meaning::Plain),
-    stage(
-        2,
-        "prompt",
-        "the request",
-        "Each dialogue is put between the words that ask for a summary",
-        "2.1",
-        Meaning::Plain,
-    ),
-    stage(3, "tokens", "ids", "The tokenizer cuts each prompt into numbered pieces", "2.1", Meaning::Plain),
-    stage(
-        4,
-        "generate",
-        "responses",
-        "The policy writes a summary, token by token, by sampling",
-        "2.1",
-        Meaning::Policy,
-    ),
-    stage(
-        5,
-        "reward",
-        "one score each",
-        "The reward model reads each summary and gives it one score",
-        "2.2",
-        Meaning::Reward,
-    ),
-    stage(
-        6,
-        "logprobs, value",
-        "three numbers a token",
-        "Policy, reference and value head compute their number for every token",
-        "3.2",
-        Meaning::Reference,
-    ),
-    stage(
-        7,
-        "rewards",
-        "one a token",
-        "A KL penalty at every token; the score is added at the last token",
-        "3.2",
-        Meaning::Reward,
-    ),
-    stage(
-        8,
-        "advantages",
-        "better than expected?",
-        "What followed each token is compared with what the value head expected",
-        "3.2",
-        Meaning::Value,
-    ),
-    stage(
-        9,
-        "loss",
-        "which way to move",
-        "Tokens that did better become more likely, within the clip range",
-        "3.2",
-        Meaning::Policy,
-    ),
+    stage(2, "prompt", "the request", "Each dialogue is wrapped in the words that ask for a summary", "2.1", Meaning::Plain),
+    stage(3, "tokens", "ids", "The tokenizer cuts each prompt into tokens, each with an id", "2.1", Meaning::Plain),
+    stage(4, "generate", "responses", "The policy writes a summary, token by token, by sampling", "2.1", Meaning::Policy),
+    stage(5, "reward", "one score each", "The reward model reads each summary and gives it one score", "2.2", Meaning::Reward),
+    stage(6, "logprobs, value", "three numbers per token", "Policy, reference and value head compute their number for every token", "3.2", Meaning::Reference),
+    stage(7, "rewards", "one per token", "A KL penalty at every token; the score is added at the last token", "3.2", Meaning::Reward),
+    stage(8, "advantages", "better than expected?", "The rewards after each token are compared with the value head's prediction", "3.2", Meaning::Value),
+    stage(9, "loss", "which way to move", "Tokens that did better become more likely, within the clip range", "3.2", Meaning::Policy),
     stage(10, "optimizer", "new weights", "Adam updates the adapter and the value head", "3.2", Meaning::Policy),
-    stage(
-        11,
-        "statistics",
-        "how it went",
-        "The step's numbers are averaged; the KL coefficient is adjusted",
-        "3.2",
-        Meaning::Plain,
-    ),
+    stage(11, "statistics", "how it went", "The step's numbers are averaged; the KL coefficient is adjusted", "3.2", Meaning::Plain),
     stage(12, "chart", "one more point", "The step becomes a point on each chart", "3.2", Meaning::Plain),
 ];
 
@@ -102,10 +47,10 @@ const fn stage(
     StageInfo { number, name, gives, does, chapter, meaning }
 }
 
-/// One number a stage, in the order of [`STAGES`]; none where a stage has not been reached.
+/// One number for each of [`STAGES`]; none if the stage has not been reached.
 pub type Headlines = [Option<String>; 12];
 
-/// All stages' numbers of a whole step.
+/// The numbers of a finished step.
 pub fn headlines(step: &Step) -> Headlines {
     let rows = step.queries.len();
     let tokens: usize = step.queries.iter().map(|query| query.tokens).sum();
@@ -127,7 +72,7 @@ pub fn headlines(step: &Step) -> Headlines {
     ]
 }
 
-/// The number of a stage just reached.
+/// The number of one stage.
 pub fn headline(stage: &Stage) -> String {
     match stage {
         Stage::Queries { rows } => {
@@ -153,7 +98,7 @@ pub fn headline(stage: &Stage) -> String {
     }
 }
 
-/// A batch in words.
+/// The size of a batch.
 pub fn rows_of_batch(rows: usize) -> String {
     format!("{rows} {}", if rows == 1 { "row" } else { "rows" })
 }

@@ -1,17 +1,17 @@
-//! A sum written out, first with names, then with numbers, each input in the colour of whose number it is. Which sum is
-//! `sums`' to say.
+//! A calculation written out, first with names, then with numbers, each input in the colour of its origin. `sums` gives the
+//! calculation.
 
 use super::expr::Term;
 use super::format;
-use super::sums::{Line, Quantity, Sum};
+use super::sums::{Quantity, Sum, SumLine};
 use super::tokens::shown;
 use leptos::prelude::*;
 
-/// The sum behind the chosen token's number; spoken politely when it changes.
+/// The calculation of the chosen token's number; screen readers announce changes.
 #[component]
 pub fn SumView(
     token: String,
-    /// The token's place, from 0, and how many there are.
+    /// The token's position, counted from 0, and the number of tokens.
     place: (usize, usize),
     quantity: Quantity,
     sum: Sum,
@@ -30,7 +30,7 @@ pub fn SumView(
     }
 }
 
-fn line(line: &Line) -> impl IntoView + use<> {
+fn line(line: &SumLine) -> impl IntoView + use<> {
     let result = format::fixed(line.result, 4);
     view! {
         <p class="sum-line">
@@ -43,7 +43,7 @@ fn line(line: &Line) -> impl IntoView + use<> {
     }
 }
 
-/// Inputs in their colours, named on hover.
+/// Inputs in their colours, with their names as titles.
 fn terms(terms: Vec<Term>) -> impl IntoView + use<> {
     let term = |term: Term| match term.name {
         Some(name) => view! { <span class=term.meaning.class() title=name>{term.text}</span> }.into_any(),

@@ -1,12 +1,12 @@
-//! Where a token's number comes from: for each quantity the sum, with its inputs, that gives the number in the grids.
-//! The tree of a sum is `expr`'s, showing it the token strip's.
+//! How a token's number is calculated: for each quantity the calculation, with its inputs, that gives the number in the
+//! grids. Expressions are in `expr`; the token strip shows them.
 
 use super::expr::{Expr, input, setting};
 use super::meaning::Meaning;
 use crate::protocol::{Grid, Grids};
-use crate::settings::PpoConfig;
+use crate::settings::{KlEstimator, PpoConfig, WhitenOver};
 
-/// What can be shown beneath a token.
+/// What can be shown under a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Quantity {
     Logprob,
@@ -32,21 +32,35 @@ impl Quantity {
         Self::Ratio,
     ];
 
-    /// For people.
-    pub fn name(self) -> &'static str {
+    /// Name, origin, and what a number says.
+    fn about(self) -> (&'static str, Meaning, &'static str) {
         match self {
-            Self::Logprob => "logprob",
-            Self::RefLogprob => "reference logprob",
-            Self::Kl => "KL",
-            Self::Reward => "reward",
-            Self::Value => "value",
-            Self::Advantage => "advantage",
-            Self::Return => "return",
-            Self::Ratio => "ratio",
+            Self::Logprob => (
+                "logprob",
+                Meaning::Policy,
+                "Natural log of the token's probability under the policy: 0 is certain, −5 is one in 150",
+            ),
+            Self::RefLogprob => ("reference logprob", Meaning::Reference, "The same under the reference"),
+            Self::Kl => {
+                ("KL", Meaning::Plain, "How far the policy has moved from the reference at this token, in nats")
+            }
+            Self::Reward => ("reward", Meaning::Reward, "Minus the KL penalty, plus the score at the last token"),
+            Self::Value => ("value", Meaning::Value, "The value head's prediction of the return from this token on"),
+            Self::Advantage => {
+                ("advantage", Meaning::Plain, "How much better than predicted the rewards from this token on were")
+            }
+            Self::Return => ("return", Meaning::Value, "The number that the value head learns to predict"),
+            Self::Ratio => {
+                ("ratio", Meaning::Policy, "The token's probability now, divided by that when it was sampled")
+            }
         }
     }
 
-    /// For an address.
+    pub fn name(self) -> &'static str {
+        self.about().0
+    }
+
+    /// Its name in an address.
     pub fn slug(self) -> &'static str {
         match self {
             Self::RefLogprob => "ref-logprob",
@@ -55,37 +69,19 @@ impl Quantity {
         }
     }
 
-    /// What [`slug`](Self::slug) gave.
     pub fn from_slug(slug: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|quantity| quantity.slug() == slug)
     }
 
-    /// Whose number it is.
     pub fn meaning(self) -> Meaning {
-        match self {
-            Self::Logprob | Self::Ratio => Meaning::Policy,
-            Self::RefLogprob => Meaning::Reference,
-            Self::Reward => Meaning::Reward,
-            Self::Value | Self::Return => Meaning::Value,
-            Self::Kl | Self::Advantage => Meaning::Plain,
-        }
+        self.about().1
     }
 
-    /// What one number says, in a sentence.
     pub fn says(self) -> &'static str {
-        match self {
-            Self::Logprob => "How likely the policy found this token, as a natural log: 0 is certain, −5 is one in 150",
-            Self::RefLogprob => "How likely the reference found the same token",
-            Self::Kl => "How far the policy has moved from the reference at this token, in nats",
-            Self::Reward => "What this token earned: the KL's price, and at the last token the score",
-            Self::Value => "What the value head expected the rest of the response to earn",
-            Self::Advantage => "How much better than expected it went from here on",
-            Self::Return => "What the value head is trained towards",
-            Self::Ratio => "How much likelier the token has become since it was sampled",
-        }
+        self.about().2
     }
 
-    /// Lines that its sums have, so that stage can be kept for them.
+    /// Number of lines of its calculation, so that their height can be reserved.
     pub fn lines(self) -> usize {
         match self {
             Self::Value => 0,
@@ -109,18 +105,18 @@ impl Quantity {
     }
 }
 
-/// The sum behind one number.
+/// The calculation of one number.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sum {
-    /// Each gives one number from earlier ones; none where a model gave the number.
-    pub lines: Vec<Line>,
-    /// What no sum says.
+    /// Each calculates one number from earlier ones; none if a model gave the number.
+    pub lines: Vec<SumLine>,
+    /// A remark.
     pub note: Option<String>,
 }
 
 /// `name = expression`.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Line {
+pub struct SumLine {
     pub name: &'static str,
     pub expression: Expr,
     /// The number as the engine computed it.
@@ -130,47 +126,47 @@ pub struct Line {
 
 /// A step's grids and the settings they were made with.
 #[derive(Debug, Clone, Copy)]
-pub struct Frame<'a> {
+pub struct StepSums<'a> {
     pub grids: &'a Grids,
     pub config: &'a PpoConfig,
 }
 
-impl Frame<'_> {
+impl StepSums<'_> {
     /// Whether column k of row i is trained.
     pub fn trained(&self, i: usize, k: usize) -> bool {
         at(&self.grids.mask, i, k) > 0.0
     }
 
-    /// The last trained column of a row, where its score lands.
+    /// The last trained column of a row, where its score is added.
     pub fn last(&self, i: usize) -> Option<usize> {
         (0..self.grids.mask.cols).rev().find(|&k| self.trained(i, k))
     }
 
-    /// Whether the clip took this token's gradient: its advantage wants the ratio further out than the range allows.
+    /// Whether clipping makes this token's gradient zero: its ratio is outside the range, in the direction of its advantage.
     pub fn clipped(&self, i: usize, k: usize) -> bool {
         let (ratio, advantage) = (at(&self.grids.ratio, i, k), at(&self.grids.advantages_whitened, i, k));
         let (low, high) = self.range();
         self.trained(i, k) && ((advantage > 0.0 && ratio > high) || (advantage < 0.0 && ratio < low))
     }
 
-    /// The KL coefficient that the grids were made with: the config's is only the first step's.
+    /// The KL coefficient of this step, from the grids; `config` has only that of the first step.
     pub fn kl_coef(&self) -> f64 {
         let pairs = || self.grids.kl.data.iter().zip(&self.grids.non_score.data).zip(&self.grids.mask.data);
-        let sums = pairs().filter(|(_, mask)| **mask > 0.0).fold((0.0, 0.0), |(above, below), ((kl, price), _)| {
-            let (kl, price) = (f64::from(*kl), f64::from(*price));
-            (above - price * kl, below + kl * kl)
+        let sums = pairs().filter(|(_, mask)| **mask > 0.0).fold((0.0, 0.0), |(above, below), ((kl, penalty), _)| {
+            let (kl, penalty) = (f64::from(*kl), f64::from(*penalty));
+            (above - penalty * kl, below + kl * kl)
         });
         if sums.1 > 1e-6 { sums.0 / sums.1 } else { self.config.kl_coef }
     }
 
-    /// The sum behind a quantity of token k of row i.
+    /// The calculation of a quantity of token k of row i.
     pub fn sum(&self, quantity: Quantity, i: usize, k: usize) -> Sum {
         if !self.trained(i, k) && !matches!(quantity, Quantity::Logprob | Quantity::RefLogprob | Quantity::Kl) {
-            return Sum { lines: Vec::new(), note: Some("This token is not trained, so nothing is made of it".into()) };
+            return Sum { lines: Vec::new(), note: Some("This token is not trained, so it has no such number".into()) };
         }
         match quantity {
             Quantity::Logprob | Quantity::RefLogprob => self.logprob(quantity, i, k),
-            Quantity::Kl => sum(vec![self.line(quantity, "KL", self.kl(i, k), i, k)], self.kl_note()),
+            Quantity::Kl => sum(vec![self.line(quantity, "KL", self.kl(i, k), i, k)], Some(self.kl_note().into())),
             Quantity::Reward => self.reward(i, k),
             Quantity::Value => sum(Vec::new(), Some(self.value_note(i, k))),
             Quantity::Advantage => self.advantage(i, k),
@@ -194,8 +190,8 @@ impl Frame<'_> {
         input(quantity.name(), self.number(quantity, i, k), quantity.meaning())
     }
 
-    fn line(&self, quantity: Quantity, name: &'static str, expression: Expr, i: usize, k: usize) -> Line {
-        Line { name, expression, result: self.number(quantity, i, k), meaning: quantity.meaning() }
+    fn line(&self, quantity: Quantity, name: &'static str, expression: Expr, i: usize, k: usize) -> SumLine {
+        SumLine { name, expression, result: self.number(quantity, i, k), meaning: quantity.meaning() }
     }
 
     fn logprob(&self, quantity: Quantity, i: usize, k: usize) -> Sum {
@@ -206,64 +202,55 @@ impl Frame<'_> {
         sum(vec![self.line(quantity, quantity.name(), log, i, k)], None)
     }
 
-    fn estimator(&self) -> String {
-        serde_json::to_value(self.config.kl_estimator)
-            .ok()
-            .and_then(|name| name.as_str().map(str::to_owned))
-            .unwrap_or_default()
-    }
-
     fn kl(&self, i: usize, k: usize) -> Expr {
         let (policy, reference) = (self.input(Quantity::Logprob, i, k), self.input(Quantity::RefLogprob, i, k));
         let apart = policy.clone().minus(reference.clone());
-        match self.estimator().as_str() {
-            "k2" => Expr::Square(Box::new(apart)).over(Expr::Constant(2.0)),
-            "k3" => {
+        match self.config.kl_estimator {
+            KlEstimator::K1 => apart,
+            KlEstimator::K2 => Expr::Square(Box::new(apart)).over(Expr::Constant(2.0)),
+            KlEstimator::K3 => {
                 let back = Expr::Exp(Box::new(reference.minus(policy)));
                 back.minus(Expr::Constant(1.0)).plus(apart)
             }
-            "abs" => Expr::Absolute(Box::new(apart)),
-            _ => apart,
+            KlEstimator::Abs => Expr::Absolute(Box::new(apart)),
         }
     }
 
-    fn kl_note(&self) -> Option<String> {
-        let says = match self.estimator().as_str() {
-            "k1" => "k1: right on average over many tokens; a single one may be below zero",
-            "k2" => "k2: never below zero, and a little off on average",
-            "k3" => "k3: never below zero, and right on average",
-            "abs" => "abs: the distance alone, whichever way",
-            _ => return None,
-        };
-        Some(says.into())
+    fn kl_note(&self) -> &'static str {
+        match self.config.kl_estimator {
+            KlEstimator::K1 => "k1: correct on average over many tokens; for a single token it may be negative",
+            KlEstimator::K2 => "k2: never negative, but slightly wrong on average",
+            KlEstimator::K3 => "k3: never negative, and correct on average",
+            KlEstimator::Abs => "abs: the absolute difference",
+        }
     }
 
     fn reward(&self, i: usize, k: usize) -> Sum {
-        let kl = if self.estimator() == "k1" { self.kl(i, k) } else { self.input(Quantity::Kl, i, k) };
-        let price = setting("kl_coef", self.kl_coef()).negative().times(kl);
-        let last = self.last(i) == Some(k);
-        let expression = if last { price.plus(input("score", self.score(i, k), Meaning::Reward)) } else { price };
-        let note = if last {
-            "The response's score lands on its last token"
+        let k1 = self.config.kl_estimator == KlEstimator::K1;
+        let kl = if k1 { self.kl(i, k) } else { self.input(Quantity::Kl, i, k) };
+        let penalty = setting("kl_coef", self.kl_coef()).negative().times(kl);
+        let (expression, note) = if self.last(i) == Some(k) {
+            let score = input("score", self.score(i, k), Meaning::Reward);
+            (penalty.plus(score), "The response's score is added at its last token")
         } else {
-            "No score here: it lands on the last token"
+            (penalty, "No score here: it is added at the last token")
         };
         sum(vec![self.line(Quantity::Reward, "reward", expression, i, k)], Some(note.into()))
     }
 
-    /// A row's score as it entered the rewards.
+    /// A row's score as it was added to the rewards.
     pub fn score_of(&self, i: usize) -> Option<f64> {
         self.last(i).map(|k| self.score(i, k))
     }
 
-    /// The score as it entered the rewards: scaled and cut, where the settings say so.
+    /// The score as it was added to the rewards, scaled and clipped according to the settings.
     fn score(&self, i: usize, k: usize) -> f64 {
         f64::from(at(&self.grids.rewards, i, k)) - f64::from(at(&self.grids.non_score, i, k))
     }
 
     fn value_note(&self, i: usize, k: usize) -> String {
         let found = super::format::fixed(self.number(Quantity::Return, i, k), 4);
-        format!("Read off the value head before the token was chosen; the return from here on became {found}")
+        format!("Predicted by the value head before the token was sampled; the return from here on was {found}")
     }
 
     fn advantage(&self, i: usize, k: usize) -> Sum {
@@ -279,19 +266,19 @@ impl Frame<'_> {
         let surprise = delta.value();
         let whole = input("δ", surprise, Meaning::Plain).plus(gamma.times(lambda).times(next));
         let mut lines = vec![
-            Line { name: "δ", expression: delta, result: surprise, meaning: Meaning::Plain },
+            SumLine { name: "δ", expression: delta, result: surprise, meaning: Meaning::Plain },
             self.line(Quantity::Advantage, "advantage", whole, i, k),
         ];
         let whitened = f64::from(at(&self.grids.advantages_whitened, i, k));
-        let over_batch = setting_is(&self.config.whiten_over, "batch");
+        let over_batch = self.config.whiten_over == WhitenOver::Batch;
         if let Some((mean, deviation)) = over_batch.then(|| moments(&self.grids.advantages, &self.grids.mask)).flatten()
         {
             let above = self.input(Quantity::Advantage, i, k).minus(input("batch mean", mean, Meaning::Plain));
-            let expression = above.over(input("batch deviation", deviation, Meaning::Plain));
-            lines.push(Line { name: "whitened", expression, result: whitened, meaning: Meaning::Plain });
+            let expression = above.over(input("batch standard deviation", deviation, Meaning::Plain));
+            lines.push(SumLine { name: "whitened", expression, result: whitened, meaning: Meaning::Plain });
             return sum(lines, None);
         }
-        let note = format!("Whitened over its mini-batch it is {}", super::format::fixed(whitened, 4));
+        let note = format!("Whitened over its mini-batch: {}", super::format::fixed(whitened, 4));
         sum(lines, Some(note))
     }
 
@@ -317,17 +304,17 @@ impl Frame<'_> {
         if self.clipped(i, k) {
             let edge = if advantage > 0.0 { edges.1 } else { edges.0 };
             return format!(
-                "Clipped: its whitened advantage is {sign} zero and the ratio beyond {edge}, so it earns no gradient"
+                "Clipped: its whitened advantage is {sign} zero and the ratio beyond {edge}, so its gradient is zero"
             );
         }
         if (f64::from(low)..=f64::from(high)).contains(&ratio) {
             return format!("Not clipped: inside {} … {}", edges.0, edges.1);
         }
-        format!("Not clipped: outside {} … {}, but the advantage, {sign} zero, pulls it back", edges.0, edges.1)
+        format!("Not clipped: outside {} … {}, but the advantage is {sign} zero and moves it back", edges.0, edges.1)
     }
 }
 
-fn sum(lines: Vec<Line>, note: Option<String>) -> Sum {
+fn sum(lines: Vec<SumLine>, note: Option<String>) -> Sum {
     Sum { lines, note }
 }
 
@@ -336,7 +323,7 @@ fn at(grid: &Grid, i: usize, k: usize) -> f32 {
     if i < grid.rows && k < grid.cols { grid.data.get(i * grid.cols + k).copied().unwrap_or(0.0) } else { 0.0 }
 }
 
-/// Mean and deviation over the trained columns, as whitening takes them; none below two.
+/// Mean and standard deviation over the trained columns, as whitening computes them; none for fewer than two.
 fn moments(grid: &Grid, mask: &Grid) -> Option<(f64, f64)> {
     let trained = || grid.data.iter().zip(&mask.data).filter(|(_, m)| **m > 0.0).map(|(x, _)| f64::from(*x));
     let n = trained().count() as f64;
@@ -346,11 +333,6 @@ fn moments(grid: &Grid, mask: &Grid) -> Option<(f64, f64)> {
     let mean = trained().sum::<f64>() / n;
     let variance = trained().map(|x| (x - mean).powi(2)).sum::<f64>() / (n - 1.0);
     Some((mean, (variance + 1e-8).sqrt()))
-}
-
-/// Whether a setting's JSON name is `name`.
-fn setting_is(value: &impl serde::Serialize, name: &str) -> bool {
-    serde_json::to_value(value).is_ok_and(|value| value == name)
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Every written sum gives the number that the engine computed: on a step by hand and on the recorded run.
+//! Every written calculation gives the number that the engine computed: on a step by hand and on the recorded run.
 #![allow(clippy::unwrap_used)]
 
 use super::super::expr::plain;
@@ -62,7 +62,7 @@ fn by_hand(config: &PpoConfig) -> Grids {
 }
 
 /// Every line of every sum of every trained token: the tree's number is the engine's.
-fn check(frame: Frame<'_>) -> usize {
+fn check(frame: StepSums<'_>) -> usize {
     let mut lines = 0;
     for (i, k) in (0..frame.grids.mask.rows).flat_map(|i| (0..frame.grids.mask.cols).map(move |k| (i, k))) {
         for quantity in Quantity::ALL.into_iter().filter(|_| frame.trained(i, k)) {
@@ -96,7 +96,7 @@ fn sums_by_hand() {
     for settings in settings {
         let config = config(settings);
         let grids = by_hand(&config);
-        assert!(check(Frame { grids: &grids, config: &config }) >= 40);
+        assert!(check(StepSums { grids: &grids, config: &config }) >= 40);
     }
 }
 
@@ -104,7 +104,7 @@ fn sums_by_hand() {
 fn the_words_of_a_sum() {
     let config = config(json!({"kl_coef": 0.3}));
     let grids = by_hand(&config);
-    let frame = Frame { grids: &grids, config: &config };
+    let frame = StepSums { grids: &grids, config: &config };
     let written = |quantity, k| plain(&frame.sum(quantity, 0, k).lines[0].expression.numbers());
     let named = |quantity, k| plain(&frame.sum(quantity, 0, k).lines[0].expression.names());
     assert_eq!(named(Quantity::Reward, 0), "−kl_coef · (logprob − reference logprob)");
@@ -122,12 +122,12 @@ fn clipping_follows_the_advantage() {
     let config = config(json!({}));
     let mut grids = by_hand(&config);
     grids.advantages_whitened = grid(2, &[1.0, 1.0, 1.0, -1.0, -1.0, -1.0]);
-    let frame = Frame { grids: &grids, config: &config };
+    let frame = StepSums { grids: &grids, config: &config };
     let clipped = |i| (0..3).map(|k| frame.clipped(i, k)).collect::<Vec<_>>();
     assert_eq!((clipped(0), clipped(1)), (vec![true, false, false], vec![false, true, false]));
     let note = |i, k| frame.sum(Quantity::Ratio, i, k).note.unwrap();
     assert!(note(0, 0).starts_with("Clipped: its whitened advantage is above zero and the ratio beyond 1.2"));
-    assert!(note(0, 1).contains("pulls it back"));
+    assert!(note(0, 1).contains("moves it back"));
     assert!(note(0, 2).starts_with("Not clipped: inside 0.8 … 1.2"));
 }
 
@@ -135,7 +135,7 @@ fn clipping_follows_the_advantage() {
 fn a_token_that_is_not_trained_says_so() {
     let config = config(json!({}));
     let grids = by_hand(&config);
-    let frame = Frame { grids: &grids, config: &config };
+    let frame = StepSums { grids: &grids, config: &config };
     assert!(frame.sum(Quantity::Reward, 1, 2).note.unwrap().contains("not trained"));
     assert_eq!(frame.sum(Quantity::Kl, 1, 2).lines.len(), 1);
     assert!((frame.kl_coef() - config.kl_coef).abs() < 1e-6);
@@ -179,6 +179,6 @@ fn sums_of_the_recorded_run() {
             returns: read("returns"),
             ratio: read("ratio"),
         };
-        assert!(check(Frame { grids: &grids, config: &config }) > 2_000);
+        assert!(check(StepSums { grids: &grids, config: &config }) > 2_000);
     }
 }

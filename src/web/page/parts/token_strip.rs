@@ -1,13 +1,13 @@
-//! The token strip: a response token by token, one quantity beneath each token as colour and number, clipped tokens
-//! marked by shape too, and the sum behind the chosen number. The batch's rows stack above it, sorted by score. Sums
-//! are `sums`', shades `heat`'s.
+//! The token strip: a response token by token, with one quantity under each token as colour and number. Clipped tokens
+//! also have another shape. Below it is the calculation of the chosen number, above it the rows of the batch, sorted by
+//! score. Calculations are in `sums`, colours in `heat`.
 
 use super::format;
 use super::heat::{Scale, paths};
-use super::keys::{Runs, follow, fresh_id, moved, tab_index};
+use super::keys::{Direction, follow, fresh_id, moved, tab_index};
 use super::order::rising;
 use super::sum_view::SumView;
-use super::sums::{Frame, Quantity};
+use super::sums::{Quantity, StepSums};
 use super::tokens::shown;
 use crate::protocol::Step;
 use crate::settings::PpoConfig;
@@ -22,15 +22,15 @@ pub fn TokenStrip(
     #[prop(into)]
     config: Signal<Arc<PpoConfig>>,
     quantity: RwSignal<Quantity>,
-    /// The batch's own number of the row.
+    /// The row's number in the batch.
     row: RwSignal<usize>,
-    /// Whether the other rows are there to choose from.
+    /// Whether a row can be chosen here.
     #[prop(default = true)]
     stack: bool,
     /// Whether the quantity can be chosen here.
     #[prop(default = true)]
     choice: bool,
-    /// The token's place; strips that share it move together.
+    /// The token's position; strips that share it move together.
     #[prop(optional)]
     column: Option<RwSignal<usize>>,
     #[prop(optional, into)] label: String,
@@ -52,7 +52,7 @@ pub fn TokenStrip(
                 let token = step.responses.get(i).and_then(|response| response.pieces.get(k));
                 let token = token.map(|piece| piece.text.clone());
                 token.map(|token| {
-                    let frame = Frame { grids: &step.grids, config: &config };
+                    let frame = StepSums { grids: &step.grids, config: &config };
                     let of = step.responses[i].pieces.len();
                     let sum = frame.sum(quantity.get(), i, k);
                     view! { <SumView token place=(k, of) quantity=quantity.get() sum /> }
@@ -68,7 +68,7 @@ pub fn by_score(step: &Step) -> Vec<usize> {
     rising((0..step.responses.len()).map(|i| f64::from(-score(i))))
 }
 
-/// One radio button a quantity.
+/// One radio button for each quantity.
 #[component]
 fn QuantityChoice(quantity: RwSignal<Quantity>) -> impl IntoView {
     let name = fresh_id("quantity");
@@ -87,7 +87,7 @@ fn QuantityChoice(quantity: RwSignal<Quantity>) -> impl IntoView {
     });
     view! {
         <fieldset class="choices">
-            <legend>"Beneath each token"</legend>
+            <legend>"Show under each token"</legend>
             {choices.into_iter().collect_view()}
         </fieldset>
     }
@@ -106,7 +106,7 @@ fn Stack(
     let place = move || order.read().iter().position(|i| *i == here.get()).unwrap_or(0);
     let keys = move |event| {
         let len = order.read_untracked().len();
-        if let Some(next) = follow(&event, untrack(place), len, Runs::Down)
+        if let Some(next) = follow(&event, untrack(place), len, Direction::Down)
             && let Some(i) = order.read_untracked().get(next).copied()
         {
             row.set(i);
@@ -154,7 +154,7 @@ fn Stack(
     }
 }
 
-/// What the colours mean, in numbers.
+/// The colours and their numbers.
 #[component]
 fn Legend(quantity: RwSignal<Quantity>, scale: Memo<Scale>) -> impl IntoView {
     let swatches = move || {
@@ -196,7 +196,7 @@ fn Tokens(
     order: Memo<Vec<usize>>,
 ) -> impl IntoView {
     let len = move || step.read().responses.get(here.get()).map_or(0, |response| response.pieces.len());
-    // another row may be shorter
+    // The new row may be shorter.
     Effect::new(move |_| {
         let len = len();
         if len > 0 && column.get_untracked() >= len {
@@ -204,7 +204,7 @@ fn Tokens(
         }
     });
     let keys = move |event: leptos::ev::KeyboardEvent| {
-        if let Some(next) = follow(&event, column.get_untracked(), untrack(len), Runs::Across) {
+        if let Some(next) = follow(&event, column.get_untracked(), untrack(len), Direction::Across) {
             column.set(next);
             return;
         }
@@ -221,7 +221,7 @@ fn Tokens(
             row.set(*i);
         }
     };
-    // as many cells as the longest row has: a change of row or step keeps the elements, and with them the focus
+    // As many cells as the longest row has, so that a change of row or step keeps the elements and the focus.
     let cols = Memo::new(move |_| step.read().responses.iter().map(|row| row.pieces.len()).max().unwrap_or(0));
     let cells =
         move || (0..cols.get()).map(|k| view! { <Cell step config quantity scale here column k /> }).collect_view();
@@ -259,7 +259,7 @@ fn Cell(
     });
     let state = Memo::new(move |_| {
         let (step, config) = (step.read(), config.read());
-        let frame = Frame { grids: &step.grids, config: &config };
+        let frame = StepSums { grids: &step.grids, config: &config };
         (frame.trained(here.get(), k), frame.clipped(here.get(), k))
     });
     let class = move || {
@@ -289,10 +289,10 @@ fn Cell(
             on:click=move |_| column.set(k)
             on:focus=move |_| column.set(k)
             on:pointermove=move |event| {
-                    if moved(&event) {
-                        column.set(k);
-                    }
+                if moved(&event) {
+                    column.set(k);
                 }
+            }
         >
             <span class="cell-token">{move || text.get().map(|text| shown(&text))}</span>
             <span class="cell-number">{move || format::fixed(f64::from(number.get()), 2)}</span>

@@ -1,12 +1,12 @@
-//! Tokens of a text as chips with their ids, and what could have come next at a place. Who makes them is the worker's.
+//! The tokens of a text with their ids, and the most probable tokens at a position.
 
 use super::format;
-use super::keys::{Runs, follow, moved, tab_index};
+use super::keys::{Direction, follow, moved, tab_index};
 use crate::protocol::{Piece, Token};
 use leptos::prelude::*;
 use std::sync::Arc;
 
-/// A token's text as it can be seen: without the space in front, line breaks and emptiness as signs.
+/// A token's text made visible: without the leading space; line breaks and an empty text as signs.
 pub fn shown(text: &str) -> String {
     match text.trim_start_matches(' ') {
         "" if text.is_empty() => "∅".into(),
@@ -15,58 +15,77 @@ pub fn shown(text: &str) -> String {
     }
 }
 
-/// A text's tokens in order; the id of the chosen one is written out, and arrow keys lead along.
+/// A token of a list: its text, and what is said when the pointer rests on it.
+pub type Chip = (String, Option<String>);
+
+/// Tokens in order; one can be chosen, and the arrow keys move along them.
 #[component]
-pub fn PromptTokens(
-    #[prop(into)] pieces: Signal<Arc<Vec<Piece>>>,
-    #[prop(optional, into)] label: String,
+pub fn Chips(
+    #[prop(into)] tokens: Signal<Vec<Chip>>,
+    chosen: RwSignal<Option<usize>>,
+    label: &'static str,
 ) -> impl IntoView {
-    let chosen = RwSignal::new(None::<usize>);
     let current = move || chosen.get().unwrap_or(0);
-    let label = if label.is_empty() { "Tokens of the prompt".to_string() } else { label };
     let keys = move |event| {
-        if let Some(next) = follow(&event, untrack(current), pieces.read_untracked().len(), Runs::Across) {
+        if let Some(next) = follow(&event, untrack(current), tokens.read_untracked().len(), Direction::Across) {
             chosen.set(Some(next));
         }
     };
-    let chips = move || {
-        let chip = |(k, piece): (usize, &Piece)| {
-            let class = if piece.text.starts_with(' ') { "chip is-word" } else { "chip" };
-            view! {
-                <span
-                    role="option"
-                    class=class
-                    data-item=k.to_string()
-                    tabindex=move || tab_index(current() == k)
-                    aria-selected=move || (chosen.get() == Some(k)).to_string()
-                    on:click=move |_| chosen.set(Some(k))
-                    on:focus=move |_| chosen.set(Some(k))
-                    on:pointermove=move |event| {
-                    if moved(&event) {
-                        chosen.set(Some(k));
-                    }
-                }
-                >
-                    {shown(&piece.text)}
-                </span>
+    let chip = move |(k, (text, title)): (usize, &Chip)| {
+        let class = if text.starts_with(' ') { "chip is-word" } else { "chip" };
+        let point = move |event| {
+            if moved(&event) {
+                chosen.set(Some(k));
             }
         };
-        pieces.read().iter().enumerate().map(chip).collect_view()
+        view! {
+            <span
+                role="option"
+                class=class
+                data-item=k.to_string()
+                title=title.clone()
+                tabindex=move || tab_index(current() == k)
+                aria-selected=move || (chosen.get() == Some(k)).to_string()
+                on:click=move |_| chosen.set(Some(k))
+                on:focus=move |_| chosen.set(Some(k))
+                on:pointermove=point
+            >
+                {shown(text)}
+            </span>
+        }
     };
+    view! {
+        <div
+            class="chips"
+            role="listbox"
+            aria-orientation="horizontal"
+            aria-label=label
+            hidden=move || tokens.read().is_empty()
+            on:keydown=keys
+        >
+            {move || tokens.read().iter().enumerate().map(chip).collect_view()}
+        </div>
+    }
+}
+
+/// The tokens of the prompt, and the id of the chosen one.
+#[component]
+pub fn PromptTokens(#[prop(into)] pieces: Signal<Arc<Vec<Piece>>>) -> impl IntoView {
+    let chosen = RwSignal::new(None::<usize>);
+    let tokens =
+        Signal::derive(move || pieces.read().iter().map(|piece| (piece.text.clone(), None)).collect::<Vec<_>>());
     let read = move || {
         let pieces = pieces.read();
         match chosen.get().and_then(|k| pieces.get(k).map(|piece| (k, piece))) {
             Some((k, piece)) => {
                 format!("“{}” is id {}, token {} of {}", shown(&piece.text), piece.id, k + 1, pieces.len())
             }
-            None => format!("{} tokens; point at one for its id", pieces.len()),
+            None => format!("{} tokens; select one to see its id", pieces.len()),
         }
     };
     view! {
         <div class="tokens">
-            <div class="chips" role="listbox" aria-orientation="horizontal" aria-label=label on:keydown=keys>
-                {chips}
-            </div>
+            <Chips tokens chosen label="Tokens of the prompt" />
             <p class="tokens-read num" aria-live="polite">
                 {read}
             </p>
@@ -74,7 +93,7 @@ pub fn PromptTokens(
     }
 }
 
-/// The most probable tokens at a place, the chosen one marked.
+/// The most probable tokens at a position; the sampled one is marked.
 #[component]
 pub fn NextTokens(#[prop(into)] token: Signal<Token>) -> impl IntoView {
     let rows = move || {
@@ -106,7 +125,7 @@ pub fn NextTokens(#[prop(into)] token: Signal<Token>) -> impl IntoView {
     };
     view! {
         <table class="next">
-            <caption>"What could come here, before any filter"</caption>
+            <caption>"The most probable tokens here, before top-k and top-p"</caption>
             <thead class="sr-only">
                 <tr>
                     <th scope="col">"token"</th>

@@ -1,10 +1,10 @@
-//! What if: one frozen step under other settings. Sliders and choices ask for it; the rewards, advantages and losses
-//! that would have been stand beside those that were. Computing it is the worker's, sums are the token strip's.
+//! What if: one finished step with other settings. Sliders and choices change them; the rewards, advantages and losses
+//! with these settings are shown beside the original ones. The worker computes them.
 
 use super::format;
 use super::keys::fresh_id;
 use super::settings_edit::{same, values};
-use super::sums::{Frame, Quantity};
+use super::sums::{Quantity, StepSums};
 use super::token_strip::TokenStrip;
 use crate::protocol::{self, MiniBatchStats, Step};
 use crate::settings::{self, Kind, PpoConfig, Preset};
@@ -28,7 +28,7 @@ const SLIDERS: [Slider; 4] = [
     Slider { name: "clip_range", symbol: "ε", low: 0.0, high: 0.5, step: 0.01 },
 ];
 
-/// What `lab` does otherwise than `config`, and the edits over it.
+/// The settings in which preset `lab` with `edits` differs from `config`.
 fn changes(config: &PpoConfig, run: Preset, lab: Preset, edits: &Map<String, Value>) -> Map<String, Value> {
     let mut all = Map::new();
     if lab != run {
@@ -43,10 +43,10 @@ fn changes(config: &PpoConfig, run: Preset, lab: Preset, edits: &Map<String, Val
     all
 }
 
-/// The step with the numbers that would have been.
+/// The step with the recomputed numbers.
 fn changed_step(step: &Step, result: &protocol::WhatIf, config: &PpoConfig) -> Step {
     let mut changed = Step { grids: result.grids.clone(), ..step.clone() };
-    let frame = Frame { grids: &result.grids, config };
+    let frame = StepSums { grids: &result.grids, config };
     let scores = (0..changed.rewards.len()).map(|i| frame.score_of(i).map(|score| score as f32));
     changed.rewards = scores.zip(&step.rewards).map(|(new, old)| new.unwrap_or(*old)).collect();
     changed
@@ -56,11 +56,11 @@ fn changed_step(step: &Step, result: &protocol::WhatIf, config: &PpoConfig) -> S
 #[component]
 pub fn WhatIf(
     #[prop(into)] step: Signal<Arc<Step>>,
-    /// The run's settings, and the preset that they came from.
+    /// The run's settings, and their preset.
     #[prop(into)]
     config: Signal<Arc<PpoConfig>>,
     #[prop(into)] preset: Signal<Preset>,
-    /// The answer to the last change; none before there is one, and none for another step.
+    /// The answer to the last change; none before it arrives, and none for another step.
     #[prop(into)]
     result: Signal<Option<Arc<protocol::WhatIf>>>,
     #[prop(into)] busy: Signal<bool>,
@@ -87,7 +87,7 @@ pub fn WhatIf(
         edits.set(Map::new());
         tell();
     };
-    // another run has other settings to hold against; another step is asked about with the same changes
+    // Another run has other settings to compare with; for another step the same changes are sent again.
     Effect::new(move |_| {
         lab.set(preset.get());
         edits.set(Map::new());
@@ -120,7 +120,7 @@ pub fn WhatIf(
         <section class="what-if" aria-label="What if">
             <div class="what-if-controls">
                 <fieldset class="choices">
-                    <legend>"Which lab"</legend>
+                    <legend>"Preset"</legend>
                     {radio(Preset::Corrected, "corrected")} {radio(Preset::Published, "published")}
                 </fieldset>
                 {sliders.into_iter().collect_view()}
@@ -138,12 +138,12 @@ pub fn WhatIf(
                 <p class="what-if-state" aria-live="polite">
                     <span>
                         {move || match (nothing(), busy.get()) {
-                            (true, _) => "Nothing changed: this is the step as it was",
+                            (true, _) => "Nothing changed: these are the original numbers",
                             (_, true) => "Computing…",
-                            _ => "The same tokens, under these settings",
+                            _ => "The same tokens, with these settings",
                         }}
                     </span>
-                    <button type="button" class="quiet" disabled=nothing on:click=reset>"As it was"</button>
+                    <button type="button" class="quiet" disabled=nothing on:click=reset>"Reset"</button>
                 </p>
             </div>
             <Sides step config effective result row nothing=Signal::derive(nothing) />
@@ -151,7 +151,7 @@ pub fn WhatIf(
     }
 }
 
-/// One slider, with its number and the step's own.
+/// One slider, with its number and the original one.
 #[component]
 fn Range(
     slider: Slider,
@@ -213,7 +213,7 @@ fn Pick(
     }
 }
 
-/// The chosen response and the losses, as they were and as they would have been.
+/// The chosen response and the losses, as they were and with these settings.
 #[component]
 fn Sides(
     step: Signal<Arc<Step>>,
@@ -231,7 +231,7 @@ fn Sides(
         None => step.get(),
     });
     let losses = move || {
-        // rows without numbers keep the table's place
+        // Without numbers the rows are empty, so that the table keeps its size.
         let known = result.get();
         let (was, is) = known.as_ref().map(|result| (result.was, result.stats)).unwrap_or_default();
         let number = |x: f64| if known.is_some() { format::signed(x, 4) } else { format::NONE.into() };
@@ -253,7 +253,7 @@ fn Sides(
             let item = |words: String| view! { <li>{words}</li> };
             view! {
                 <details class="not-shown">
-                    <summary>"What this cannot show without asking the model again"</summary>
+                    <summary>"What this cannot show without running the models again"</summary>
                     <ul>{words.into_iter().map(item).collect_view()}</ul>
                 </details>
             }
@@ -262,7 +262,7 @@ fn Sides(
     view! {
         <div class="what-if-sides">
             <TokenStrip step config quantity row column label="The response as it was" />
-            <p class="what-if-would">"Under these settings"</p>
+            <p class="what-if-would">"With these settings"</p>
             <TokenStrip
                 step=would
                 config=effective
@@ -271,7 +271,7 @@ fn Sides(
                 column
                 stack=false
                 choice=false
-                label="The same response under these settings"
+                label="The same response with these settings"
             />
             <table class="what-if-losses">
                 <caption>"Means over the step's mini-batches"</caption>
@@ -290,7 +290,7 @@ fn Sides(
     }
 }
 
-/// What the settings move, as it was and as it would be.
+/// The numbers that the settings change, as they were and as they would be.
 fn pairs(was: &MiniBatchStats, is: &MiniBatchStats) -> [(&'static str, f64, f64); 7] {
     [
         ("policy loss", was.policy_loss, is.policy_loss),
@@ -318,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn the_other_lab_is_its_differences() {
+    fn the_other_preset_is_its_differences() {
         let config = PpoConfig::default();
         let all = changes(&config, Preset::Corrected, Preset::Published, &Map::new());
         assert_eq!(all.len(), PpoConfig::differences().len());
