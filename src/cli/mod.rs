@@ -79,6 +79,8 @@ enum Command {
     Replay(commands::replay::Arguments),
     /// Merge an adapter into its base model and save a Hugging Face folder
     Merge(commands::merge::Arguments),
+    /// Write a policy or a reward model as one GGUF file, in q8_0 or f16
+    Quantize(commands::quantize::Arguments),
     /// Train a reward model on labelled texts, or continue an interrupted training
     TrainReward(Box<commands::train_reward::Arguments>),
     /// Train a tokenizer on texts: T5's Unigram or RoBERTa's byte-level BPE
@@ -114,8 +116,8 @@ pub fn main() -> ExitCode {
 
 /// Whether this command computes with models.
 fn computes(command: &Command) -> bool {
-    use Command::{Doctor, Info, Merge, TrainTokenizer};
-    !matches!(command, Doctor(_) | Info(_) | Merge(_) | TrainTokenizer(_))
+    use Command::{Doctor, Info, Merge, Quantize, TrainTokenizer};
+    !matches!(command, Doctor(_) | Info(_) | Merge(_) | Quantize(_) | TrainTokenizer(_))
 }
 
 /// Uses the kernel that the environment variable names, if it is set.
@@ -139,6 +141,7 @@ fn run(command: Command) -> Result<()> {
         Command::Compare(a) => commands::compare::run(&a),
         Command::Replay(a) => commands::replay::run(&a),
         Command::Merge(a) => commands::merge::run(&a),
+        Command::Quantize(a) => commands::quantize::run(&a),
         Command::TrainReward(a) => commands::train_reward::run(&a),
         Command::TrainTokenizer(a) => commands::train_tokenizer::run(&a),
     }

@@ -6,6 +6,7 @@ use super::terminal::Terminal;
 use crate::error::{Error, Result};
 use crate::io::adapter::PeftAdapter;
 use crate::io::adapter_config::AdapterConfig;
+use crate::io::checkpoint::gguf_model::GgufModel;
 use crate::io::disk::Folder;
 use crate::io::hub::{self, ADAPTER, Hub, MODEL, Progress, RepoKind, Wanted};
 use crate::io::value_head::SavedHead;
@@ -52,6 +53,11 @@ impl Role {
     fn find(self, src: &str, hub: impl FnOnce() -> Result<Hub>, progress: &mut dyn Progress) -> Result<FoundSource> {
         if src == TINY {
             return Ok(Box::new(self.shipped()));
+        }
+        let path = hub::local(src);
+        if self != Self::Adapter && path.extension().is_some_and(|end| end == "gguf") && path.is_file() {
+            let (folder, file) = Folder::of_file(&path)?;
+            return Ok(Box::new(GgufModel::open(Box::new(folder), file)?));
         }
         let wanted = if self == Self::Adapter { ADAPTER } else { MODEL };
         let folder = hub()?.resolve(src, RepoKind::Model, wanted, progress)?;

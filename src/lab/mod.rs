@@ -5,6 +5,7 @@ pub mod events;
 pub mod head;
 pub mod memory;
 pub mod models;
+pub mod quantize;
 pub mod replay;
 pub mod responses;
 pub mod rollout;

@@ -102,6 +102,38 @@ fn a_merged_model_gives_the_same_without_its_adapter() {
 }
 
 #[test]
+fn a_gguf_file_takes_the_place_of_a_model() {
+    let dir = tempfile::tempdir().unwrap();
+    let (policy, reward, adapter) = (tiny("policy"), tiny("reward"), tiny("adapter"));
+    let (p, r) = (dir.path().join("policy.gguf"), dir.path().join("reward.gguf"));
+    let said = ok(&["quantize", "--policy", &policy, "--out", text(&p)]);
+    assert!(said.contains("q8_0") && said.contains("policy.gguf"), "{said}");
+    ok(&["quantize", "--reward", &reward, "--weights", "f16", "--out", text(&r)]);
+    let texts = file(dir.path(), "t.txt", "#Person1#: You are late. #Person2#: I am sorry.\n");
+    let summary = |src: &str, more: &[&str]| {
+        let args =
+            ["summarize", "--policy", src, "--adapter", &adapter, "--seed", "3", "--text", text(&texts), "--json"];
+        json(&[&args[..], more].concat())["rows"][0]["response_ids"].clone()
+    };
+    assert_eq!(summary(text(&p), &[]), summary(&policy, &["--weights", "q8_0"]));
+    let score =
+        |src: &str| json(&["score", "--reward", src, "--text", text(&texts), "--json"])["rows"][0]["score"].clone();
+    assert!((score(text(&r)).as_f64().unwrap() - score(&reward).as_f64().unwrap()).abs() < 1e-2);
+    // a file replaces itself, in another type
+    ok(&["quantize", "--policy", text(&p), "--weights", "f16", "--out", text(&p)]);
+    assert_eq!(summary(text(&p), &[]), summary(&policy, &["--weights", "q8_0"]));
+    ok(&["doctor", "--policy", text(&p), "--reward", text(&r), "--adapter", &adapter]);
+
+    let before = std::fs::read(&p).unwrap();
+    let wrong = fails(&["summarize", "--policy", text(&r), "--text", text(&texts)]);
+    assert!(wrong.contains("reward.gguf") && wrong.contains("roberta"), "{wrong}");
+    assert!(fails(&["quantize", "--policy", &reward, "--out", text(&p)]).contains("reward"));
+    assert!(fails(&["quantize", "--policy", &policy, "--out", text(&dir.path().join("x"))]).contains(".gguf"));
+    assert!(!run(&["quantize", "--out", text(&p)]).status.success());
+    assert_eq!(std::fs::read(&p).unwrap(), before);
+}
+
+#[test]
 fn errors_say_what_failed_where_and_what_to_try() {
     let dir = tempfile::tempdir().unwrap();
     let (policy, reward) = (tiny("policy"), tiny("reward"));

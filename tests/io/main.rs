@@ -6,6 +6,7 @@ mod support;
 
 mod adapter;
 mod disk;
+mod gguf;
 mod hub;
 mod hub_faults;
 mod table;

@@ -10,8 +10,9 @@ use std::path::PathBuf;
 
 type Target = (&'static str, fn(&[u8]));
 
-const TARGETS: [Target; 9] = [
+const TARGETS: [Target; 10] = [
     ("safetensors", hostile::safetensors),
+    ("gguf", hostile::gguf),
     ("pickle", hostile::pickle),
     ("torch", hostile::torch),
     ("zipped", hostile::zipped),
@@ -34,6 +35,20 @@ fn inputs_that_broke_a_rule_do_not_break_it_again() {
         }
     }
     assert!(cases > 0, "no case in {}", folder.display());
+}
+
+/// A GGUF file of two metadata and a q8_0 matrix (2, 32), without its first eight bytes.
+fn gguf() -> Vec<u8> {
+    let text = |t: &str| [&(t.len() as u64).to_le_bytes(), t.as_bytes()].concat();
+    let counts = [1u64.to_le_bytes(), 2u64.to_le_bytes()].concat();
+    let alignment = [text("general.alignment"), [4u32.to_le_bytes(), 32u32.to_le_bytes()].concat()].concat();
+    let array = [9u32.to_le_bytes(), 8u32.to_le_bytes()].concat();
+    let tokens = [text("tokens"), array, 2u64.to_le_bytes().to_vec(), text("a"), text("b")].concat();
+    let shape = [2u32.to_le_bytes().to_vec(), 32u64.to_le_bytes().to_vec(), 2u64.to_le_bytes().to_vec()].concat();
+    let tensor = [text("a.weight"), shape, 8u32.to_le_bytes().to_vec(), 0u64.to_le_bytes().to_vec()].concat();
+    let mut file = [counts, alignment, tokens, tensor].concat();
+    file.resize((file.len() + 8).next_multiple_of(32) - 8 + 96, 0);
+    file
 }
 
 #[test]
@@ -148,6 +163,11 @@ proptest! {
         b"\x01{\"a\":{\"dtype\":\"F32\",\"shape\":[2,1],\"data_offsets\":[0,8]}}12345678".to_vec(),
     ])) {
         hostile::safetensors(&input);
+    }
+
+    #[test]
+    fn damaged_gguf(input in damaged(vec![gguf(), gguf()[..80].to_vec()])) {
+        hostile::gguf(&input);
     }
 
     #[test]

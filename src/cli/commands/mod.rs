@@ -7,6 +7,7 @@ pub mod finetune;
 pub mod info;
 pub mod logprobs;
 pub mod merge;
+pub mod quantize;
 pub mod replay;
 pub mod score;
 pub mod summarize;

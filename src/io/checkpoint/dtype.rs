@@ -2,6 +2,7 @@
 //! that a tensor is never in memory twice.
 
 use crate::error::{Error, Result};
+use candle_core::quantized::{GgmlDType, ggml_file};
 use candle_core::{Device, Tensor};
 use half::{bf16, f16};
 use std::io::{self, Read};
@@ -20,17 +21,68 @@ pub enum Dtype {
     I64,
     U8,
     Bool,
+    // ggml's types whose numbers share scales in blocks
+    Q4_0,
+    Q4_1,
+    Q5_0,
+    Q5_1,
+    Q8_0,
+    Q2K,
+    Q3K,
+    Q4K,
+    Q5K,
+    Q6K,
 }
 
+/// ggml's number types: the number in a GGUF file, ours, candle's.
+const GGML: [(u32, Dtype, GgmlDType); 13] = [
+    (0, Dtype::F32, GgmlDType::F32),
+    (1, Dtype::F16, GgmlDType::F16),
+    (2, Dtype::Q4_0, GgmlDType::Q4_0),
+    (3, Dtype::Q4_1, GgmlDType::Q4_1),
+    (6, Dtype::Q5_0, GgmlDType::Q5_0),
+    (7, Dtype::Q5_1, GgmlDType::Q5_1),
+    (8, Dtype::Q8_0, GgmlDType::Q8_0),
+    (10, Dtype::Q2K, GgmlDType::Q2K),
+    (11, Dtype::Q3K, GgmlDType::Q3K),
+    (12, Dtype::Q4K, GgmlDType::Q4K),
+    (13, Dtype::Q5K, GgmlDType::Q5K),
+    (14, Dtype::Q6K, GgmlDType::Q6K),
+    (30, Dtype::Bf16, GgmlDType::BF16),
+];
+
 impl Dtype {
-    /// Bytes per number.
-    pub fn size(self) -> usize {
+    /// Bytes of `count` numbers, of whole blocks; none where so many do not fit a usize.
+    pub fn bytes(self, count: usize) -> Option<usize> {
         match self {
-            Self::U8 | Self::Bool => 1,
-            Self::F16 | Self::Bf16 => 2,
-            Self::F32 | Self::I32 => 4,
-            Self::F64 | Self::I64 => 8,
+            Self::U8 | Self::Bool => Some(count),
+            Self::F16 | Self::Bf16 => count.checked_mul(2),
+            Self::F32 | Self::I32 => count.checked_mul(4),
+            Self::F64 | Self::I64 => count.checked_mul(8),
+            _ => {
+                let kind = self.ggml()?;
+                count.div_ceil(kind.block_size()).checked_mul(kind.type_size())
+            }
         }
+    }
+
+    /// The number of values in a block; 1 for types without blocks.
+    pub fn block(self) -> usize {
+        self.ggml().map_or(1, |kind| kind.block_size())
+    }
+
+    fn ggml(self) -> Option<GgmlDType> {
+        GGML.iter().find(|(_, of, _)| *of == self).map(|(_, _, kind)| *kind)
+    }
+
+    /// From ggml's number.
+    pub fn from_ggml(number: u32) -> Option<Self> {
+        GGML.iter().find(|(of, _, _)| *of == number).map(|(_, dtype, _)| *dtype)
+    }
+
+    /// ggml's number.
+    pub fn ggml_number(self) -> Option<u32> {
+        GGML.iter().find(|(_, of, _)| *of == self).map(|(number, _, _)| *number)
     }
 
     /// From safetensors' name: F16, BF16, F32, …
@@ -74,6 +126,12 @@ impl Dtype {
             Self::I32 => numbers(reader, count, |b| i64::from(i32::from_le_bytes(b))).map(|v| flat(v, count)),
             Self::I64 => numbers(reader, count, i64::from_le_bytes).map(|v| flat(v, count)),
             Self::U8 | Self::Bool => numbers(reader, count, u8::from_le_bytes).map(|v| flat(v, count)),
+            Self::Q4_0 | Self::Q4_1 | Self::Q5_0 | Self::Q5_1 | Self::Q8_0 => {
+                blocks(reader, count, self).map(|v| flat(v, count))
+            }
+            Self::Q2K | Self::Q3K | Self::Q4K | Self::Q5K | Self::Q6K => {
+                blocks(reader, count, self).map(|v| flat(v, count))
+            }
         };
         read.map_err(|e| Error::file(path, e, "the file may be cut short or damaged: download it again"))?
     }
@@ -87,6 +145,24 @@ pub fn elements(shape: &[usize]) -> Option<usize> {
 
 fn flat<T: candle_core::WithDType>(numbers: Vec<T>, count: usize) -> Result<Tensor> {
     Ok(Tensor::from_vec(numbers, count, &Device::Cpu)?)
+}
+
+/// `count` numbers in ggml's blocks, widened by candle a chunk at a time.
+fn blocks(reader: &mut dyn Read, count: usize, dtype: Dtype) -> io::Result<Vec<f32>> {
+    let kind = dtype.ggml().ok_or_else(|| io::Error::other("not one of ggml's types"))?;
+    let mut out = Vec::new();
+    out.try_reserve_exact(count).map_err(|_| io::Error::other("not enough memory for its numbers"))?;
+    let mut bytes = Vec::new();
+    while out.len() < count {
+        let blocks = ((count - out.len()) / kind.block_size()).min(CHUNK / kind.type_size());
+        bytes.resize(blocks * kind.type_size(), 0);
+        reader.read_exact(&mut bytes)?;
+        let shape = vec![blocks * kind.block_size()];
+        let wide = ggml_file::qtensor_from_ggml(kind, &bytes, shape, &Device::Cpu)
+            .and_then(|held| held.dequantize(&Device::Cpu)?.to_vec1::<f32>());
+        out.extend(wide.map_err(io::Error::other)?);
+    }
+    Ok(out)
 }
 
 /// `count` little-endian numbers of `N` bytes each.

@@ -2,6 +2,8 @@
 
 pub mod described;
 pub mod dtype;
+pub mod gguf;
+pub mod gguf_model;
 pub mod names;
 pub mod pickle;
 pub mod safetensors;

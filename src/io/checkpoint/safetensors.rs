@@ -139,7 +139,7 @@ fn entry(name: String, raw: &RawEntry) -> Result<Entry, String> {
     };
     let [start, end] = raw.data_offsets;
     let shape: Option<Vec<usize>> = raw.shape.iter().map(|d| usize::try_from(*d).ok()).collect();
-    let size = shape.as_deref().and_then(elements).and_then(|n| n.checked_mul(dtype.size()));
+    let size = shape.as_deref().and_then(elements).and_then(|n| dtype.bytes(n));
     match (shape, size) {
         (Some(shape), Some(size)) if end.checked_sub(start) == Some(size as u64) => {
             Ok(Entry { name, dtype, shape, start, end })

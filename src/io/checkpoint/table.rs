@@ -15,6 +15,8 @@ pub struct StoredTable {
     rows: usize,
     cols: usize,
     dtype: Dtype,
+    /// Bytes of a row.
+    width: usize,
     /// The position of the first row.
     start: u64,
 }
@@ -23,8 +25,10 @@ impl StoredTable {
     /// The tensor that `described` describes, at byte `start`; none if it is not a matrix of floats.
     pub(super) fn new(file: Box<dyn Lasting>, described: &Described, start: u64) -> Option<Self> {
         let [rows, cols] = described.shape[..] else { return None };
-        let floats = matches!(described.dtype, Dtype::F16 | Dtype::Bf16 | Dtype::F32 | Dtype::F64);
-        let table = Self { file, name: described.name.clone(), rows, cols, dtype: described.dtype, start };
+        let floats = matches!(described.dtype, Dtype::F16 | Dtype::Bf16 | Dtype::F32 | Dtype::F64 | Dtype::Q8_0);
+        let (name, dtype) = (described.name.clone(), described.dtype);
+        let width = dtype.bytes(cols)?;
+        let table = Self { file, name, rows, cols, dtype, width, start };
         (floats && rows > 0 && cols > 0).then_some(table)
     }
 
@@ -44,10 +48,9 @@ impl StoredTable {
         assert!(ids.iter().all(|id| (*id as usize) < self.rows), "a row outside a table of {}", self.rows);
         let mut places: BTreeMap<u32, usize> = ids.iter().map(|id| (*id, 0)).collect();
         places.values_mut().enumerate().for_each(|(place, slot)| *slot = place);
-        let width = self.cols * self.dtype.size();
-        let mut bytes = vec![0u8; places.len() * width];
-        let starts = places.keys().map(|id| self.start + u64::from(*id) * width as u64);
-        self.file.read_parts(&mut starts.zip(bytes.chunks_exact_mut(width)))?;
+        let mut bytes = vec![0u8; places.len() * self.width];
+        let starts = places.keys().map(|id| self.start + u64::from(*id) * self.width as u64);
+        self.file.read_parts(&mut starts.zip(bytes.chunks_exact_mut(self.width)))?;
         let distinct =
             self.dtype.read(&mut Cursor::new(bytes), places.len() * self.cols, &self.name)?.to_vec1::<f32>()?;
         Ok(ids.iter().flat_map(|id| &distinct[places[id] * self.cols..][..self.cols]).copied().collect())

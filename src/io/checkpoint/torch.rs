@@ -33,7 +33,7 @@ impl TorchHeader {
         let tensors = pickle::tensors(&file.bytes("data.pkl")?)
             .map_err(|what| Error::file(path, what, "save only the weights: torch.save(model.state_dict(), FILE)"))?;
         let storages: BTreeSet<&Storage> = tensors.iter().map(|(_, layout)| &layout.storage).collect();
-        let bytes = |s: &Storage| (s.count as u64).checked_mul(s.dtype.size() as u64);
+        let bytes = |s: &Storage| s.dtype.bytes(s.count).map(|n| n as u64);
         let total = storages.iter().try_fold(0u64, |n, s| n.checked_add(bytes(s)?));
         if total.is_none_or(|total| total > file.file_len) {
             return Err(Error::file(path, "its tensors are larger than the file", DAMAGED));
@@ -211,7 +211,7 @@ impl<'a> Archive<'a> {
 
 /// Checks that `size` bytes are a storage's numbers.
 fn fits(storage: &Storage, size: u64, place: &str) -> Result<()> {
-    if Some(size) == (storage.count as u64).checked_mul(storage.dtype.size() as u64) {
+    if Some(size) == storage.dtype.bytes(storage.count).map(|n| n as u64) {
         return Ok(());
     }
     let what = format!("{size} bytes for {} numbers of type {:?}", storage.count, storage.dtype);

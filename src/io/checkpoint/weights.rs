@@ -6,15 +6,20 @@ pub use super::described::Described;
 use super::described::Taker;
 use super::names::unwrapped;
 use super::table::StoredTable;
-use super::{safetensors, torch};
+use super::{gguf, gguf_model, safetensors, torch};
 use crate::error::{Error, Result};
 use crate::io::{ByteSource, is_safe_name};
 use candle_core::Tensor;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-/// Names of transformers' weight files, in the order in which it looks for them.
-pub const WEIGHT_FILES: [&str; 4] =
-    ["model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json"];
+/// Names of transformers' weight files, in the order in which it looks for them; then the name of a GGUF file.
+pub const WEIGHT_FILES: [&str; 5] = [
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
+    gguf_model::WEIGHTS,
+];
 
 /// A checkpoint whose headers have been read: its tensors by name, and where each is. Numbers are read later.
 pub struct Checkpoint<'a> {
@@ -127,7 +132,6 @@ impl<'a> Checkpoint<'a> {
     /// The file cannot be opened.
     pub fn table(&self, name: &str) -> Result<Option<StoredTable>> {
         for (file, header) in &self.files {
-            let Header::Safetensors(header) = header else { continue };
             let is = &|stored: &str| is_in(self.index.as_ref(), file, stored) && unwrapped(stored) == name;
             let Some((described, start)) = header.find(is) else { continue };
             let opened = self.source.open_to_last(file)?;
@@ -171,9 +175,10 @@ impl<'a> Names<'a> {
     }
 }
 
-/// The header of a weight file: `.safetensors`, or else torch's format.
+/// The header of a weight file: `.safetensors`, `.gguf`, or else torch's format.
 enum Header {
     Safetensors(safetensors::SafetensorsHeader),
+    Gguf(gguf::GgufHeader),
     Torch(torch::TorchHeader),
 }
 
@@ -182,6 +187,10 @@ impl Header {
         let (mut reader, path) = (source.open(file)?, source.path(file));
         if file.ends_with(".safetensors") {
             safetensors::SafetensorsHeader::read(&mut *reader, &path).map(Self::Safetensors)
+        } else if file.ends_with(".gguf") {
+            let mut header = gguf::GgufHeader::read(&mut *reader, &path)?;
+            header.own_names();
+            Ok(Self::Gguf(header))
         } else {
             torch::TorchHeader::read(reader, &path).map(Self::Torch)
         }
@@ -190,7 +199,17 @@ impl Header {
     fn described(&self) -> Vec<Described> {
         match self {
             Self::Safetensors(header) => header.described().collect(),
+            Self::Gguf(header) => header.described().collect(),
             Self::Torch(header) => header.described().collect(),
+        }
+    }
+
+    /// The first tensor whose name `is` accepts, and its first byte in the file; none in a torch file.
+    fn find(&self, is: &dyn Fn(&str) -> bool) -> Option<(Described, u64)> {
+        match self {
+            Self::Safetensors(header) => header.find(is),
+            Self::Gguf(header) => header.find(is),
+            Self::Torch(_) => None,
         }
     }
 
@@ -204,6 +223,7 @@ impl Header {
         let (mut reader, path) = (source.open(file)?, source.path(file));
         match self {
             Self::Safetensors(header) => header.each(&mut *reader, &path, keep, take),
+            Self::Gguf(header) => header.each(&mut *reader, &path, keep, take),
             Self::Torch(header) => header.each(reader, &path, keep, take),
         }
     }

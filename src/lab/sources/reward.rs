@@ -42,6 +42,11 @@ impl<'a> RewardSource<'a> {
         &self.checkpoint
     }
 
+    /// `config.json`, as the model reads it.
+    pub fn json(&self) -> &str {
+        &self.json
+    }
+
     /// The headers of the tensors that are in memory while the weights are frozen.
     pub fn tensors_in_memory(&self) -> Vec<Described> {
         self.tables.beside(&self.checkpoint, &|_| true)

@@ -11,7 +11,7 @@ pub mod weights;
 use detox_lab::error::{Error, Result};
 pub use models::{adapter, configs, rows, tokenizer};
 pub use run::run_folder;
-pub use weights::{pickle, safetensors, torch, zipped};
+pub use weights::{gguf, pickle, safetensors, torch, zipped};
 
 /// Maximum length of a message.
 const LONGEST_MESSAGE: usize = 8 << 10;

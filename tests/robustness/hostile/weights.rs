@@ -33,6 +33,11 @@ pub fn safetensors(input: &[u8]) {
     load("model.safetensors", [&(header.len() as u64).to_le_bytes(), header, data].concat());
 }
 
+/// Any bytes as `model.gguf`, after the bytes that every such file begins with.
+pub fn gguf(input: &[u8]) {
+    load("model.gguf", [b"GGUF\x03\0\0\0", input].concat());
+}
+
 /// Any bytes as a pickle. A second reader, which only steps over opcodes as `pickletools` documents them, must agree
 /// that every global in an accepted pickle is one that weights need.
 pub fn pickle(input: &[u8]) {

@@ -92,7 +92,7 @@ fn adapter(source: &dyn ByteSource, found: &mut Findings) -> Result<()> {
 /// Checks that every number is finite.
 fn check_numbers(checkpoint: &Checkpoint<'_>, about: &str, found: &mut Findings) -> Result<()> {
     let tensors = checkpoint.described();
-    let bytes: u64 = tensors.iter().map(|t| t.shape.iter().product::<usize>() as u64 * t.dtype.size() as u64).sum();
+    let bytes: u64 = tensors.iter().map(|t| t.dtype.bytes(t.shape.iter().product()).unwrap_or(0) as u64).sum();
     let mut damaged: Vec<String> = Vec::new();
     checkpoint.each(&|_| true, &mut |name, tensor| {
         let finite =
