@@ -1,6 +1,6 @@
 # `make` without a target lists the targets. All commands here can also be typed by hand.
 .DEFAULT_GOAL := help
-.PHONY: help setup check test test-page demo demo-native web serve settings screenshots pictures recorded effect effect-web tiny-models bench bench-peers bench-web long-run fuzz fmt clean
+.PHONY: help setup check test test-page demo demo-native web serve settings screenshots pictures recorded effect effect-web tiny-models bench bench-peers bench-web long-run fuzz miri fmt clean
 
 help: ## print this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | awk -F'|' '{ printf "  make %-11s %s\n", $$1, $$2 }'
@@ -98,6 +98,9 @@ long-run: ## run 2,000 PPO steps of the tiny models; check memory and files
 fuzz: ## run every fuzz target of fuzz/ for SECONDS (60) each
 	scripts/setup.sh python
 	scripts/fuzz.sh $(or $(SECONDS),60)
+
+miri: ## check the portable kernels for undefined behaviour (needs rustup's nightly with miri and rust-src)
+	MIRIFLAGS=-Zmiri-tree-borrows cargo +nightly miri test --no-default-features --features kernels --lib kernels
 
 fmt: ## format the code
 	cargo fmt

@@ -5,6 +5,11 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import make_quarrels  # noqa: E402
+from judging import judge  # noqa: E402
 
 HOME = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..")
 TINY = os.path.join(HOME, "static", "models", "tiny")
@@ -50,9 +55,8 @@ def policy(binary, dialogsum):
         f"| {name} | {s['rouge1']:.4f} | {s['rouge2']:.4f} | {s['rouge_l']:.4f} | {s['mean_length']:.1f} | {h['toxicity']['mean']:.3f} | {h['rouge1']:.4f} |"
         for name, s, h in (("policy alone", scores["before"], heated["before"]), ("with the summary adapter", scores["after"], heated["after"])))
     shown = summaries(binary, [r["dialogue"] for r in test[:SHOWN]], "--adapter", "off")
+    sampled, faithful = before_and_after(binary)
     listed = "\n".join(f"{i + 1}. `{r['fname']}` {text}" for i, (r, text) in enumerate(zip(test, shown)))
-    quarrel = summaries(binary, [r["dialogue"] for r in quarrels[13:18]])
-    told = "\n\n".join(f"> {r['dialogue'].replace(chr(10), ' ')}\n\n{text}" for r, text in zip(quarrels[13:18], quarrel))
     with open(os.path.join(base, "config.json"), encoding="utf-8") as file:
         c = json.load(file)
     figures = f"""| | ROUGE-1 | ROUGE-2 | ROUGE-L | words | P(hate) of quarrels | ROUGE-1 of quarrels |
@@ -104,15 +108,39 @@ LoRA for q and v of the tiny policy in PEFT's format, f16: `detox-lab train` sta
 
 {figures}
 
-## Summaries of five held-out quarrels, greedy
+{faithful}
 
-{told}
+## Twenty unselected samples, before and after PPO
+
+The default run of `detox-lab train` (seed 0); the first {SHOWN} dialogues of `detox-lab compare`, sampled at temperature 1 as PPO does:
+
+{sampled}
 
 ## Limits
 
 Those of the policy. It repeats insults on purpose, so that reinforcement learning can remove them.
 """
     write("adapter", card)
+
+
+def before_and_after(binary):
+    """The samples of the default run before and after PPO, as Markdown, and a table of how many texts are faithful."""
+    facts = {" ".join(r["dialogue"].split()): r["facts"] for r in make_quarrels.shipped() if "facts" in r and r["facts"]["form"] != "talk"}
+    lines = ["| | faithful before PPO | after | texts |", "|---|---|---|---|"]
+    with tempfile.TemporaryDirectory() as folder:
+        run = os.path.join(folder, "run")
+        subprocess.run([binary, "train", "--out", run], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        for name, *how in (("sampled",), ("greedy", "--greedy")):
+            found = lab(binary, "compare", "--run", run, "-n", "200", "--out", os.path.join(folder, name), *how)["rows"]
+            known = [(facts[" ".join(r["query"].split())], r) for r in found if " ".join(r["query"].split()) in facts]
+            share = {}
+            for side in ("before", "after"):
+                good = sum(judge(of, r["query"], r[side]) is None for of, r in known)
+                share[side] = f"{100 * good / len(known):.1f} %"
+            lines.append(f"| {name} | {share['before']} | {share['after']} | {len(known)} |")
+            if name == "sampled":
+                listed = "\n".join(f"{i + 1}. before: {r['before']}\n   after: {r['after']}" for i, r in enumerate(found[:SHOWN]))
+    return listed, "\n".join(lines) + "\n\nFaithful: the right people did the right thing (`scripts/faithful.py`), in held-out quarrels of the default run."
 
 
 def reward(quality):

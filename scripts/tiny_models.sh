@@ -77,7 +77,8 @@ ship() {
         rm -rf "${tiny:?}/$part"
         mv "$work/ship-$part" "$tiny/$part"
     done
-    # The models are part of the program, so it is built again for the cards and the recorded run.
+    python3 scripts/make_quarrels.py
+    # The models and dialogues are part of the program, so it is built again for the cards and the recorded run.
     cargo build --release
     lab=$(realpath "${CARGO_TARGET_DIR:-target}/release/detox-lab")
     python3 scripts/tiny_cards.py "$lab" "$data" "$work/reward-model/quality.json"

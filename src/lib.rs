@@ -14,7 +14,7 @@ pub mod settings;
 pub mod finetuning;
 #[cfg(feature = "engine")]
 pub mod io;
-#[cfg(feature = "engine")]
+#[cfg(feature = "kernels")]
 pub mod kernels;
 #[cfg(feature = "engine")]
 pub mod lab;
