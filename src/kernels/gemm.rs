@@ -46,7 +46,7 @@ pub(super) unsafe fn matmul_raw(
     accumulate: bool,
     threads: usize,
 ) {
-    // SAFETY: the caller vouches for dst.
+    // SAFETY: the caller guarantees dst.
     unsafe { multiply(kernel(), Target { data: dst, stride, scale, accumulate }, a, b, threads) }
 }
 
@@ -56,22 +56,22 @@ unsafe fn multiply(by: Kernel, target: Target, a: Mat<'_>, b: Mat<'_>, threads: 
     assert_eq!(a.cols, b.rows, "inner dimensions differ");
     let (m, n, k) = (a.rows, b.cols, a.cols);
     if by == Kernel::Portable {
-        // SAFETY: the caller's word.
+        // SAFETY: as the caller guarantees.
         return unsafe { multiply_portably(target, a, b, threads) };
     }
     let by_columns = a.col_stride == 1 && b.row_stride == 1;
     if by_columns && (m <= gemv::MAX_ROWS || n * k <= SMALL) && by.arch().dispatch(gemv::Wide) {
-        // SAFETY: the caller's word.
+        // SAFETY: as the caller guarantees.
         return unsafe { multiply_few(by, target, a, b, threads) };
     }
     if by == Kernel::Amx && m > TILED && n > 2 * TILED && k > 2 * TILED && platform::amx() {
         let rows = Side { data: a.data.as_ptr(), len: m, k, stride: a.row_stride, k_stride: a.col_stride };
         let cols = Side { data: b.data.as_ptr(), len: n, k, stride: b.col_stride, k_stride: b.row_stride };
-        // SAFETY: the unit is there; `Mat` checked its bounds when it was made; the caller vouches for the target.
+        // SAFETY: the unit is there; `Mat` checked its bounds when it was made; the caller guarantees the target.
         return unsafe { amx::multiply(rows, cols, target, threads) };
     }
     let parallelism = if threads > 1 { Parallelism::Rayon(threads) } else { Parallelism::None };
-    // SAFETY: `Mat` checked its bounds when it was made; the caller vouches for the target.
+    // SAFETY: `Mat` checked its bounds when it was made; the caller guarantees the target.
     unsafe { packed(by, target, a, b, parallelism) }
 }
 
@@ -83,7 +83,7 @@ unsafe fn multiply_portably(target: Target, a: Mat<'_>, b: Mat<'_>, threads: usi
     let (m, n) = (a.rows, b.cols);
     let b = portable::Right::new(b);
     let row = |i: usize| {
-        // SAFETY: the caller vouches for n numbers in each row; rows do not overlap, and each is written by one task.
+        // SAFETY: the caller guarantees n numbers in each row; rows do not overlap, and each is written by one task.
         let dst = unsafe { std::slice::from_raw_parts_mut(target.from(i, 0).data, n) };
         portable::row(dst, a, i, &b, target.scale, target.accumulate);
     };
@@ -102,12 +102,12 @@ unsafe fn packed(by: Kernel, c: Target, a: Mat<'_>, b: Mat<'_>, parallelism: Par
     let strides = [c.stride, a.row_stride, a.col_stride, b.row_stride, b.col_stride].map(|stride| stride as isize);
     #[cfg(target_arch = "x86_64")]
     if by == Kernel::Avx2 {
-        // SAFETY: the caller's word.
+        // SAFETY: as the caller guarantees.
         return unsafe { packed_avx2(c, a, b, strides, parallelism) };
     }
     let _ = by; // on other platforms the crate has one kernel, and its widest one is for AVX-512
     let [c_row, a_row, a_col, b_row, b_col] = strides;
-    // SAFETY: the caller's word.
+    // SAFETY: as the caller guarantees.
     unsafe {
         gemm::gemm(
             a.rows,
@@ -156,7 +156,7 @@ unsafe fn packed_avx2(c: Target, a: Mat<'_>, b: Mat<'_>, strides: [isize; 5], pa
         { fma::H_M },
         { fma::H_N },
     >;
-    // SAFETY: the caller's word.
+    // SAFETY: as the caller guarantees.
     unsafe {
         multiply(
             simd,
@@ -201,7 +201,7 @@ unsafe fn multiply_few(by: Kernel, target: Target, a: Mat<'_>, b: Mat<'_>, threa
     let (m, n, k) = (a.rows, b.cols, a.cols);
     let mut kept = INTERLEAVED.take();
     let x = &gemv::interleave(&mut kept, a);
-    // SAFETY: the caller vouches for the target; `b` outlives this function.
+    // SAFETY: the caller guarantees the target; `b` outlives this function.
     let few = unsafe { FewRows::new(x, m, b, target) };
     // a multiple of a block's columns, and eight pieces per thread, so that other threads can take over work of a slow one
     let piece = n.div_ceil(8 * threads).next_multiple_of(6);

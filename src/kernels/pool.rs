@@ -123,7 +123,7 @@ pub fn new_row_pairs(
     let (a_at, b_at) = (Shared::new(a.as_mut_ptr(), a_total), Shared::new(b.as_mut_ptr(), b_total));
     let work = |i: usize| {
         let (first, n) = (i * piece, piece.min(rows - i * piece));
-        // SAFETY: piece i has rows of its own, all below `rows`, and the vectors have room for them; after the zeros they are f32s.
+        // SAFETY: pieces have different rows, all below `rows`, and the vectors have room for them; after the zeros they are f32s.
         let [a, b] = [(a_at, a_len), (b_at, b_len)].map(|(at, len)| unsafe {
             at.at(first * len).write_bytes(0, n * len);
             std::slice::from_raw_parts_mut(at.at(first * len), n * len)

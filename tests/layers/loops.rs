@@ -14,11 +14,11 @@ const LOOPS_LEFT: &[(&str, &str)] = &[(
 fn no_modules_of_a_layer_import_each_other_in_a_loop() {
     let files = rust_files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"));
     let imports = imports(&files);
-    let floor = |module: &str| module.split("::").next().unwrap().to_string();
-    let left = |floor: &str| LOOPS_LEFT.iter().any(|(name, _)| *name == floor);
+    let layer = |module: &str| module.split("::").next().unwrap().to_string();
+    let left = |layer: &str| LOOPS_LEFT.iter().any(|(name, _)| *name == layer);
     let mut faults = Vec::new();
-    for module in imports.keys().filter(|module| !left(&floor(module))) {
-        faults.extend(way_back(module, &imports).map(|way| way.join(" → ")));
+    for module in imports.keys().filter(|module| !left(&layer(module))) {
+        faults.extend(path_back(module, &imports).map(|way| way.join(" → ")));
     }
     assert!(faults.is_empty(), "\n{}\n", faults.join("\n"));
 }
@@ -55,7 +55,7 @@ fn imports(files: &[(String, String)]) -> BTreeMap<String, BTreeSet<String>> {
 }
 
 /// The shortest path from a module through its imports back to itself.
-fn way_back<'a>(module: &'a str, imports: &'a BTreeMap<String, BTreeSet<String>>) -> Option<Vec<&'a str>> {
+fn path_back<'a>(module: &'a str, imports: &'a BTreeMap<String, BTreeSet<String>>) -> Option<Vec<&'a str>> {
     let (mut seen, mut ways) = (BTreeSet::new(), VecDeque::from([vec![module]]));
     while let Some(way) = ways.pop_front() {
         for next in imports.get(*way.last()?).into_iter().flatten() {
@@ -74,7 +74,7 @@ fn way_back<'a>(module: &'a str, imports: &'a BTreeMap<String, BTreeSet<String>>
 #[test]
 fn a_loop_of_imports_is_found() {
     let file = |path: &str, text: &str| (path.to_string(), text.to_string());
-    let way = |files: &[(String, String)], module: &str| way_back(module, &imports(files)).map(|way| way.join(" "));
+    let way = |files: &[(String, String)], module: &str| path_back(module, &imports(files)).map(|way| way.join(" "));
     let chain = [
         file("io/mod.rs", "pub mod a;\npub mod b;\npub trait T {}"),
         file("io/a.rs", "use super::b::{self, B};\nuse super::T;"),

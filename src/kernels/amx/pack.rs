@@ -36,7 +36,7 @@ pub(super) fn tiles(mut kept: Vec<Tile>, n: usize) -> Vec<Tile> {
 
 #[derive(Clone, Copy)]
 pub(super) struct Tiles(pub(super) *mut Tile);
-// SAFETY: a pointer; tasks write blocks of their own through it, and read only after all have written.
+// SAFETY: a pointer; tasks write different blocks through it, and read only after all have written.
 unsafe impl Send for Tiles {}
 // SAFETY: as above.
 unsafe impl Sync for Tiles {}
@@ -70,7 +70,7 @@ pub(super) unsafe fn pack_left(a: Side, threads: usize) -> Vec<Tile> {
     let (blocks, chunks) = (a.len.div_ceil(BLOCK), a.k.div_ceil(BLOCK));
     let mut kept = tiles(LEFT.take(), blocks * chunks * PARTS);
     let out = Tiles(kept.as_mut_ptr());
-    // SAFETY: processor and side are as the caller promises; `kept` has tiles for all blocks, and each task writes those of its own.
+    // SAFETY: processor and side are as the caller promises; `kept` has tiles for all blocks, and each task writes different ones.
     each(blocks, threads, |i| unsafe {
         let (rows, out) = (rest(a, i * BLOCK, BLOCK), out.block(i, chunks));
         for chunk in 0..chunks {

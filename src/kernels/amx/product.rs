@@ -26,7 +26,7 @@ pub unsafe fn multiply(a: Side, b: Side, c: Target, threads: usize) {
             // few columns: each thread computes different rows
             let rows = a.len.div_ceil(threads).next_multiple_of(BLOCK).min(ROWS);
             each(a.len.div_ceil(rows), threads, |i| {
-                // SAFETY: the unit is there and the sides are valid, as the caller promises; each task writes rows of its own.
+                // SAFETY: the unit is there and the sides are valid, as the caller promises; each task writes different rows.
                 unsafe {
                     let left = pack_left(rest(a, i * rows, rows), 1);
                     columns(&left, rest(a, i * rows, rows), b, c.from(i * rows, 0));
@@ -41,7 +41,7 @@ pub unsafe fn multiply(a: Side, b: Side, c: Target, threads: usize) {
             // SAFETY: the unit is there and the side is valid, as the caller promises.
             let left = unsafe { pack_left(a, threads) };
             each(b.len.div_ceil(cols), threads, |j| {
-                // SAFETY: as above, and each task writes columns of its own.
+                // SAFETY: as above, and each task writes different columns.
                 unsafe { columns(&left, a, rest(b, j * cols, cols), c.from(row, j * cols)) };
             });
             LEFT.set(left);
