@@ -135,8 +135,8 @@ mod tests {
     fn files_that_are_not_text_are_named_with_a_remedy() {
         for (bytes, said) in [
             (&b"fine\nnot \xff"[..], "f.txt:2: not UTF-8"),
-            (b"\xff\xfea\0b", "f.txt: begins as UTF-16"),
-            (b"\xff\xfe\x00\xd8", "f.txt: begins as UTF-16"),
+            (b"\xff\xfea\0b", "f.txt: begins like UTF-16"),
+            (b"\xff\xfe\x00\xd8", "f.txt: begins like UTF-16"),
             (b"PAR1\0\0PAR1", "to_json"),
             (b"PK\x03\x04", "CSV UTF-8"),
             (b"\x1f\x8b\x08", "gunzip"),

@@ -1,4 +1,4 @@
-//! What the kernels multiply: matrices in slices, the sides of a product for the tile unit, and where a product is written.
+//! Operands of the kernels: matrices in slices, the sides of a product for the tile unit, and the target of a product.
 
 /// A read-only matrix in a slice, any strides.
 #[derive(Clone, Copy)]
@@ -10,7 +10,7 @@ pub struct Mat<'a> {
     pub(super) col_stride: usize,
 }
 
-/// Where a product goes: row-major, rows `stride` apart, `scale · product`, added to what is there with `accumulate`.
+/// The target of a product: row-major, rows `stride` apart; gets `scale · product`, or has it added with `accumulate`.
 #[derive(Clone, Copy)]
 pub(super) struct Target {
     pub data: *mut f32,
@@ -19,14 +19,14 @@ pub(super) struct Target {
     pub accumulate: bool,
 }
 
-// SAFETY: a pointer and numbers. Whoever makes a target for a product vouches for the memory behind it, and each thread that gets a
-// copy writes rows or columns of its own.
+// SAFETY: a pointer and numbers. The code that makes a target guarantees its memory, and each thread with a copy writes
+// different rows or columns.
 unsafe impl Send for Target {}
 // SAFETY: as above; a shared target is only copied.
 unsafe impl Sync for Target {}
 
 impl Target {
-    /// The part of the target that begins at this row and column.
+    /// The part of the target from this row and column on.
     pub fn from(self, row: usize, col: usize) -> Self {
         Self { data: self.data.wrapping_add(row * self.stride + col), ..self }
     }
@@ -59,7 +59,7 @@ pub(super) struct Side {
     pub k_stride: usize,
 }
 
-// SAFETY: callers of `amx::multiply` vouch for the memory of both sides, which threads only read.
+// SAFETY: callers of `amx::multiply` guarantee the memory of both sides, which threads only read.
 unsafe impl Send for Side {}
 // SAFETY: as above.
 unsafe impl Sync for Side {}

@@ -1,4 +1,5 @@
-//! Linear layers. Where the weight is frozen, the backward computes the gradient of the input only, and keeps nothing for it.
+//! Linear layers. If the weight is frozen, the backward pass computes only the gradient of the input and needs no saved
+//! tensors.
 
 use super::params::Params;
 use super::storage::{with_slice, with_slices};
@@ -25,7 +26,7 @@ impl Linear {
         Ok(Self { weight, bias })
     }
 
-    /// A layer around a weight (out, in) that exists already.
+    /// A layer with an existing weight (out, in).
     pub fn from_weight(weight: Weight) -> Self {
         Self { weight, bias: None }
     }
@@ -46,7 +47,7 @@ impl Linear {
     }
 }
 
-/// `x Wᵀ (+ b)`: x (..., in), W (out, in), b (out) → (..., out). Where W is trained it must be contiguous.
+/// `x Wᵀ (+ b)`: x (..., in), W (out, in), b (out) → (..., out). A trained W must be contiguous.
 pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
     apply(x, &weight.clone().into(), bias)
 }
@@ -73,7 +74,7 @@ fn product(x: &Tensor, w: Matrix<'_>, backward: bool) -> Result<(Vec<f32>, Shape
     Ok((y, shape))
 }
 
-/// The shape of x (..., from) with `to` in the last place.
+/// The shape of x (..., from) with `to` as the last dimension.
 fn resized(x: &Tensor, from: usize, to: usize) -> Result<Shape> {
     let mut dims = x.dims().to_vec();
     match dims.last_mut() {
@@ -123,7 +124,7 @@ impl Op for Frozen {
     }
 }
 
-/// `x Wᵀ (+ b)` of x, W (out, in) and perhaps b, with every gradient that is tracked.
+/// `x Wᵀ (+ b)` for x, W (out, in) and optionally b, with all gradients that are tracked.
 struct TrainedLinear;
 
 impl Op for TrainedLinear {
@@ -164,7 +165,8 @@ impl Op for TrainedLinear {
     }
 }
 
-/// `x w` of each row, for a layer with one output (the value head), summed in f64: it costs nothing beside the layers before it.
+/// `x w` of each row, for a layer with one output (the value head), summed in f64, which costs little compared with other
+/// layers.
 fn dots(x: &Tensor, w: &[f32]) -> Result<(Vec<f32>, Shape)> {
     let shape = resized(x, w.len(), 1)?;
     let dot = |row: &[f32]| row.iter().zip(w).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>() as f32;
@@ -172,7 +174,7 @@ fn dots(x: &Tensor, w: &[f32]) -> Result<(Vec<f32>, Shape)> {
     Ok((y, shape))
 }
 
-/// Σ over rows, in f64 since there may be thousands.
+/// Σ over rows, in f64 because there may be thousands.
 fn column_sums(rows: &[f32], width: usize) -> Vec<f32> {
     let mut sums = vec![0f64; width];
     for row in rows.chunks_exact(width) {

@@ -7,7 +7,7 @@ use crate::kernels::math::{normal, tanh as tanh_of};
 use crate::kernels::pool::{new_row_pairs, new_rows};
 use candle_core::{Shape, Tensor};
 
-/// `f` of every number.
+/// Applies `f` to every number.
 fn map(x: &Tensor, f: impl Fn(f32) -> f32 + Sync) -> Result<(Vec<f32>, Shape)> {
     let y = with_slice(x, |x| {
         new_rows(
@@ -20,7 +20,7 @@ fn map(x: &Tensor, f: impl Fn(f32) -> f32 + Sync) -> Result<(Vec<f32>, Shape)> {
     Ok((y, x.shape().clone()))
 }
 
-/// `f` of every number of two tensors of one shape.
+/// Applies `f` to the numbers of two tensors with the same shape.
 fn map2(x: &Tensor, y: &Tensor, f: impl Fn(f32, f32) -> f32 + Sync) -> Result<(Vec<f32>, Shape)> {
     if x.shape() != y.shape() {
         return Err(Error::shape("the second operand", y.dims(), x.dims(), "this is a bug in detox-lab"));
@@ -52,7 +52,7 @@ fn tensor(numbers: Vec<f32>, shape: impl Into<Shape>) -> Result<Tensor> {
 }
 
 /// `gelu_new(a) · b`, T5 v1.1's gate: gelu_new(x) = ½x (1 + tanh(√(2/π) (x + 0.044715 x³))) (transformers
-/// `NewGELUActivation`). a, b and the result have one shape.
+/// `NewGELUActivation`). a, b and the result have the same shape.
 pub fn gated_gelu(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     tape::apply(&[a, b], GatedGelu)
 }
@@ -102,7 +102,7 @@ impl Op for GatedGelu {
     }
 }
 
-/// A function of every number, and `slope(x, g)`: from the gradient g of its result to that of x.
+/// A function of every number, and `slope(x, g)`, the gradient of x for the gradient g of the result.
 struct Elementwise<F, S> {
     function: F,
     slope: S,
@@ -239,15 +239,15 @@ impl Op for Beside {
     }
 }
 
-/// Rows of `table` (V, D) by their numbers, as an embedding: (N, D). Row `ignored`, where one is given, gets no gradient, as
-/// with torch's `padding_idx`.
+/// Rows of `table` (V, D) by their numbers, as an embedding: (N, D). Row `ignored`, if given, gets no gradient, as with torch's
+/// `padding_idx`.
 ///
 /// # Errors
 /// A number outside the rows.
 pub fn rows(table: &Tensor, ids: &[u32], ignored: Option<u32>) -> Result<Tensor> {
     let (rows, _) = table.dims2()?;
     if let Some(id) = ids.iter().find(|id| **id as usize >= rows) {
-        return Err(Error::input(format!("id {id} in a table of {rows} rows"), "use the model's own tokenizer"));
+        return Err(Error::input(format!("id {id} in a table of {rows} rows"), "use the tokenizer of this model"));
     }
     tape::apply(&[table], Rows { ids: ids.to_vec(), ignored })
 }
@@ -286,8 +286,8 @@ impl Op for Rows {
     }
 }
 
-/// x + y on all threads; both and the result have one shape. Where no gradient is asked for, the sum takes the place of `y`,
-/// which must therefore be the caller's own: a result that no other tensor shares.
+/// x + y on all threads; all have the same shape. If no gradient is needed, the sum replaces `y` in place, so no other tensor
+/// may share its numbers.
 pub fn plus(x: &Tensor, y: Tensor) -> Result<Tensor> {
     if x.track_op() || y.track_op() || x.shape() != y.shape() || !y.is_contiguous() {
         return tape::apply(&[x, &y], Plus);

@@ -1,4 +1,4 @@
-//! The f32s of tensors: slices of what candle stores.
+//! The f32s of tensors, as slices of candle's storage.
 
 use crate::kernels::pool::for_rows;
 use candle_core::{CpuStorage, InplaceOp2, Layout, Storage, Tensor};
@@ -27,7 +27,7 @@ pub fn with_slices<T>(tensors: &[&Tensor], work: impl FnOnce(&[&[f32]]) -> T) ->
     Ok(work(&slices.collect::<candle_core::Result<Vec<_>>>()?))
 }
 
-/// Adds `x` to the numbers of `y`, in place and on all threads; both are contiguous and of one shape.
+/// Adds `x` to the numbers of `y`, in place and on all threads; both are contiguous and have the same shape.
 pub fn add(y: &Tensor, x: &Tensor) -> candle_core::Result<()> {
     y.inplace_op2(x, &Add)
 }

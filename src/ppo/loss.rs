@@ -1,5 +1,5 @@
-//! PPO's clipped losses on plain numbers, with their own gradients with respect to log-probs and values, so that a page
-//! can recompute them under other settings without a model. Leaves the chain rule into the weights to `step`.
+//! PPO's clipped losses on plain numbers, with their gradients with respect to log-probs and values, so that a page can
+//! recompute them with other settings without a model. `step` computes the gradients of the weights.
 
 use crate::error::{Error, Result};
 use crate::ppo::batch::Grid;
@@ -7,12 +7,12 @@ use crate::ppo::gae::{mask_count, masked_mean, masked_var};
 pub use crate::protocol::MiniBatchStats;
 use crate::settings::PpoConfig;
 
-/// A mini-batch as the loss sees it, (M, R) each. Gradient flows through `logprobs` and `values` alone.
+/// The inputs of a mini-batch's loss, (M, R) each. Only `logprobs` and `values` have gradients.
 #[derive(Debug, Clone, Copy)]
 pub struct LossInput<'a> {
-    /// From the policy as it is now.
+    /// From the current policy.
     pub logprobs: &'a Grid,
-    /// From the value head as it is now.
+    /// From the current value head.
     pub values: &'a Grid,
     /// Of the full distribution at each column, in nats; only logged.
     pub entropy: &'a Grid,
@@ -54,9 +54,9 @@ pub struct MiniBatch {
     pub loss: Loss,
 }
 
-/// policy_loss = mean max(-A ρ, -A clip(ρ, 1 ± ε)), value_loss = ½ mean max((v - R)², (clip(v, V ± ε_v) - R)²),
-/// total = policy_loss + vf_coef · value_loss, means over trained columns. Where both terms of a max are equal, each gets
-/// half the gradient, as in torch. Source: Schulman et al. 2017 (arXiv 1707.06347) eq. 7; docs/ppo.md section 3.6.
+/// policy_loss = mean max(-A ρ, -A clip(ρ, 1 ± ε)), value_loss = ½ mean max((v - R)², (clip(v, V ± ε_v) - R)²), total =
+/// policy_loss + vf_coef · value_loss, means over trained columns. If both terms of a max are equal, each gets half of the
+/// gradient, as in torch. Source: Schulman et al. 2017 (arXiv 1707.06347) eq. 7; docs/ppo.md section 3.6.
 ///
 /// Error: a mini-batch without a trained column.
 pub fn ppo_loss(x: &LossInput, config: &PpoConfig) -> Result<Loss> {
@@ -149,13 +149,13 @@ fn larger(plain: f32, clip: f32) -> f32 {
     if clip > plain { clip } else { plain }
 }
 
-/// How torch shares the gradient of max(a, b): all to the larger, half to each of equals.
+/// torch's shares of the gradient of max(a, b): all to the larger, half to each if they are equal.
 fn shares(a: f32, b: f32) -> (f32, f32) {
     match a.partial_cmp(&b) {
         Some(std::cmp::Ordering::Greater) => (1.0, 0.0),
         Some(std::cmp::Ordering::Less) => (0.0, 1.0),
         Some(std::cmp::Ordering::Equal) => (0.5, 0.5),
-        None => (f32::NAN, f32::NAN), // a NaN must reach the weights' check, not vanish here
+        None => (f32::NAN, f32::NAN), // a NaN must reach the check of the weights
     }
 }
 
@@ -175,7 +175,7 @@ mod tests {
     }
 
     impl Numbers {
-        /// Every branch: ratio inside, above and below with advantages of both signs; values inside and outside.
+        /// All cases: ratio inside, above and below with advantages of both signs; values inside and outside.
         fn new() -> Self {
             Self {
                 logprobs: grid(&[-1.0, -0.5, -2.0, -0.5, -2.0, -1.1, -3.0]),
@@ -230,14 +230,14 @@ mod tests {
     }
 
     #[test]
-    fn equal_terms_share_the_gradient_as_torch_does() {
+    fn equal_terms_share_the_gradient_as_in_torch() {
         assert_eq!(policy_term(1.0, 2.0, 0.2).gradient, -2.0, "inside the range the halves add up to one");
         // at v = V + ε torch.min halves the clipped term's share: ½ + ½ · ½ of 2 (v - R)
         assert_eq!(value_term(0.25, 0.0, 1.25, 0.25).gradient, -2.0 * 0.75);
     }
 
     #[test]
-    fn the_ratio_guard_zeroes_losses_and_gradients() {
+    fn ratio_threshold_sets_losses_and_gradients_to_zero() {
         let config = PpoConfig { ratio_threshold: Some(0.5), ..PpoConfig::default() };
         let loss = Numbers::new().loss(&config);
         assert!(loss.guarded && loss.stats.total_loss == 0.0 && loss.stats.clip_fraction > 0.0);

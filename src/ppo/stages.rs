@@ -1,4 +1,4 @@
-//! What a PPO step shows while it runs ([`StepObserver`]): its stages, each with the numbers that it computed.
+//! The stages of a PPO step with their numbers, which a [`StepObserver`] receives.
 
 use crate::pace::{NonStop, Pace};
 use crate::ppo::batch::{Batch, Forward, Grid};
@@ -8,14 +8,14 @@ use crate::ppo::rewards::TokenRewards;
 use crate::ppo::stats::StepStats;
 use crate::protocol::Phase;
 
-/// What just happened, with its numbers.
+/// A stage that was just computed.
 #[derive(Debug)]
 pub enum StepStage<'a> {
-    /// `done` of `of` mini-batches of a pass are through: of the old policy's, of the reference's, or of training.
+    /// `done` of `of` mini-batches of a pass are finished (old policy, reference or training).
     Progress { phase: Phase, done: usize, of: usize },
     /// Stage 6.
     Forward { batch: &'a Batch<'a>, forward: &'a Forward },
-    /// Stage 7: scores as they enter (B), KL and rewards (B, R).
+    /// Stage 7: scores after scaling and clipping (B), KL and rewards (B, R).
     Rewards { scores: &'a [f32], kl: &'a Grid, kl_coef: f64, rewards: &'a TokenRewards },
     /// Stage 8.
     Advantages(&'a Advantages),
@@ -27,7 +27,7 @@ pub enum StepStage<'a> {
     Stats(&'a StepStats),
 }
 
-/// Who watches a step; it is also asked at every pause point whether to go on.
+/// Receives a step's stages, and can stop it at pause points.
 pub trait StepObserver: Pace {
     /// Called at each stage, with the numbers that it computed.
     fn stage(&mut self, _: &StepStage<'_>) {}

@@ -1,4 +1,4 @@
-//! What a step reports: every statistic that TRL logs, under its keys.
+//! The statistics of a step: all that TRL logs, with its keys.
 
 use crate::ppo::batch::{Batch, Forward, Grid};
 use crate::ppo::gae::masked_mean;
@@ -7,7 +7,7 @@ use crate::ppo::rewards::TokenRewards;
 use crate::protocol::Statistics;
 use serde_json::{Map, Value, json};
 
-/// Everything TRL logs about a step, and what it does not. Source: docs/ppo.md section 3.7.
+/// Everything that TRL logs about a step, and more. Source: docs/ppo.md section 3.7.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct StepStats {
     /// The line of metrics.jsonl.
@@ -22,15 +22,15 @@ pub struct StepStats {
     pub advantages: Vec<f32>,
     /// ppo/policy/ratio: flat over mini-batches, masked columns included.
     pub ratio: Vec<f32>,
-    /// Global gradient norm of each update, before clipping. Not TRL's.
+    /// Global gradient norm of each update, before clipping. Not in TRL.
     pub grad_norms: Vec<f64>,
-    /// Epochs run: fewer than asked for after an early stop. Not TRL's.
+    /// Number of epochs run (fewer after an early stop). Not in TRL.
     pub epochs: usize,
-    /// What deserves a look, in words. Not TRL's.
+    /// Warnings in words. Not in TRL.
     pub warnings: Vec<String>,
 }
 
-/// The whole-batch numbers that statistics are made of.
+/// Numbers of the whole batch, for the statistics.
 #[derive(Debug, Clone, Copy)]
 pub struct BatchNumbers<'a> {
     pub batch: &'a Batch<'a>,
@@ -38,15 +38,15 @@ pub struct BatchNumbers<'a> {
     /// (B, R).
     pub kl: &'a Grid,
     pub rewards: &'a TokenRewards,
-    /// As they entered the rewards (B).
+    /// After scaling and clipping (B).
     pub scores: &'a [f32],
     pub kl_coef: f64,
     pub learning_rate: f64,
 }
 
 impl StepStats {
-    /// Statistics of the step `step`, counted from 1, from its batch and its mini-batches in order; the optimizer's are the
-    /// caller's to add.
+    /// Statistics of the step `step`, counted from 1, from its batch and its mini-batches in order; the caller adds those of
+    /// the optimizer.
     pub fn new(step: u64, x: &BatchNumbers, mini_batches: &[MiniBatch]) -> Self {
         let mask = &x.batch.mask;
         let kl_per_row = row_sums(x.kl, mask); // (B)
@@ -104,8 +104,8 @@ impl StepStats {
         }
     }
 
-    /// TRL's keys and shapes for one step without its number: scalars as numbers, arrays as (nested) lists, NaN as null,
-    /// the arrays that grow with the batch's tokens last.
+    /// A step's statistics with TRL's keys and shapes, without the step number: scalars as numbers, arrays as (nested) lists,
+    /// NaN as null; the arrays with one number per token are last.
     pub fn to_json(&self) -> Map<String, Value> {
         let Value::Object(mut out) = json!(self.line) else { return Map::new() };
         out.shift_remove("step");
@@ -145,18 +145,18 @@ fn nan_to_num(x: f32) -> f32 {
     if x.is_nan() { -1.0 } else { x.clamp(f32::MIN, f32::MAX) }
 }
 
-/// What TRL warns of: a KL below -1, and mini-batches that the ratio guard skipped.
+/// TRL's warnings: a KL below -1, and mini-batches that ratio_threshold skipped.
 fn warnings(kl: f64, mini_batches: &[MiniBatch]) -> Vec<String> {
     let negative = (kl < -1.0).then(|| {
         format!(
-            "the KL is negative ({kl:.2} nats a response): responses were not sampled from the policy as it is scored; \
+            "the KL is negative ({kl:.2} nats per response): responses were not sampled from the scored distribution; \
              check min_length, temperature, top_k and top_p"
         )
     });
     let guarded = mini_batches.iter().enumerate().filter(|(_, mini)| mini.loss.guarded).map(|(k, mini)| {
         let mean = mini.loss.stats.ratio_mean;
         format!(
-            "mini-batch {k} (epoch {}): mean ratio {mean:.2} is above ratio_threshold; it trained nothing",
+            "mini-batch {k} (epoch {}): mean ratio {mean:.2} is above ratio_threshold, so it was skipped",
             mini.epoch
         )
     });
@@ -192,7 +192,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn deviations_are_of_the_sample() {
+    fn standard_deviations_are_of_the_sample() {
         assert_eq!((mean_of(&[4.0, 6.0]), std_of(&[4.0, 6.0])), (5.0, 2.0f64.sqrt()));
         assert!(std_of(&[1.0]).is_nan());
     }

@@ -1,5 +1,5 @@
-//! One PPO step, stages 6 to 11: what `ppo_trainer.step(queries, responses, scores)` does. [`ppo_step`] reads top to
-//! bottom; the mathematics is in the files of the stages. Only here do tensors become numbers and numbers a gradient.
+//! One PPO step, stages 6 to 11: the same as `ppo_trainer.step(queries, responses, scores)`. [`ppo_step`] has the stages in
+//! order; their formulas are in separate files. Only this file converts between tensors and plain numbers.
 
 use crate::error::{Error, Result};
 use crate::model::policy::{AdapterName, INITIAL, POLICY, TokenScores, TrainablePolicy};
@@ -16,7 +16,7 @@ use crate::protocol::Phase;
 use crate::settings::{KlReference, PpoConfig, WhitenOver};
 use candle_core::Tensor;
 
-/// What a step hands back; grids are (B, R), to be read where `mask` is 1.
+/// The results of a step. Grids are (B, R); their numbers count where `mask` is 1.
 #[derive(Debug, Clone)]
 pub struct StepOutcome {
     pub stats: StepStats,
@@ -26,21 +26,21 @@ pub struct StepOutcome {
     pub rewards: TokenRewards,
     /// Masked values, raw advantages, returns.
     pub advantages: Advantages,
-    /// As the last epoch used them.
+    /// Of the last epoch.
     pub advantages_whitened: Grid,
-    /// exp(logprob - old_logprob) as the last epoch saw it.
+    /// exp(logprob - old_logprob) in the last epoch.
     pub ratio: Grid,
-    /// Every mini-batch of every epoch, in order.
+    /// All mini-batches of all epochs, in order.
     pub mini_batches: Vec<MiniBatch>,
 }
 
 /// One PPO step on B = `config.batch_size` rows: updates the policy's trainable variables in place and `state`.
 ///
-/// `orders`: row order of each epoch (E lists of B), else drawn from the seed. A failed or stopped step leaves weights and
-/// state somewhere between two steps: go back to the last checkpoint.
+/// `orders`: row order of each epoch (E lists of B); if none, a random one from the seed. After a failed or stopped step,
+/// weights and state are invalid: return to the last checkpoint.
 ///
-/// Errors: settings or rows that make no sense (see [`PpoConfig::validate`], [`Batch::new`]); orders that are no
-/// permutations; numbers that are not finite; a trainable tensor without gradient; [`Error::Stopped`] from a pause point.
+/// Errors: invalid settings or rows (see [`PpoConfig::validate`], [`Batch::new`]); orders that are not permutations; numbers
+/// that are not finite; a trainable tensor without gradient; [`Error::Stopped`] from a pause point.
 ///
 /// Source: docs/ppo.md section 3 (TRL 25fa1bd and 0.11.4 ppo_trainer.py `step`).
 pub async fn ppo_step<A: TrainablePolicy>(
@@ -98,7 +98,7 @@ pub async fn ppo_step<A: TrainablePolicy>(
             }
             let fresh = passes.train(indices)?; // (M, R) each, recorded
             let mini = mini_batch(&fresh, epoch, indices, &forward, &advantages, &whitened, &passes)?; // (M, R)
-            observer.pause().await?; // the backward pass is the longest stretch of a step
+            observer.pause().await?; // the backward pass is the longest part of a step without pauses
             gradients.add(backward(fresh, &mini.loss, &vars, config.gradient_accumulation_steps)?)?;
             ratio.scatter(indices, &mini.loss.ratio);
             observer.stage(&StepStage::MiniBatch(&mini));
@@ -141,20 +141,20 @@ pub async fn ppo_step<A: TrainablePolicy>(
     Ok(StepOutcome { stats, mask, forward, kl, rewards, advantages, advantages_whitened, ratio, mini_batches })
 }
 
-/// The model's passes over a batch, a mini-batch of rows at a time.
+/// The model's passes over a batch, one mini-batch at a time.
 struct Passes<'a, A> {
     policy: &'a A,
     batch: &'a Batch<'a>,
     config: &'a PpoConfig,
     seed: u64,
     step: u64,
-    /// Dropout streams drawn in this step: each pass over a chunk has its own.
+    /// Number of dropout streams used in this step: each pass over a chunk has a separate one.
     dropouts: u64,
 }
 
 impl<A: TrainablePolicy> Passes<'_, A> {
-    /// Log-probs and values of the policy as it is, without gradient, (B, R) each. A chunk whose rows all kept their numbers
-    /// from generation is not computed again (unless value head dropout is on: those numbers have none).
+    /// Log-probs and values of the current policy, without gradient, (B, R) each. A chunk is not computed again if all rows
+    /// have numbers from generation (unless the value head has dropout, which generation does not use).
     async fn old(&mut self, observer: &mut impl StepObserver) -> Result<(Grid, Grid)> {
         let (b, r) = (self.batch.len(), self.batch.mask.cols);
         let (mut logprobs, mut values) = (Grid::zeros(b, r), Grid::zeros(b, r)); // (B, R)
@@ -190,7 +190,7 @@ impl<A: TrainablePolicy> Passes<'_, A> {
         Ok(logprobs)
     }
 
-    /// One mini-batch, recorded for its backward pass: (M, R) each.
+    /// A mini-batch, recorded for its backward pass: (M, R) each.
     fn train(&mut self, indices: &[usize]) -> Result<TokenScores> {
         let mut dropout = self.dropout();
         self.evaluate(indices, Some(POLICY), true, dropout.as_mut())
@@ -235,7 +235,7 @@ fn grid(tensor: &Tensor) -> Result<Grid> {
     Grid::from_vec(rows, cols, tensor.flatten_all()?.to_vec1()?)
 }
 
-/// Losses of a mini-batch's fresh numbers, (M, R) tensors → grids.
+/// Losses of a mini-batch's new numbers, (M, R) tensors → grids.
 fn mini_batch<A: TrainablePolicy>(
     fresh: &TokenScores,
     epoch: usize,
@@ -263,8 +263,8 @@ fn mini_batch<A: TrainablePolicy>(
     Ok(MiniBatch { epoch, indices: indices.to_vec(), logprobs, values, advantages: whitened, loss })
 }
 
-/// Gradients of the loss / `share` for every trainable variable. The loss knows its own derivative by log-probs and values,
-/// so the chain rule goes on from there: d loss = Σ g_lp · d logprobs + g_v · d values.
+/// Gradients of the loss / `share` for every trainable variable. They come from the loss's gradients by log-probs and values
+/// with the chain rule: d loss = Σ g_lp · d logprobs + g_v · d values.
 fn backward(fresh: TokenScores, loss: &Loss, vars: &Named, share: usize) -> Result<Gradients> {
     if loss.guarded {
         return Gradients::zeros(vars);
@@ -277,7 +277,7 @@ fn backward(fresh: TokenScores, loss: &Loss, vars: &Named, share: usize) -> Resu
     Gradients::of(fresh.backward(&by_logprobs, &by_values)?, vars)
 }
 
-/// Rewards as the advantage recursion takes them: masked, whitened where the setting says so. (B, R) → (B, R).
+/// Rewards for the advantage recursion: masked, and whitened if the setting says so. (B, R) → (B, R).
 pub fn rewards_for_gae(rewards: &Grid, mask: &Grid, config: &PpoConfig) -> Result<Grid> {
     let rewards = gae::zero_masked(rewards, mask); // (B, R)
     if !config.whiten_rewards {
@@ -287,7 +287,7 @@ pub fn rewards_for_gae(rewards: &Grid, mask: &Grid, config: &PpoConfig) -> Resul
     Ok(if config.whiten_rewards_padding { whitened } else { gae::zero_masked(&whitened, mask) })
 }
 
-/// The row order of each epoch: as given, checked, or a permutation from the seed.
+/// The row order of each epoch: the given one after a check, or a permutation from the seed.
 fn epoch_orders(given: Option<&[Vec<usize>]>, state: &PpoState, config: &PpoConfig) -> Result<Vec<Vec<usize>>> {
     let (epochs, b) = (config.ppo_epochs, config.batch_size);
     let Some(given) = given else {
@@ -301,13 +301,13 @@ fn epoch_orders(given: Option<&[Vec<usize>]>, state: &PpoState, config: &PpoConf
     if given.len() < epochs || !given.iter().all(|order| is_permutation(&order)) {
         return Err(Error::input(
             format!("mini-batch orders: a step needs {epochs} lists (ppo_epochs), each with every row 0..{b} once"),
-            "give one list a PPO epoch, or no orders",
+            "give one list per PPO epoch, or no orders",
         ));
     }
     Ok(given[..epochs].to_vec())
 }
 
-/// Refuses NaN and infinities in what a batch was evaluated to, naming the row and token.
+/// Refuses NaN and infinity in a batch's numbers, naming row and token.
 fn check_finite(forward: &Forward, batch: &Batch) -> Result<()> {
     let named = [
         ("old log-prob", &forward.old_logprobs),
@@ -318,13 +318,13 @@ fn check_finite(forward: &Forward, batch: &Batch) -> Result<()> {
     named.into_iter().try_for_each(|(name, grid)| check_columns(name, grid, &all, batch))
 }
 
-/// Refuses NaN and infinities in trained columns; `grid` holds the batch's rows `indices`.
+/// Refuses NaN and infinity in trained columns; `grid` has the batch's rows `indices`.
 fn check_columns(name: &str, grid: &Grid, indices: &[usize], batch: &Batch) -> Result<()> {
     for (row, &i) in indices.iter().enumerate() {
         if let Some(k) = batch.columns[i].clone().find(|&k| !grid.row(row)[k].is_finite()) {
             return Err(Error::not_finite(
                 format!("row {}: the {name} of response token {}", i + 1, k + 1),
-                "the weights have diverged or are broken: go back to an earlier checkpoint, lower the learning rate",
+                "the weights have diverged or are damaged: return to an earlier checkpoint, lower the learning rate",
             )
             .in_row(i));
         }

@@ -109,7 +109,7 @@ mod tests {
             ("text,label\n\"a\nb\",hate\nc,toxic\n", "some.csv:4: unknown label \"toxic\""),
             ("text,label\n\" \",hate\n", "some.csv:2: the text is empty"),
             ("text,label,split\na,hate,later\n", "some.csv:2: unknown split \"later\""),
-            ("text,label\na,hate\nb\n", "some.csv:3: this row has 1 columns, the header has 2"),
+            ("text,label\na,hate\nb\n", "some.csv:3: this row has 1 columns, but the header has 2"),
         ] {
             let error = parse(text).unwrap_err().to_string();
             assert!(error.contains(fault), "{fault}: {error}");

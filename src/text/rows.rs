@@ -317,8 +317,8 @@ mod tests {
         for (path, text, said) in [
             ("a.csv", "words,class\na,1\n", "a.csv:1: no column `text` in its header, which has `words`, `class`"),
             ("a.csv", "", "a.csv:1: the file is empty"),
-            ("a.csv", "text,label\n\"a\nb\",1\nc\n", "a.csv:4: this row has 1 columns, the header has 2"),
-            ("a.csv", "text,label\r\na,1\r\nc,1,2\r\n", "a.csv:3: this row has 3 columns, the header has 2"),
+            ("a.csv", "text,label\n\"a\nb\",1\nc\n", "a.csv:4: this row has 1 columns, but the header has 2"),
+            ("a.csv", "text,label\r\na,1\r\nc,1,2\r\n", "a.csv:3: this row has 3 columns, but the header has 2"),
             (
                 "a.jsonl",
                 "{\"text\": \"a\", \"label\": 1}\n{\"words\": 1}",
@@ -330,7 +330,7 @@ mod tests {
             ("a.json", "[\n{\"text\": \"a\", \"label\": 1}\n{\"text\": 1}]", "a.json:3: no comma"),
             ("a.json", "[{\"text\": \"a\", \"label\": 1},", "a.json:1: the JSON array has no end"),
             ("a.json", "[{\"text\": \"a\", \"lab", "a.json:1: the JSON array has no end"),
-            ("a.json", "[]\n[]", "a.json:2: something follows"),
+            ("a.json", "[]\n[]", "a.json:2: there is text after"),
         ] {
             let error = read(path, text).unwrap_err().to_string();
             assert!(error.contains(said), "{said}: {error}");

@@ -99,7 +99,7 @@ fn a_good_run_is_ok_and_every_damage_is_found_with_a_remedy() {
                     t.replace("\"step\": 3", "\"step\": 2")
                 })
             },
-            &["says step 2, its folder says 3"],
+            &["has step 2, but its folder is named for step 3"],
         ),
         (
             "a metrics line lost",
@@ -143,7 +143,7 @@ fn a_good_run_is_ok_and_every_damage_is_found_with_a_remedy() {
                 let (from, to) = ("rollouts/step-00001.jsonl", "rollouts/step-00002.jsonl");
                 std::fs::copy(run.join(from), run.join(to)).unwrap();
             },
-            &["differ in the scores of step 2"],
+            &["have different scores for step 2"],
         ),
         (
             "another mean",
@@ -163,7 +163,7 @@ fn a_good_run_is_ok_and_every_damage_is_found_with_a_remedy() {
         (
             "a step that no checkpoint counts",
             |run| edit(&run.join("timings.jsonl"), |t| t + "{\"step\":4}\n"),
-            &["steps 4 to 4, which no checkpoint counts"],
+            &["steps 4 to 4, which have no checkpoint"],
         ),
         (
             "an interrupted write",

@@ -131,6 +131,6 @@ fn bad_input_is_named_and_nothing_is_lost() {
 
     std::fs::create_dir(&out).unwrap();
     file(&out, "tokenizer.json", "mine");
-    assert!(run("bpe", "300", &data).contains("exists already"));
+    assert!(run("bpe", "300", &data).contains("already exists"));
     assert_eq!(std::fs::read_to_string(out.join("tokenizer.json")).unwrap(), "mine");
 }

@@ -124,7 +124,7 @@ fn a_stop_on_request_keeps_the_downloaded_bytes() {
 fn a_silent_server_is_asked_again_or_reported() {
     let silence = || std::thread::sleep(Duration::from_secs(60));
     let dumb = Server::start(move |_, _| silence());
-    says(&Cache::new().fetch(&dumb).unwrap_err(), "said nothing for 0.4 s", "check the network");
+    says(&Cache::new().fetch(&dumb).unwrap_err(), "was silent for 0.4 s", "check the network");
     // once in the middle of a file
     let slow = server(move |r, s, nth| {
         if nth > 0 {
@@ -160,7 +160,7 @@ fn a_wrong_length_is_refused() {
         send(s, "206 Partial Content", &headers, all.len() - r.from, &all[r.from..]);
     });
     let cache = Cache::new();
-    says(&cache.fetch(&other).unwrap_err(), "300000 bytes long, and now is another length", "HF_ENDPOINT");
+    says(&cache.fetch(&other).unwrap_err(), "had 300000 bytes, and now has another length", "HF_ENDPOINT");
     assert!(!cache.holds_it());
     // more bytes than stated
     let more = server(|r, s, _| {
@@ -178,7 +178,7 @@ fn a_wrong_length_is_refused() {
         let from = if nth > 0 { 7 } else { r.from };
         send_file(&Request { from, ..r.clone() }, s, &content(), 90_000);
     });
-    says(&cache.fetch(&elsewhere).unwrap_err(), "asked from byte 90000, and sent another part", "HF_ENDPOINT");
+    says(&cache.fetch(&elsewhere).unwrap_err(), "asked from byte 90000, but sent others", "HF_ENDPOINT");
     assert!(!cache.holds_it());
 }
 
@@ -215,7 +215,7 @@ fn a_wrong_content_is_downloaded_again_and_then_refused() {
         send(stream, "206 Partial Content", &headers, 2 - request.from, &body[request.from..]);
     });
     let message = Cache::new().fetch(&small).unwrap_err();
-    says(&message, "model.safetensors cannot be fetched", "HF_ENDPOINT");
+    says(&message, "model.safetensors cannot be downloaded", "HF_ENDPOINT");
     assert!(message.contains(&format!("not match the server's etag ({})", "8e26dfeeb6e641a33dae4961196235bdb965b21b")));
 }
 
@@ -255,7 +255,7 @@ fn every_refusal_says_what_to_do() {
         let cache = Cache::new();
         let one =
             server(move |r, s, _| if r.probe { send_file(r, s, &content(), 1) } else { send(s, status, &[], 0, b"") });
-        says(&cache.fetch(&one).unwrap_err(), "model.safetensors cannot be fetched", hint);
+        says(&cache.fetch(&one).unwrap_err(), "model.safetensors cannot be downloaded", hint);
         assert!(!cache.holds_it());
     }
     let passing = server(|r, s, nth| match nth {
@@ -283,7 +283,7 @@ fn redirects_are_followed_and_other_hosts_get_no_token() {
         server(|_, s, _| send(s, "307 Temporary Redirect", &[("Location", "/model.safetensors".into())], 0, b""));
     says(&Cache::new().fetch(&circle).unwrap_err(), "more than 8 redirects", "HF_ENDPOINT");
     let nowhere = server(|_, s, _| send(s, "302 Found", &[], 0, b""));
-    says(&Cache::new().fetch(&nowhere).unwrap_err(), "the server leads to \"\"", "HF_ENDPOINT");
+    says(&Cache::new().fetch(&nowhere).unwrap_err(), "redirected to \"\"", "HF_ENDPOINT");
 }
 
 #[test]

@@ -73,24 +73,24 @@ fn faults_in(path: &str, text: &str, native_io: &[String]) -> Vec<String> {
     if !within(path, UNSAFE) && words(&code).any(|word| word == "unsafe") {
         faults.push(format!("uses `unsafe`; only {UNSAFE:?} may"));
     }
-    if room_of(path) == "kernels" && tested_apart(&code).contains("candle") {
+    if module_of(path) == "kernels" && tested_apart(&code).contains("candle") {
         faults.push("knows tensors; kernels compute on slices of numbers".into());
     }
     if path == "lib.rs" || path.starts_with("bin/") {
         return faults;
     }
-    let room = room_of(path);
-    faults.extend(upward(path, room, &code));
-    let door = room == "cli"
+    let module = module_of(path);
+    faults.extend(upward(path, module, &code));
+    let outer = module == "cli"
         || native_io.iter().any(|m| path == format!("io/{m}.rs") || path.starts_with(&format!("io/{m}/")));
-    if !door {
-        faults.extend(forbidden(room, &code));
+    if !outer {
+        faults.extend(forbidden(module, &code));
     }
     faults
 }
 
 /// The top module of `src/` that a file belongs to.
-fn room_of(path: &str) -> &str {
+fn module_of(path: &str) -> &str {
     path.split('/').next().unwrap().trim_end_matches(".rs")
 }
 
@@ -134,12 +134,12 @@ fn gates(code: &str) -> Vec<String> {
 }
 
 /// Uses of modules that the file's module may not use.
-fn upward(path: &str, room: &str, code: &str) -> Vec<String> {
+fn upward(path: &str, module: &str, code: &str) -> Vec<String> {
     let stem = path.trim_end_matches(".rs").trim_end_matches("/mod");
     let known = |name: &str| MAY_USE.iter().find(|(n, _)| *n == name);
     let inner = std::iter::successors(Some(stem), |path| path.rsplit_once('/').map(|(outer, _)| outer));
     let Some((_, allowed)) = inner.into_iter().find_map(known) else {
-        return vec![format!("the room `{room}` has no floor: add it to MAY_USE in tests/layers/main.rs")];
+        return vec![format!("the module `{module}` has no layer: add it to MAY_USE in tests/layers/main.rs")];
     };
     let crate_paths = paths(code, "crate::").into_iter().chain(paths(code, "detox_lab::"));
     crate_paths
@@ -151,7 +151,7 @@ fn upward(path: &str, room: &str, code: &str) -> Vec<String> {
             if other("web/page", "web::worker") || other("web/worker", "web::page") {
                 return true;
             }
-            let free = target == room || ["error", "encoding", "pace"].contains(&target) || known(target).is_none();
+            let free = target == module || ["error", "encoding", "pace"].contains(&target) || known(target).is_none();
             !free && !allowed.iter().any(|a| used == a || used.starts_with(&format!("{a}::")))
         })
         .map(|used| format!("uses `{used}`; `{stem}` may use {allowed:?}, error, encoding and pace"))
@@ -159,15 +159,15 @@ fn upward(path: &str, room: &str, code: &str) -> Vec<String> {
 }
 
 /// Uses of std that only `cli` and the worker may have. Unit tests at the end of a file may read files and print.
-fn forbidden(room: &str, code: &str) -> Vec<String> {
+fn forbidden(module: &str, code: &str) -> Vec<String> {
     let code = tested_apart(code);
     let std_paths = paths(code, "std::").into_iter();
     let native = std_paths
         .filter(|p| NATIVE.iter().any(|n| p == n || p.starts_with(&format!("{n}::"))))
         .map(|p| format!("std::{p}"));
-    let browser = |word: &str| room == "web" || (room == "io" && word.ends_with("_sys"));
+    let browser = |word: &str| module == "web" || (module == "io" && word.ends_with("_sys"));
     let words = WORDS.iter().filter(|word| code.contains(**word) && !browser(word)).map(ToString::to_string);
-    native.chain(words).map(|what| format!("`{what}` belongs to a door")).collect()
+    native.chain(words).map(|what| format!("only `cli` and the worker may use `{what}`")).collect()
 }
 
 /// The native modules of `io/mod.rs`: those directly below `#[cfg(feature = "cli")]`.

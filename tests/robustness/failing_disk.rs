@@ -180,7 +180,7 @@ fn removed_files_are_named() {
         std::fs::rename(&aside, &path).unwrap();
         wants.iter().for_each(|want| assert!(said.contains(want), "without {name}: {said}"));
     };
-    without("policy", &["run/config.json", text(&policy), "give its new place: --policy"]);
+    without("policy", &["run/config.json", text(&policy), "give its new location with --policy"]);
     without("policy/config.json", &["policy", "config.json"]);
     without("run/config.json", &["config.json", "not a run folder"]);
     without("run/checkpoints", &["checkpoints", "no checkpoint"]);
