@@ -23,7 +23,6 @@ pub const ALL: &str = "all";
 
 /// What the rows of the training data weigh in the loss.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
 pub enum Balance {
     /// Every row the same.
     None,
@@ -156,9 +155,6 @@ impl TrainReward {
     }
 
     /// The quality of a model on all held-out rows of the training sources ([`ALL`]), then on each source.
-    ///
-    /// # Errors
-    /// As [`RewardModel::score`].
     pub async fn measure(&self, model: &RewardModel, observer: &mut impl Observer) -> Result<Vec<(String, Quality)>> {
         let (mut done, of) = (0, self.rows().1);
         let options = ScoreOptions { batch_size: self.batch_size, truncate: true };

@@ -90,26 +90,29 @@ impl TokenScores {
     }
 }
 
+/// Rows to evaluate, and how.
+#[derive(Clone, Copy)]
+pub struct Given<'a> {
+    /// Query ids, and decoder ids as fed.
+    pub rows: &'a [(&'a [u32], &'a [u32])],
+    /// Decoder ids of the longest row, or more.
+    pub width: usize,
+    /// Rows are right-padded with the pad id to `width` decoder ids and the padded columns are computed, as TRL does; else they
+    /// are 0 and cost nothing.
+    pub padded: bool,
+    pub adapter: AdapterName<'a>,
+    /// Records the pass for [`TokenScores::backward`].
+    pub grad: bool,
+}
+
 /// A model that PPO can train: it scores given responses, and names the variables that are trained.
 pub trait TrainablePolicy {
-    /// Log-probs, values and entropies of given rows (query ids, decoder ids as fed), (B, width − 1) each: column k is about
-    /// decoder id k + 1.
-    ///
-    /// With `padded`, rows are right-padded with the pad id to `width` decoder ids and the padded columns are computed, as TRL
-    /// does; without, they are 0 and cost nothing. `grad` records the pass for [`TokenScores::backward`]. `dropout` turns the
+    /// Log-probs, values and entropies of given rows, (B, width − 1) each: column k is about decoder id k + 1. `dropout` turns the
     /// value head's dropout on.
     ///
     /// # Errors
     /// A row shorter than 2 decoder ids or longer than `width`, an empty query, an id outside the vocabulary.
-    fn evaluate(
-        &self,
-        rows: &[(&[u32], &[u32])],
-        width: usize,
-        padded: bool,
-        adapter: AdapterName<'_>,
-        grad: bool,
-        dropout: Option<&mut Rng>,
-    ) -> Result<TokenScores>;
+    fn evaluate(&self, given: &Given<'_>, dropout: Option<&mut Rng>) -> Result<TokenScores>;
 
     /// Trainable variables by checkpoint name, always in the same order.
     fn trainable(&self) -> Vec<(String, Var)>;
@@ -164,13 +167,9 @@ impl Policy {
     }
 
     /// Decoder states of rows, packed, and the decoder ids that were fed.
-    fn states(
-        &self,
-        rows: &[(&[u32], &[u32])],
-        width: usize,
-        padded: bool,
-        lora: Option<&LoraSet>,
-    ) -> Result<(Packed, Vec<Vec<u32>>)> {
+    fn states(&self, given: &Given<'_>) -> Result<(Packed, Vec<Vec<u32>>)> {
+        let Given { rows, width, padded, .. } = *given;
+        let lora = self.adapter(given.adapter)?;
         for (i, (_, decoder)) in rows.iter().enumerate() {
             if decoder.len() < 2 || decoder.len() > width {
                 return Err(Error::input(
@@ -227,24 +226,15 @@ impl Policy {
 }
 
 impl TrainablePolicy for Policy {
-    fn evaluate(
-        &self,
-        rows: &[(&[u32], &[u32])],
-        width: usize,
-        padded: bool,
-        adapter: AdapterName<'_>,
-        grad: bool,
-        dropout: Option<&mut Rng>,
-    ) -> Result<TokenScores> {
-        let lora = self.adapter(adapter)?;
-        if !grad {
-            let (decoded, fed) = self.states(rows, width, padded, lora)?; // (N, D)
-            return self.score(&decoded, &fed, width, dropout)?.spread(None);
+    fn evaluate(&self, given: &Given<'_>, dropout: Option<&mut Rng>) -> Result<TokenScores> {
+        let score = || {
+            let (decoded, fed) = self.states(given)?; // (N, D)
+            self.score(&decoded, &fed, given.width, dropout)
+        };
+        if !given.grad {
+            return score()?.spread(None);
         }
-        let (scored, tape) = record(|| {
-            let (decoded, fed) = self.states(rows, width, padded, lora)?; // (N, D)
-            self.score(&decoded, &fed, width, dropout)
-        })?;
+        let (scored, tape) = record(score)?;
         scored.spread(Some(tape))
     }
 

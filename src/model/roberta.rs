@@ -241,9 +241,6 @@ impl Roberta {
     }
 
     /// Word + position + type 0, then the norm: the packed batch (N, D).
-    ///
-    /// # Errors
-    /// As [`Roberta::logits`].
     pub fn embed(&self, texts: &[&[u32]], rng: &mut Option<&mut Rng>) -> Result<Hidden> {
         if texts.is_empty() {
             return Err(Error::input("a batch without rows", "give at least one row of ids"));
@@ -262,18 +259,12 @@ impl Roberta {
 
     /// Layer `index` of [`Roberta::depth`]. The last one goes on with each row's first token alone, the only one that
     /// the head reads: (N, D) in, (B, D) out.
-    ///
-    /// # Errors
-    /// Only a tensor fault.
     pub fn layer(&self, index: usize, hidden: &Hidden, rng: &mut Option<&mut Rng>) -> Result<Hidden> {
         let last = index + 1 == self.depth();
         self.layers[index].forward(hidden, last, &self.config, rng)
     }
 
     /// `out_proj(tanh(dense(h0)))`: logits (B, labels) from the last layer's (B, D).
-    ///
-    /// # Errors
-    /// Only a tensor fault.
     pub fn head(&self, hidden: &Hidden, rng: &mut Option<&mut Rng>) -> Result<Tensor> {
         let p = self.config.classifier_dropout.unwrap_or(self.config.hidden_dropout_prob);
         let x = drop(hidden.states.clone(), p, rng)?; // (B, D)

@@ -198,9 +198,6 @@ impl Tape {
 
     /// As [`Tape::backward`], of a scalar that candle's own operations made of the results. For tests, in which candle's
     /// gradients are the ones to compare with.
-    ///
-    /// # Errors
-    /// As [`Tape::backward`]'s.
     pub fn backward_of(self, scalar: &Tensor) -> Result<VarGradients> {
         let store = scalar.backward()?;
         let mut open = PendingGradients::default();

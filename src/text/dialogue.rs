@@ -130,9 +130,6 @@ pub fn read(path: &str, bytes: &[u8]) -> Result<Kept<Dialogue>> {
 }
 
 /// [`read`] without its notice, for data whose rows are known to be complete.
-///
-/// # Errors
-/// As [`read`].
 pub fn parse(path: &str, bytes: &[u8]) -> Result<Vec<Dialogue>> {
     read(path, bytes).map(|kept| kept.rows)
 }

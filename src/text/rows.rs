@@ -40,9 +40,6 @@ impl DataRow {
     }
 
     /// A field that is more than spaces.
-    ///
-    /// # Errors
-    /// As [`DataRow::text`].
     pub fn filled(&self, name: &str) -> Result<Option<String>> {
         Ok(self.text(name)?.filter(|text| !text.trim().is_empty()))
     }

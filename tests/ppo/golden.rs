@@ -9,7 +9,7 @@ use crate::support::trl::{
 use crate::support::{flat, golden, max_abs_diff};
 use candle_core::{D, Device, Tensor, Var};
 use detox_lab::Result;
-use detox_lab::model::policy::{AdapterName, Backward, TokenScores, TrainablePolicy};
+use detox_lab::model::policy::{Backward, Given, TokenScores, TrainablePolicy};
 use detox_lab::nn::adam::{Adam, Gradients};
 use detox_lab::nn::rng::Rng;
 use detox_lab::pace::{NonStop, block_on};
@@ -25,15 +25,8 @@ struct Recorded<'a> {
 }
 
 impl TrainablePolicy for Recorded<'_> {
-    fn evaluate(
-        &self,
-        rows: &[(&[u32], &[u32])],
-        width: usize,
-        _: bool,
-        adapter: AdapterName<'_>,
-        grad: bool,
-        _: Option<&mut Rng>,
-    ) -> Result<TokenScores> {
+    fn evaluate(&self, given: &Given<'_>, _: Option<&mut Rng>) -> Result<TokenScores> {
+        let Given { rows, width, adapter, grad, .. } = *given;
         let call = self.calls.replace(self.calls.get() + 1);
         let m = rows.len();
         let zeros = Tensor::zeros((m, width - 1), candle_core::DType::F32, &Device::Cpu)?;

@@ -8,7 +8,7 @@ use crate::support::trl::{
     CASES, Tensors, VERSIONS, assert_close, assert_grid, assert_stats, json, orders, rows, settings, tensors,
 };
 use crate::support::{fixtures, flat, golden, max_abs_diff};
-use detox_lab::model::policy::{Policy, TrainablePolicy};
+use detox_lab::model::policy::{Given, Policy, TrainablePolicy};
 use detox_lab::pace::{NonStop, block_on};
 use detox_lab::ppo::step::{PpoState, StepOutcome, ppo_step};
 use detox_lab::settings::PpoConfig;
@@ -39,7 +39,13 @@ fn frozen_tensors_are_bit_identical_after_training() {
     let mut policy = support::models::golden_policy_over(&golden, base.clone()); // the same storage, not a copy
     policy.copy_adapter("policy", "initial").unwrap();
     let row: (&[u32], &[u32]) = (&[5, 9, 1], &[0, 7, 8, 1]);
-    let initial = |p: &Policy| flat(&p.evaluate(&[row], 4, false, Some("initial"), false, None).unwrap().logprobs);
+    let initial = |p: &Policy| {
+        flat(
+            &p.evaluate(&Given { rows: &[row], width: 4, padded: false, adapter: Some("initial"), grad: false }, None)
+                .unwrap()
+                .logprobs,
+        )
+    };
     let was = initial(&policy);
     let spec = json(&golden.join("cases/A_one_minibatch.json"));
     let log = json(&golden.join("trl-25fa1bd/A_one_minibatch.json"));

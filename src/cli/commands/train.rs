@@ -1,6 +1,7 @@
 //! `train` and `train --resume`: models from arguments or from a run, the lab's trainer, and what to do next.
 
-use crate::cli::args::{FreshAdapter, LabelArgs, PresetArg, WeightsArgs};
+use crate::cli::args::{FreshAdapter, LabelArgs, WeightsArgs};
+use crate::cli::loading;
 use crate::cli::memory;
 use crate::cli::run_folder::{RunFolder, unzipped};
 use crate::cli::run_sources::{self, NewLocations, RunModels};
@@ -16,6 +17,7 @@ use crate::lab::shipped;
 use crate::lab::sources::forecast;
 use crate::lab::train::{Trainer, mend};
 use crate::pace::block_on;
+use crate::settings::Preset;
 use crate::text::dialogue::Dialogue;
 use crate::text::prompt::prompt;
 use clap::Args;
@@ -55,7 +57,7 @@ pub struct Arguments {
     pub config: Option<PathBuf>,
     /// The lab as published or corrected
     #[arg(long, value_enum, default_value = "corrected")]
-    pub preset: PresetArg,
+    pub preset: Preset,
     /// PPO steps in all [default: 80 with the tiny policy, else 10]
     #[arg(long, value_name = "N")]
     pub steps: Option<u64>,
@@ -135,15 +137,15 @@ fn start(out: Option<&Path>, args: &Arguments, terminal: &mut Terminal) -> Resul
     check_memory(&mut models, adapter.config(), &config, &dialogues)?;
     let RunModels { policy, reward } = models;
     let mut actor = policy.load(config.weights, config.ppo.seed)?;
-    let adapter = sources::put_adapter(adapter, config.adapter.as_deref(), &mut actor, config.ppo.seed, terminal)?;
+    let adapter = loading::put_adapter(adapter, config.adapter.as_deref(), &mut actor, config.ppo.seed, terminal)?;
     if let Some((file, head)) = &head {
-        sources::put_value_head(&mut actor, head, file)?;
+        loading::put_value_head(&mut actor, head, file)?;
     }
+    let labels = config.reward_labels.as_ref();
+    let judge = loading::load_reward(reward, &config.reward, config.weights, labels, terminal)?;
     actor.policy.value_head.dropout = config.ppo.value_head_dropout as f32;
     keep_initial(&mut actor)?;
     actor.tokenizer()?;
-    let labels = config.reward_labels.as_ref();
-    let judge = sources::load_reward(reward, &config.reward, config.weights, labels, terminal)?;
     let now = terminal.unix_seconds();
     let lab = Lab { actor, judge, dialogues };
     let trainer = Trainer::start(&lab, config, adapter, store, now)?;

@@ -51,9 +51,12 @@ impl<'a> Checkpoint<'a> {
                 return Err(not_in_shard(&*source, shard, name, file));
             }
         }
-        let mut names = Names::new(&*source, file);
-        let own = |d: Described| Ok(Described { name: names.own(&d.name)?, ..d });
-        let described = described.into_iter().map(own).collect::<Result<_>>()?;
+        let mut seen = HashSet::new();
+        let mut own = |d: Described| match own_name(&d.name, &mut seen) {
+            Ok(name) => Ok(Described { name, ..d }),
+            Err((what, hint)) => Err(Error::file(source.path(file), what, hint)),
+        };
+        let described = described.into_iter().map(&mut own).collect::<Result<_>>()?;
         Ok(Self { source, file, files, index, described })
     }
 
@@ -88,9 +91,6 @@ impl<'a> Checkpoint<'a> {
 
     /// The tensors whose names `keep` accepts; f16 and bf16 become f32 while loading. Peak memory is the f32 tensors plus one
     /// chunk.
-    ///
-    /// # Errors
-    /// As [`Checkpoint::each`].
     pub fn load(&self, keep: &dyn Fn(&str) -> bool) -> Result<HashMap<String, Tensor>> {
         let mut tensors = HashMap::new();
         self.each(keep, &mut |name, tensor| {
@@ -101,9 +101,6 @@ impl<'a> Checkpoint<'a> {
     }
 
     /// Do the tensors `a` and `b` hold the same numbers? No where one is not there.
-    ///
-    /// # Errors
-    /// As [`Checkpoint::each`].
     pub fn same(&self, a: &str, b: &str) -> Result<bool> {
         let find = |name: &str| self.described.iter().find(|d| d.name == name);
         let (Some(first), Some(second)) = (find(a), find(b)) else { return Ok(false) };
@@ -143,33 +140,21 @@ fn is_in(index: Option<&BTreeMap<String, String>>, file: &str, name: &str) -> bo
     index.is_none_or(|index| index.get(name).is_some_and(|of| of == file))
 }
 
-/// The own names of a checkpoint's tensors, one after another.
-struct Names<'a> {
-    source: &'a dyn ByteSource,
-    file: &'a str,
-    seen: HashSet<String>,
-}
-
-impl<'a> Names<'a> {
-    fn new(source: &'a dyn ByteSource, file: &'a str) -> Self {
-        Self { source, file, seen: HashSet::new() }
+/// The own name of a checkpoint's next tensor, which is put into `seen`.
+///
+/// # Errors
+/// What is wrong and what to do: a second tensor of the same name, a layer under an adapter.
+fn own_name(name: &str, seen: &mut HashSet<String>) -> std::result::Result<String, (String, &'static str)> {
+    let own = unwrapped(name).into_owned();
+    if own.contains(".base_layer.") {
+        let what = format!("tensor {name} is the base layer of a PEFT model that was saved as a whole");
+        return Err((what, "save it merged: model.merge_and_unload().save_pretrained(FOLDER)"));
     }
-
-    /// # Errors
-    /// A second tensor of the same name, and a layer under an adapter.
-    fn own(&mut self, name: &str) -> Result<String> {
-        let own = unwrapped(name).into_owned();
-        let wrong = |what: String, hint: &str| Err(Error::file(self.source.path(self.file), what, hint));
-        if own.contains(".base_layer.") {
-            let what = format!("tensor {name} is the base layer of a PEFT model that was saved as a whole");
-            return wrong(what, "save it merged: model.merge_and_unload().save_pretrained(FOLDER)");
-        }
-        if !self.seen.insert(own.clone()) {
-            let what = format!("tensor {own} is there twice: as {name} and with another prefix");
-            return wrong(what, "save the model again, from one of its wrappers");
-        }
-        Ok(own)
+    if !seen.insert(own.clone()) {
+        let what = format!("tensor {own} is there twice: as {name} and with another prefix");
+        return Err((what, "save the model again, from one of its wrappers"));
     }
+    Ok(own)
 }
 
 /// The header of one weight file. `.safetensors` is read as such, anything else as torch's.
@@ -211,9 +196,6 @@ impl Header {
 }
 
 /// Every tensor of the checkpoint in `source`; see [`Checkpoint::load`].
-///
-/// # Errors
-/// As [`Checkpoint::open`] and [`Checkpoint::each`].
 pub fn load(source: &dyn ByteSource) -> Result<HashMap<String, Tensor>> {
     Checkpoint::open(Box::new(source))?.load(&|_| true)
 }

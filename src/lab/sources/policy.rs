@@ -101,9 +101,6 @@ impl<'a> PolicySource<'a> {
     }
 
     /// The model's tensors in f32.
-    ///
-    /// # Errors
-    /// Names file and tensor.
     pub fn load_tensors(&self) -> Result<HashMap<String, Tensor>> {
         self.checkpoint.load(&|name| is_used(&self.config, name))
     }
@@ -121,9 +118,6 @@ impl<'a> PolicySource<'a> {
     }
 
     /// The base model with every parameter trainable: also those, by checkpoint name.
-    ///
-    /// # Errors
-    /// Names file and tensor.
     pub fn load_trainable(mut self, seed: u64) -> Result<(Actor, Vec<(String, Var)>)> {
         self.find_tokenizer()?;
         let (none, name) = (self.no_tokenizer(), self.source().name());
@@ -151,25 +145,16 @@ pub fn actor(
 
 impl Actor {
     /// The policy in a folder, in f32; see [`PolicySource::load`].
-    ///
-    /// # Errors
-    /// As [`PolicySource::open`] and [`PolicySource::load`].
     pub fn load(source: &dyn ByteSource, seed: u64) -> Result<Self> {
         Self::load_as(source, Precision::F32, seed)
     }
 
     /// The policy in a folder; see [`PolicySource::load`].
-    ///
-    /// # Errors
-    /// As [`PolicySource::open`] and [`PolicySource::load`].
     pub fn load_as(source: &dyn ByteSource, precision: Precision, seed: u64) -> Result<Self> {
         PolicySource::open(Box::new(source))?.load(precision, seed)
     }
 
     /// The policy in a folder; see [`PolicySource::load_trainable`].
-    ///
-    /// # Errors
-    /// As [`PolicySource::open`] and [`PolicySource::load_trainable`].
     pub fn trainable(source: &dyn ByteSource, seed: u64) -> Result<(Self, Vec<(String, Var)>)> {
         PolicySource::open(Box::new(source))?.load_trainable(seed)
     }

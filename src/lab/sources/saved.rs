@@ -47,9 +47,6 @@ impl Actor {
     }
 
     /// [`SavedPolicy::read`] and [`Actor::restore`]; returns the adapter's configuration.
-    ///
-    /// # Errors
-    /// As these.
     pub fn go_back(
         &mut self,
         checkpoint: &dyn ByteSource,
