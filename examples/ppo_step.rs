@@ -15,31 +15,22 @@ struct Table(Var); // (V, V + 1)
 
 impl TrainablePolicy for Table {
     fn evaluate(&self, given: &Given<'_>, _dropout: Option<&mut Rng>) -> Result<TokenScores> {
-        let (m, r) = (given.rows.len(), given.width - 1);
-        let ids = |from: usize| {
-            let ids = given.rows.iter().flat_map(|(_query, response)| response[from..from + r].to_vec());
-            Tensor::from_iter(ids, &Device::Cpu) // (M·R)
-        };
+        let shape @ (_, n) = (given.rows.len(), given.width - 1); // (M, R)
+        let ids =
+            |at: usize| Tensor::from_iter(given.rows.iter().flat_map(|row| row.1[at..at + n].to_vec()), &Device::Cpu);
         let table = if given.adapter == Some(POLICY) { self.0.as_tensor().clone() } else { self.0.zeros_like()? };
         let rows = table.index_select(&ids(0)?, 0)?; // (M·R, V + 1)
-        let (logits, values) = (rows.narrow(1, 0, V)?, rows.narrow(1, V, 1)?.reshape((m, r))?);
+        let (logits, values) = (rows.narrow(1, 0, V)?, rows.narrow(1, V, 1)?.reshape(shape)?);
         let all = logits.broadcast_sub(&logits.exp()?.sum_keepdim(1)?.log()?)?; // log-softmax
-        let entropy = (all.exp()? * &all)?.sum(1)?.neg()?.reshape((m, r))?.detach();
-        let logprobs = all.gather(&ids(1)?.unsqueeze(1)?, 1)?.reshape((m, r))?;
-        let (logprobs_out, values_out, var) = (logprobs.detach(), values.detach(), self.0.clone());
-        // From the loss's derivatives by log-probs and values to the table's gradient; candle's autograd does it here.
+        let entropy = (all.exp()? * &all)?.sum(1)?.neg()?.reshape(shape)?;
+        let logprobs = all.gather(&ids(1)?.unsqueeze(1)?, 1)?.reshape(shape)?;
+        let (lp, v, var) = (logprobs.clone(), values.clone(), self.0.clone());
         let backward: Backward = Box::new(move |by_logprobs, by_values| {
-            let sum = ((logprobs * by_logprobs)? + (values * by_values)?)?.sum_all()?;
-            let mut gradients = VarGradients::default();
-            sum.backward()?.get(&var).into_iter().for_each(|gradient| gradients.insert(&var, gradient.clone()));
-            Ok(gradients)
+            let (sum, mut found) = (((lp * by_logprobs)? + (v * by_values)?)?.sum_all()?, VarGradients::default());
+            sum.backward()?.get(&var).into_iter().for_each(|gradient| found.insert(&var, gradient.clone()));
+            Ok(found)
         });
-        Ok(TokenScores {
-            logprobs: logprobs_out,
-            values: values_out,
-            entropy,
-            backward: given.grad.then_some(backward),
-        })
+        Ok(TokenScores { logprobs, values, entropy, backward: given.grad.then_some(backward) })
     }
     fn trainable(&self) -> Vec<(String, Var)> {
         vec![("table".into(), self.0.clone())]
@@ -52,18 +43,18 @@ fn main() -> Result<()> {
     let mut state = PpoState::new(&config);
     for step in 0..20 {
         // a response: start token 0, six random tokens, end token 1; its score is the share of REWARDED among the six
-        let row = |i| {
+        let rows = (0..8).map(|i| {
             let mut rng = Rng::new(7, Purpose::Sampling, step, i);
             let body: Vec<u32> = (0..6).map(|_| rng.below(2, V as u64) as u32).collect();
             let score = body.iter().filter(|id| **id == REWARDED).count() as f32 / 6.0;
             Row { query_ids: vec![1], decoder_ids: [vec![0], body, vec![1]].concat(), score, generated: None }
-        };
-        let rows: Vec<Row> = (0..8).map(row).collect();
-        let line = block_on(ppo_step(&table, &mut state, &config, &rows, None, &mut NonStop))?.stats.line;
+        });
+        let line =
+            block_on(ppo_step(&table, &mut state, &config, &rows.collect::<Vec<_>>(), None, &mut NonStop))?.stats.line;
         println!("step {:2}: KL {:7.4}, loss {:+.4}", step + 1, line.kl, line.total_loss);
     }
-    let after_2 = table.0.get(2)?.narrow(0, 0, V)?.exp()?;
-    let share = (after_2.get(REWARDED as usize)? / after_2.sum_all()?)?.to_scalar::<f32>()?;
+    let after_2 = table.0.get(2)?.narrow(0, 0, V)?.exp()?.to_vec1::<f32>()?;
+    let share = after_2[REWARDED as usize] / after_2.iter().sum::<f32>();
     println!("probability of token {REWARDED} after token 2: 0.125 before, {share:.3} now");
     assert!(share > 0.125);
     Ok(())

@@ -1,5 +1,5 @@
 //! The one error type. It is for the person who must act: what failed, on which file or shape, what to try.
-//! Doors print it once; nothing below a door prints.
+//! The command line and the browser's worker show it once; nothing below them prints.
 
 use serde::{Deserialize, Serialize};
 
@@ -24,13 +24,13 @@ pub enum Error {
         row: Option<usize>,
         hint: String,
     },
-    /// The door asked to stop at a pause point; nothing is wrong.
+    /// The caller asked to stop at a pause point; nothing is wrong.
     Stopped,
     /// candle refused an operation: a fault of ours, or a device limit.
     Tensor(String),
 }
 
-/// Printed by the doors: what failed, and below it what to try.
+/// As it is printed: what failed, and below it what to try.
 impl std::fmt::Display for Error {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.what())?;

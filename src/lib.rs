@@ -1,6 +1,6 @@
 //! detox-lab: reinforcement learning from a reward model, to look at and to run.
 //!
-//! One PPO step, room by room:
+//! One PPO step, stage by stage:
 //! dialogue → prompt → tokens → generate → reward → log-probs, reference, value → per-token rewards → advantages →
 //! loss, backward → optimizer → stats → chart.
 

@@ -1,5 +1,5 @@
 //! Supervised fine-tuning of the policy on (dialogue, summary) pairs: the lab's starting point, a LoRA adapter that
-//! summarizes, or a whole model. The loop around it is `supervised`'s, reading data and models is the door's.
+//! summarizes, or a whole model. The loop around it is in `supervised`; the caller reads data and models.
 
 use super::supervised::{BatchLoss, EvaluationScore, Task, fingerprint};
 use crate::error::{Error, Result};

@@ -1,5 +1,5 @@
-//! The reward model from labelled texts: trained on several sources and measured on each. The loop around it is
-//! `supervised`'s, the model `classifier`'s, the numbers `classification`'s, files are the door's.
+//! The reward model from labelled texts: trained on several sources and measured on each. The loop around it is in
+//! `supervised`, the model in `classifier`, the numbers in `quality`; the caller reads files.
 
 use super::classifier::Classifier;
 use super::quality::Quality;

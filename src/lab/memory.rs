@@ -1,5 +1,5 @@
 //! What a command will need in memory, reckoned from its files' headers and its settings before anything is loaded. What
-//! the machine has, and what to do about it, is the door's.
+//! the machine has, and what to do about it, is for the caller.
 //!
 //! The activations are those that the tape keeps of a forward pass for its backward: counted in `model::t5` line by line.
 //! Sizes are multiplied as f64: the settings may be any numbers, and a product that is too large for u64 becomes its largest.

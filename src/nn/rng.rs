@@ -1,5 +1,5 @@
 //! Seeded randomness by key: a stream depends on (seed, purpose, step, row) alone, so a resumed run, another batch
-//! composition or the other door draws the same numbers. candle's CPU generator cannot be seeded.
+//! composition or the browser draws the same numbers. candle's CPU generator cannot be seeded.
 
 use rand::{Rng as _, SeedableRng};
 use rand_chacha::ChaCha8Rng;

@@ -1,23 +1,23 @@
-//! No modules of a floor import each other in a loop: read from the source, as everything here.
+//! No modules of a layer import each other in a loop: read from the source, as everything here.
 
 use crate::{paths, rust_files, without_comments};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::Path;
 
-/// Floors with loops of imports that are still to be undone, each with the reason.
+/// Layers with loops of imports that are still to be undone, each with the reason.
 const LOOPS_LEFT: &[(&str, &str)] = &[(
     "web",
     "the worker's session, its runs and its reporter hold each other; so do a chapter and the page's controls",
 )];
 
 #[test]
-fn no_modules_of_a_floor_import_each_other_in_a_loop() {
+fn no_modules_of_a_layer_import_each_other_in_a_loop() {
     let files = rust_files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"));
     let imports = imports(&files);
-    let floor = |module: &str| module.split("::").next().unwrap().to_string();
-    let left = |floor: &str| LOOPS_LEFT.iter().any(|(name, _)| *name == floor);
+    let layer = |module: &str| module.split("::").next().unwrap().to_string();
+    let left = |layer: &str| LOOPS_LEFT.iter().any(|(name, _)| *name == layer);
     let mut faults = Vec::new();
-    for module in imports.keys().filter(|module| !left(&floor(module))) {
+    for module in imports.keys().filter(|module| !left(&layer(module))) {
         faults.extend(way_back(module, &imports).map(|way| way.join(" → ")));
     }
     assert!(faults.is_empty(), "\n{}\n", faults.join("\n"));

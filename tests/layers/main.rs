@@ -1,5 +1,5 @@
-//! The floors of the house, checked by reading the source: who may use whom, where a platform gate may stand, what the
-//! floors below the doors must not touch, how long a file may be, and that it says what it is. `.clippy.toml` forbids
+//! The layers of the crate, checked by reading the source: which module may use which, where platform gates are allowed, what
+//! the layers below the command line and the worker must not use, how long a file may be, and that it says what it is. `.clippy.toml` forbids
 //! single functions; what a file computes is for the other tests.
 //! A binary of its own: it uses nothing of the crate, so it is built and run in a second.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
@@ -8,8 +8,8 @@ mod loops;
 
 use std::path::Path;
 
-/// What each room at the top of `src/` may use besides itself, `error`, `encoding` and `pace`: `a` allows all of `a`, `a::b` that
-/// part alone. A room that is not here fails, so that a new one is given its floor.
+/// What each module at the top of `src/` may use besides itself, `error`, `encoding` and `pace`: `a` allows all of `a`, `a::b` that
+/// part alone. A module that is not here fails, so that a new one is given its layer.
 const MAY_USE: &[(&str, &[&str])] = &[
     ("error", &[]),
     ("encoding", &[]),
@@ -37,7 +37,7 @@ const GATES: &[&str] = &["cli/allocator.rs", "io/mod.rs", "lib.rs", "kernels/", 
 /// Where `unsafe` may be used.
 const UNSAFE: &[&str] = &["cli/mod.rs", "kernels/"];
 
-/// What std offers that a browser does not (or that only a door may touch).
+/// What std offers that a browser does not (or that only the command line may use).
 const NATIVE: &[&str] =
     &["fs", "time", "thread", "env", "process", "net", "os", "io::stdin", "io::stdout", "io::stderr"];
 
@@ -48,7 +48,7 @@ const LONGEST: usize = 420;
 const LONGEST_BIN: usize = 20;
 
 #[test]
-fn the_source_keeps_to_its_floors() {
+fn the_source_keeps_to_its_layers() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let native_io = native_modules(&std::fs::read_to_string(root.join("src/io/mod.rs")).unwrap());
     let mut faults = Vec::new();
@@ -74,24 +74,24 @@ fn faults_in(path: &str, text: &str, native_io: &[String]) -> Vec<String> {
     if !within(path, UNSAFE) && words(&code).any(|word| word == "unsafe") {
         faults.push(format!("uses `unsafe`; only {UNSAFE:?} may"));
     }
-    if room_of(path) == "kernels" && tested_apart(&code).contains("candle") {
+    if module_of(path) == "kernels" && tested_apart(&code).contains("candle") {
         faults.push("knows tensors; kernels compute on slices of numbers".into());
     }
     if path == "lib.rs" || path.starts_with("bin/") {
         return faults;
     }
-    let room = room_of(path);
-    faults.extend(upward(path, room, &code));
-    let door = room == "cli"
+    let module = module_of(path);
+    faults.extend(upward(path, module, &code));
+    let native = module == "cli"
         || native_io.iter().any(|m| path == format!("io/{m}.rs") || path.starts_with(&format!("io/{m}/")));
-    if !door {
-        faults.extend(forbidden(room, &code));
+    if !native {
+        faults.extend(forbidden(module, &code));
     }
     faults
 }
 
-/// The room at the top of `src/` that a file belongs to.
-fn room_of(path: &str) -> &str {
+/// The module at the top of `src/` that a file belongs to.
+fn module_of(path: &str) -> &str {
     path.split('/').next().unwrap().trim_end_matches(".rs")
 }
 
@@ -134,17 +134,17 @@ fn gates(code: &str) -> Vec<String> {
         .collect()
 }
 
-/// Uses of a room that the file's own may not use.
-fn upward(path: &str, room: &str, code: &str) -> Vec<String> {
+/// Uses of a module that the file's own may not use.
+fn upward(path: &str, module: &str, code: &str) -> Vec<String> {
     let stem = path.trim_end_matches(".rs").trim_end_matches("/mod");
     let known = |name: &str| MAY_USE.iter().find(|(n, _)| *n == name);
     let inner = std::iter::successors(Some(stem), |path| path.rsplit_once('/').map(|(outer, _)| outer));
     let Some((_, allowed)) = inner.into_iter().find_map(known) else {
-        return vec![format!("the room `{room}` has no floor: add it to MAY_USE in tests/layers/main.rs")];
+        return vec![format!("the module `{module}` has no layer: add it to MAY_USE in tests/layers/main.rs")];
     };
     let crate_paths = paths(code, "crate::").into_iter().chain(paths(code, "detox_lab::"));
     crate_paths
-        .chain(paths(code, "super::")) // from a room's mod.rs, `super` is the crate
+        .chain(paths(code, "super::")) // from a module's mod.rs, `super` is the crate
         .filter(|used| {
             let target = used.split("::").next().unwrap_or("");
             // Page and worker are two programs that share no code of `web`.
@@ -152,23 +152,23 @@ fn upward(path: &str, room: &str, code: &str) -> Vec<String> {
             if other("web/page", "web::worker") || other("web/worker", "web::page") {
                 return true;
             }
-            let free = target == room || ["error", "encoding", "pace"].contains(&target) || known(target).is_none();
+            let free = target == module || ["error", "encoding", "pace"].contains(&target) || known(target).is_none();
             !free && !allowed.iter().any(|a| used == a || used.starts_with(&format!("{a}::")))
         })
         .map(|used| format!("uses `{used}`; `{stem}` may use {allowed:?}, error, encoding and pace"))
         .collect()
 }
 
-/// What belongs to a door. Unit tests at the end of a file may read files and print.
-fn forbidden(room: &str, code: &str) -> Vec<String> {
+/// What only the command line may use. Unit tests at the end of a file may read files and print.
+fn forbidden(module: &str, code: &str) -> Vec<String> {
     let code = tested_apart(code);
     let std_paths = paths(code, "std::").into_iter();
     let native = std_paths
         .filter(|p| NATIVE.iter().any(|n| p == n || p.starts_with(&format!("{n}::"))))
         .map(|p| format!("std::{p}"));
-    let browser = |word: &str| room == "web" || (room == "io" && word.ends_with("_sys"));
+    let browser = |word: &str| module == "web" || (module == "io" && word.ends_with("_sys"));
     let words = WORDS.iter().filter(|word| code.contains(**word) && !browser(word)).map(ToString::to_string);
-    native.chain(words).map(|what| format!("`{what}` belongs to a door")).collect()
+    native.chain(words).map(|what| format!("`{what}` belongs to the command line")).collect()
 }
 
 /// The modules of `io/mod.rs` that exist natively only: those right below `#[cfg(feature = "cli")]`.

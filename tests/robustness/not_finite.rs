@@ -1,5 +1,5 @@
 //! Numbers that are not: a policy, a reward model or a learning rate that gives NaN or infinity stops the run, which says
-//! in which step and row, and keeps the last good state. And doors that close: a reader that goes away, a clock that goes
+//! in which step and row, and keeps the last good state. And callers that end: a reader that goes away, a clock that goes
 //! backwards.
 
 use crate::support;

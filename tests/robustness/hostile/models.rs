@@ -163,7 +163,7 @@ pub fn configs(input: &[u8]) {
     }
 }
 
-/// An error about settings or rows, with the file's name as the doors put it there.
+/// An error about settings or rows, with the file's name as the command line puts it there.
 fn in_file(error: Error, name: &str) -> Error {
     match error {
         Error::Input { what, hint } => Error::file(name, what, hint),
