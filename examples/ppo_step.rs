@@ -43,14 +43,13 @@ fn main() -> Result<()> {
     let mut state = PpoState::new(&config);
     for step in 0..20 {
         // a response: start token 0, six random tokens, end token 1; its score is the share of REWARDED among the six
-        let rows = (0..8).map(|i| {
-            let mut rng = Rng::new(7, Purpose::Sampling, step, i);
+        let rows: [Row; 8] = std::array::from_fn(|i| {
+            let mut rng = Rng::new(7, Purpose::Sampling, step, i as u64);
             let body: Vec<u32> = (0..6).map(|_| rng.below(2, V as u64) as u32).collect();
             let score = body.iter().filter(|id| **id == REWARDED).count() as f32 / 6.0;
             Row { query_ids: vec![1], decoder_ids: [vec![0], body, vec![1]].concat(), score, generated: None }
         });
-        let line =
-            block_on(ppo_step(&table, &mut state, &config, &rows.collect::<Vec<_>>(), None, &mut NonStop))?.stats.line;
+        let line = block_on(ppo_step(&table, &mut state, &config, &rows, None, &mut NonStop))?.stats.line;
         println!("step {:2}: KL {:7.4}, loss {:+.4}", step + 1, line.kl, line.total_loss);
     }
     let after_2 = table.0.get(2)?.narrow(0, 0, V)?.exp()?.to_vec1::<f32>()?;

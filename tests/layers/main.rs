@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
 mod loops;
+mod walks;
 
 use std::path::Path;
 
@@ -323,7 +324,7 @@ fn unsafe_code_and_tensors_in_the_wrong_place_are_found() {
 }
 
 #[test]
-fn what_belongs_to_a_door_is_found() {
+fn what_belongs_to_the_command_line_is_found() {
     for code in [
         "use std::fs;",
         "use std::{collections::HashMap, time::Instant};",

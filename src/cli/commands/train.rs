@@ -129,11 +129,11 @@ fn start(out: Option<&Path>, args: &Arguments, terminal: &mut Terminal) -> Resul
         None => RunFolder::next("train")?,
     };
     let path = &store.root().to_path_buf();
+    let mut models = RunModels::find(&config, terminal)?;
     let adapter =
         sources::adapter_start(config.adapter.as_deref(), &args.fresh, LORA_DROPOUT, &config.policy, terminal)?;
     let head = args.value_head.as_deref().map(|file| sources::value_head(file).map(|head| (file, head))).transpose()?;
     let dialogues = sources::dialogues(&config.data, false, terminal)?.train;
-    let mut models = RunModels::find(&config, terminal)?;
     check_memory(&mut models, adapter.config(), &config, &dialogues)?;
     let RunModels { policy, reward } = models;
     let mut actor = policy.load(config.weights, config.ppo.seed)?;
