@@ -140,20 +140,11 @@ fn main() {
             println!("{:<58} {:>8.1} tokens/s", "", batch as f64 * 32.0 / seconds);
         }
         median(&format!("{size} forward 4 × (200 + 32)"), || {
-            policy
-                .evaluate(
-                    &Given { rows: &rows[..4], width: 33, padded: false, adapter: Some(POLICY), grad: false },
-                    None,
-                )
-                .unwrap();
+            policy.evaluate(&Given::new(&rows[..4], 33, Some(POLICY)), None).unwrap();
         });
         median(&format!("{size} forward + backward 4 × (200 + 32)"), || {
-            let scores = policy
-                .evaluate(
-                    &Given { rows: &rows[..4], width: 33, padded: false, adapter: Some(POLICY), grad: true },
-                    None,
-                )
-                .unwrap();
+            let scores =
+                policy.evaluate(&Given { grad: true, ..Given::new(&rows[..4], 33, Some(POLICY)) }, None).unwrap();
             let ones = scores.values.ones_like().unwrap();
             scores.backward(&ones, &ones).unwrap();
         });

@@ -108,16 +108,7 @@ fn one(folder: &Path, precision: Precision, out: &Path) -> Value {
         times.sort_by(f64::total_cmp);
         times[1]
     };
-    let forward = median(&|| {
-        drop(
-            policy
-                .evaluate(
-                    &Given { rows: &rows, width: RESPONSE + 1, padded: false, adapter: Some(POLICY), grad: false },
-                    None,
-                )
-                .unwrap(),
-        )
-    });
+    let forward = median(&|| drop(policy.evaluate(&Given::new(&rows, RESPONSE + 1, Some(POLICY)), None).unwrap()));
     let sampling = Sampling { min_length: RESPONSE + 2, ..Sampling::default() };
     let write = |n: usize| {
         let prompt = |i: usize| Prompt {
@@ -131,12 +122,7 @@ fn one(folder: &Path, precision: Precision, out: &Path) -> Value {
     };
     let (alone, together) = (median(&|| write(1)), median(&|| write(16)));
     let both = median(&|| {
-        let s = policy
-            .evaluate(
-                &Given { rows: &rows, width: RESPONSE + 1, padded: false, adapter: Some(POLICY), grad: true },
-                None,
-            )
-            .unwrap();
+        let s = policy.evaluate(&Given { grad: true, ..Given::new(&rows, RESPONSE + 1, Some(POLICY)) }, None).unwrap();
         let ones = s.values.ones_like().unwrap();
         drop(s.backward(&ones, &ones).unwrap());
     });

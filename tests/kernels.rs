@@ -78,9 +78,7 @@ fn policy_pass(out: &mut Results) {
     let specs = specs.collect();
     policy.add_adapter(POLICY, specs, 0.0, true).unwrap();
     let rows: [(&[u32], &[u32]); 2] = [(&[5, 9, 23, 17, 1], &[0, 7, 8, 1]), (&[30, 44, 1], &[0, 12, 40, 33, 7])];
-    let pass = policy
-        .evaluate(&Given { rows: &rows, width: 5, padded: false, adapter: Some(POLICY), grad: true }, None)
-        .unwrap();
+    let pass = policy.evaluate(&Given { grad: true, ..Given::new(&rows, 5, Some(POLICY)) }, None).unwrap();
     out.push(("log-probs".into(), flat(&pass.logprobs)));
     out.push(("values".into(), flat(&pass.values)));
     let gradients = pass.backward(&random(2, 4), &random(2, 4)).unwrap();

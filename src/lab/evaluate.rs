@@ -87,9 +87,7 @@ pub async fn pairs(
             let references = &rows[i].references;
             let ids = &after_sample.generated.ids;
             let row = [(after_sample.query_ids.as_slice(), ids.as_slice())];
-            let scores = actor
-                .policy
-                .evaluate(&Given { rows: &row, width: ids.len(), padded: false, adapter: before, grad: false }, None)?;
+            let scores = actor.policy.evaluate(&Given::new(&row, ids.len(), before), None)?;
             let under_before: Vec<f32> = scores.logprobs.flatten_all()?.to_vec1()?;
             let kl = after_sample.generated.logprobs.iter().zip(&under_before).map(|(a, b)| f64::from(a - b)).sum();
             out.push(Paired {

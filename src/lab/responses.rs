@@ -44,10 +44,7 @@ pub fn token_numbers(actor: &Actor, adapter: AdapterName<'_>, query: &[u32], res
     if decoder.first() != Some(&start) {
         decoder.insert(0, start);
     }
-    let scores = actor.policy.evaluate(
-        &Given { rows: &[(query, &decoder)], width: decoder.len(), padded: false, adapter, grad: false },
-        None,
-    )?;
+    let scores = actor.policy.evaluate(&Given::new(&[(query, &decoder)], decoder.len(), adapter), None)?;
     let flat = |t: &Tensor| t.flatten_all()?.to_vec1::<f32>();
     Ok(TokenNumbers {
         logprobs: flat(&scores.logprobs)?,

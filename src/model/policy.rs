@@ -105,6 +105,13 @@ pub struct Given<'a> {
     pub grad: bool,
 }
 
+impl<'a> Given<'a> {
+    /// Rows without padding, not recorded.
+    pub fn new(rows: &'a [(&'a [u32], &'a [u32])], width: usize, adapter: AdapterName<'a>) -> Self {
+        Self { rows, width, padded: false, adapter, grad: false }
+    }
+}
+
 /// A model that PPO can train: it scores given responses, and names the variables that are trained.
 pub trait TrainablePolicy {
     /// Log-probs, values and entropies of given rows, (B, width − 1) each: column k is about decoder id k + 1. `dropout` turns the

@@ -111,12 +111,8 @@ fn padded_columns_equal_transformers_too() {
     let (width, vocab) = (padded[0].len(), 128);
     let logits = flat(&want["policy.padded.logits"]);
     let values = flat(&want["policy.padded.values"]);
-    let full = policy
-        .evaluate(&Given { rows: &batch, width, padded: true, adapter: Some(POLICY), grad: false }, None)
-        .unwrap();
-    let bare = policy
-        .evaluate(&Given { rows: &batch, width, padded: false, adapter: Some(POLICY), grad: false }, None)
-        .unwrap();
+    let full = policy.evaluate(&Given { padded: true, ..Given::new(&batch, width, Some(POLICY)) }, None).unwrap();
+    let bare = policy.evaluate(&Given::new(&batch, width, Some(POLICY)), None).unwrap();
     let (full_lp, bare_lp, full_v) = (flat(&full.logprobs), flat(&bare.logprobs), flat(&full.values));
     for i in 0..batch.len() {
         for k in 0..width - 1 {
@@ -237,18 +233,7 @@ fn generation_hands_back_what_teacher_forcing_computes() {
     }
     let out = run(&policy, Some(POLICY), &queries, &Sampling { top_k: 7, ..Sampling::default() }, 30);
     for (query, g) in queries.iter().zip(&out) {
-        let scores = policy
-            .evaluate(
-                &Given {
-                    rows: &[(query, &g.ids)],
-                    width: g.ids.len(),
-                    padded: false,
-                    adapter: Some(POLICY),
-                    grad: false,
-                },
-                None,
-            )
-            .unwrap();
+        let scores = policy.evaluate(&Given::new(&[(query, &g.ids)], g.ids.len(), Some(POLICY)), None).unwrap();
         for (name, cached, forced) in [
             ("log-prob", &g.logprobs, flat(&scores.logprobs)),
             ("value", &g.values, flat(&scores.values)),
@@ -342,13 +327,7 @@ fn a_frozen_copy_stays_when_the_policy_moves() {
     let mut policy = models::golden_policy(&golden());
     policy.copy_adapter(POLICY, INITIAL).unwrap();
     let row: (&[u32], &[u32]) = (&[5, 9, 1], &[0, 7, 8, 1]);
-    let score = |p: &Policy, name| {
-        flat(
-            &p.evaluate(&Given { rows: &[row], width: 4, padded: false, adapter: name, grad: false }, None)
-                .unwrap()
-                .logprobs,
-        )
-    };
+    let score = |p: &Policy, name| flat(&p.evaluate(&Given::new(&[row], 4, name), None).unwrap().logprobs);
     let (before, base) = (score(&policy, Some(INITIAL)), score(&policy, None));
     assert_eq!(before, score(&policy, Some(POLICY)));
     for (_, var) in policy.trainable() {

@@ -162,18 +162,7 @@ fn gradients_reach_the_weights_as_finite_differences_say() {
 fn kept(table: &Table, rows: &[Row]) -> Vec<Row> {
     let keep = |row: &Row| {
         let pair = [(row.query_ids.as_slice(), row.decoder_ids.as_slice())];
-        let scores = table
-            .evaluate(
-                &Given {
-                    rows: &pair,
-                    width: row.decoder_ids.len(),
-                    padded: false,
-                    adapter: Some("policy"),
-                    grad: false,
-                },
-                None,
-            )
-            .unwrap();
+        let scores = table.evaluate(&Given::new(&pair, row.decoder_ids.len(), Some("policy")), None).unwrap();
         let generated = KeptNumbers { logprobs: flat(&scores.logprobs), values: flat(&scores.values) };
         Row { generated: Some(generated), ..row.clone() }
     };

@@ -79,7 +79,7 @@ pub fn run(args: &Arguments) -> Result<()> {
     let most = steps.iter().map(Vec::len).max().unwrap_or(0);
     let whole = PpoConfig { batch_size: most, mini_batch_size: config.mini_batch_size.min(most), ..config.clone() };
     let policy = sources::policy(&args.policy, &mut terminal)?;
-    let needed = forecast::steps(&policy, None, adapter.config(), &whole, tokens, precision);
+    let needed = forecast::ppo(&policy, None, adapter.config(), &whole, tokens, precision);
     memory::check(
         &needed,
         precision,

@@ -14,7 +14,7 @@ use crate::lab::events::Observer;
 use crate::lab::models::{Lab, keep_initial};
 use crate::lab::run::{self, RunConfig, Store};
 use crate::lab::shipped;
-use crate::lab::sources::forecast;
+use crate::lab::sources::forecast::{self, Tokens};
 use crate::lab::train::{Trainer, mend};
 use crate::pace::block_on;
 use crate::settings::Preset;
@@ -162,7 +162,8 @@ fn check_memory(
     let tokenizer = models.policy.find_tokenizer()?;
     let prompt = forecast::longest(dialogues.iter().map(|d| prompt(&d.dialogue)), tokenizer)?;
     let (ppo, precision) = (&config.ppo, config.weights);
-    let needed = forecast::ppo(&models.policy, Some(&models.reward), adapter, ppo, prompt, precision);
+    let tokens = Tokens { prompt, response: forecast::longest_response(ppo) };
+    let needed = forecast::ppo(&models.policy, Some(&models.reward), adapter, ppo, tokens, precision);
     memory::check(&needed, precision, LOWER)
 }
 
