@@ -7,7 +7,7 @@ use detox_lab::cli::allocator::restart_with_tunables;
 use detox_lab::finetuning::fresh;
 use detox_lab::model::config::T5Config;
 use detox_lab::model::generate::{Prompt, Sampling, generate};
-use detox_lab::model::policy::{POLICY, Policy, TrainablePolicy, ValueHead};
+use detox_lab::model::policy::{Given, POLICY, Policy, TrainablePolicy, ValueHead};
 use detox_lab::model::t5::{Pass, T5};
 use detox_lab::nn::adam::{Adam, Gradients};
 use detox_lab::nn::cross_entropy::smoothed_cross_entropy;
@@ -140,10 +140,11 @@ fn main() {
             println!("{:<58} {:>8.1} tokens/s", "", batch as f64 * 32.0 / seconds);
         }
         median(&format!("{size} forward 4 × (200 + 32)"), || {
-            policy.evaluate(&rows[..4], 33, false, Some(POLICY), false, None).unwrap();
+            policy.evaluate(&Given::new(&rows[..4], 33, Some(POLICY)), None).unwrap();
         });
         median(&format!("{size} forward + backward 4 × (200 + 32)"), || {
-            let scores = policy.evaluate(&rows[..4], 33, false, Some(POLICY), true, None).unwrap();
+            let scores =
+                policy.evaluate(&Given { grad: true, ..Given::new(&rows[..4], 33, Some(POLICY)) }, None).unwrap();
             let ones = scores.values.ones_like().unwrap();
             scores.backward(&ones, &ones).unwrap();
         });

@@ -14,7 +14,7 @@ use detox_lab::io::disk::{self, Folder};
 use detox_lab::io::pretrained;
 use detox_lab::lab::evaluate::{EvaluateOptions, evaluation, pairs};
 use detox_lab::lab::memory;
-use detox_lab::lab::models::{Actor, Judge, POLICY, Precision, TrainablePolicy};
+use detox_lab::lab::models::{Actor, Given, Judge, POLICY, Precision, TrainablePolicy};
 use detox_lab::lab::sources::policy::PolicySource;
 use detox_lab::model::config::T5Config;
 use detox_lab::model::generate::{Prompt, Sampling, generate};
@@ -108,7 +108,7 @@ fn one(folder: &Path, precision: Precision, out: &Path) -> Value {
         times.sort_by(f64::total_cmp);
         times[1]
     };
-    let forward = median(&|| drop(policy.evaluate(&rows, RESPONSE + 1, false, Some(POLICY), false, None).unwrap()));
+    let forward = median(&|| drop(policy.evaluate(&Given::new(&rows, RESPONSE + 1, Some(POLICY)), None).unwrap()));
     let sampling = Sampling { min_length: RESPONSE + 2, ..Sampling::default() };
     let write = |n: usize| {
         let prompt = |i: usize| Prompt {
@@ -122,7 +122,7 @@ fn one(folder: &Path, precision: Precision, out: &Path) -> Value {
     };
     let (alone, together) = (median(&|| write(1)), median(&|| write(16)));
     let both = median(&|| {
-        let s = policy.evaluate(&rows, RESPONSE + 1, false, Some(POLICY), true, None).unwrap();
+        let s = policy.evaluate(&Given { grad: true, ..Given::new(&rows, RESPONSE + 1, Some(POLICY)) }, None).unwrap();
         let ones = s.values.ones_like().unwrap();
         drop(s.backward(&ones, &ones).unwrap());
     });

@@ -12,7 +12,7 @@ use detox_lab::kernels::choice::{Kernel, use_kernel};
 use detox_lab::kernels::matrix::Matrix;
 use detox_lab::kernels::pool::set_threads;
 use detox_lab::kernels::quantized::{Compact, Precision};
-use detox_lab::model::policy::{POLICY, TrainablePolicy};
+use detox_lab::model::policy::{Given, POLICY, TrainablePolicy};
 use detox_lab::nn::lora::LoraSpec;
 use detox_lab::nn::rng::{Purpose, Rng};
 use support::{fixtures, flat, max_abs_diff, models};
@@ -78,7 +78,7 @@ fn policy_pass(out: &mut Results) {
     let specs = specs.collect();
     policy.add_adapter(POLICY, specs, 0.0, true).unwrap();
     let rows: [(&[u32], &[u32]); 2] = [(&[5, 9, 23, 17, 1], &[0, 7, 8, 1]), (&[30, 44, 1], &[0, 12, 40, 33, 7])];
-    let pass = policy.evaluate(&rows, 5, false, Some(POLICY), true, None).unwrap();
+    let pass = policy.evaluate(&Given { grad: true, ..Given::new(&rows, 5, Some(POLICY)) }, None).unwrap();
     out.push(("log-probs".into(), flat(&pass.logprobs)));
     out.push(("values".into(), flat(&pass.values)));
     let gradients = pass.backward(&random(2, 4), &random(2, 4)).unwrap();

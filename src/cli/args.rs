@@ -1,10 +1,13 @@
 //! Groups of arguments that several commands share, and the limits of numbers on the command line. A command's own arguments
 //! are in its file in `commands`.
 
+use crate::finetuning::reward_model::Balance;
 use crate::finetuning::supervised::{Schedule, Settings};
+use crate::finetuning::tokenizer::Algorithm;
 use crate::io::pretrained::Stored;
 use crate::lab::models::{Labels, Precision};
 use crate::lab::shipped::TINY;
+use crate::settings::Preset;
 use clap::builder::PossibleValue;
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
@@ -27,20 +30,33 @@ pub fn threads(text: &str) -> Result<usize, String> {
     text.parse().ok().filter(|n| (1..=most).contains(n)).ok_or_else(wrong)
 }
 
-/// The lab as published (with its faults), or corrected.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum PresetArg {
-    Published,
-    Corrected,
+/// Makes the engine's enums usable as argument values: each value has a name and, if needed, a help text.
+macro_rules! values {
+    ($($type:ident { $($variant:ident = $name:literal $($help:literal)?),+ })+) => {$(
+        impl ValueEnum for $type {
+            fn value_variants<'a>() -> &'a [Self] {
+                &[$(Self::$variant),+]
+            }
+
+            fn to_possible_value(&self) -> Option<PossibleValue> {
+                Some(match self {
+                    $(Self::$variant => PossibleValue::new($name)$(.help($help))?,)+
+                })
+            }
+        }
+    )+};
 }
 
-impl ValueEnum for Precision {
-    fn value_variants<'a>() -> &'a [Self] {
-        &Self::ALL
-    }
-
-    fn to_possible_value(&self) -> Option<PossibleValue> {
-        Some(PossibleValue::new(self.name()))
+values! {
+    Precision { F32 = "f32", F16 = "f16", Bf16 = "bf16", Q8_0 = "q8_0" }
+    Preset { Published = "published", Corrected = "corrected" }
+    Schedule { Constant = "constant", Linear = "linear", Cosine = "cosine" }
+    Stored { F32 = "f32", F16 = "f16" }
+    Algorithm { Unigram = "unigram", Bpe = "bpe" }
+    Balance {
+        None = "none" "The same as every other",
+        Classes = "classes" "So that both classes weigh the same",
+        Sources = "sources" "So that every file weighs the same"
     }
 }
 
@@ -157,33 +173,9 @@ pub struct PairArgs {
     pub seed: Option<u64>,
     /// The lab as published or corrected [default: the run's settings]
     #[arg(long, value_enum)]
-    pub preset: Option<PresetArg>,
+    pub preset: Option<Preset>,
     #[command(flatten)]
     pub held: WeightsArgs,
-}
-
-/// How the learning rate changes after the warm-up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum ScheduleArg {
-    Constant,
-    Linear,
-    Cosine,
-}
-
-/// Number type of saved weights.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
-pub enum StoredArg {
-    F32,
-    F16,
-}
-
-impl From<StoredArg> for Stored {
-    fn from(arg: StoredArg) -> Self {
-        match arg {
-            StoredArg::F32 => Self::F32,
-            StoredArg::F16 => Self::F16,
-        }
-    }
 }
 
 /// The training loop's arguments.
@@ -208,7 +200,7 @@ pub struct LoopArgs {
     pub relative: bool,
     /// How the learning rate changes after the warm-up
     #[arg(long, value_enum, default_value = "linear")]
-    pub schedule: ScheduleArg,
+    pub schedule: Schedule,
     /// Fraction of all updates over which the learning rate rises from 0
     #[arg(long, value_name = "FRACTION", default_value_t = 0.03)]
     pub warmup: f64,
@@ -238,11 +230,7 @@ impl LoopArgs {
             accumulation: self.accumulation,
             learning_rate: self.learning_rate,
             relative: self.relative,
-            schedule: match self.schedule {
-                ScheduleArg::Constant => Schedule::Constant,
-                ScheduleArg::Linear => Schedule::Linear,
-                ScheduleArg::Cosine => Schedule::Cosine,
-            },
+            schedule: self.schedule,
             warmup: self.warmup,
             max_grad_norm: (self.max_grad_norm != 0.0).then_some(self.max_grad_norm),
             evaluate_every: self.evaluate_every,

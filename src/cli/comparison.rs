@@ -1,6 +1,7 @@
 //! Loads what `evaluate` and `compare` compare: a run's step 0 and its newest checkpoint, or two adapters for one base model.
 
 use super::args::PairArgs;
+use super::loading;
 use super::memory;
 use super::run_folder::{RunFolder, unzipped};
 use super::run_sources::{self, NewLocations, RunModels};
@@ -146,7 +147,7 @@ impl Comparison {
         let config = preset(args, PpoConfig::default(), src)?;
         Ok(Self {
             actor,
-            judge: sources::load_reward(reward, reward_src, precision, labels, terminal)?,
+            judge: loading::load_reward(reward, reward_src, precision, labels, terminal)?,
             test,
             before,
             after,

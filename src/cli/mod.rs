@@ -9,6 +9,7 @@ mod commands;
 mod comparison;
 mod hardware;
 mod inputs;
+mod loading;
 mod memory;
 mod report;
 mod run_folder;

@@ -1,5 +1,6 @@
 //! The models and data that a run's `config.json` names, and their new locations if they have moved.
 
+use super::loading;
 use super::sources::{self, TINY, whole_path};
 use super::terminal::Terminal;
 use crate::error::{Error, Result};
@@ -90,7 +91,8 @@ pub struct RunModels {
 impl RunModels {
     /// Finds the models of a run's configuration.
     pub fn find(config: &RunConfig, terminal: &mut Terminal) -> Result<Self> {
-        let policy = sources::policy(&config.policy, terminal)?;
+        let mut policy = sources::policy(&config.policy, terminal)?;
+        policy.find_tokenizer()?;
         Ok(Self { policy, reward: sources::reward(&config.reward, terminal)? })
     }
 
@@ -108,7 +110,7 @@ impl RunModels {
         let adapter = saved.adapter.config.clone();
         drop(saved); // its tensors are now the policy's
         let labels = config.reward_labels.as_ref();
-        let judge = sources::load_reward(self.reward, &config.reward, config.weights, labels, terminal)?;
+        let judge = loading::load_reward(self.reward, &config.reward, config.weights, labels, terminal)?;
         Ok((actor, judge, adapter))
     }
 }

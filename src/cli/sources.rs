@@ -1,7 +1,7 @@
 //! Finds the models and data that arguments name: those that ship with the program, files and folders on this machine, or
 //! repositories on the hub, which are downloaded. Each is opened once (`lab::sources`), for the forecast and for loading.
 
-use super::args::{FreshAdapter, PolicyArgs};
+use super::args::FreshAdapter;
 use super::terminal::Terminal;
 use crate::error::{Error, Result};
 use crate::io::adapter::PeftAdapter;
@@ -11,7 +11,6 @@ use crate::io::disk::Folder;
 use crate::io::hub::{self, ADAPTER, Hub, MODEL, Progress, RepoKind, Wanted};
 use crate::io::value_head::SavedHead;
 use crate::io::{ByteSource, Memory};
-use crate::lab::models::{Actor, AdapterName, Judge, Labels, POLICY, Precision};
 use crate::lab::shipped;
 pub use crate::lab::shipped::TINY;
 use crate::lab::sources::adapter::AdapterStart;
@@ -134,37 +133,6 @@ pub fn adapter_start(
         .map(|config| AdapterStart::Fresh(Box::new(config)))
 }
 
-/// Adds an adapter to the policy to be trained, and prints warnings. `src`: its argument; none for a new one.
-pub fn put_adapter(
-    start: AdapterStart,
-    src: Option<&str>,
-    actor: &mut Actor,
-    seed: u64,
-    terminal: &Terminal,
-) -> Result<AdapterConfig> {
-    let (config, warnings) = start.put_over(actor, seed)?;
-    for warning in warnings {
-        terminal.line(&format!("warning: {}: {warning}", src.unwrap_or("the new adapter")));
-    }
-    Ok(config)
-}
-
-/// Loads the policy of `args`, with its adapter unless it is `off`.
-pub fn load_policy(
-    source: PolicySource<'_>,
-    args: &PolicyArgs,
-    terminal: &mut Terminal,
-) -> Result<(Actor, AdapterName<'static>)> {
-    let src = args.adapter.as_deref().or(companion_adapter(&args.policy)).filter(|src| *src != "off");
-    let adapter = src.map(|src| adapter(src, terminal).map(|adapter| (src, adapter))).transpose()?;
-    let mut actor = source.load(args.held.weights.unwrap_or_default(), 0)?;
-    let Some((src, adapter)) = adapter else { return Ok((actor, None)) };
-    for warning in actor.add_adapter(POLICY, &adapter, false)? {
-        terminal.line(&format!("warning: {src}: {warning}"));
-    }
-    Ok((actor, Some(POLICY)))
-}
-
 /// Reads a value head from a file, or from a folder that TRL saved.
 pub fn value_head(file: &Path) -> Result<SavedHead> {
     if file.is_dir() {
@@ -175,31 +143,6 @@ pub fn value_head(file: &Path) -> Result<SavedHead> {
     }
     let (folder, name) = Folder::of_file(file)?;
     SavedHead::read(&folder, &name)
-}
-
-/// Puts a value head from a file into the policy.
-pub fn put_value_head(actor: &mut Actor, head: &SavedHead, file: &Path) -> Result<()> {
-    let dropout = actor.policy.value_head.dropout;
-    actor
-        .set_value_head(head, dropout.into())
-        .map_err(|e| Error::file(file.display(), e, "use the value head that was trained with this base model"))
-}
-
-/// Loads the reward model of the argument `src`, with matrices in `precision`. `labels`: its label names if they are not
-/// nothate and hate.
-pub fn load_reward(
-    source: RewardSource<'_>,
-    src: &str,
-    precision: Precision,
-    labels: Option<&Labels>,
-    terminal: &Terminal,
-) -> Result<Judge> {
-    let judge = source.load(precision, labels)?;
-    let [nothate, hate] = judge.model.label_names();
-    if labels.is_none() && !(nothate.eq_ignore_ascii_case("nothate") && hate.eq_ignore_ascii_case("hate")) {
-        terminal.line(&format!("{src}: the label {nothate} is used as nothate, {hate} as hate"));
-    }
-    Ok(judge)
 }
 
 /// The lab's training and test splits of DialogSum or of the tiny dialogues; if `validation`, a folder's validation part too.

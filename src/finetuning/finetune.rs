@@ -21,13 +21,12 @@ use crate::text::prompt::prompt;
 use crate::text::rouge::{self, References};
 use crate::text::tokenizer::Tokenizer;
 use candle_core::{DType, Tensor, Var};
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
-/// Settings besides those of the loop; part of `config.json`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// Settings besides those of the loop.
+#[derive(Debug, Clone, PartialEq)]
 pub struct FinetuneSettings {
     /// ε of `(1 − ε) nll + ε mean(−log p)` over the vocabulary.
     pub label_smoothing: f32,

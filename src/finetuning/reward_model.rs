@@ -23,7 +23,6 @@ pub const ALL: &str = "all";
 
 /// The weights of training rows in the loss.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
 pub enum Balance {
     /// All rows have the same weight.
     None,

@@ -46,11 +46,7 @@ pub struct AdapterConfig {
     pub use_rslora: bool,
     /// `none`, `all` or `lora_only`: which biases the folder may contain.
     pub bias: String,
-    /// PEFT's initialisation of A and B; `true` is Kaiming-uniform A and zero B.
-    pub init_lora_weights: Value,
     pub base_model_name_or_path: Option<String>,
-    pub task_type: Option<String>,
-    pub peft_version: Option<String>,
     targets: Selection,
     exclude: Selection,
     layers: Option<Layers>,
@@ -117,10 +113,7 @@ impl AdapterConfig {
             lora_dropout: file.number("lora_dropout", 0.0)?,
             use_rslora: file.flag("use_rslora"),
             bias: file.text("bias").unwrap_or_else(|| "none".to_string()),
-            init_lora_weights: raw.get("init_lora_weights").cloned().unwrap_or(Value::Bool(true)),
             base_model_name_or_path: file.text("base_model_name_or_path"),
-            task_type: file.text("task_type"),
-            peft_version: file.text("peft_version"),
             // null is PEFT's default for T5 (utils/constants.py)
             targets: file.selection("target_modules", &["q", "v"])?,
             exclude: file.selection("exclude_modules", &[])?,
@@ -212,11 +205,6 @@ impl AdapterConfig {
             warnings.push(format!("{}: fan_in_fan_out has no effect on linear layers and is ignored", self.path));
         }
         Ok(warnings)
-    }
-
-    /// The file's path, for messages.
-    pub fn path(&self) -> &str {
-        &self.path
     }
 }
 

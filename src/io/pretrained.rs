@@ -11,7 +11,6 @@ use std::collections::BTreeMap;
 
 /// The number type that weights are stored in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
 pub enum Stored {
     F32,
     /// Half the size; for the tiny models.

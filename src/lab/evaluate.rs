@@ -8,7 +8,7 @@ use super::statistics::{Difference, Spread, TOXIC_FROM, Toxicity, distinct, impr
 use super::table::ComparisonRow;
 use crate::error::{Error, Result};
 use crate::model::generate::Sampling;
-use crate::model::policy::{AdapterName, TrainablePolicy};
+use crate::model::policy::{AdapterName, Given, TrainablePolicy};
 use crate::nn::rng::{Purpose, Rng};
 pub use crate::protocol::{EvaluateOptions, EvaluatedSide as Side, Evaluation};
 use crate::settings::PpoConfig;
@@ -87,7 +87,7 @@ pub async fn pairs(
             let references = &rows[i].references;
             let ids = &after_sample.generated.ids;
             let row = [(after_sample.query_ids.as_slice(), ids.as_slice())];
-            let scores = actor.policy.evaluate(&row, ids.len(), false, before, false, None)?;
+            let scores = actor.policy.evaluate(&Given::new(&row, ids.len(), before), None)?;
             let under_before: Vec<f32> = scores.logprobs.flatten_all()?.to_vec1()?;
             let kl = after_sample.generated.logprobs.iter().zip(&under_before).map(|(a, b)| f64::from(a - b)).sum();
             out.push(Paired {

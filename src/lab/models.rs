@@ -9,7 +9,7 @@ use crate::io::value_head::SavedHead;
 pub use crate::kernels::pool::work_on;
 pub use crate::kernels::quantized::Precision;
 pub use crate::model::config::T5Config;
-pub use crate::model::policy::{AdapterName, INITIAL, POLICY, TrainablePolicy};
+pub use crate::model::policy::{AdapterName, Given, INITIAL, POLICY, TrainablePolicy};
 use crate::model::policy::{Policy, ValueHead};
 pub use crate::model::reward::Labels;
 use crate::model::reward::{RewardModel, ScoreOptions, Scored};
@@ -79,20 +79,17 @@ impl Actor {
 
     /// The trained adapter with PEFT's tensor names.
     pub fn adapter_tensors(&self) -> BTreeMap<String, Tensor> {
-        let trainable = self.policy.trainable().into_iter();
-        trainable
-            .filter(|(name, _)| name.contains(".lora_"))
-            .map(|(name, var)| (name, var.as_tensor().clone()))
-            .collect()
+        self.trained_tensors(".lora_")
     }
 
     /// The value head with TRL's tensor names.
     pub fn value_head_tensors(&self) -> BTreeMap<String, Tensor> {
-        let trainable = self.policy.trainable().into_iter();
-        trainable
-            .filter(|(name, _)| name.starts_with("v_head."))
-            .map(|(name, var)| (name, var.as_tensor().clone()))
-            .collect()
+        self.trained_tensors("v_head.")
+    }
+
+    fn trained_tensors(&self, part: &str) -> BTreeMap<String, Tensor> {
+        let trained = self.policy.trainable().into_iter().filter(|(name, _)| name.contains(part));
+        trained.map(|(name, var)| (name, var.as_tensor().clone())).collect()
     }
 
     /// The tokenizer, or an error that says how to get one.

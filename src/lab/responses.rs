@@ -5,7 +5,7 @@ use super::models::Actor;
 use crate::error::Result;
 pub use crate::model::generate::{Generated, Sampling};
 use crate::model::generate::{Prompt, generate};
-use crate::model::policy::{AdapterName, TrainablePolicy};
+use crate::model::policy::{AdapterName, Given, TrainablePolicy};
 use crate::nn::rng::{Purpose, Rng};
 use candle_core::Tensor;
 
@@ -44,7 +44,7 @@ pub fn token_numbers(actor: &Actor, adapter: AdapterName<'_>, query: &[u32], res
     if decoder.first() != Some(&start) {
         decoder.insert(0, start);
     }
-    let scores = actor.policy.evaluate(&[(query, &decoder)], decoder.len(), false, adapter, false, None)?;
+    let scores = actor.policy.evaluate(&Given::new(&[(query, &decoder)], decoder.len(), adapter), None)?;
     let flat = |t: &Tensor| t.flatten_all()?.to_vec1::<f32>();
     Ok(TokenNumbers {
         logprobs: flat(&scores.logprobs)?,

@@ -11,6 +11,7 @@ use crate::ppo::batch::Grid;
 use crate::ppo::step::StepOutcome;
 use crate::settings::PpoConfig;
 use candle_core::{Device, Tensor};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -39,7 +40,7 @@ pub const CHECKPOINTS: &str = "checkpoints";
 pub const ROLLOUTS: &str = "rollouts";
 pub const TRAINER_STATE: &str = "trainer_state.json";
 pub const ADAM: &str = "adam.safetensors";
-pub const VALUE_HEAD: &str = "value_head.safetensors";
+pub use crate::io::value_head::VALUE_HEAD_FILE as VALUE_HEAD;
 
 /// `config.json`: all settings of a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -74,20 +75,9 @@ impl RunConfig {
     /// Reads the `config.json` of a run.
     ///
     /// # Errors
-    /// No such file, another form, a run of another command, invalid PPO settings; names the file.
+    /// As [`read_config`], or invalid PPO settings; names the file.
     pub fn read(store: &dyn ByteSource) -> Result<Self> {
-        check_run(store)?;
-        let hint = "config.json is damaged or was written by another version: start a new run";
-        let json = store.read_json(CONFIG)?;
-        if let Some(command) = json.get("command").and_then(serde_json::Value::as_str) {
-            let hint = format!("continue it with: detox-lab {command} --resume {}", store.name());
-            return Err(Error::file(
-                store.path(CONFIG),
-                format!("this run was started by {command}, not by train"),
-                hint,
-            ));
-        }
-        let config: Self = serde_json::from_value(json).map_err(|e| Error::file(store.path(CONFIG), e, hint))?;
+        let config: Self = read_config(store, "train")?;
         config.ppo.validate().map_err(|e| e.in_file(&store.path(CONFIG)))?;
         Ok(config)
     }
@@ -113,6 +103,23 @@ impl RunConfig {
     pub fn bytes(&self) -> Result<Vec<u8>> {
         json_bytes(self)
     }
+}
+
+/// Reads the `config.json` of a run that `command` started.
+///
+/// # Errors
+/// No such file, another form, a run of another command; names the file.
+pub fn read_config<T: DeserializeOwned>(store: &dyn ByteSource, command: &str) -> Result<T> {
+    check_run(store)?;
+    let json = store.read_json(CONFIG)?;
+    let began = json.get("command").and_then(serde_json::Value::as_str).unwrap_or("train");
+    if began != command {
+        let hint = format!("continue it with: detox-lab {began} --resume {}", store.name());
+        let what = format!("this run was started by {began}, not by {command}");
+        return Err(Error::file(store.path(CONFIG), what, hint));
+    }
+    let hint = "config.json is damaged or was written by another version: start a new run";
+    serde_json::from_value(json).map_err(|e| Error::file(store.path(CONFIG), e, hint))
 }
 
 /// Refuses a folder without a run, before anything is written into it: a model's folder has a `config.json` too.

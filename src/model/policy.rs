@@ -90,26 +90,36 @@ impl TokenScores {
     }
 }
 
+/// Rows to evaluate, with options.
+#[derive(Clone, Copy)]
+pub struct Given<'a> {
+    /// Query ids, and decoder ids as fed.
+    pub rows: &'a [(&'a [u32], &'a [u32])],
+    /// The number of decoder ids in the longest row, or more.
+    pub width: usize,
+    /// If set, rows are right-padded with the pad id to `width` decoder ids and the padded columns are computed, as in TRL;
+    /// else these columns are 0 and are not computed.
+    pub padded: bool,
+    pub adapter: AdapterName<'a>,
+    /// Records the pass for [`TokenScores::backward`].
+    pub grad: bool,
+}
+
+impl<'a> Given<'a> {
+    /// Rows without padding, not recorded.
+    pub fn new(rows: &'a [(&'a [u32], &'a [u32])], width: usize, adapter: AdapterName<'a>) -> Self {
+        Self { rows, width, padded: false, adapter, grad: false }
+    }
+}
+
 /// A model that PPO can train: it scores given responses, and has trainable variables.
 pub trait TrainablePolicy {
-    /// Log-probs, values and entropies of given rows (query ids, decoder ids), (B, width − 1) each: column k is for decoder id
-    /// k + 1.
-    ///
-    /// With `padded`, rows are right-padded with the pad id to `width` decoder ids and the padded columns are computed, as in
-    /// TRL; without, they are 0 and are not computed. `grad` records the pass for [`TokenScores::backward`]. `dropout` switches
+    /// Log-probs, values and entropies of given rows, (B, width − 1) each: column k is for decoder id k + 1. `dropout` switches
     /// the value head's dropout on.
     ///
     /// # Errors
     /// A row shorter than 2 decoder ids or longer than `width`, an empty query, an id outside the vocabulary.
-    fn evaluate(
-        &self,
-        rows: &[(&[u32], &[u32])],
-        width: usize,
-        padded: bool,
-        adapter: AdapterName<'_>,
-        grad: bool,
-        dropout: Option<&mut Rng>,
-    ) -> Result<TokenScores>;
+    fn evaluate(&self, given: &Given<'_>, dropout: Option<&mut Rng>) -> Result<TokenScores>;
 
     /// Trainable variables by checkpoint name, always in the same order.
     fn trainable(&self) -> Vec<(String, Var)>;
@@ -164,13 +174,9 @@ impl Policy {
     }
 
     /// Packed decoder states of rows, and their decoder ids.
-    fn states(
-        &self,
-        rows: &[(&[u32], &[u32])],
-        width: usize,
-        padded: bool,
-        lora: Option<&LoraSet>,
-    ) -> Result<(Packed, Vec<Vec<u32>>)> {
+    fn states(&self, given: &Given<'_>) -> Result<(Packed, Vec<Vec<u32>>)> {
+        let Given { rows, width, padded, .. } = *given;
+        let lora = self.adapter(given.adapter)?;
         for (i, (_, decoder)) in rows.iter().enumerate() {
             if decoder.len() < 2 || decoder.len() > width {
                 return Err(Error::input(
@@ -227,24 +233,15 @@ impl Policy {
 }
 
 impl TrainablePolicy for Policy {
-    fn evaluate(
-        &self,
-        rows: &[(&[u32], &[u32])],
-        width: usize,
-        padded: bool,
-        adapter: AdapterName<'_>,
-        grad: bool,
-        dropout: Option<&mut Rng>,
-    ) -> Result<TokenScores> {
-        let lora = self.adapter(adapter)?;
-        if !grad {
-            let (decoded, fed) = self.states(rows, width, padded, lora)?; // (N, D)
-            return self.score(&decoded, &fed, width, dropout)?.spread(None);
+    fn evaluate(&self, given: &Given<'_>, dropout: Option<&mut Rng>) -> Result<TokenScores> {
+        let score = || {
+            let (decoded, fed) = self.states(given)?; // (N, D)
+            self.score(&decoded, &fed, given.width, dropout)
+        };
+        if !given.grad {
+            return score()?.spread(None);
         }
-        let (scored, tape) = record(|| {
-            let (decoded, fed) = self.states(rows, width, padded, lora)?; // (N, D)
-            self.score(&decoded, &fed, width, dropout)
-        })?;
+        let (scored, tape) = record(score)?;
         scored.spread(Some(tape))
     }
 

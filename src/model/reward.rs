@@ -91,9 +91,6 @@ impl RewardModel {
     }
 
     /// [`RewardModel::load`] for a checkpoint whose labels have other names.
-    ///
-    /// # Errors
-    /// As [`RewardModel::load`].
     pub fn load_with_labels(params: &Params, config_json: &str, labels: Option<&Labels>) -> Result<Self> {
         let config = RobertaConfig::from_json(config_json)?;
         let nothate = nothate_column(&config, labels)?;

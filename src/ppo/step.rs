@@ -2,7 +2,7 @@
 //! order; their formulas are in separate files. Only this file converts between tensors and plain numbers.
 
 use crate::error::{Error, Result};
-use crate::model::policy::{AdapterName, INITIAL, POLICY, TokenScores, TrainablePolicy};
+use crate::model::policy::{AdapterName, Given, INITIAL, POLICY, TokenScores, TrainablePolicy};
 use crate::nn::adam::{Gradients, Named, clip_factor};
 use crate::nn::rng::{Purpose, Rng};
 use crate::ppo::batch::{Batch, Forward, Grid, Row};
@@ -204,7 +204,7 @@ impl<A: TrainablePolicy> Passes<'_, A> {
         dropout: Option<&mut Rng>,
     ) -> Result<TokenScores> {
         let (rows, padded) = (self.batch.pairs(indices), self.config.pad_to_batch);
-        self.policy.evaluate(&rows, self.batch.width(), padded, adapter, grad, dropout) // (M, R) each
+        self.policy.evaluate(&Given { rows: &rows, width: self.batch.width(), padded, adapter, grad }, dropout) // (M, R) each
     }
 
     fn chunks(&self) -> Vec<Vec<usize>> {

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
 mod loops;
+mod walks;
 
 use std::path::Path;
 

@@ -7,6 +7,7 @@ use detox_lab::model::reward::{Labels, RewardModel, ScoreOptions, Scored};
 use detox_lab::model::roberta::{Roberta, RobertaConfig, position_ids};
 use detox_lab::nn::params::Params;
 use detox_lab::nn::rng::{Purpose, Rng};
+use detox_lab::nn::tape::VarGradients;
 use detox_lab::pace::{NonStop, Pace, block_on};
 use detox_lab::{Error, Result};
 use serde_json::Value;
@@ -322,16 +323,21 @@ fn loss(tensors: &Tensors, config: &str) -> (Tensor, Params) {
     ((logits * weights).unwrap().sum_all().unwrap(), params)
 }
 
-#[test]
-fn every_parameter_gets_the_right_gradient() {
-    let (tensors, config) = small();
+/// The gradients of [`loss`], and the parameters.
+fn loss_gradients(tensors: &Tensors, config: &str) -> (VarGradients, Params) {
     let mut params = None;
     let found = gradients(|| {
-        let (out, trained) = loss(&tensors, &config);
+        let (out, trained) = loss(tensors, config);
         params = Some(trained);
         out
     });
-    let params = params.unwrap();
+    (found, params.unwrap())
+}
+
+#[test]
+fn every_parameter_gets_the_right_gradient() {
+    let (tensors, config) = small();
+    let (found, params) = loss_gradients(&tensors, &config);
     let vars = params.vars();
     assert_eq!(vars.len(), tensors.len());
     for (name, var) in &vars {
@@ -360,13 +366,7 @@ fn every_parameter_gets_the_right_gradient() {
 #[test]
 fn the_pad_s_rows_are_not_trained() {
     let (tensors, config) = small();
-    let mut params = None;
-    let found = gradients(|| {
-        let (out, trained) = loss(&tensors, &config);
-        params = Some(trained);
-        out
-    });
-    let params = params.unwrap();
+    let (found, params) = loss_gradients(&tensors, &config);
     for (name, var) in params
         .vars()
         .iter()

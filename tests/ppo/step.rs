@@ -2,7 +2,7 @@
 
 use crate::support::{flat, max_abs_diff};
 use candle_core::{D, DType, Device, Tensor, Var};
-use detox_lab::model::policy::{AdapterName, Backward, TokenScores, TrainablePolicy};
+use detox_lab::model::policy::{Backward, Given, TokenScores, TrainablePolicy};
 use detox_lab::nn::rng::{Purpose, Rng};
 use detox_lab::pace::{NonStop, Pace, block_on};
 use detox_lab::ppo::batch::{Grid, KeptNumbers, Row};
@@ -42,15 +42,8 @@ impl Table {
 }
 
 impl TrainablePolicy for Table {
-    fn evaluate(
-        &self,
-        rows: &[(&[u32], &[u32])],
-        width: usize,
-        _: bool,
-        adapter: AdapterName<'_>,
-        grad: bool,
-        dropout: Option<&mut Rng>,
-    ) -> Result<TokenScores> {
+    fn evaluate(&self, given: &Given<'_>, dropout: Option<&mut Rng>) -> Result<TokenScores> {
+        let Given { rows, width, adapter, grad, .. } = *given;
         self.passes.set(self.passes.get() + 1);
         let (m, cols) = (rows.len(), width - 1);
         let mut ids: Vec<u32> = Vec::new();
@@ -169,7 +162,7 @@ fn gradients_of_the_weights_equal_finite_differences() {
 fn kept(table: &Table, rows: &[Row]) -> Vec<Row> {
     let keep = |row: &Row| {
         let pair = [(row.query_ids.as_slice(), row.decoder_ids.as_slice())];
-        let scores = table.evaluate(&pair, row.decoder_ids.len(), false, Some("policy"), false, None).unwrap();
+        let scores = table.evaluate(&Given::new(&pair, row.decoder_ids.len(), Some("policy")), None).unwrap();
         let generated = KeptNumbers { logprobs: flat(&scores.logprobs), values: flat(&scores.values) };
         Row { generated: Some(generated), ..row.clone() }
     };

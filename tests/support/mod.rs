@@ -2,7 +2,7 @@
 #![allow(dead_code, clippy::unwrap_used, clippy::disallowed_methods, clippy::print_stderr)]
 
 use candle_core::Var;
-use detox_lab::model::policy::{POLICY, Policy, TrainablePolicy};
+use detox_lab::model::policy::{Given, POLICY, Policy, TrainablePolicy};
 use detox_lab::nn::tape::{VarGradients, record};
 use std::path::PathBuf;
 
@@ -43,14 +43,14 @@ pub fn gradients(work: impl FnOnce() -> candle_core::Tensor) -> VarGradients {
 
 /// mean(log-probs) + mean(values²) of teacher-forced rows.
 pub fn objective(policy: &Policy, rows: &[(&[u32], &[u32])], width: usize) -> f64 {
-    let s = policy.evaluate(rows, width, false, Some(POLICY), false, None).unwrap();
+    let s = policy.evaluate(&Given::new(rows, width, Some(POLICY)), None).unwrap();
     let mean = |x: Vec<f32>| x.iter().map(|x| f64::from(*x)).sum::<f64>() / x.len() as f64;
     mean(flat(&s.logprobs)) + mean(flat(&s.values.sqr().unwrap()))
 }
 
 /// The gradients of [`objective`].
 pub fn objective_gradients(policy: &Policy, rows: &[(&[u32], &[u32])], width: usize) -> VarGradients {
-    let s = policy.evaluate(rows, width, false, Some(POLICY), true, None).unwrap();
+    let s = policy.evaluate(&Given { grad: true, ..Given::new(rows, width, Some(POLICY)) }, None).unwrap();
     let n = s.values.elem_count() as f64;
     let by_values = (&s.values * (2.0 / n)).unwrap();
     let by_logprobs = (s.logprobs.ones_like().unwrap() / n).unwrap();

@@ -44,6 +44,15 @@ pub fn rows(step: &Value) -> Vec<Row> {
     (0..step["queries"].as_array().unwrap().len()).map(row).collect()
 }
 
+/// Calls `work(version, case, its inputs, its log, its settings)` for each recorded case of both versions.
+pub fn for_cases(golden: &Path, mut work: impl FnMut(&str, &str, &Value, &Value, &PpoConfig)) {
+    for (version, case) in VERSIONS.into_iter().flat_map(|version| CASES.map(|case| (version, case))) {
+        let spec = json(&golden.join(format!("cases/{case}.json")));
+        let log = json(&golden.join(format!("{version}/{case}.json")));
+        work(version, case, &spec, &log, &settings(version, &spec["config"]));
+    }
+}
+
 /// The recorded row orders, one list per PPO epoch.
 pub fn orders(step: &Value) -> Vec<Vec<usize>> {
     serde_json::from_value(step["permutations"].clone()).unwrap()

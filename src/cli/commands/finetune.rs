@@ -1,16 +1,16 @@
 //! `finetune`: trains a policy, or an adapter for it, on (dialogue, summary) pairs. The training is in `finetuning::finetune`.
 
-use crate::cli::args::{FreshAdapter, LoopArgs, MOST, RunArgs, StoredArg, up_to};
-use crate::cli::sources::{self, LAB_DATA, LAB_POLICY, whole_path};
-use crate::cli::supervised::{self, replace, replace_all};
+use crate::cli::args::{FreshAdapter, LoopArgs, MOST, RunArgs, up_to};
+use crate::cli::sources::{self, LAB_DATA, LAB_POLICY};
+use crate::cli::supervised::{self, Inputs, Source};
 use crate::cli::terminal::Terminal;
-use crate::cli::{inputs, memory};
+use crate::cli::{inputs, loading, memory};
 use crate::error::{Error, Result};
 use crate::finetuning::finetune::{Finetune, FinetuneSettings, Trained};
 use crate::finetuning::fresh_policy::fresh_policy;
 use crate::finetuning::supervised::Settings;
 use crate::io::disk::Folder;
-use crate::io::pretrained::tokenizer_files;
+use crate::io::pretrained::{Stored, tokenizer_files};
 use crate::lab::models::{Actor, Precision};
 use crate::lab::sources::forecast::{self, Tokens};
 use crate::text::dialogue::{Dialogue, Split};
@@ -26,7 +26,7 @@ pub struct Arguments {
     #[command(flatten)]
     pub place: RunArgs,
     #[command(flatten)]
-    pub what: What,
+    pub what: FinetuneInputs,
     #[command(flatten)]
     pub training: LoopArgs,
 }
@@ -34,7 +34,7 @@ pub struct Arguments {
 /// Models and data; they may have moved when a run is continued.
 #[derive(Debug, Clone, Args, Serialize, Deserialize)]
 #[group(id = "sources")]
-pub struct Sources {
+pub struct FinetuneSources {
     /// The model to start from: a T5 or FLAN-T5 [default: google/flan-t5-base]
     #[arg(long, value_name = "SRC", conflicts_with_all = ["model_config", "tokenizer"])]
     pub policy: Option<String>,
@@ -59,10 +59,10 @@ pub struct Sources {
 /// What is trained, and on what.
 #[derive(Debug, Clone, Args, Serialize, Deserialize)]
 #[group(id = "what")]
-pub struct What {
+pub struct FinetuneInputs {
     #[command(flatten)]
     #[serde(flatten)]
-    pub sources: Sources,
+    pub sources: FinetuneSources,
     /// Initialise attention weights like those of trained models: the model learns to copy from far fewer examples
     #[arg(long, requires = "model_config")]
     #[serde(default)]
@@ -100,49 +100,40 @@ pub struct What {
     pub weights: Option<Precision>,
     /// Number type of the saved weights
     #[arg(long, value_enum, default_value = "f32")]
-    pub save_as: StoredArg,
+    pub save_as: Stored,
 }
 
 /// Starts or continues fine-tuning.
 pub fn run(args: &Arguments) -> Result<()> {
     let mut terminal = Terminal::new(false)?;
-    supervised::run(COMMAND, &args.place, with_whole_paths(&args.what), &args.training, &mut terminal, task).map(drop)
+    supervised::run(COMMAND, &args.place, args.what.clone(), &args.training, &mut terminal, task).map(drop)
 }
 
-/// Replaces every folder and file by its absolute path, so that the run can be resumed from anywhere.
-fn with_whole_paths(what: &What) -> What {
-    let path = |src: &Option<String>| src.as_deref().map(whole_path);
-    let s = &what.sources;
-    let sources = Sources {
-        policy: path(&s.policy),
-        model_config: path(&s.model_config),
-        tokenizer: path(&s.tokenizer),
-        adapter: path(&s.adapter),
-        data: s.data.iter().map(|src| whole_path(src)).collect(),
-        validation: path(&s.validation),
-    };
-    What { sources, ..what.clone() }
-}
+impl Inputs for FinetuneInputs {
+    fn sources(&mut self) -> Vec<(&'static str, Source<'_>)> {
+        let s = &mut self.sources;
+        vec![
+            ("policy", Source::One(&mut s.policy)),
+            ("model-config", Source::One(&mut s.model_config)),
+            ("tokenizer", Source::One(&mut s.tokenizer)),
+            ("adapter", Source::One(&mut s.adapter)),
+            ("data", Source::Many(&mut s.data)),
+            ("validation", Source::One(&mut s.validation)),
+        ]
+    }
 
-impl supervised::Sources for What {
-    fn replace_by(&mut self, given: Self) -> Result<()> {
-        let (was, given) = (&mut self.sources, given.sources);
+    fn name_defaults(&mut self, given: &Self) {
+        let (was, given) = (&mut self.sources, &given.sources);
         if given.policy.is_some() && was.policy.is_none() && was.model_config.is_none() {
             was.policy = Some(LAB_POLICY.into());
         }
         if was.data.is_empty() && !given.data.is_empty() {
             was.data = vec![LAB_DATA.into()];
         }
-        replace("policy", &mut was.policy, given.policy)?;
-        replace("model-config", &mut was.model_config, given.model_config)?;
-        replace("tokenizer", &mut was.tokenizer, given.tokenizer)?;
-        replace("adapter", &mut was.adapter, given.adapter)?;
-        replace_all("data", &mut was.data, given.data)?;
-        replace("validation", &mut was.validation, given.validation)
     }
 }
 
-fn task(what: &What, training: &Settings, terminal: &mut Terminal) -> Result<Finetune> {
+fn task(what: &FinetuneInputs, training: &Settings, terminal: &mut Terminal) -> Result<Finetune> {
     let (actor, trained) = model(what, training, terminal)?;
     let settings = FinetuneSettings {
         label_smoothing: what.label_smoothing,
@@ -150,7 +141,7 @@ fn task(what: &What, training: &Settings, terminal: &mut Terminal) -> Result<Fin
         max_source: what.max_source,
         max_target: what.max_target,
         rouge_rows: what.rouge_rows,
-        stored: what.save_as.into(),
+        stored: what.save_as,
     };
     let (rows, validation) = data(what, terminal)?;
     let task = Finetune::new(actor, trained, settings, &rows, &validation, training.batch_size)?;
@@ -171,7 +162,7 @@ fn task(what: &What, training: &Settings, terminal: &mut Terminal) -> Result<Fin
 
 /// The model, and which part of it is trained. Before loading anything, refuses a number type for weights that are trained, and
 /// anything that needs too much memory.
-fn model(what: &What, training: &Settings, terminal: &mut Terminal) -> Result<(Actor, Trained)> {
+fn model(what: &FinetuneInputs, training: &Settings, terminal: &mut Terminal) -> Result<(Actor, Trained)> {
     let (precision, seed) = (what.weights.unwrap_or_default(), training.seed);
     if precision != Precision::F32 && (what.full || what.sources.model_config.is_some()) {
         let what = format!("--weights {} is for frozen weights, and here all weights are trained", precision.name());
@@ -204,7 +195,7 @@ fn model(what: &What, training: &Settings, terminal: &mut Terminal) -> Result<(A
         return Ok((actor, Trained::Model { vars, config, tokenizer }));
     };
     let mut actor = policy.load(precision, seed)?;
-    let adapter = sources::put_adapter(adapter, given, &mut actor, seed, terminal)?;
+    let adapter = loading::put_adapter(adapter, given, &mut actor, seed, terminal)?;
     Ok((actor, Trained::Adapter(Box::new(adapter))))
 }
 
@@ -212,7 +203,7 @@ fn model(what: &What, training: &Settings, terminal: &mut Terminal) -> Result<(A
 const HELD_OUT: usize = 100;
 
 /// Training and validation rows.
-fn data(what: &What, terminal: &mut Terminal) -> Result<(Vec<Dialogue>, Vec<Dialogue>)> {
+fn data(what: &FinetuneInputs, terminal: &mut Terminal) -> Result<(Vec<Dialogue>, Vec<Dialogue>)> {
     let default = [LAB_DATA.to_string()];
     let data = if what.sources.data.is_empty() { &default[..] } else { &what.sources.data };
     let (mut rows, mut validation) = (Vec::new(), Vec::new());

@@ -1,6 +1,7 @@
 //! `info`: prints a policy's architecture and how many of its parameters would be trained.
 
 use crate::cli::args::FreshAdapter;
+use crate::cli::loading;
 use crate::cli::memory::size;
 use crate::cli::report;
 use crate::cli::sources::{self, TINY};
@@ -36,7 +37,7 @@ pub fn run(args: &Arguments) -> Result<()> {
     let given = args.adapter.as_deref().or(sources::companion_adapter(&args.policy)).filter(|src| *src != "fresh");
     let start = sources::adapter_start(given, &args.fresh, 0.0, &args.policy, &mut terminal)?;
     let mut actor = policy.load(Precision::F32, 0)?;
-    let adapter = sources::put_adapter(start, given, &mut actor, 0, &terminal)?;
+    let adapter = loading::put_adapter(start, given, &mut actor, 0, &terminal)?;
     let policy = &actor.policy;
     let (total, trainable) = (policy.parameters(), policy.trainable_parameters());
     let lora = policy.adapter(Some(POLICY))?.map_or(0, |set| set.parameters());

@@ -3,7 +3,7 @@
 use crate::cli::args::PolicyArgs;
 use crate::cli::inputs::{self, PairRow};
 use crate::cli::terminal::Terminal;
-use crate::cli::{memory, report, sources};
+use crate::cli::{loading, memory, report, sources};
 use crate::error::{Error, Result};
 use crate::lab::responses::token_numbers;
 use crate::lab::sources::forecast::{self, Tokens};
@@ -40,9 +40,9 @@ pub fn run(args: &Arguments) -> Result<()> {
     let tokens = Tokens { prompt: longest(|row| row.0.len()), response: longest(|row| row.1.len() + 1) };
     memory::check(&forecast::token_numbers(&policy, tokens, precision), precision, "give shorter rows")?;
     let head = args.value_head.as_deref().map(|file| sources::value_head(file).map(|head| (file, head))).transpose()?;
-    let (mut actor, adapter) = sources::load_policy(policy, &args.model, &mut terminal)?;
+    let (mut actor, adapter) = loading::load_policy(policy, &args.model, &mut terminal)?;
     if let Some((file, head)) = &head {
-        sources::put_value_head(&mut actor, head, file)?;
+        loading::put_value_head(&mut actor, head, file)?;
     }
     let mut out = Vec::new();
     for (i, (query, response)) in rows.iter().enumerate() {

@@ -1,10 +1,10 @@
 //! `replay`: runs PPO steps on given rows and writes every number, to compare with TRL.
 
-use crate::cli::args::{PresetArg, WeightsArgs};
+use crate::cli::args::WeightsArgs;
 use crate::cli::run_folder::PATIENCE;
 use crate::cli::settings::settings;
 use crate::cli::terminal::Terminal;
-use crate::cli::{inputs, memory, report, sources};
+use crate::cli::{inputs, loading, memory, report, sources};
 use crate::error::{Error, Result};
 use crate::io::claim::Claim;
 use crate::io::disk;
@@ -13,7 +13,7 @@ use crate::lab::run::step_name;
 use crate::lab::sources::adapter::AdapterStart;
 use crate::lab::sources::forecast::{self, Tokens};
 use crate::pace::block_on;
-use crate::settings::PpoConfig;
+use crate::settings::{PpoConfig, Preset};
 use clap::Args;
 use std::path::PathBuf;
 
@@ -39,7 +39,7 @@ pub struct Arguments {
     pub orders: Option<PathBuf>,
     /// The lab as published or corrected
     #[arg(long, value_enum, default_value = "corrected")]
-    pub preset: PresetArg,
+    pub preset: Preset,
     #[command(flatten)]
     pub held: WeightsArgs,
     /// Folder for the results: step-00001/, step-00002/, …
@@ -79,15 +79,15 @@ pub fn run(args: &Arguments) -> Result<()> {
     let most = steps.iter().map(Vec::len).max().unwrap_or(0);
     let whole = PpoConfig { batch_size: most, mini_batch_size: config.mini_batch_size.min(most), ..config.clone() };
     let policy = sources::policy(&args.policy, &mut terminal)?;
-    let needed = forecast::steps(&policy, None, adapter.config(), &whole, tokens, precision);
+    let needed = forecast::ppo(&policy, None, adapter.config(), &whole, tokens, precision);
     memory::check(
         &needed,
         precision,
         "lower mini_batch_size, batch_size or output_max_length in --config, or take shorter dialogues",
     )?;
     let mut actor = policy.load(precision, config.seed)?;
-    let adapter = sources::put_adapter(adapter, Some(&args.adapter), &mut actor, config.seed, &terminal)?;
-    sources::put_value_head(&mut actor, &head, &args.value_head)?;
+    let adapter = loading::put_adapter(adapter, Some(&args.adapter), &mut actor, config.seed, &terminal)?;
+    loading::put_value_head(&mut actor, &head, &args.value_head)?;
     let mut replay = Replay::new(actor, adapter, config)?;
     let mut all = Vec::new();
     for (i, rows) in steps.into_iter().enumerate() {

@@ -3,7 +3,7 @@
 use crate::cli::args::{MOST, PolicyArgs, TextInput, up_to};
 use crate::cli::inputs::{self, Queries};
 use crate::cli::terminal::Terminal;
-use crate::cli::{memory, report, sources};
+use crate::cli::{loading, memory, report, sources};
 use crate::error::{Error, Result};
 use crate::lab::events::{Choice, Listener};
 use crate::lab::responses::{Generated, Sampling, responses};
@@ -75,7 +75,7 @@ pub fn run(args: &Arguments) -> Result<()> {
     let tokens = Tokens { prompt: ids.iter().map(Vec::len).max().unwrap_or(0), response: args.max_new_tokens };
     let needed = forecast::generation(&policy, None, ids.len().min(args.batch_size), tokens, precision);
     memory::check(&needed, precision, "give shorter texts, or lower --batch-size or --max-new-tokens")?;
-    let (actor, adapter) = sources::load_policy(policy, &args.model, &mut terminal)?;
+    let (actor, adapter) = loading::load_policy(policy, &args.model, &mut terminal)?;
     let sampling = Sampling {
         greedy: args.greedy,
         temperature: args.temperature,

@@ -1,6 +1,7 @@
 //! `train` and `train --resume`: load the models of the arguments or of a run, train, and say what to do next.
 
-use crate::cli::args::{FreshAdapter, LabelArgs, PresetArg, WeightsArgs};
+use crate::cli::args::{FreshAdapter, LabelArgs, WeightsArgs};
+use crate::cli::loading;
 use crate::cli::memory;
 use crate::cli::run_folder::{RunFolder, unzipped};
 use crate::cli::run_sources::{self, NewLocations, RunModels};
@@ -13,9 +14,10 @@ use crate::lab::events::Observer;
 use crate::lab::models::{Lab, keep_initial};
 use crate::lab::run::{self, RunConfig, Store};
 use crate::lab::shipped;
-use crate::lab::sources::forecast;
+use crate::lab::sources::forecast::{self, Tokens};
 use crate::lab::train::{Trainer, mend};
 use crate::pace::block_on;
+use crate::settings::Preset;
 use crate::text::dialogue::Dialogue;
 use crate::text::prompt::prompt;
 use clap::Args;
@@ -55,7 +57,7 @@ pub struct Arguments {
     pub config: Option<PathBuf>,
     /// The lab as published or corrected
     #[arg(long, value_enum, default_value = "corrected")]
-    pub preset: PresetArg,
+    pub preset: Preset,
     /// Total number of PPO steps [default: 80 with the tiny policy, else 10]
     #[arg(long, value_name = "N")]
     pub steps: Option<u64>,
@@ -127,23 +129,23 @@ fn start(out: Option<&Path>, args: &Arguments, terminal: &mut Terminal) -> Resul
         None => RunFolder::next("train")?,
     };
     let path = &store.root().to_path_buf();
+    let mut models = RunModels::find(&config, terminal)?;
     let adapter =
         sources::adapter_start(config.adapter.as_deref(), &args.fresh, LORA_DROPOUT, &config.policy, terminal)?;
     let head = args.value_head.as_deref().map(|file| sources::value_head(file).map(|head| (file, head))).transpose()?;
     let dialogues = sources::dialogues(&config.data, false, terminal)?.train;
-    let mut models = RunModels::find(&config, terminal)?;
     check_memory(&mut models, adapter.config(), &config, &dialogues)?;
     let RunModels { policy, reward } = models;
     let mut actor = policy.load(config.weights, config.ppo.seed)?;
-    let adapter = sources::put_adapter(adapter, config.adapter.as_deref(), &mut actor, config.ppo.seed, terminal)?;
+    let adapter = loading::put_adapter(adapter, config.adapter.as_deref(), &mut actor, config.ppo.seed, terminal)?;
     if let Some((file, head)) = &head {
-        sources::put_value_head(&mut actor, head, file)?;
+        loading::put_value_head(&mut actor, head, file)?;
     }
+    let labels = config.reward_labels.as_ref();
+    let judge = loading::load_reward(reward, &config.reward, config.weights, labels, terminal)?;
     actor.policy.value_head.dropout = config.ppo.value_head_dropout as f32;
     keep_initial(&mut actor)?;
     actor.tokenizer()?;
-    let labels = config.reward_labels.as_ref();
-    let judge = sources::load_reward(reward, &config.reward, config.weights, labels, terminal)?;
     let now = terminal.unix_seconds();
     let lab = Lab { actor, judge, dialogues };
     let trainer = Trainer::start(&lab, config, adapter, store, now)?;
@@ -160,7 +162,8 @@ fn check_memory(
     let tokenizer = models.policy.find_tokenizer()?;
     let prompt = forecast::longest(dialogues.iter().map(|d| prompt(&d.dialogue)), tokenizer)?;
     let (ppo, precision) = (&config.ppo, config.weights);
-    let needed = forecast::ppo(&models.policy, Some(&models.reward), adapter, ppo, prompt, precision);
+    let tokens = Tokens { prompt, response: forecast::longest_response(ppo) };
+    let needed = forecast::ppo(&models.policy, Some(&models.reward), adapter, ppo, tokens, precision);
     memory::check(&needed, precision, LOWER)
 }
 

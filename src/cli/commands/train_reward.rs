@@ -1,8 +1,8 @@
 //! `train-reward`: trains a reward model on labelled texts. The training is in `finetuning::reward_model`.
 
-use crate::cli::args::{LoopArgs, RunArgs, StoredArg};
-use crate::cli::sources::{self, Role, whole_path};
-use crate::cli::supervised::{self, replace, replace_all};
+use crate::cli::args::{LoopArgs, RunArgs};
+use crate::cli::sources::{self, Role};
+use crate::cli::supervised::{self, Inputs, Source};
 use crate::cli::terminal::Terminal;
 use crate::cli::{inputs, report};
 use crate::error::{Error, Result};
@@ -12,11 +12,12 @@ use crate::finetuning::reward_model::{Balance, RewardSettings, TrainReward};
 use crate::finetuning::supervised::{BEST, Settings};
 use crate::io::ByteSource;
 use crate::io::disk::{self, Folder};
+use crate::io::pretrained::Stored;
 use crate::lab::models::{Judge, Labels};
 use crate::lab::run;
 use crate::pace::block_on;
 use crate::text::labelled::LabelledFile;
-use clap::{Args, ValueEnum};
+use clap::Args;
 use indicatif::HumanCount;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -25,23 +26,12 @@ const COMMAND: &str = "train-reward";
 /// The file with the table of the best model.
 const QUALITY: &str = "quality.json";
 
-/// The weight of a training row.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
-pub enum BalanceArg {
-    /// All rows have the same weight
-    None,
-    /// Both classes have the same total weight
-    Classes,
-    /// All files have the same total weight
-    Sources,
-}
-
 #[derive(Debug, Args)]
 pub struct Arguments {
     #[command(flatten)]
     pub place: RunArgs,
     #[command(flatten)]
-    pub what: What,
+    pub what: RewardInputs,
     #[command(flatten)]
     pub training: LoopArgs,
     /// Print the best model's table as JSON
@@ -52,7 +42,7 @@ pub struct Arguments {
 /// Models and data; they may have moved when a run is continued.
 #[derive(Debug, Clone, Args, Serialize, Deserialize)]
 #[group(id = "sources")]
-pub struct Sources {
+pub struct RewardSources {
     /// The model to start from: a RoBERTa, with or without a classification head; use --learning-rate 2e-5 with it
     #[arg(long, value_name = "SRC", conflicts_with_all = ["model_config", "tokenizer"])]
     pub reward: Option<String>,
@@ -80,16 +70,16 @@ pub struct Sources {
 /// What is trained, and on what.
 #[derive(Debug, Clone, Args, Serialize, Deserialize)]
 #[group(id = "what")]
-pub struct What {
+pub struct RewardInputs {
     #[command(flatten)]
     #[serde(flatten)]
-    pub sources: Sources,
+    pub sources: RewardSources,
     /// Fraction of rows to hold out of a file without a split column
     #[arg(long, value_name = "FRACTION", default_value_t = 0.1)]
     pub held_out_share: f64,
     /// Weight of a training row in the loss
     #[arg(long, value_enum, default_value = "none")]
-    pub balance: BalanceArg,
+    pub balance: Balance,
     /// Maximum text length in tokens; longer texts are cut [default: the model's maximum]
     #[arg(long, value_name = "N")]
     pub max_length: Option<usize>,
@@ -104,46 +94,35 @@ pub struct What {
     pub dropout: Option<f64>,
     /// Number type of the saved weights
     #[arg(long, value_enum, default_value = "f32")]
-    pub save_as: StoredArg,
+    pub save_as: Stored,
 }
 
 /// Starts or continues the training of a reward model, and measures the best one after saving it.
 pub fn run(args: &Arguments) -> Result<()> {
     let mut terminal = Terminal::new(args.json)?;
-    let (path, task) =
-        supervised::run(COMMAND, &args.place, with_whole_paths(&args.what), &args.training, &mut terminal, task)?;
+    let (path, task) = supervised::run(COMMAND, &args.place, args.what.clone(), &args.training, &mut terminal, task)?;
     table(&task, &path, args.json, &mut terminal)
 }
 
-/// Replaces every folder and file by its absolute path, so that the run can be resumed from anywhere.
-fn with_whole_paths(what: &What) -> What {
-    let path = |src: &Option<String>| src.as_deref().map(whole_path);
-    let paths = |all: &[String]| all.iter().map(|src| whole_path(src)).collect();
-    let s = &what.sources;
-    let sources = Sources {
-        reward: path(&s.reward),
-        reward_labels: s.reward_labels.clone(),
-        model_config: path(&s.model_config),
-        tokenizer: path(&s.tokenizer),
-        data: paths(&s.data),
-        held_out: paths(&s.held_out),
-    };
-    What { sources, ..what.clone() }
-}
+impl Inputs for RewardInputs {
+    fn sources(&mut self) -> Vec<(&'static str, Source<'_>)> {
+        let s = &mut self.sources;
+        vec![
+            ("reward", Source::One(&mut s.reward)),
+            ("model-config", Source::One(&mut s.model_config)),
+            ("tokenizer", Source::One(&mut s.tokenizer)),
+            ("data", Source::Many(&mut s.data)),
+            ("held-out", Source::Many(&mut s.held_out)),
+        ]
+    }
 
-impl supervised::Sources for What {
-    fn replace_by(&mut self, given: Self) -> Result<()> {
-        let (was, given) = (&mut self.sources, given.sources);
-        replace("reward", &mut was.reward, given.reward)?;
-        was.reward_labels = given.reward_labels.or_else(|| was.reward_labels.take());
-        replace("model-config", &mut was.model_config, given.model_config)?;
-        replace("tokenizer", &mut was.tokenizer, given.tokenizer)?;
-        replace_all("data", &mut was.data, given.data)?;
-        replace_all("held-out", &mut was.held_out, given.held_out)
+    fn name_defaults(&mut self, given: &Self) {
+        let was = &mut self.sources.reward_labels;
+        *was = given.sources.reward_labels.clone().or_else(|| was.take());
     }
 }
 
-fn task(what: &What, training: &Settings, terminal: &mut Terminal) -> Result<TrainReward> {
+fn task(what: &RewardInputs, training: &Settings, terminal: &mut Terminal) -> Result<TrainReward> {
     if what.sources.data.is_empty() {
         return Err(Error::input("no --data", "give at least one file with text and label"));
     }
@@ -151,13 +130,9 @@ fn task(what: &What, training: &Settings, terminal: &mut Terminal) -> Result<Tra
         label_smoothing: what.label_smoothing,
         mask: what.mask,
         max_length: what.max_length,
-        balance: match what.balance {
-            BalanceArg::None => Balance::None,
-            BalanceArg::Classes => Balance::Classes,
-            BalanceArg::Sources => Balance::Sources,
-        },
+        balance: what.balance,
         held_out: what.held_out_share,
-        stored: what.save_as.into(),
+        stored: what.save_as,
     };
     let (data, held_out) = (rows(&what.sources.data, terminal)?, rows(&what.sources.held_out, terminal)?);
     let classifier = classifier(what, training.seed, terminal)?;
@@ -182,7 +157,7 @@ fn rows(files: &[String], terminal: &mut Terminal) -> Result<Vec<LabelledFile>> 
     files.iter().map(source).collect()
 }
 
-fn classifier(what: &What, seed: u64, terminal: &mut Terminal) -> Result<Classifier> {
+fn classifier(what: &RewardInputs, seed: u64, terminal: &mut Terminal) -> Result<Classifier> {
     if what.dropout.is_some_and(|p| !(0.0..1.0).contains(&p)) {
         return Err(Error::input("--dropout is out of range", "give a number from 0 to below 1"));
     }

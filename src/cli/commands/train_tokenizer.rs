@@ -11,21 +11,14 @@ use crate::io::claim::Claim;
 use crate::io::disk::Folder;
 use crate::text::texts::texts;
 use crate::text::tokenizer::Tokenizer;
-use clap::{Args, ValueEnum};
+use clap::Args;
 use std::path::{Path, PathBuf};
-
-/// T5's tokenizer, or RoBERTa's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum TokenizerKind {
-    Unigram,
-    Bpe,
-}
 
 #[derive(Debug, Args)]
 pub struct Arguments {
     /// unigram for a T5, bpe for a RoBERTa
     #[arg(long, value_enum)]
-    pub kind: TokenizerKind,
+    pub kind: Algorithm,
     /// Size of the vocabulary, special tokens included
     #[arg(long, value_name = "N", value_parser = up_to::<MOST>)]
     pub vocab_size: usize,
@@ -49,10 +42,7 @@ pub struct Arguments {
 /// Trains a tokenizer and writes its folder.
 pub fn run(args: &Arguments) -> Result<()> {
     let terminal = Terminal::new(args.json)?;
-    let kind = match args.kind {
-        TokenizerKind::Unigram => Algorithm::Unigram,
-        TokenizerKind::Bpe => Algorithm::Bpe,
-    };
+    let kind = args.kind;
     if args.uncased && kind == Algorithm::Unigram {
         return Err(Error::input(
             "--uncased is for --kind bpe",

@@ -55,9 +55,12 @@ impl<'a> Checkpoint<'a> {
                 return Err(not_in_shard(&*source, shard, name, file));
             }
         }
-        let mut names = Names::new(&*source, file);
-        let own = |d: Described| Ok(Described { name: names.own(&d.name)?, ..d });
-        let described = described.into_iter().map(own).collect::<Result<_>>()?;
+        let mut seen = HashSet::new();
+        let mut own = |d: Described| match own_name(&d.name, &mut seen) {
+            Ok(name) => Ok(Described { name, ..d }),
+            Err((what, hint)) => Err(Error::file(source.path(file), what, hint)),
+        };
+        let described = described.into_iter().map(&mut own).collect::<Result<_>>()?;
         Ok(Self { source, file, files, index, described })
     }
 
@@ -92,9 +95,6 @@ impl<'a> Checkpoint<'a> {
 
     /// The tensors whose names `keep` accepts; f16 and bf16 become f32 while loading. Peak memory is the f32 tensors plus one
     /// chunk.
-    ///
-    /// # Errors
-    /// As [`Checkpoint::each`].
     pub fn load(&self, keep: &dyn Fn(&str) -> bool) -> Result<HashMap<String, Tensor>> {
         let mut tensors = HashMap::new();
         self.each(keep, &mut |name, tensor| {
@@ -146,33 +146,21 @@ fn is_in(index: Option<&BTreeMap<String, String>>, file: &str, name: &str) -> bo
     index.is_none_or(|index| index.get(name).is_some_and(|of| of == file))
 }
 
-/// Checks the tensors' names without wrappers, one after another.
-struct Names<'a> {
-    source: &'a dyn ByteSource,
-    file: &'a str,
-    seen: HashSet<String>,
-}
-
-impl<'a> Names<'a> {
-    fn new(source: &'a dyn ByteSource, file: &'a str) -> Self {
-        Self { source, file, seen: HashSet::new() }
+/// The name of a checkpoint's tensor without wrappers; adds it to `seen`.
+///
+/// # Errors
+/// Two tensors with the same name, or a base layer of a PEFT model: what is wrong, and what to do.
+fn own_name(name: &str, seen: &mut HashSet<String>) -> std::result::Result<String, (String, &'static str)> {
+    let own = unwrapped(name).into_owned();
+    if own.contains(".base_layer.") {
+        let what = format!("tensor {name} is the base layer of a PEFT model, which was saved without merging");
+        return Err((what, "merge it: model.merge_and_unload().save_pretrained(FOLDER)"));
     }
-
-    /// # Errors
-    /// Two tensors with the same name, or a base layer of a PEFT model.
-    fn own(&mut self, name: &str) -> Result<String> {
-        let own = unwrapped(name).into_owned();
-        let wrong = |what: String, hint: &str| Err(Error::file(self.source.path(self.file), what, hint));
-        if own.contains(".base_layer.") {
-            let what = format!("tensor {name} is the base layer of a PEFT model, which was saved without merging");
-            return wrong(what, "merge it: model.merge_and_unload().save_pretrained(FOLDER)");
-        }
-        if !self.seen.insert(own.clone()) {
-            let what = format!("tensor {own} appears twice: as {name} and with another prefix");
-            return wrong(what, "save only the model itself, without wrappers around it");
-        }
-        Ok(own)
+    if !seen.insert(own.clone()) {
+        let what = format!("tensor {own} appears twice: as {name} and with another prefix");
+        return Err((what, "save only the model itself, without wrappers around it"));
     }
+    Ok(own)
 }
 
 /// The header of a weight file: `.safetensors`, `.gguf`, or else torch's format.
@@ -230,9 +218,6 @@ impl Header {
 }
 
 /// Every tensor of the checkpoint in `source`; see [`Checkpoint::load`].
-///
-/// # Errors
-/// As [`Checkpoint::open`] and [`Checkpoint::each`].
 pub fn load(source: &dyn ByteSource) -> Result<HashMap<String, Tensor>> {
     Checkpoint::open(Box::new(source))?.load(&|_| true)
 }

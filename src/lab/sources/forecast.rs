@@ -5,8 +5,8 @@ use super::policy::PolicySource;
 use super::reward::RewardSource;
 use crate::error::Result;
 use crate::io::adapter_config::AdapterConfig;
-use crate::lab::memory::{self, adapted, longest_response, longest_scored};
-pub use crate::lab::memory::{Forecast, Tokens};
+use crate::lab::memory::{self, adapted, longest_scored};
+pub use crate::lab::memory::{Forecast, Tokens, longest_response};
 use crate::lab::models::Precision;
 use crate::model::config::T5Config;
 use crate::settings::PpoConfig;
@@ -33,20 +33,8 @@ pub fn longest(texts: impl IntoIterator<Item = impl AsRef<str>>, tokenizer: Opti
     Ok(tokens.collect::<Result<Vec<_>>>()?.into_iter().max().unwrap_or(0))
 }
 
-/// PPO steps with an adapter, for prompts of up to `prompt` tokens.
-pub fn ppo(
-    policy: &PolicySource<'_>,
-    reward: Option<&RewardSource<'_>>,
-    adapter: &AdapterConfig,
-    config: &PpoConfig,
-    prompt: usize,
-    precision: Precision,
-) -> Forecast {
-    steps(policy, reward, adapter, config, Tokens { prompt, response: longest_response(config) }, precision)
-}
-
 /// PPO steps with an adapter, on rows with at most `tokens`.
-pub fn steps(
+pub fn ppo(
     policy: &PolicySource<'_>,
     reward: Option<&RewardSource<'_>>,
     adapter: &AdapterConfig,

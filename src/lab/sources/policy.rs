@@ -101,9 +101,6 @@ impl<'a> PolicySource<'a> {
     }
 
     /// The model's tensors in f32.
-    ///
-    /// # Errors
-    /// Names file and tensor.
     pub fn load_tensors(&self) -> Result<HashMap<String, Tensor>> {
         self.checkpoint.load(&|name| is_used(&self.config, name))
     }
@@ -151,25 +148,16 @@ pub fn actor(
 
 impl Actor {
     /// The policy in a folder, in f32; see [`PolicySource::load`].
-    ///
-    /// # Errors
-    /// As [`PolicySource::open`] and [`PolicySource::load`].
     pub fn load(source: &dyn ByteSource, seed: u64) -> Result<Self> {
         Self::load_as(source, Precision::F32, seed)
     }
 
     /// The policy in a folder; see [`PolicySource::load`].
-    ///
-    /// # Errors
-    /// As [`PolicySource::open`] and [`PolicySource::load`].
     pub fn load_as(source: &dyn ByteSource, precision: Precision, seed: u64) -> Result<Self> {
         PolicySource::open(Box::new(source))?.load(precision, seed)
     }
 
     /// The policy in a folder; see [`PolicySource::load_trainable`].
-    ///
-    /// # Errors
-    /// As [`PolicySource::open`] and [`PolicySource::load_trainable`].
     pub fn trainable(source: &dyn ByteSource, seed: u64) -> Result<(Self, Vec<(String, Var)>)> {
         PolicySource::open(Box::new(source))?.load_trainable(seed)
     }

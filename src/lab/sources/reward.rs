@@ -67,17 +67,11 @@ impl<'a> RewardSource<'a> {
 
 impl Judge {
     /// The classifier in a folder, in f32; see [`RewardSource::load`].
-    ///
-    /// # Errors
-    /// As [`RewardSource::open`] and [`RewardSource::load`].
     pub fn load(source: &dyn ByteSource) -> Result<Self> {
         Self::load_as(source, Precision::F32)
     }
 
     /// The classifier in a folder; see [`RewardSource::load`].
-    ///
-    /// # Errors
-    /// As [`RewardSource::open`] and [`RewardSource::load`].
     pub fn load_as(source: &dyn ByteSource, precision: Precision) -> Result<Self> {
         RewardSource::open(Box::new(source))?.load(precision, None)
     }
