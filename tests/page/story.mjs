@@ -3,7 +3,6 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { before } from "node:test";
 import { dist, host, open } from "./harness.mjs";
 import { PATIENCE, shared } from "./person.mjs";
 
@@ -14,9 +13,7 @@ export const dialogues = () => shipped("dialogues.jsonl").trim().split("\n").map
 
 /** One server and one browser for a file's tests, and one page that stays open from test to test. */
 export function stage(options = {}) {
-  const stage = shared();
-  before(async () => Object.assign(stage, await open(stage.browser, stage.url, options)));
-  return stage;
+  return shared({ ready: ({ browser, url }) => open(browser, url, options) });
 }
 
 export const chapter = (page, name) => page.getByRole("region", { name, exact: true });
