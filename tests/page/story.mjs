@@ -53,8 +53,8 @@ export const value = (text) => number(text).value;
 /** That a text on the page is this number, as far as its digits go; `slack` where the number is itself made of rounded ones. */
 export function shows(text, expected, what, slack = 0) {
   const { value, hidden } = number(text);
-  const room = hidden * 1.001 + slack + Math.abs(expected) * 1e-6; // the engine's numbers are 32 bits wide
-  assert.ok(Math.abs(value - expected) <= room, `${what}: the page shows "${text}", expected ${expected}`);
+  const tolerance = hidden * 1.001 + slack + Math.abs(expected) * 1e-6; // the engine's numbers are 32 bits wide
+  assert.ok(Math.abs(value - expected) <= tolerance, `${what}: the page shows "${text}", expected ${expected}`);
 }
 
 /** Reads again and again until it `holds`, and returns what was read; fails with what was there last. */

@@ -3,7 +3,7 @@
 use crate::error::Result;
 use crate::io::adapter_config::AdapterConfig;
 use crate::lab::evaluate::{Evaluation, Paired};
-use crate::lab::events::{Dialogue, Generated, Query as LabQuery, Room as LabRoom};
+use crate::lab::events::{Dialogue, Generated, Query as LabQuery, Room as LabStage};
 use crate::lab::models::{Actor, POLICY};
 use crate::lab::replay::StepOutcome;
 use crate::lab::table::Table;
@@ -15,33 +15,33 @@ use crate::protocol::{
 use crate::text::tokenizer::Tokenizer;
 
 /// The numbers of a stage of the PPO step; none for a progress event.
-pub fn stage(stage: &LabRoom<'_>) -> Option<Stage> {
+pub fn stage(stage: &LabStage<'_>) -> Option<Stage> {
     Some(match stage {
-        LabRoom::Progress { .. } => return None,
-        LabRoom::Forward { batch, forward } => Stage::Forward {
+        LabStage::Progress { .. } => return None,
+        LabStage::Forward { batch, forward } => Stage::Forward {
             mask: batch.mask.clone(),
             old_logprobs: finite(&forward.old_logprobs),
             ref_logprobs: finite(&forward.ref_logprobs),
             old_values: finite(&forward.old_values),
         },
-        LabRoom::Rewards { scores, kl, kl_coef, rewards } => Stage::Rewards {
+        LabStage::Rewards { scores, kl, kl_coef, rewards } => Stage::Rewards {
             scores: scores.to_vec(),
             kl: finite(kl),
             kl_coef: *kl_coef,
             non_score: finite(&rewards.non_score),
             rewards: finite(&rewards.rewards),
         },
-        LabRoom::Advantages(x) => Stage::Advantages { advantages: finite(&x.advantages), returns: finite(&x.returns) },
-        LabRoom::MiniBatch(mini) => Stage::MiniBatch {
+        LabStage::Advantages(x) => Stage::Advantages { advantages: finite(&x.advantages), returns: finite(&x.returns) },
+        LabStage::MiniBatch(mini) => Stage::MiniBatch {
             indices: mini.indices.clone(),
             advantages: finite(&mini.advantages),
             ratio: finite(&mini.loss.ratio),
             stats: mini.loss.stats,
         },
-        LabRoom::Optimizer { updates, grad_norm, learning_rate } => {
+        LabStage::Optimizer { updates, grad_norm, learning_rate } => {
             Stage::Optimizer { updates: *updates, grad_norm: *grad_norm, learning_rate: *learning_rate }
         }
-        LabRoom::Stats(step, stats) => Stage::Statistics(Box::new(stats.line(*step))),
+        LabStage::Stats(step, stats) => Stage::Statistics(Box::new(stats.line(*step))),
     })
 }
 

@@ -5,7 +5,7 @@ use super::convert;
 use super::inbox::Inbox;
 use super::port::Port;
 use crate::error::{Error, Result};
-use crate::lab::events::{self, Choice, Event as LabEvent, Listener, Observer, Pass, Room as LabRoom, Rooms};
+use crate::lab::events::{self, Choice, Event as LabEvent, Listener, Observer, Pass, Room as LabStage, Rooms};
 use crate::pace::Pace;
 use crate::protocol::{Candidate, Event, Id, Phase, Reply, Stage, Token};
 use crate::text::tokenizer::Tokenizer;
@@ -104,9 +104,9 @@ impl<P: Port> Listener for Reporter<'_, P> {
 }
 
 impl<P: Port> Rooms for Reporter<'_, P> {
-    fn room(&mut self, stage: &LabRoom<'_>) {
+    fn room(&mut self, stage: &LabStage<'_>) {
         match stage {
-            LabRoom::Progress { pass, done, of } => {
+            LabStage::Progress { pass, done, of } => {
                 let phase = match pass {
                     Pass::Old => Phase::Old,
                     Pass::Reference => Phase::Reference,
