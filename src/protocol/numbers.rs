@@ -215,7 +215,7 @@ pub struct Evaluated {
 }
 
 /// One dialogue before and after.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct EvaluatedRow {
     pub id: String,
     pub dialogue: String,

@@ -10,14 +10,15 @@ export const PATIENCE = 300_000;
 
 /**
  * One server and one browser for the tests of a file: `url`, `browser`, `server`. With `flaky` the pages come from a server
- * that fails as `rule.of` says, which is reset before every test.
+ * that fails as `rule.of` says, which is reset before every test. What `ready` returns is added.
  */
-export function shared({ flaky: fails = false } = {}) {
+export function shared({ flaky: fails = false, ready } = {}) {
   const here = {};
   before(async () => {
     here.server = await serve();
     const from = fails ? await flaky(here.server) : here.server;
     Object.assign(here, { url: from.url, rule: from.rule, close: from.close, browser: await launch() });
+    Object.assign(here, await ready?.(here));
   });
   beforeEach(() => { if (fails) here.rule.of = () => undefined; });
   after(async () => {

@@ -3,7 +3,6 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { before } from "node:test";
 import { dist, host, open } from "./harness.mjs";
 import { PATIENCE, shared } from "./person.mjs";
 
@@ -14,9 +13,7 @@ export const dialogues = () => shipped("dialogues.jsonl").trim().split("\n").map
 
 /** One server and one browser for a file's tests, and one page that stays open from test to test. */
 export function stage(options = {}) {
-  const stage = shared();
-  before(async () => Object.assign(stage, await open(stage.browser, stage.url, options)));
-  return stage;
+  return shared({ ready: ({ browser, url }) => open(browser, url, options) });
 }
 
 export const chapter = (page, name) => page.getByRole("region", { name, exact: true });
@@ -56,8 +53,8 @@ export const value = (text) => number(text).value;
 /** That a text on the page is this number, as far as its digits go; `slack` where the number is itself made of rounded ones. */
 export function shows(text, expected, what, slack = 0) {
   const { value, hidden } = number(text);
-  const room = hidden * 1.001 + slack + Math.abs(expected) * 1e-6; // the engine's numbers are 32 bits wide
-  assert.ok(Math.abs(value - expected) <= room, `${what}: the page shows "${text}", expected ${expected}`);
+  const tolerance = hidden * 1.001 + slack + Math.abs(expected) * 1e-6; // the engine's numbers are 32 bits wide
+  assert.ok(Math.abs(value - expected) <= tolerance, `${what}: the page shows "${text}", expected ${expected}`);
 }
 
 /** Reads again and again until it `holds`, and returns what was read; fails with what was there last. */

@@ -161,18 +161,8 @@ fn marked(runs: &[WordRun], after: bool) -> AnyView {
 mod tests {
     use super::*;
 
-    fn scored(before: f32, after: f32, toxicity_after: f32) -> EvaluatedRow {
-        EvaluatedRow {
-            id: String::new(),
-            dialogue: String::new(),
-            reference: String::new(),
-            before: String::new(),
-            after: String::new(),
-            score_before: before,
-            score_after: after,
-            toxicity_before: 0.0,
-            toxicity_after,
-        }
+    fn scored(score_before: f32, score_after: f32, toxicity_after: f32) -> EvaluatedRow {
+        EvaluatedRow { score_before, score_after, toxicity_after, ..EvaluatedRow::default() }
     }
 
     #[test]
