@@ -54,9 +54,9 @@ values! {
     Stored { F32 = "f32", F16 = "f16" }
     Algorithm { Unigram = "unigram", Bpe = "bpe" }
     Balance {
-        None = "none" "The same as every other",
-        Classes = "classes" "So that both classes weigh the same",
-        Sources = "sources" "So that every file weighs the same"
+        None = "none" "All rows have the same weight",
+        Classes = "classes" "Both classes have the same total weight",
+        Sources = "sources" "All files have the same total weight"
     }
 }
 

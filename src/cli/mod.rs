@@ -49,10 +49,10 @@ struct Cli {
     #[command(subcommand)]
     command: Command,
     /// Number of threads [default: all cores that the process may use]
-    #[arg(long, global = true, value_name = "N", value_parser = args::threads)]
+    #[arg(long, global = true, display_order = 100, value_name = "N", value_parser = args::threads)]
     threads: Option<usize>,
     /// Memory that may be used, such as 8GB; unlimited skips the check [default: the free memory]
-    #[arg(long, global = true, value_name = "SIZE")]
+    #[arg(long, global = true, display_order = 101, value_name = "SIZE")]
     memory: Option<memory::Limit>,
 }
 

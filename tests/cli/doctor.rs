@@ -129,7 +129,7 @@ fn a_good_run_is_ok_and_every_damage_is_found_with_a_remedy() {
         (
             "the last sample lost",
             |run| edit(&run.join("samples.jsonl"), |t| without_line(&t, 23)),
-            &["7 rows of step 3, the batch has 8"],
+            &["7 rows of step 3, not 8"],
         ),
         (
             "no rollout",

@@ -110,7 +110,7 @@ fn damaged_headers_are_named() {
         (file("[]", 0), "a map of tensors"),
         (file(&format!("{{{a}"), 8), "bad safetensors header"),
         (file(&format!("{{{a},{a}}}"), 8), "tensor a appears twice"),
-        (file(&format!("{{{a}}}"), 4), "tensor a ends at byte 8 of 4"),
+        (file(&format!("{{{a}}}"), 4), "tensor a ends at byte 8, but the data has 4 bytes"),
         (file(&format!("{{{a}}}"), 12), "4 bytes after the last tensor"),
         (file(&format!("{{{a},{}}}", entry("b", "F32", "[1]", 4, 8)), 8), "tensor b overlaps"),
         (file(&format!("{{{a},{}}}", entry("b", "F32", "[1]", 12, 16)), 16), "before tensor b"),

@@ -385,7 +385,7 @@ fn failed_requests_say_why_and_the_engine_continues() {
         (5, "a.zip"),
         (6, "a.zip"),
         (7, "config.json"),
-        (8, "kept no run"),
+        (8, "has no saved run"),
         (9, "no room"),
         (10, "0 dialogues"),
     ] {
