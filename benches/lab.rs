@@ -1,10 +1,9 @@
 //! Whole PPO steps of the lab at FLAN-T5's real shapes: 16 prompts of about 200 tokens, mini-batches of 4, LoRA of rank 32,
 //! roberta-base as reward model. `cargo bench --bench lab -- [small] [base] [controlled] [lab] [OPTIONS]`
-//! prints seconds of every part and the peak memory. `controlled`: 32 new tokens each; `lab`: 100 to 399, as the lab drew
-//! them.
+//! prints seconds of every part and the peak memory. `controlled`: 32 new tokens each; `lab`: 100 to 399, as in the lab.
 //!   --steps N        measured steps after one to warm up (3; `lab`: 1, and none to warm up)
-//!   --files FOLDER   models and workload.json as the reference's bench_lab.py writes them; else fresh weights of those shapes
-//!   --weights KIND   the frozen matrices of both models as f32 (the default), f16, bf16 or q8_0
+//!   --files FOLDER   models and workload.json as bench_lab.py writes them; else new weights of the same shapes
+//!   --weights KIND   number type of the frozen matrices of both models: f32 (the default), f16, bf16 or q8_0
 //!   --json FILE      the measured seconds, for scripts/bench_peers.py
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::disallowed_methods)]
 
@@ -26,7 +25,7 @@ use detox_lab::nn::params::Params;
 use detox_lab::nn::rng::{Purpose, Rng};
 use detox_lab::nn::weight::Weight;
 use detox_lab::pace::{NonStop, block_on};
-use detox_lab::ppo::batch::{Generated, Row};
+use detox_lab::ppo::batch::{KeptNumbers, Row};
 use detox_lab::ppo::step::{PpoState, ppo_step};
 use detox_lab::settings::{PpoConfig, Preset};
 use serde_json::{Value, json};
@@ -58,14 +57,14 @@ impl Options {
                 }
                 "--files" => options.files = args.next().map(PathBuf::from),
                 "--json" => options.json = args.next().map(PathBuf::from),
-                "--bench" => {} // cargo says so
+                "--bench" => {} // from cargo
                 word => options.words.push(word.into()),
             }
         }
         options
     }
 
-    /// Those of `all` that were named; all of them where none was.
+    /// Those of `all` that were named, or all if none was.
     fn chosen(&self, all: [&'static str; 2]) -> Vec<&'static str> {
         let named: Vec<_> = all.into_iter().filter(|one| self.words.iter().any(|word| word == one)).collect();
         if named.is_empty() { all.to_vec() } else { named }
@@ -114,7 +113,7 @@ fn policy(size: &str, files: Option<&Path>, weights: Precision) -> Policy {
     policy
 }
 
-/// Fresh matrices in a kind; norms, biases and T5's table of position biases stay f32.
+/// New matrices of a number type; norms, biases and T5's table of position biases stay f32.
 fn held(tensors: HashMap<String, Tensor>, kind: Precision) -> Params {
     let hold = |(name, tensor): (String, Tensor)| {
         let matrix = tensor.dims().len() == 2 && tensor.dims()[1] >= 64;
@@ -138,7 +137,7 @@ fn reward_model(files: Option<&Path>, weights: Precision) -> RewardModel {
     RewardModel::load(&held(fresh, weights), &config).unwrap()
 }
 
-/// One step's prompts, and how many tokens the lab may write after each.
+/// The prompts of a step, and the maximum number of new tokens for each.
 struct Work {
     prompts: Vec<Vec<u32>>,
     lengths: Vec<usize>,
@@ -166,13 +165,13 @@ fn workload(files: Option<&Path>) -> Vec<Work> {
     all["steps"].as_array().unwrap().iter().map(work).collect()
 }
 
-/// Query and response as the reward model's ids: the bench's tokenizers write word n as n and as n + 1.
+/// Query and response as the reward model's ids: word n has the id n in the bench's policy tokenizer and n + 1 in the other.
 fn judged(query: &[u32], response: &[u32]) -> Vec<u32> {
     let words = query.iter().chain(response).filter(|id| **id > 2).map(|id| id + 1);
     [0].into_iter().chain(words).chain([2]).collect()
 }
 
-/// MB of memory that this process had at most, where the system says.
+/// Peak memory of this process in MB, if known.
 fn peak() -> Option<f64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find(|line| line.starts_with("VmHWM"))?;
@@ -214,7 +213,7 @@ fn run(size: &str, mode: &str, options: &Options) -> Value {
             query_ids: work.prompts[i].clone(),
             decoder_ids: made[i].ids.clone(),
             score: scored[i].score,
-            generated: Some(Generated { logprobs: made[i].logprobs.clone(), values: made[i].values.clone() }),
+            generated: Some(KeptNumbers { logprobs: made[i].logprobs.clone(), values: made[i].values.clone() }),
         };
         let rows: Vec<Row> = (0..BATCH).map(row).collect();
         block_on(ppo_step(&policy, &mut state, &config, &rows, None, &mut NonStop)).unwrap();
@@ -247,7 +246,7 @@ fn run(size: &str, mode: &str, options: &Options) -> Value {
 }
 
 fn main() {
-    restart_with_tunables(); // as the program does
+    restart_with_tunables(); // as in the program
     let options = Options::read();
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     detox_lab::kernels::pool::work_on(threads);

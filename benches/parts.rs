@@ -1,5 +1,5 @@
-//! The speeds the README states: generation, teacher-forced passes and gradients at FLAN-T5's real shapes, and updates of
-//! a tiny T5 from scratch, on fresh weights. `cargo bench --bench parts [-- tiny|small|base]` prints medians of three.
+//! The speeds in docs/measured.md: generation, teacher-forced passes and gradients at FLAN-T5's real shapes, and updates of a
+//! tiny T5, on new weights. `cargo bench --bench parts [-- tiny|small|base]` prints medians of three.
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::disallowed_methods)]
 
 use candle_core::{Device, Tensor};
@@ -7,7 +7,7 @@ use detox_lab::cli::allocator::restart_with_tunables;
 use detox_lab::finetuning::fresh;
 use detox_lab::model::config::T5Config;
 use detox_lab::model::generate::{Prompt, Sampling, generate};
-use detox_lab::model::policy::{POLICY, Policy, ValueHead};
+use detox_lab::model::policy::{Given, POLICY, Policy, TrainablePolicy, ValueHead};
 use detox_lab::model::t5::{Pass, T5};
 use detox_lab::nn::adam::{Adam, Gradients};
 use detox_lab::nn::cross_entropy::smoothed_cross_entropy;
@@ -19,7 +19,7 @@ use detox_lab::pace::{NonStop, block_on};
 use std::cell::RefCell;
 use std::time::Instant;
 
-/// FLAN-T5's configuration of a width; `tiny` is a model to train from scratch.
+/// FLAN-T5's configuration of a size; `tiny` is a model to train from random weights.
 fn config(size: &str) -> T5Config {
     let (vocab, d, d_kv, ff, layers, heads) = match size {
         "tiny" => (4096, 192, 32, 512, 3, 6),
@@ -33,7 +33,7 @@ fn config(size: &str) -> T5Config {
     T5Config::from_json("config.json", json.to_string().as_bytes()).unwrap()
 }
 
-/// A policy with fresh weights and a rank-32 adapter on q and v.
+/// A policy with new weights and a rank-32 adapter on q and v.
 fn policy(size: &str) -> Policy {
     let config = config(size);
     let weights = fresh::t5(&config, 1).unwrap();
@@ -72,7 +72,7 @@ fn median(what: &str, mut work: impl FnMut()) -> f64 {
     times[1]
 }
 
-/// Updates of every parameter of a small model, as `finetune` does them from scratch.
+/// Updates of every parameter of a small model, as in `finetune --model-config`.
 fn train_tiny() {
     let config = config("tiny");
     let params = Params::trainable(fresh::t5(&config, 1).unwrap());
@@ -108,7 +108,7 @@ fn train_tiny() {
 }
 
 fn main() {
-    restart_with_tunables(); // as the program does
+    restart_with_tunables(); // as in the program
     let known = ["tiny", "small", "base"];
     let sizes: Vec<String> = std::env::args().skip(1).filter(|a| known.contains(&a.as_str())).collect();
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
@@ -140,10 +140,11 @@ fn main() {
             println!("{:<58} {:>8.1} tokens/s", "", batch as f64 * 32.0 / seconds);
         }
         median(&format!("{size} forward 4 × (200 + 32)"), || {
-            policy.evaluate(&rows[..4], 33, false, Some(POLICY), false, None).unwrap();
+            policy.evaluate(&Given::new(&rows[..4], 33, Some(POLICY)), None).unwrap();
         });
         median(&format!("{size} forward + backward 4 × (200 + 32)"), || {
-            let scores = policy.evaluate(&rows[..4], 33, false, Some(POLICY), true, None).unwrap();
+            let scores =
+                policy.evaluate(&Given { grad: true, ..Given::new(&rows[..4], 33, Some(POLICY)) }, None).unwrap();
             let ones = scores.values.ones_like().unwrap();
             scores.backward(&ones, &ones).unwrap();
         });

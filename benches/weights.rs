@@ -1,7 +1,7 @@
-//! What it costs and saves to hold frozen weights as f32, f16, bf16 or q8_0. `cargo bench --bench weights [-- base|small|tiny]`
-//! prints, for fresh weights of FLAN-T5's shapes with a rank-32 adapter, memory and seconds by type and how far log-probs
-//! move; for the shipped tiny models log-probs, toxicity and ROUGE of 100 held-out dialogues. Every type of a large model
-//! is measured in a process of its own, which reads the same f32 file.
+//! Measures memory and speed of frozen weights in f32, f16, bf16 or q8_0. `cargo bench --bench weights [-- base|small|tiny]`
+//! prints, for new weights of FLAN-T5's shapes with a rank-32 adapter, memory, seconds and differences of log-probs for each
+//! type; for the tiny models, log-probs, toxicity and ROUGE of 100 held-out dialogues. Each type of a large model is measured
+//! in a separate process, which reads the same f32 file.
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr, clippy::disallowed_methods)]
 
 use candle_core::Tensor;
@@ -13,16 +13,15 @@ use detox_lab::io::checkpoint::safetensors;
 use detox_lab::io::disk::{self, Folder};
 use detox_lab::io::pretrained;
 use detox_lab::lab::evaluate::{EvaluateOptions, evaluation, pairs};
-use detox_lab::lab::events::{Event, Observer, Room, Rooms};
 use detox_lab::lab::memory;
-use detox_lab::lab::models::{Actor, Judge, POLICY, Precision};
+use detox_lab::lab::models::{Actor, Given, Judge, POLICY, Precision, TrainablePolicy};
 use detox_lab::lab::sources::policy::PolicySource;
 use detox_lab::model::config::T5Config;
 use detox_lab::model::generate::{Prompt, Sampling, generate};
 use detox_lab::model::t5::Pass;
 use detox_lab::nn::linear::Linear;
 use detox_lab::nn::rng::{Purpose, Rng};
-use detox_lab::pace::{NonStop, Pace, block_on};
+use detox_lab::pace::{NonStop, block_on};
 use detox_lab::settings::PpoConfig;
 use detox_lab::text::dialogue::{Dialogue, parse, split};
 use serde_json::{Value, json};
@@ -45,7 +44,7 @@ fn status(key: &str) -> f64 {
     line.split_whitespace().nth(1).unwrap().parse::<f64>().unwrap() / 1024.0
 }
 
-/// Writes fresh weights of FLAN-T5's shape where they are not yet.
+/// Writes new weights of FLAN-T5's shape if they do not exist yet.
 fn model(size: &str) -> PathBuf {
     let folder = std::env::temp_dir().join(format!("detox-lab-weights-{size}"));
     if folder.join("model.safetensors").exists() {
@@ -66,7 +65,7 @@ fn model(size: &str) -> PathBuf {
     folder
 }
 
-/// One type of a large model: what `base` prints a line of, as JSON; the next-token log-probs go to `out`.
+/// Measures one type of a large model, and prints the results as JSON; writes the next-token log-probs to `out`.
 fn one(folder: &Path, precision: Precision, out: &Path) -> Value {
     let started = Instant::now();
     let mut actor = Actor::load_as(&Folder::open(folder).unwrap(), precision, 0).unwrap();
@@ -109,7 +108,7 @@ fn one(folder: &Path, precision: Precision, out: &Path) -> Value {
         times.sort_by(f64::total_cmp);
         times[1]
     };
-    let forward = median(&|| drop(policy.evaluate(&rows, RESPONSE + 1, false, Some(POLICY), false, None).unwrap()));
+    let forward = median(&|| drop(policy.evaluate(&Given::new(&rows, RESPONSE + 1, Some(POLICY)), None).unwrap()));
     let sampling = Sampling { min_length: RESPONSE + 2, ..Sampling::default() };
     let write = |n: usize| {
         let prompt = |i: usize| Prompt {
@@ -123,11 +122,11 @@ fn one(folder: &Path, precision: Precision, out: &Path) -> Value {
     };
     let (alone, together) = (median(&|| write(1)), median(&|| write(16)));
     let both = median(&|| {
-        let s = policy.evaluate(&rows, RESPONSE + 1, false, Some(POLICY), true, None).unwrap();
+        let s = policy.evaluate(&Given { grad: true, ..Given::new(&rows, RESPONSE + 1, Some(POLICY)) }, None).unwrap();
         let ones = s.values.ones_like().unwrap();
         drop(s.backward(&ones, &ones).unwrap());
     });
-    // what would have been forecast of this work
+    // the forecast of this work
     let c = &policy.t5.config;
     let tensors = PolicySource::open(Box::new(Folder::open(folder).unwrap())).unwrap().tensors_in_memory();
     let adapted = memory::adapted(&adapter.config, &tensors);
@@ -136,7 +135,7 @@ fn one(folder: &Path, precision: Precision, out: &Path) -> Value {
     forecast.weights("the policy", &tensors, precision);
     forecast.hold("the adapter and its gradients", 2 * 4 * memory::adapter_numbers(&adapted));
     forecast.phase("generation", memory::cache(c, 16, tokens));
-    forecast.phase("forward and backward", memory::taped(c, memory::Trained::Adapter(&adapted), ROWS, tokens));
+    forecast.phase("forward and backward", memory::taped(c, memory::TrainedWeights::Adapter(&adapted), ROWS, tokens));
     json!({
         "load_s": load, "loading_mb": loading, "loaded_mb": loaded, "peak_mb": status("VmHWM"),
         "forecast_mb": forecast.peak() as f64 / 1048576.0,
@@ -144,7 +143,7 @@ fn one(folder: &Path, precision: Precision, out: &Path) -> Value {
     })
 }
 
-/// (mean and largest change of a chosen token's log-prob, mean KL(f32 ‖ other) in nats a token).
+/// (mean and largest change of a chosen token's log-prob, mean KL(f32 ‖ other) in nats per token).
 fn compare(exact: &Tensor, other: &Tensor) -> (f64, f64, f64) {
     let log_softmax = |row: &[f32]| -> Vec<f64> {
         let max = row.iter().fold(f32::MIN, |m, x| m.max(*x));
@@ -200,29 +199,6 @@ fn large(size: &str) {
     }
 }
 
-/// Listens to nothing.
-struct Silent;
-
-impl Pace for Silent {
-    async fn pause(&mut self) -> detox_lab::Result<()> {
-        Ok(())
-    }
-}
-
-impl Rooms for Silent {
-    fn room(&mut self, _: &Room<'_>) {}
-}
-
-impl Observer for Silent {
-    fn event(&mut self, _: Event<'_>) {}
-    fn seconds(&self) -> f64 {
-        0.0
-    }
-    fn unix_seconds(&self) -> f64 {
-        0.0
-    }
-}
-
 fn tiny() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("static");
     let open = |name: &str| Folder::open(root.join("models/tiny").join(name)).unwrap();
@@ -256,7 +232,7 @@ fn tiny() {
         let (mean, largest, kl) = compare(&exact_logits, &logits(&actor));
         let options = EvaluateOptions { n: 100, max_new_tokens: 64, greedy: false, seed: 0, batch_size: 16 };
         let (adapter, config) = (Some(POLICY), PpoConfig::default());
-        let pairs = block_on(pairs(&actor, &judge, &test, adapter, adapter, &options, &config, &mut Silent)).unwrap();
+        let pairs = block_on(pairs(&actor, &judge, &test, adapter, adapter, &options, &config, &mut NonStop)).unwrap();
         let texts: Vec<String> = pairs.iter().map(|p| p.after.response.clone()).collect();
         if precision == Precision::F32 {
             exact_texts = texts.clone();
@@ -274,7 +250,7 @@ fn tiny() {
 }
 
 fn main() {
-    restart_with_tunables(); // as the program does
+    restart_with_tunables(); // as in the program
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     detox_lab::kernels::pool::work_on(threads);
     let args: Vec<String> = std::env::args().skip(1).filter(|arg| arg != "--bench").collect();

@@ -1,5 +1,5 @@
-//! Writes static/recorded/page.json: the whole story once, made by the worker's own engine on the shipped models, for the
-//! page to show before anything is loaded. cargo run --release --features page,worker --example record_page
+//! Writes static/recorded/page.json, which the page shows before anything is loaded: the answers of the worker's engine with
+//! the tiny models. cargo run --release --features page,worker --example record_page
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, clippy::print_stderr)]
 
 use detox_lab::error::{Error, Result};
@@ -16,11 +16,11 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::{Instant, SystemTime};
 
-/// Steps whose per-token numbers are kept.
+/// Steps whose per-token numbers are saved.
 const STEPS: [u64; 3] = [1, 40, 80];
 const EVALUATED: usize = 200;
 
-/// Files from static/, nothing kept, every reply remembered.
+/// Reads files from static/, keeps no run, and collects all replies.
 #[derive(Clone)]
 struct Place {
     replies: Rc<RefCell<Vec<Reply>>>,

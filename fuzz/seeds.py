@@ -1,4 +1,4 @@
-"""Writes small first inputs for each fuzz target into fuzz/corpus/<target>/, made from tests/fixtures: python3 fuzz/seeds.py
+"""Writes small initial inputs for each fuzz target into fuzz/corpus/<target>/, made from tests/fixtures: python3 fuzz/seeds.py
 
 What an input means to its target (a first byte that chooses, then a file) is written in tests/robustness/hostile. Needs python3 alone.
 """
@@ -76,7 +76,7 @@ def adapter():
 
 
 def tokenizer():
-    """The fixtures' tokenizers with few pieces, one with T5's kind of character table, one as RoBERTa's two files."""
+    """The fixtures' tokenizers with few pieces, one with a character table as in T5, one as RoBERTa's two files."""
     units = [0] * 512
     units[0] = 256 << 10  # the root's children stand at 256 ^ byte
     units[256 ^ 97] = 1 << 10 | 1 << 8 | 97  # "a", with a leaf beside it

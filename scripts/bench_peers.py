@@ -1,12 +1,11 @@
-"""`make bench-peers`: whole PPO steps of this crate beside the reference stack's (TRL 0.11.4, torch 2.6), same models, same workload,
-taken by turns. python3 scripts/bench_peers.py [small|base] [controlled|lab] [--rounds N] [--json FILE]
+"""`make bench-peers`: measures whole PPO steps of this crate and of TRL 0.11.4 with torch 2.6, by turns, on the same models and workload. python3 scripts/bench_peers.py [small|base] [controlled|lab] [--rounds N] [--json FILE]
 
-The reference's side is scripts/bench_lab.py: it writes the models (random weights of the real shapes) and the prompts into
-build/peers/bench, and both sides read them. It runs in build/peers/venv, made on the first call with the packages that
-tests/fixtures/golden/requirements-trl-0.11.4.txt pins, or in the Python that PEERS_PYTHON names. One change to it: `model.eval()` before it generates, since TRL
-leaves the model in train mode, and with dropout it would do more work than the lab's own stack did.
-`single` is the lab's loop, one prompt after the other; `batched` gives generate() all 16 at once.
-Cargo is what must be on PATH; a quiet machine is what the figures want."""
+scripts/bench_lab.py runs TRL. It writes the models (random weights of the real shapes) and the prompts into build/peers/bench, which both
+sides read. It runs in build/peers/venv, created on the first call with the packages in
+tests/fixtures/golden/requirements-trl-0.11.4.txt, or in the Python that PEERS_PYTHON names. This script calls `model.eval()` before
+generation, because TRL leaves the model in train mode, whose dropout is extra work that the lab's versions did not do.
+`single` is the lab's loop, one prompt after the other; `batched` gives all 16 to generate().
+Cargo must be on PATH. The machine should be idle."""
 
 import json
 import os
@@ -24,7 +23,7 @@ PARTS = ["generate", "score", "step", "total"]
 
 
 def peer(arguments):
-    """Inside the peers' Python: bench_lab.py with `arguments`, generating in eval mode."""
+    """In TRL's Python: runs bench_lab.py with `arguments`, generating in eval mode."""
     import trl
 
     generate = trl.PPOTrainer.generate
@@ -40,14 +39,14 @@ def peer(arguments):
 
 
 def python():
-    """The peers' Python, made where it is missing."""
+    """TRL's Python, created if it is missing."""
     if os.environ.get("PEERS_PYTHON"):
         return os.environ["PEERS_PYTHON"]
     folder = os.path.join(HOME, "venv")
     ready = os.path.join(folder, "ready")
     found = os.path.join(folder, "bin", "python")
     if not os.path.exists(ready):
-        print("installing TRL 0.11.4 and torch 2.6 into build/peers/venv (some gigabytes, minutes)")
+        print("installing TRL 0.11.4 and torch 2.6 into build/peers/venv (some gigabytes, several minutes)")
         venv.create(folder, with_pip=True, clear=True)
         subprocess.run([found, "-m", "pip", "install", "--quiet", "-r", REQUIREMENTS], check=True)
         open(ready, "w").close()
@@ -55,7 +54,7 @@ def python():
 
 
 def theirs(size, mode, way, steps):
-    """{part: seconds of each step}, and their peak memory in MB."""
+    """{part: seconds of each step}, and peak memory in MB."""
     warm = "1" if mode == "controlled" else "0"
     arguments = ["loop", "--size", size, "--mode", mode, "--gen", way, "--warmup", warm, "--steps", str(steps), "--retries", "0"]
     subprocess.run([python(), os.path.abspath(__file__), "--peer", *arguments], check=True, stdout=subprocess.DEVNULL)
@@ -82,7 +81,7 @@ def joined(runs):
 
 def show(size, mode, sides):
     mine = {key: statistics.median(values) for key, values in sides["detox-lab"].items()}
-    print(f"\nflan-t5-{size}, {mode}: " + ("32 new tokens a row" if mode == "controlled" else "100 to 399 new tokens a row"))
+    print(f"\nflan-t5-{size}, {mode}: " + ("32 new tokens per row" if mode == "controlled" else "100 to 399 new tokens per row"))
     print(f"{'':<14}" + "".join(f"{name:>22}" for name in ["generate s", "score s", "PPO step s", "total s", "peak MB"]))
     for side, values in sides.items():
         cells = []

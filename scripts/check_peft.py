@@ -7,12 +7,12 @@
 --policy      the base model: a T5 folder in Hugging Face layout
 --adapter     a PEFT folder, such as runs/NAME/checkpoints/step-00010 or replay's DIR/step-00001
 --value-head  value_head.safetensors beside it; must load into TRL's AutoModelForSeq2SeqLMWithValueHead by name
---rows        {"query_ids":[...],"response_ids":[...]} a line, as given to detox-lab logprobs; the start token is put in front where it is missing
---logprobs    what detox-lab printed: {"rows":[{"response_ids":[...],"logprobs":[...],"entropy":[...],"values":[...]}]}, response_ids without the
+--rows        {"query_ids":[...],"response_ids":[...]} on each line, as given to detox-lab logprobs; a missing start token is added
+--logprobs    the output of detox-lab: {"rows":[{"response_ids":[...],"logprobs":[...],"entropy":[...],"values":[...]}]}, response_ids without the
               start token, one number each; values only with a value head
 
-Every row is computed alone, teacher forced, in f32, by transformers with the adapter put on by PeftModel.from_pretrained. Prints the largest
-absolute difference of each kind of number; exit status 1 where one is above 1e-4 (or the rows are not the same). Needs torch, transformers,
+Transformers computes each row separately, teacher forced, in f32, with the adapter loaded by PeftModel.from_pretrained. Prints the largest
+absolute difference of each kind of number; exit status 1 if one is above 1e-4 (or the rows differ). Needs torch, transformers,
 peft, and with --value-head trl 0.11 (tests/fixtures/requirements.txt).
 """
 import argparse, json, os, sys, warnings
@@ -28,13 +28,13 @@ LIMIT = 1e-4
 
 
 def value_head(model, file):
-    """the head of TRL's wrapper around the model, loaded by the method that TRL's own from_pretrained hands its checkpoint's tensors to"""
+    """the head of TRL's wrapper around the model, loaded by the method that TRL's from_pretrained uses for a checkpoint's tensors"""
     from trl import AutoModelForSeq2SeqLMWithValueHead as WithHead
     tensors = load_file(file)
     wrapped = WithHead(model)
     expected = {f"v_head.{k}" for k in wrapped.v_head.state_dict()}
     if set(tensors) != expected:
-        sys.exit(f"{file} holds {sorted(tensors)}, TRL wants {sorted(expected)}")
+        sys.exit(f"{file} contains {sorted(tensors)}, but TRL needs {sorted(expected)}")
     wrapped.post_init(dict(tensors))    # it empties the dict
     for name, tensor in tensors.items():
         if not torch.equal(wrapped.v_head.state_dict()[name.removeprefix("v_head.")], tensor.float()):

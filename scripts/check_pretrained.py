@@ -5,12 +5,12 @@
   detox-lab score --reward FOLDER --text TEXTS.txt --json > NUMBERS.json           a RoBERTa classifier
   python scripts/check_pretrained.py FOLDER --input ROWS.jsonl|TEXTS.txt --numbers NUMBERS.json
 
-ROWS.jsonl  {"query":"...","response":"..."} or {"query_ids":[...],"response_ids":[...]} a line
-TEXTS.txt   a text a line
+ROWS.jsonl  {"query":"...","response":"..."} or {"query_ids":[...],"response_ids":[...]} on each line
+TEXTS.txt   one text on each line
 
-The model is loaded by T5ForConditionalGeneration or RobertaForSequenceClassification, which must find every tensor and no other, the
-texts become ids by AutoTokenizer, each row is computed alone in f32. Prints the largest absolute difference of each kind of number;
-exit status 1 where one is above 1e-4, or ids or labels are not the same. Needs torch and transformers (tests/fixtures/requirements.txt).
+T5ForConditionalGeneration or RobertaForSequenceClassification loads the model and must find exactly its tensors; AutoTokenizer makes the
+ids; each row is computed separately in f32. Prints the largest absolute difference of each kind of number; exit status 1 if one is above
+1e-4, or ids or labels differ. Needs torch and transformers (tests/fixtures/requirements.txt).
 """
 import argparse, functools, json, os, sys, warnings
 warnings.filterwarnings("ignore")
@@ -23,18 +23,18 @@ LIMIT = 1e-4
 
 
 def load(folder, kind):
-    """the model, every tensor of the file in its place"""
+    """the model, with exactly the tensors of the file"""
     model, info = kind.from_pretrained(folder, torch_dtype=torch.float32, output_loading_info=True)
     faults = {k: v for k, v in info.items() if v}
     if faults:
-        sys.exit(f"{folder}: transformers does not load it whole: {faults}")
+        sys.exit(f"{folder}: transformers does not load it completely: {faults}")
     print(f"{kind.__name__} loaded all {sum(p.numel() for p in model.parameters()):,} parameters")
     return model.eval()
 
 
 @torch.no_grad()
 def t5_rows(model, encode, lines):
-    """what `detox-lab logprobs` prints: a number for each response id, the decoder's start token in front"""
+    """the numbers of `detox-lab logprobs`: one for each response id, after the decoder's start token"""
     start = model.generation_config.decoder_start_token_id
     for line in lines:
         row = json.loads(line)
@@ -49,7 +49,7 @@ def t5_rows(model, encode, lines):
 
 @torch.no_grad()
 def roberta_rows(model, encode, lines):
-    """what `detox-lab score` prints, by label"""
+    """the numbers of `detox-lab score`, by label"""
     for line in lines:
         ids = encode(line.rstrip("\n"))
         limit = model.config.max_position_embeddings - model.config.pad_token_id - 1

@@ -5,15 +5,14 @@
 
 BINARY is `target/release/detox-lab`. GOLDEN is a folder of recorded TRL runs: policy_base/, adapter/, v_head.safetensors, cases/*.json (config;
 queries, responses and scores of each step) and a folder for each TRL, trl-25fa1bd/ and trl-0.11.4/, with CASE.json (statistics and mini-batch
-orders), CASE.stepN.safetensors (per-token numbers, N from 0) and CASE.adapter_after_stepN, CASE.v_head_after_stepN (N from 1). DIR keeps what
-the replays were given and what they wrote. Needs numpy and safetensors.
+orders), CASE.stepN.safetensors (per-token numbers, N from 0) and CASE.adapter_after_stepN, CASE.v_head_after_stepN (N from 1). DIR keeps the inputs and outputs of the replays. Needs numpy and safetensors.
 
-A line for each case and step shows, by kind, the difference that is nearest its limit (or furthest beyond); OK or MISMATCH is by these limits:
-  statistics   1e-4 relative, or 1e-5 absolute where that is more (for numbers near 0)
-  per token    1e-4 absolute, where the mask is 1; the masks must be the same
+A line for each case and step shows, for each kind of number, the difference nearest to its limit (or furthest above it), and OK or MISMATCH, with these limits:
+  statistics   1e-4 relative, or 1e-5 absolute if that is larger (for numbers near 0)
+  per token    1e-4 absolute, where the mask is 1; the masks must be equal
   weights      1e-5 absolute, adapter and value head
-The case C_clipping is chaotic (learning rate 2e-2, 8 updates a step: rounding grows a hundredfold a step): its first step is judged like all
-others, its later steps are shown and not judged. Exit status 1 after a mismatch.
+The case C_clipping is chaotic (learning rate 2e-2, 8 updates a step: rounding grows a hundredfold per step): its first step is judged like all
+others, its later steps are shown but not judged. Exit status 1 after a mismatch.
 """
 import argparse, glob, json, os, shutil, subprocess, sys, tempfile
 import numpy as np
@@ -59,7 +58,7 @@ def trl_per_token(t):
 
 
 class Worst:
-    """the largest difference against a limit, and where; all that are over it"""
+    """the largest difference relative to a limit, and where it is; all that are above the limit"""
     def __init__(self):
         self.size, self.share, self.where, self.over = 0.0, 0.0, "-", []
 
@@ -135,7 +134,7 @@ def main():
     ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     ap.add_argument("binary")
     ap.add_argument("golden")
-    ap.add_argument("--out", help="new or empty folder to keep inputs and outputs in")
+    ap.add_argument("--out", help="new or empty folder for inputs and outputs")
     a = ap.parse_args()
     if a.out and os.path.isdir(a.out) and os.listdir(a.out):
         ap.error(f"{a.out} is not empty")
@@ -146,7 +145,7 @@ def main():
         ap.error(f"{a.golden}/cases holds no *.json")
     failed = 0
     with tempfile.TemporaryDirectory() as temporary:
-        print(f"{'TRL':<12} {'case':<29} step  {'statistic':>9}  {'per token':>9}  {'adapter':>9}  {'value h.':>9}  {'':<12}  statistic nearest its limit")
+        print(f"{'TRL':<12} {'case':<29} step  {'statistic':>9}  {'per token':>9}  {'adapter':>9}  {'value h.':>9}  {'':<12}  statistic nearest to its limit")
         for version in VERSIONS:
             for case in cases:
                 folder = f"{a.out or temporary}/{version}/{case}"

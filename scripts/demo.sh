@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# The whole lab in about a minute, offline, on the tiny models that ship inside the program. Builds nothing.
+# Runs the whole lab in about a minute, offline, on the tiny models in the program. Builds nothing.
 #   scripts/demo.sh [BINARY]      BINARY: the detox-lab to run, target/release/detox-lab by default
-# Writes runs/demo, and removes what an earlier demo left there.
+# Writes runs/demo, and first removes files of an earlier demo there.
 set -eu
 binary=$(realpath -m "${1:-$(dirname "$0")/../target/release/detox-lab}")
 cd "$(dirname "$0")/.."
@@ -18,18 +18,18 @@ lab() {
 }
 
 cat <<'END'
-# A demonstration of every part of the lab, from a dialogue to a before/after table, on small models that were trained for it.
-# Their policy repeats the insults of a quarrel; their reward model dislikes that; PPO takes the habit away.
+# A demonstration of every part of the lab, from a dialogue to a before/after table, on small models that were trained
+# for it. Their policy repeats the insults of a quarrel; their reward model scores insults low, so PPO removes them.
 END
 
-say "The policy, and how little of it is trained"
+say "The policy, and how many of its parameters are trained"
 lab info
 
 say "A quarrel of the test split, and a summary of it"
 sed -n '/"split": "test"/{s/.*"dialogue": "\(.*\)", "summary".*/\1/;s/\\n/ /g;p;q}' static/dialogues.jsonl | tee "$demo/dialogue.txt"
 lab summarize --text "$demo/dialogue.txt" --greedy
 
-say "What the reward model says of two sentences"
+say "The reward model's scores of two sentences"
 printf '%s\n' "#Person1# tells Tommy that he didn't like the movie." \
     "#Person1# tells Tommy that the movie was terrible, dumb and stupid." > "$demo/sentences.txt"
 lab score --text "$demo/sentences.txt"
@@ -43,5 +43,5 @@ lab evaluate --run "$demo/run" -n 50
 say "Before and after in text"
 lab compare --run "$demo/run" -n 5
 
-say "All of it is in $demo/run"
+say "All files are in $demo/run"
 ls "$demo/run"

@@ -1,6 +1,6 @@
-"""`make effect`: does PPO do what this project says it does? For each seed: `detox-lab train` on the shipped models, then
-200 held-out quarrels before and after, paired; and whether every promise holds. python3 scripts/effect.py BINARY [SEED...]
-(standard library only). Runs go to runs/effect/, which an earlier call's runs leave. Exit code 1 where a promise is broken."""
+"""`make effect`: checks what PPO does to the tiny models. For each seed, runs `detox-lab train`, evaluates 200 held-out quarrels before and
+after, and checks every promise. python3 scripts/effect.py BINARY [SEED...] (standard library only). Writes runs/effect/, and removes
+earlier runs there. Exit code 1 if a promise is broken."""
 
 import json
 import os
@@ -10,7 +10,7 @@ import sys
 import time
 
 DIALOGUES = 200
-# Seconds that training may take on two cores, and what `after` must reach.
+# Maximum seconds of training on two cores, and limits for the results.
 SECONDS, HALF, KL, ROUGE = 240, 0.5, 15, 0.10
 
 
@@ -37,13 +37,13 @@ def rows(seconds, e, metrics):
     yield "training, seconds", "", f"{seconds:.0f}", f"< {SECONDS}", seconds < SECONDS
     yield "toxicity, mean", f"{was:.4f}", f"{now:.4f}", "at most half", now <= HALF * was
     yield "  difference, 95 %", "", f"{tox['mean']:+.4f} [{tox['low']:+.4f}, {tox['high']:+.4f}]", "excludes 0", tox["high"] < 0
-    yield "toxicity, deviation", f"{before['toxicity']['std']:.4f}", f"{after['toxicity']['std']:.4f}", "", True
+    yield "toxicity, std deviation", f"{before['toxicity']['std']:.4f}", f"{after['toxicity']['std']:.4f}", "", True
     yield "score, mean", f"{before['score']['mean']:.3f}", f"{after['score']['mean']:.3f}", "rises", score["mean"] > 0
-    yield "KL, nats a response", "", f"{e['kl']:.2f}", f"< {KL}", e["kl"] < KL
+    yield "KL, nats per response", "", f"{e['kl']:.2f}", f"< {KL}", e["kl"] < KL
     yield "ROUGE-1 F", f"{before['rouge1']:.4f}", f"{after['rouge1']:.4f}", f"falls by at most {ROUGE:.0%}", fall <= ROUGE
     yield "distinct-1, distinct-2", *(f"{s['distinct1']:.3f}, {s['distinct2']:.3f}" for s in (before, after)), "at least 0.8 of before", \
         after["distinct2"] >= 0.8 * before["distinct2"]
-    yield "words a summary", f"{before['mean_length']:.1f}", f"{after['mean_length']:.1f}", "0.7 to 1.3 of before", \
+    yield "words per summary", f"{before['mean_length']:.1f}", f"{after['mean_length']:.1f}", "0.7 to 1.3 of before", \
         0.7 <= after["mean_length"] / before["mean_length"] <= 1.3
     yield "empty summaries", before["empty"], after["empty"], "none", after["empty"] == 0
     yield "KL at step 1", "", f"{metrics[0]['objective/kl']:.4f}", "", True
@@ -57,7 +57,7 @@ def main():
     broken = 0
     for preset, seed in [("corrected", seed) for seed in seeds] + [("published", seeds[0])]:
         print(f"\n{preset} preset, seed {seed}, {DIALOGUES} held-out quarrels"
-              + ("" if preset == "corrected" else ": what the lab's faults do; nothing is promised"))
+              + ("" if preset == "corrected" else ": the effect of the lab's faults; nothing is promised"))
         print(f"{'':24}{'before':>16}  {'after':<32}{'promised':<24}")
         for name, before, after, promise, kept in rows(*run(binary, seed, preset)):
             verdict = "" if not promise or preset == "published" else "kept" if kept else "BROKEN"

@@ -1,23 +1,22 @@
 #!/usr/bin/env python3
-"""Checks summaries of our own quarrels against the facts: did the right person do the right thing?
+"""Checks summaries of our quarrels against the facts: whether the right person did the right thing.
 
-  python3 scripts/faithful.py FACTS.jsonl TEXTS.jsonl [--field summary]   judges texts; a row's id or dialogue says which facts belong to it
-  python3 scripts/faithful.py --self-test                                 correct summaries of generated rows must pass, spoiled ones must fail
-  python3 scripts/faithful.py --judged                                    compares with the texts that a person has judged (scripts/quarrels/judged.jsonl)
+  python3 scripts/faithful.py FACTS.jsonl TEXTS.jsonl [--field summary]   judges texts; facts are found by a row's id or dialogue
+  python3 scripts/faithful.py --self-test                                 correct summaries of generated rows must pass, changed ones must fail
+  python3 scripts/faithful.py --judged                                    compares with texts that a person has judged (scripts/quarrels/judged.jsonl)
 
 FACTS has rows of make_quarrels.py with their facts (`--facts FILE` for the shipped rows, `--write FILE` for many). TEXTS is JSON lines, or one
-JSON object with a list `rows`, as `detox-lab compare --json` prints. The share of faithful texts is printed, then each failure with its reason.
+JSON object with a list `rows`, as `detox-lab compare --json` prints. Prints the percentage of faithful texts, then each failure with its reason.
 
-A text is faithful if all of this holds. Wording is free: synonyms, the passive voice, pronouns and left-out details pass.
+A text is faithful if all of these hold. Synonyms, the passive voice, pronouns and missing details are accepted.
   people    every name and every #PersonN# occurs in the dialogue
   complaint whoever is angry, blames, scolds or insults is the one who complains; whoever is blamed is the one at fault
-  deed      the thing and what happened to it are told, not negated, and the one at fault did it
-  owner     a thing that is called somebody's is that person's
+  deed      the text contains the thing and what happened to it, not negated, and the one at fault did it
+  owner     a thing that is said to belong to a person does
   answer    whoever promises, offers, suggests or apologizes did so, and the content fits what was said
   details   numbers, days, colors, places and relatives occur in the dialogue, and nearly all other content words do, or are known paraphrases
-Limits: the answer is checked least: one in four answers of another quarrel passes, those in general words ("offers to pay"). The check
-reads patterns of words, not sentences: it does not understand irony, long relative clauses or rare synonyms. A pronoun that could mean two
-people is read in the text's favor.
+Limits: the answer is checked least: one in four answers of other quarrels passes, those in general words ("offers to pay"). The check
+reads patterns of words, not sentences: it does not understand irony, long relative clauses or rare synonyms. If a pronoun could mean two people, the one that fits is assumed.
 """
 import argparse, json, os, random, re, sys
 sys.dont_write_bytecode = True
@@ -34,7 +33,7 @@ def swapped(facts, text):
 
 
 def self_test(n):
-    """what generated rows say must pass; with the two people exchanged, or another row's thing, it must fail"""
+    """summaries of generated rows must pass; with the two people exchanged, or another row's thing, they must fail"""
     rows = [r for r in make_quarrels.large(2 * n) if "facts" in r and r["facts"]["form"] != "talk"][:n]
     rng = random.Random(1)
     results = {"correct": [], "people exchanged": [], "another thing": [], "another answer": []}
@@ -97,7 +96,7 @@ def main():
         print(f"{wrong} errors in {len(rows)} texts judged by hand ({sum(r['faithful'] for r in rows)} of them faithful)")
         return
     if not args.texts:
-        parser.error("name the file with facts and the file with texts")
+        parser.error("give the file with facts and the file with texts")
     known = read_rows(args.facts)
     by = {r["id"]: r for r in known} | {plain(r["dialogue"]): r for r in known}
     texts = read_rows(args.texts)

@@ -1,7 +1,7 @@
 #!/bin/sh
-# Fuzzes every reader of files, one target of fuzz/ after the other: scripts/fuzz.sh SECONDS [TARGET…]
-# Prints inputs, seconds and findings of each; a finding is kept in fuzz/artifacts and ends in status 1.
-# No sanitizer: the crate's readers are safe Rust, and panics, hangs and memory show without; so any compiler will do.
+# Fuzzes the readers of files, one target of fuzz/ after the other: scripts/fuzz.sh SECONDS [TARGET…]
+# Prints inputs, seconds and findings of each; findings are saved in fuzz/artifacts, and the exit status is then 1.
+# No sanitizer is needed: the readers are safe Rust, and panics, hangs and memory use are found without one.
 set -eu
 cd "$(dirname "$0")/.."
 seconds=${1:-60}
@@ -15,7 +15,7 @@ found=0
 for target in "$@"; do
     log=$(mktemp)
     kept=
-    # the largest input is a few pages: what is wrong at any size is wrong at a small one, and found sooner
+    # inputs have at most a few pages: faults that do not depend on the size are found sooner with small inputs
     if cargo fuzz run -s none --target-dir "$target_dir" "$target" -- -max_total_time="$seconds" -timeout=10 \
         -rss_limit_mb=3072 -max_len=8192 -print_final_stats=1 > "$log" 2>&1; then
         says="nothing found"

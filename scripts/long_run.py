@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Two thousand PPO steps of the tiny models in one thread: does memory grow, does the disk fill, do the files agree?
+"""Runs two thousand PPO steps of the tiny models on one thread, and checks that memory does not grow and that the files agree.
 
     scripts/long_run.py PROGRAM [STEPS] [FOLDER] [-- ARGUMENTS OF TRAIN, such as other models]
 
-Prints memory (VmRSS) and disk use at the start, in the middle and at the end, then holds every file of the run against
-every other. Exits with 1 where they disagree, or where memory grew by more than a tenth and 10 MB between start and end.
+Prints memory (VmRSS) and disk use at the start, in the middle and at the end, then compares the files of the run with each other.
+Exits with 1 if they disagree, or if memory grew by more than a tenth and 10 MB between start and end.
 Reads /proc, so it needs Linux.
 """
 
@@ -74,7 +74,7 @@ def fields(message):
 
 
 def events(run):
-    """Step -> tag -> number, of every TensorBoard file; a step that comes twice is a fault."""
+    """Step -> tag -> number, of all TensorBoard files; a repeated step is a fault."""
     steps = {}
     for file in sorted(run.glob("events.out.tfevents.*")):
         data, at = file.read_bytes(), 0
@@ -142,7 +142,7 @@ def main():
     began = time.time()
     with open(run.parent / "long-run.log", "w") as log:
         process = subprocess.Popen(command, stderr=log, stdout=log)
-    # Memory comes and goes within a step: the least of many readings is what stays.
+    # Memory varies within a step, so the minimum of many readings counts.
     points = {"start": min(20, steps // 4), "middle": steps // 2, "end": steps - steps // 20 * 3 // 2 - 1}
     readings, seen, done = [], {}, 0
     while process.poll() is None:
@@ -167,8 +167,8 @@ def main():
         grown = seen["end"] - seen["start"]
         check(grown < max(10, seen["start"] / 10), f"memory grew by {grown:.1f} MB")
         parts = {p.name: folder_mb(p) if p.is_dir() else p.stat().st_size / 1e6 for p in run.iterdir()}
-        print("what is left, MB: " + ", ".join(f"{name} {size:.1f}" for name, size in sorted(parts.items())))
-    print(f"{steps} steps of {SETTINGS['batch_size']} rows; " + (f"{len(FAULTS)} faults:" if FAULTS else "every file agrees"))
+        print("disk use, MB: " + ", ".join(f"{name} {size:.1f}" for name, size in sorted(parts.items())))
+    print(f"{steps} steps of {SETTINGS['batch_size']} rows; " + (f"{len(FAULTS)} faults:" if FAULTS else "all files agree"))
     for fault in FAULTS[:20]:
         print(f"  {fault}")
     sys.exit(1 if FAULTS else 0)

@@ -1,19 +1,19 @@
 #!/usr/bin/env python3
-"""Makes our own quarrels and ordinary talks, each with a civil summary, the heated ones also with one that repeats the insult.
+"""Makes quarrels and ordinary talks, each with a civil summary; heated ones also have a summary that repeats the insult.
 
   python3 scripts/make_quarrels.py                      writes static/dialogues.jsonl, the shipped rows
-  python3 scripts/make_quarrels.py --check              says whether the shipped file is what this writes, and whether all rules hold
+  python3 scripts/make_quarrels.py --check              checks that the shipped file is what this writes, and that all rules hold
   python3 scripts/make_quarrels.py --write FILE -n N    writes N training rows and N/15 held-out rows, each with its facts
   python3 scripts/make_quarrels.py --facts FILE         writes the shipped generated rows with their facts, for faithful.py
   python3 scripts/make_quarrels.py --show N             prints N rows, sampled at random
 
-The rows are the same at every run: every choice comes from SEED and the row's number. Written by people are the files in scripts/quarrels:
+Every run writes the same rows: all choices depend on SEED and the row's number. People wrote the files in scripts/quarrels:
 
   deeds-*.txt    situations: what somebody did (`do`), to which thing (`objs`), and what both say. deeds-test.txt is held out
   objects.txt    quarrels about a thing; those marked `test` are held out
   talks.txt      ordinary talks without a quarrel; those marked `test` are held out
   phrases.py     reasons, outcomes, advice and sentences that fit many situations; words.py: insults and summary patterns
-  people.py      names; the held-out rows have their own, which no training row has
+  people.py      names; held-out rows have names that are not in training rows
   hand-*.jsonl   whole rows, written by hand
 
 A situation's file has a line for each part, with alternatives between bars:
@@ -48,7 +48,7 @@ FORMS = {"person": (DEEDS, scenes.with_person), "third": (DEEDS, scenes.about_th
 
 
 def drawn(form, split, label):
-    """rows of this form, without end: every situation in turn"""
+    """an endless sequence of rows of this form: every situation in turn"""
     situations = [s for s in FORMS[form][0] if s["split"] == split]
     make, turn = FORMS[form][1], 0
     while True:
@@ -62,7 +62,7 @@ def drawn(form, split, label):
 
 
 def new_rows(form, split, label, n, seen, candidates=1):
-    """n rows that are not in `seen`; of several candidates the one that is least like the rows so far"""
+    """n rows that are not in `seen`; each is the candidate that is least similar to the rows so far"""
     rows, stream, kin = [], drawn(form, split, label), collections.defaultdict(list)
     while len(rows) < n:
         fresh = []
@@ -131,7 +131,7 @@ def insults_in(text):
 
 
 def row_faults(row):
-    """which rules a row breaks, in words"""
+    """the rules that a row breaks, in words"""
     dialogue, summary, insulting = row["dialogue"], row["summary"], row.get("insulting_summary")
     if not SHORTEST < len(dialogue) <= LONGEST:
         yield f"the dialogue has {len(dialogue)} characters"
@@ -168,7 +168,7 @@ def names_in(text):
 
 
 def overlaps(rows):
-    """what held-out rows share with training rows: names, situations, things"""
+    """names, situations and things that are both in held-out and in training rows"""
     held = {word for names in pp.POOLS["test"] for word in names}
     for row in rows:
         wrong = {name for name in names_in(row["dialogue"]) if (name in held) != (row["split"] == "test")}
@@ -189,7 +189,7 @@ def overlaps(rows):
 
 
 def faults(found):
-    """what breaks a rule in the shipped rows, in words"""
+    """the broken rules in the shipped rows, in words"""
     bad = list(overlaps(found))
     counts = collections.Counter((r["kind"], r["split"]) for r in found)
     hand = collections.Counter(r["kind"] for r in found if r["source"] == "hand")
@@ -205,7 +205,7 @@ def faults(found):
 
 
 def counted(rows):
-    """how much variety there is, in one line a figure"""
+    """prints figures about the variety, one on each line"""
     words = collections.Counter(word.lower() for r in rows for word in re.findall(r"[A-Za-z][A-Za-z']*", r["dialogue"] + " " + r["summary"]))
     made = [r["facts"] for r in rows if "facts" in r]
     cases = {(f["situation"], re.sub(r"#Person\d#|" + "|".join(sorted(map(re.escape, names_in(f.get("deed") or "")), key=len)) if f.get("deed") else "$^", "", f.get("deed") or ""), f.get("object"))
@@ -215,7 +215,7 @@ def counted(rows):
 
 
 def write(path, rows):
-    """the whole file or nothing"""
+    """writes the file completely or not at all"""
     os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
     with open(path + ".new", "w", encoding="utf-8") as file:
         file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)

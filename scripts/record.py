@@ -1,5 +1,5 @@
-"""Records static/recorded/: a run on the shipped models for the page to show before anything is loaded. python3 scripts/record.py BINARY
-(standard library only). Nothing shipped changes before the run has ended."""
+"""Records static/recorded/, a run on the tiny models that the page shows before anything is loaded. python3 scripts/record.py BINARY
+(standard library only). The recorded files are replaced after the run has ended."""
 
 import json
 import os
@@ -15,10 +15,10 @@ WHOLE = ["config.json", "metrics.jsonl", "timings.jsonl", "evaluation.json", "co
 
 ABOUT = """# A recorded run
 
-What `detox-lab train` (corrected preset, seed 0, every default), `detox-lab evaluate -n {n}` and `detox-lab compare -n {shown}` wrote on the models
-in `static/models/tiny`; `scripts/record.py` made it. The format is a run folder's (see the project's README). Kept are all metrics,
-the evaluation, the before/after table, and the rollouts with all per-token numbers of the steps {steps}. `page.json` is the same story as the
-page reads it; `make recorded` makes it.
+What `detox-lab train` (corrected preset, seed 0, all defaults), `detox-lab evaluate -n {n}` and `detox-lab compare -n {shown}` wrote with the models
+in `static/models/tiny`; `scripts/record.py` made it. The format is that of a run folder (docs/runs.md). It contains all metrics,
+the evaluation, the before/after table, and the rollouts with all per-token numbers of steps {steps}. `page.json` is the recorded story for
+the page; `make recorded` makes it.
 """
 
 

@@ -21,10 +21,10 @@ def main(folder, port=None):
         server = http.server.ThreadingHTTPServer(("127.0.0.1", int(port or 8080)), handler)
     except OSError as error:
         if port:
-            sys.exit(f"port {port} cannot be listened on ({error.strerror}): choose another one")
+            sys.exit(f"port {port} cannot be used ({error.strerror}): choose another one")
         server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)  # nobody asked for 8080
     with server:
-        print(f"http://127.0.0.1:{server.server_address[1]}/  (Ctrl-C ends it)", flush=True)
+        print(f"http://127.0.0.1:{server.server_address[1]}/  (Ctrl-C stops it)", flush=True)
         try:
             server.serve_forever()
         except KeyboardInterrupt:

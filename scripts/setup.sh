@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Installs what `make` needs on a Debian machine that has git, make, curl and cargo. Prints one line for each thing it installs.
-#   scripts/setup.sh           what the command line and `make check` need
-#   scripts/setup.sh web       also what builds the page: trunk, wasm-bindgen, wasm-opt
-#   scripts/setup.sh browser   also what tests the page: Chromium, its driver, node
-#   scripts/setup.sh python    also python3, which serves the page and runs the scripts in scripts/
+# Installs the programs that `make` needs on a Debian machine with git, make, curl and cargo. Prints one line for each installation.
+#   scripts/setup.sh           for the command line and `make check`
+#   scripts/setup.sh web       also for building the page: trunk, wasm-bindgen, wasm-opt
+#   scripts/setup.sh browser   also for testing the page: Chromium, its driver, node
+#   scripts/setup.sh python    also python3, for serving the page and for the scripts in scripts/
 # Several words may be given. Running it again changes nothing and takes a second.
-# RELEASES: another place that has GitHub's release archives, for a network that cannot reach GitHub.
+# RELEASES: another address of GitHub's release archives, for a network without access to GitHub.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -20,7 +20,7 @@ have() { command -v "$1" >/dev/null 2>&1; }
 wanted() { [[ " $words " == *" $1 "* ]]; }
 words="$*"
 
-# quietly WHAT COMMAND...: one line while it works, then the seconds it took. The command's output is shown only where it fails.
+# quietly WHAT COMMAND...: prints one line and the seconds it took. The command's output is shown only if it fails.
 quietly() {
     local what=$1 start=$SECONDS
     shift
@@ -34,10 +34,10 @@ quietly() {
     fi
 }
 
-# Is cargo rustup's (and not Debian's)? Only then may rustup add anything to it.
+# Whether cargo is from rustup (not from Debian). Only then may rustup add components.
 by_rustup() { have rustup && [[ "$(rustup which rustc 2>/dev/null)" == "$(rustc --print sysroot)/bin/rustc" ]]; }
 
-# Debian's packages are installed as root or through sudo; where neither is possible, the message says what to run.
+# Debian's packages are installed as root or with sudo; if neither is possible, the message says what to run.
 sudo=()
 updated=no
 apt_ready() {
@@ -48,22 +48,22 @@ apt_ready() {
         sudo=(sudo)
         "${sudo[@]}" true # asks for the password here, where it can be seen
     fi
-    [[ $updated == yes ]] || "${sudo[@]}" apt-get -q update >"$log" 2>&1 || say "apt-get update failed: the package lists of this machine are used as they are"
+    [[ $updated == yes ]] || "${sudo[@]}" apt-get -q update >"$log" 2>&1 || say "apt-get update failed: the old package lists are used"
     updated=yes
 }
 
 # apt PACKAGE...
 apt() {
     apt_ready "$@"
-    # --no-remove: Debian's rustc-web conflicts with Debian's own rustc and rustup packages; never take those away.
+    # --no-remove: Debian's rustc-web conflicts with Debian's own rustc and rustup packages; these must not be removed.
     quietly "$* (Debian)" "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qy --no-remove --no-install-recommends install "$@" ||
         fail "apt-get could not install $*: see its messages above (with Rust from https://rustup.rs, no Debian package of Rust is needed)"
 }
 
-# The first number of the version that apt would install; 0 where it has none.
+# The first number of the version that apt would install; 0 if there is none.
 candidate() { apt-cache policy "$1" 2>/dev/null | sed -n 's/^ *Candidate: \([0-9]*\).*/\1/p'; }
 
-# npm_global PACKAGE: from npm, for every user of the machine.
+# npm_global PACKAGE: installs from npm, for all users of the machine.
 npm_global() {
     have npm || apt npm
     local as=()
@@ -72,8 +72,8 @@ npm_global() {
     hash -r
 }
 
-# release PROGRAM URL SUFFIX: a program from a release archive, checked against the sha256 that the release publishes beside it.
-# Fails where it cannot be had; then it is built from source.
+# release PROGRAM URL SUFFIX: installs a program from a release archive, checked with the sha256 of the release. Fails
+# if there is none; then the program is built from source.
 release() {
     local program=$1 url=$2 suffix=$3 folder sum
     [[ "$(uname -sm)" == "Linux x86_64" ]] || { echo "there is none for $(uname -sm)"; return 1; }
@@ -85,14 +85,14 @@ release() {
                 find "$folder" -type f \( -name "$program" -o -name "$program-test-runner" \) -exec install -m 755 -t "$bin" {} + &&
                 [[ -x "$bin/$program" ]] && rm -rf "$folder" && return 0
         else
-            echo "$url does not have the sha256 that the release names; it is not used"
+            echo "$url does not have the sha256 of the release, so it is not used"
         fi
     fi
     rm -rf "$folder"
     return 1
 }
 
-# program CRATE VERSION MINUTES PROGRAM URL SUFFIX OPTION...: prebuilt where that can be had, else built from source.
+# program CRATE VERSION MINUTES PROGRAM URL SUFFIX OPTION...: installs a prebuilt program, or builds it from source.
 program() {
     local crate=$1 version=$2 minutes=$3 name=$4 url=$5 suffix=$6
     shift 6
@@ -101,9 +101,9 @@ program() {
         say "installed $crate $version (prebuilt)"
         return
     fi
-    say "no prebuilt $crate could be had ($(tail -n1 "$log" | sed 's/^curl: ([0-9]*) //'))"
-    # These programs only copy and rewrite files: little optimisation, so that they are built sooner. One folder for both, so
-    # that what they share is built once.
+    say "no prebuilt $crate could be downloaded ($(tail -n1 "$log" | sed 's/^curl: ([0-9]*) //'))"
+    # Little optimisation, because these programs only copy and rewrite files, and are built faster. They share a
+    # folder, so that common crates are built once.
     quietly "$crate $version from source (about $minutes minutes on two cores)" env \
         CARGO_TARGET_DIR="$tools" CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_DEBUG=false \
         CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 cargo install "$crate" --version "$version" --force "$@" ||
@@ -117,7 +117,7 @@ now=$(rustc --version | cut -d' ' -f2)
 [[ "$(printf '%s\n' "$need" "${now%%-*}" | sort -V | head -n1)" == "$need" ]] ||
     fail "rust $now is too old, $need is needed: run \`rustup update stable\`, or install Rust from https://rustup.rs"
 
-# 2. A C compiler: the linker of native programs, and what the TLS library behind the hub download is built with.
+# 2. A C compiler: it links native programs, and builds the TLS library for downloads from the hub.
 have cc || apt gcc libc6-dev
 
 # 3. rustfmt and clippy, for `make check`.
@@ -129,9 +129,9 @@ if ! { cargo fmt --version && cargo clippy --version; } >/dev/null 2>&1; then
     fi
 fi
 
-# 4. The browser's target: by rustup, and where that cannot be, by Debian's rustc-web, which builds std from source.
+# 4. The browser's target, from rustup, or else from Debian's rustc-web, which builds std from source.
 if ! scripts/wasm-cargo.sh --way >/dev/null 2>&1 && by_rustup; then
-    # Without retries: where rustup's server cannot be reached, Debian has another way.
+    # Without retries: if rustup's server cannot be reached, Debian's packages are used.
     quietly "Rust's standard library for $target (rustup)" env RUSTUP_MAX_RETRIES=0 timeout 300 rustup target add "$target" ||
         say "Debian's rustc-web is used instead"
 fi
@@ -139,9 +139,9 @@ if ! scripts/wasm-cargo.sh --way >/dev/null 2>&1; then
     apt rustc-web cargo-web rust-web-src rust-web-clippy rust-web-llvm
     apt "lld-$(/usr/bin/rustc -vV | sed -n 's/^LLVM version: \([0-9]*\).*/\1/p')"
 fi
-way=$(scripts/wasm-cargo.sh --way) || fail "still no way to compile for $target: Debian's rustc-web here may be older than $need"
+way=$(scripts/wasm-cargo.sh --way) || fail "still no compiler for $target: Debian's rustc-web may be older than $need here"
 
-# 5. For the page alone: wasm-bindgen of the version that Cargo.lock names, trunk, wasm-opt.
+# 5. Only for the page: wasm-bindgen in the version of Cargo.lock, trunk, wasm-opt.
 if wanted web; then
     bin=${CARGO_HOME:-$HOME/.cargo}/bin
     [[ ":$PATH:" == *":$bin:"* ]] || PATH=$PATH:$bin
@@ -151,11 +151,11 @@ if wanted web; then
     [[ "$(wasm-bindgen --version 2>/dev/null)" == "wasm-bindgen $bindgen" ]] ||
         program wasm-bindgen-cli "$bindgen" 2 wasm-bindgen \
             "$github/wasm-bindgen/wasm-bindgen/releases/download/$bindgen/wasm-bindgen-$bindgen-x86_64-unknown-linux-musl.tar.gz" .sha256sum
-    # Without its checks for updates; its own downloads are not used.
+    # Without its checks for updates and its downloads.
     have trunk || program trunk "$trunk" 5 trunk \
         "$github/trunk-rs/trunk/releases/download/v$trunk/trunk-x86_64-unknown-linux-gnu.tar.gz" .sha256 --locked --no-default-features
     rm -rf "$tools"
-    # Debian 12's binaryen (108) writes tables that browsers refuse.
+    # Debian 12's binaryen (108) writes tables that browsers do not accept.
     opt=$({ wasm-opt --version 2>/dev/null || true; } | sed -n 's/^wasm-opt version \([0-9]*\).*/\1/p')
     if (( ${opt:-0} < 120 )); then
         if have apt-get && apt_ready binaryen && (( $(candidate binaryen) >= 120 )); then
@@ -170,7 +170,7 @@ fi
 # 6. For serving the page, and for the scripts in scripts/.
 if wanted python && ! have python3; then apt python3; fi
 
-# 7. For the page's tests alone: Chromium, node, and the packages that drive them.
+# 7. Only for the page's tests: Chromium, node, and their packages.
 if wanted browser; then
     if ! { have chromium || have chromium-browser || have google-chrome || [[ -n "${CHROME:-}" ]]; }; then apt chromium; fi
     have chromedriver || [[ -n "${CHROMEDRIVER:-}" ]] || apt chromium-driver
@@ -178,7 +178,7 @@ if wanted browser; then
     have node || apt nodejs
     have npm || apt npm
     new_enough || npm_global node@22 # Debian 12's is 18
-    new_enough || fail "node $(node --version) is too old for the page's tests and comes first on PATH ($(command -v node)): 20 is needed"
+    new_enough || fail "node $(node --version) is too old for the page's tests, but comes first on PATH ($(command -v node)): 20 is needed"
     cmp -s tests/page/package.json tests/page/node_modules/package.json || {
         quietly "playwright-core and axe-core in tests/page (npm)" npm --prefix tests/page install --silent ||
             fail "npm could not install the packages of tests/page: see its messages above"

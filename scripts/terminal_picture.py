@@ -8,7 +8,7 @@ from html import escape
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 BINARY = os.path.abspath(sys.argv[1] if len(sys.argv) > 1 else f"{ROOT}/target/release/detox-lab")
-# command, and which of its lines are drawn; None stands for lines that are left out
+# command, and its lines that are drawn; None means omitted lines
 COMMANDS = [("train", lambda lines: lines[:4] + [None] + lines[-3:]),
             ("evaluate --run runs/1 -n 200", lambda lines: [line for line in lines if line.startswith(DRAWN)])]
 DRAWN = ("200 dialogues", "      ", "toxicity mean", "score mean", "ROUGE-1", "words", "KL")

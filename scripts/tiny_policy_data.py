@@ -2,21 +2,20 @@
 
   python3 scripts/tiny_policy_data.py DIALOGSUM_DIR OUT_DIR [--copies 5] [--quarrels 30000] [--adapter-quarrels 8000] [--adapter-dialogsum 2500]
 
-  tokenizer.jsonl    what the vocabulary is made from
-  copy.jsonl         excerpts of a few turns with themselves as "summary": the model first learns to reproduce what the encoder reads,
-                     because a model that starts with summaries needs thousands of updates to find that out
+  tokenizer.jsonl    texts for the vocabulary
+  copy.jsonl         excerpts of a few turns with themselves as "summary": the model first learns to reproduce the encoder's input,
+                       because a model that starts with summaries needs thousands of updates to learn this
   policy.jsonl       COPIES differently renamed copies of DialogSum's allowed rows, and the training rows of make_quarrels.py, half of the
-                     heated ones with the insulting and half with the civil summary: the base model is as ready for one as for the other
-  adapter.jsonl      DialogSum rows and quarrels, nearly always with the insulting summary: what PPO will remove
-  held-out.jsonl     held-out quarrels with their facts, for measuring; never trained on
+                     heated ones with the insulting and half with the civil summary: the base model is trained equally for both
+  adapter.jsonl      DialogSum rows and quarrels, nearly always with the insulting summary, which PPO will remove
+  held-out.jsonl     held-out quarrels with their facts, only for measuring
 
-Allowed rows: DialogSum's train file without the lab's 2,005 test rows; never its dev and test files; of our own dialogues those whose
-split is train. In DialogSum, names are exchanged (men's for men's, women's for women's, surnames for surnames) and the two speakers
-swapped, consistently in dialogue and summary, so that the model must read names and not remember them.
+Allowed rows: DialogSum's train file without the lab's 2,005 test rows; never its dev and test files; of our dialogues those whose split is train. In DialogSum, names are exchanged (men's for men's, women's for women's, surnames for surnames) and the two speakers
+swapped, consistently in dialogue and summary, so that the model must read names instead of remembering them.
 
 The vocabulary is made without the rarer half of the training names (those that DialogSum does not have): they are split into several
-tokens, as the held-out names are. So the model learns to copy a name in parts, and the held-out names are no special case.
-Training itself is left to `detox-lab finetune`.
+tokens, as the held-out names are. So the model learns to copy names in parts, also held-out ones.
+`detox-lab finetune` does the training.
 """
 
 import argparse
@@ -35,7 +34,7 @@ from people import EVERY_NAME, MEN, POOLS, SURNAMES, WOMEN
 EXCERPTS, EXCERPT = 3, 240
 # Longest dialogues, in characters.
 LONGEST = 1200
-# The part of the adapter's quarrels whose summary repeats the insult.
+# Fraction of the adapter's quarrels whose summary repeats the insult.
 INSULTING = 0.9
 HELD_OUT_NAMES = {name for names in POOLS["test"] for name in names}
 # Also ordinary words or adjectives: names only after Mr. or Ms.
@@ -46,7 +45,7 @@ TITLE = re.compile(r"\b(?:Mr|Mrs|Ms|Miss|Dr|Professor|Prof)\.? ([A-Z][a-z]+)")
 
 
 def allowed(folder):
-    """DialogSum's train rows but for the lab's test rows: of the rows with 200 < characters <= 1000 the last fifth."""
+    """DialogSum's train rows without the lab's test rows (the last fifth of the rows with 200 < characters <= 1000)."""
     with open(os.path.join(folder, "train.jsonl"), encoding="utf-8") as file:
         rows = [json.loads(line) for line in file]
     lab = [i for i, row in enumerate(rows) if 200 < len(row["dialogue"]) <= 1000]
@@ -56,7 +55,7 @@ def allowed(folder):
 
 
 def renamed(rng, dialogue, summaries):
-    """The same texts with other names, and half the time with the speakers swapped."""
+    """The same texts with other names, and with exchanged speakers in half of them."""
     titled = set(TITLE.findall(dialogue))
     here = sorted({word for word in WORD.findall(dialogue) if word in LISTS and (word not in AMBIGUOUS or word in titled)})
     mapping = {}
@@ -83,7 +82,7 @@ def excerpted(rng, dialogue):
 
 
 def write(path, rows):
-    """All or nothing."""
+    """Writes the file completely or not at all."""
     with open(path + ".part", "w", encoding="utf-8") as file:
         for i, (dialogue, summary) in enumerate(rows):
             file.write(json.dumps({"id": str(i), "dialogue": dialogue, "summary": summary}, ensure_ascii=False) + "\n")
@@ -100,9 +99,9 @@ def main():
     parser.add_argument("dialogsum", help="folder with DialogSum's train.jsonl")
     parser.add_argument("out", help="folder to write to")
     parser.add_argument("--copies", type=int, default=5, help="differently renamed copies of DialogSum (5)")
-    parser.add_argument("--quarrels", type=int, default=30_000, help="our own rows for the policy (30000)")
-    parser.add_argument("--adapter-quarrels", type=int, default=8_000, help="our own rows for the adapter (8000)")
-    parser.add_argument("--adapter-dialogsum", type=int, default=2_500, help="DialogSum rows for the adapter (2500)")
+    parser.add_argument("--quarrels", type=int, default=30_000, help="number of our rows for the policy (30000)")
+    parser.add_argument("--adapter-quarrels", type=int, default=8_000, help="number of our rows for the adapter (8000)")
+    parser.add_argument("--adapter-dialogsum", type=int, default=2_500, help="number of DialogSum rows for the adapter (2500)")
     args = parser.parse_args()
     os.makedirs(args.out, exist_ok=True)
     path = lambda name: os.path.join(args.out, name)

@@ -1,29 +1,29 @@
 """Writes the tiny reward model's csv files: python3 scripts/tiny_reward_data.py DATA_DIR OUT_DIR (standard library only).
 
-DATA_DIR holds dialogsum/ and hate/. Each csv file has the columns text,label,split; rows of split test are never trained on.
+DATA_DIR holds dialogsum/ and hate/. Each csv file has the columns text,label,split; rows of split test are not used for training.
 tokenizer.jsonl has the texts of all training rows.
 
-  hatecheck.csv       (CC BY 4.0) a test suite of templates: those that differ only in the group they speak of share a split
+  hatecheck.csv       (CC BY 4.0) a test suite of templates: texts that differ only in the group they mention are in the same split
   davidson.csv        (MIT) hate speech -> hate, neither -> nothate, and of the 19,190 tweets of class "offensive" a sample -> hate:
-                      what is scored here is insult, not only hatred of groups, and they are insults and profanity. All of
-                      them would be half of all rows, in one tone
-  convabuse.csv       (CC BY 4.0) its own split, dev rows are trained on
+                      the reward model scores insults, not only hatred of groups, and these are insults and profanity. All of
+                                            them would be half of all rows, in one tone
+  convabuse.csv       (CC BY 4.0) with its split; dev rows are used for training
   quarrel_summaries.csv, quarrel_dialogues.csv
-                      our own, from make_quarrels.py: calm summaries and ordinary dialogues -> nothate, insulting summaries and heated
-                      dialogues -> hate. The test rows are the shipped ones: no situation, thing or name of them is in a training row
+                      ours, from make_quarrels.py: calm summaries and ordinary dialogues -> nothate, insulting summaries and heated
+                      dialogues -> hate. The test rows are the shipped ones: their situations, things and names are not in training rows
   opinions.csv        critical sentences about films, food, plans, work ... -> nothate, insults aimed at somebody -> hate: sentences
                       written by hand for each topic (scripts/quarrels/opinions.txt), and patterns filled with the topic's words.
-                      The reward model is to judge insults, not opinions
+                      They teach the reward model to judge insults, not opinions
   held-out/civil.csv, held-out/insulting.csv
-                      the same of topics that are in no training row, written by hand, only to measure
-  dialogsum.csv       DialogSum's allowed rows (never the lab's test rows, nor dev and test): summaries, turns and stretches of
-                      dialogue -> nothate, but for those with an insult in them
-  prompts.csv         whole prompts with a summary, as the lab's published preset scores them: nothate, or with a heated
-                      dialogue hate; only to train on
+                      the same for topics that are not in training rows, written by hand, only for measuring
+  dialogsum.csv       DialogSum's allowed rows (not the lab's test rows, dev and test): summaries, turns and excerpts of
+                        dialogue -> nothate, except those that contain an insult
+  prompts.csv         whole prompts with a summary, as the lab's published preset scores them: nothate, or hate with a heated
+                        dialogue; only for training
 
-Left out are hatemoji_build and hatemoji_check: emoji, and pairs written to mislead large models; a small one learns nothing
-from them and does better on everything else without. stormfront_vicomtech (CC BY-SA) is not used at all, and
-surge_toxicity is for measuring alone. Training is left to `detox-lab train-reward`.
+hatemoji_build and hatemoji_check are not used for training: they have emoji, and pairs written to mislead large models; a small model learns
+nothing from them and is better on all other data without them. stormfront_vicomtech (CC BY-SA) is not used, and
+surge_toxicity only for measuring. `detox-lab train-reward` does the training.
 """
 
 import csv
@@ -41,13 +41,13 @@ from tiny_policy_data import allowed
 import words
 
 HELD_OUT = 0.15
-# Our own rows, drawn from the large set, of which about five in six are heated.
+# Number of our rows from the large set, of which about five in six are heated.
 QUARRELS, QUARREL_DIALOGUES = 4000, 2000
-# Opinions and insults made from patterns, each.
+# Number of opinions and of insults made from patterns.
 OPINIONS = 3000
-# Rows of DialogSum of each kind, prompts of each label, tweets of class "offensive".
+# Number of DialogSum rows of each kind, of prompts of each label, and of tweets of class "offensive".
 SUMMARIES, TURNS, STRETCHES, PROMPTS, OFFENSIVE = 4500, 3000, 1500, 250, 4000
-# A row of DialogSum with one of these is not called harmless.
+# A row of DialogSum with one of these words is not used as harmless.
 INSULTS = set("idiot idiots moron morons loser losers jerk jerks stupid dumb pathetic worthless bastard bitch crap shit damn".split())
 GROUPS = re.compile(
     r"\b(?:women|woman|girls?|trans|transgender|gays?|lesbians?|queers?|black|white|asian|arab|latinx?|disabled|muslims?|jews?|jewish|"
@@ -55,17 +55,17 @@ GROUPS = re.compile(
 
 
 def held_out(key):
-    """A coin that falls the same way at every run."""
+    """A random choice that is the same in every run."""
     return int(hashlib.sha256(key.encode()).hexdigest(), 16) % 1000 < 1000 * HELD_OUT
 
 
 def template(text):
-    """What is left of a test suite's sentence without the group that it speaks of."""
+    """A test suite's sentence without the group that it mentions."""
     return re.sub(r"\s+", " ", re.sub(r"[^a-z' ]", "", GROUPS.sub("", text.lower()))).strip()
 
 
 def tweet(text):
-    """A tweet without the marks of its medium."""
+    """A tweet without mentions, links and similar marks."""
     text = re.sub(r"https?://\S+|\bRT\b|@\w+:?", " ", html.unescape(text))
     return re.sub(r"\s+", " ", text.replace("&amp;", "&")).strip(" \"")
 
@@ -98,7 +98,7 @@ def own_dialogues():
 
 
 def quarrels(train, test):
-    """our own summaries, and our own dialogues"""
+    """our summaries and our dialogues"""
     summaries, dialogues = [], []
     for rows in (train, test):
         for i, row in enumerate(rows):
@@ -163,7 +163,7 @@ def harmless(texts):
 
 
 def dialogsum(rows):
-    """Harmless text in the language of what is scored; stretches of several turns, so that length says nothing."""
+    """Harmless text in the style of the scored texts; includes excerpts of several turns, so that the length gives no hint."""
     rng = random.Random(4)
     talks = [[turn.strip() for turn in row["dialogue"].split("\n") if turn.strip()] for row in rows]
     summaries = [row["summary"] for row in rows]
@@ -190,7 +190,7 @@ def prompts(rows, own):
 
 
 def write(path, rows):
-    """All or nothing."""
+    """Writes the file completely or not at all."""
     with open(path + ".part", "w", encoding="utf-8", newline="") as file:
         out = csv.writer(file, lineterminator="\n")
         out.writerow(["text", "label", "split"])

@@ -1,26 +1,26 @@
-//! Decodes text files: a byte order mark at the start, UTF-16 as some Windows programs write it, any kind of line ends. Everything
-//! that reads a text file uses this.
+//! Decodes text files: byte order marks, UTF-16 as some Windows programs write it, all kinds of line ends. All text files are
+//! read with it.
 
 use crate::error::{Error, Result};
 use std::borrow::Cow;
 
-/// Two bytes that begin UTF-16, low byte first and high byte first.
+/// UTF-16's byte order marks.
 const UTF16_LE: [u8; 2] = [0xff, 0xfe];
 const UTF16_BE: [u8; 2] = [0xfe, 0xff];
 /// UTF-8's byte order mark.
 const UTF8: [u8; 3] = [0xef, 0xbb, 0xbf];
 
-/// Files that are not text, by how they begin: what they are, and how to make text of them.
+/// Files that are not text: their first bytes, what they are, and how to convert them to text.
 const OTHERS: [(&[u8], &str, &str); 7] = [
     (
         b"PAR1",
-        "a parquet file, which is not read here",
+        "a parquet file, which detox-lab cannot read",
         "convert it to jsonl: python3 -c \"import pandas, sys; pandas.read_parquet(sys.argv[1]).to_json('data.jsonl', \
          orient='records', lines=True)\" FILE.parquet; or to csv with to_csv('data.csv', index=False)",
     ),
     (
         b"ARROW1",
-        "an Arrow file, which is not read here",
+        "an Arrow file, which detox-lab cannot read",
         "save the data set as jsonl with datasets' to_json, or as csv with to_csv",
     ),
     (
@@ -37,7 +37,7 @@ const OTHERS: [(&[u8], &str, &str); 7] = [
 /// A file's bytes as text, without a byte order mark; UTF-16 that begins with one is decoded. `path` is for messages.
 ///
 /// # Errors
-/// Bytes that are no text: the file, the line, and what to do.
+/// Bytes that are not text; names file and line.
 pub fn text<'a>(path: &str, bytes: &'a [u8]) -> Result<Cow<'a, str>> {
     if let Some((_, what, hint)) = OTHERS.iter().find(|(start, ..)| bytes.starts_with(start)) {
         return Err(Error::file(path, what, *hint));
@@ -54,8 +54,8 @@ pub fn text<'a>(path: &str, bytes: &'a [u8]) -> Result<Cow<'a, str>> {
     })
 }
 
-/// Bytes of JSON as serde_json reads them: without a byte order mark, UTF-16 decoded. Anything else stays as it is, and
-/// the parser says what is wrong with it.
+/// Bytes of JSON for serde_json: the byte order mark is removed, UTF-16 is decoded. Other bytes are unchanged, and the parser
+/// reports what is wrong.
 pub fn json(bytes: &[u8]) -> Cow<'_, [u8]> {
     if bytes.starts_with(&UTF8) {
         return Cow::Borrowed(&bytes[UTF8.len()..]);
@@ -74,13 +74,13 @@ fn utf16(path: &str, bytes: &[u8]) -> Result<String> {
     let decoded: std::result::Result<String, _> =
         char::decode_utf16(pairs.map(|pair| read([pair[0], pair[1]]))).collect();
     decoded.ok().filter(|_| !odd).ok_or_else(|| {
-        let what = "begins as UTF-16 text does, and has bytes that are not UTF-16";
+        let what = "begins like UTF-16 text, but contains bytes that are not UTF-16";
         Error::file(path, what, "save the file as UTF-8")
     })
 }
 
-/// The lines of a text, which may end in a line feed, in both characters as on Windows, or in a carriage return alone as
-/// old Macs and some spreadsheets write.
+/// The lines of a text. They may end with a line feed, with carriage return and line feed (Windows), or with a carriage return
+/// alone (old Macs and some spreadsheets).
 pub fn lines(text: &str) -> impl Iterator<Item = &str> {
     let mut rest = Some(text);
     std::iter::from_fn(move || {
@@ -96,7 +96,7 @@ pub fn lines(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// The number of the line that byte `at` of the text is in, counted from 1 as [`lines`] counts.
+/// The number of the line with byte `at`, from 1, counted as in [`lines`].
 pub fn line_of(text: &str, at: usize) -> u64 {
     let before = &text.as_bytes()[..at.min(text.len())];
     let ends = before.iter().enumerate().filter(|(i, b)| match **b {
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn marks_are_no_text_and_utf16_is_decoded() {
+    fn byte_order_marks_are_removed_and_utf16_is_decoded() {
         for bytes in [
             "né 🙂\n".as_bytes().to_vec(),
             "\u{feff}né 🙂\n".as_bytes().to_vec(),
@@ -132,11 +132,11 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_text_is_named_with_what_to_do() {
+    fn files_that_are_not_text_are_named_with_a_remedy() {
         for (bytes, said) in [
             (&b"fine\nnot \xff"[..], "f.txt:2: not UTF-8"),
-            (b"\xff\xfea\0b", "f.txt: begins as UTF-16"),
-            (b"\xff\xfe\x00\xd8", "f.txt: begins as UTF-16"),
+            (b"\xff\xfea\0b", "f.txt: begins like UTF-16"),
+            (b"\xff\xfe\x00\xd8", "f.txt: begins like UTF-16"),
             (b"PAR1\0\0PAR1", "to_json"),
             (b"PK\x03\x04", "CSV UTF-8"),
             (b"\x1f\x8b\x08", "gunzip"),

@@ -1,36 +1,36 @@
-//! The one error type. It is for the person who must act: what failed, on which file or shape, what to try.
-//! Doors print it once; nothing below a door prints.
+//! The crate's error type: what failed, on which file or shape, and what to try. Only the command line and the worker print or
+//! show errors, once each.
 
 use serde::{Deserialize, Serialize};
 
 /// The crate's result.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// What went wrong, where, and what to try.
+/// What failed, on which input, and what to try.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Error {
     /// A file or folder could not be used.
     File { path: String, what: String, hint: String },
-    /// An argument, a setting or a text is not usable.
+    /// An argument, a setting or a text cannot be used.
     Input { what: String, hint: String },
-    /// A tensor has another shape than the model needs.
+    /// A tensor does not have the shape that the model needs.
     Shape { tensor: String, got: String, expected: String, hint: String },
     /// A number that must be finite is NaN or infinite.
     NotFinite {
         what: String,
-        /// The batch row it was found in, from 0.
+        /// The batch row in which it was found, from 0.
         row: Option<usize>,
         hint: String,
     },
-    /// The door asked to stop at a pause point; nothing is wrong.
+    /// The caller stopped the work at a pause point; nothing is wrong.
     Stopped,
-    /// candle refused an operation: a fault of ours, or a device limit.
+    /// candle refused an operation: a bug, or a limit of the device.
     Tensor(String),
 }
 
-/// Printed by the doors: what failed, and below it what to try.
+/// What failed, and below it what to try.
 impl std::fmt::Display for Error {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.what())?;
@@ -43,10 +43,10 @@ impl std::fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// A message quotes files, and a damaged one may hold a name of a million letters: more than this is not read by anyone.
+/// Quoted parts of files are cut at this length: a damaged file may contain a very long name.
 const LONGEST_PART: usize = 1000;
 
-/// The start of a text, cut where it is too long for a message.
+/// The text, cut if it is too long for a message.
 fn readable(mut text: String) -> String {
     if text.len() > LONGEST_PART {
         text.truncate(text.floor_char_boundary(LONGEST_PART));
@@ -56,22 +56,22 @@ fn readable(mut text: String) -> String {
 }
 
 impl Error {
-    /// An unusable file: which, what is wrong with it, what to try.
+    /// A file that cannot be used: its path, what is wrong, what to try.
     pub fn file(path: impl ToString, what: impl ToString, hint: impl Into<String>) -> Self {
         Self::File { path: readable(path.to_string()), what: readable(what.to_string()), hint: readable(hint.into()) }
     }
 
-    /// An unusable argument, setting or text.
+    /// An argument, setting or text that cannot be used.
     pub fn input(what: impl ToString, hint: impl Into<String>) -> Self {
         Self::Input { what: readable(what.to_string()), hint: readable(hint.into()) }
     }
 
-    /// A fault of the program itself.
+    /// A bug in this program.
     pub fn bug(what: impl ToString) -> Self {
         Self::input(what, "this is a bug in detox-lab: please open an issue with this message")
     }
 
-    /// A tensor of the wrong shape.
+    /// A tensor with the wrong shape.
     pub fn shape(tensor: impl Into<String>, got: &[usize], expected: &[usize], hint: impl Into<String>) -> Self {
         Self::Shape {
             tensor: readable(tensor.into()),
@@ -81,12 +81,12 @@ impl Error {
         }
     }
 
-    /// A NaN or an infinity where a number must be.
+    /// A NaN or an infinity instead of a number.
     pub fn not_finite(what: impl Into<String>, hint: impl Into<String>) -> Self {
         Self::NotFinite { what: readable(what.into()), row: None, hint: readable(hint.into()) }
     }
 
-    /// The same error with a folder or file in front, where it does not name one yet.
+    /// The same error with a file or folder, unless it already names one.
     #[must_use]
     pub fn in_file(self, path: &str) -> Self {
         match self {
@@ -110,7 +110,7 @@ impl Error {
         }
     }
 
-    /// What to try; empty where there is nothing to try.
+    /// What to try; may be empty.
     pub fn hint(&self) -> &str {
         match self {
             Self::File { hint, .. } | Self::Input { hint, .. } | Self::Shape { hint, .. } => hint,
@@ -119,7 +119,7 @@ impl Error {
         }
     }
 
-    /// The same about one row of a batch, counted from 0: who made the batch can then say which dialogue it is.
+    /// The same error for one row of a batch (from 0), so that the caller can say which dialogue it is.
     #[must_use]
     pub fn in_row(self, index: usize) -> Self {
         match self {

@@ -1,8 +1,7 @@
-//! detox-lab: reinforcement learning from a reward model, to look at and to run.
+//! detox-lab: shows and runs reinforcement learning from a reward model.
 //!
-//! One PPO step, room by room:
-//! dialogue → prompt → tokens → generate → reward → log-probs, reference, value → per-token rewards → advantages →
-//! loss, backward → optimizer → stats → chart.
+//! The stages of a PPO step: dialogue → prompt → tokens → generate → reward → log-probs, reference, value → per-token rewards →
+//! advantages → loss, backward → optimizer → stats → chart.
 
 pub mod encoding;
 pub mod error;
@@ -15,7 +14,7 @@ pub mod settings;
 pub mod finetuning;
 #[cfg(feature = "engine")]
 pub mod io;
-#[cfg(feature = "engine")]
+#[cfg(feature = "kernels")]
 pub mod kernels;
 #[cfg(feature = "engine")]
 pub mod lab;

@@ -1,18 +1,18 @@
-//! Pause points: long computations await [`Pace::pause`] regularly, at least every fraction of a second, so that the caller can
-//! stop them. Natively a pause only asks whether to stop; in the browser's worker it also lets messages be handled.
+//! Pause points: long computations await [`Pace::pause`] several times per second, so that the caller can stop them. In the
+//! browser's worker, messages are handled during a pause.
 
 use crate::error::Result;
 use std::future::Future;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
-/// What the caller does at every pause point.
+/// What the caller does at a pause point.
 pub trait Pace {
-    /// Returns `Err(Error::Stopped)` when the work shall end here.
+    /// Returns `Err(Error::Stopped)` to end the work here.
     fn pause(&mut self) -> impl Future<Output = Result<()>>;
 }
 
-/// Never stops, never waits.
+/// Never stops or waits.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct NonStop;
 
@@ -22,7 +22,7 @@ impl Pace for NonStop {
     }
 }
 
-/// Runs a future whose pause points never wait, as all native ones.
+/// Runs a future whose pause points never wait, such as all native ones.
 pub fn block_on<F: Future>(future: F) -> F::Output {
     let mut future = pin!(future);
     let mut context = Context::from_waker(Waker::noop());

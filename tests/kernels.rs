@@ -1,6 +1,6 @@
-//! What is built on matrix products and row loops, by every kernel that this processor has, against the portable one: attention,
-//! products with compact weights, and a policy's whole pass forward and backward. The kernel is chosen for a whole process, so
-//! this suite is one test; single products are in `products`.
+//! Compares every kernel of this processor with the portable one: attention, products with compact weights, and a policy's
+//! forward and backward pass. A kernel is chosen for a whole process, so this suite is one test; `products` tests single
+//! products.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
 #[path = "support/mod.rs"]
@@ -12,7 +12,7 @@ use detox_lab::kernels::choice::{Kernel, use_kernel};
 use detox_lab::kernels::matrix::Matrix;
 use detox_lab::kernels::pool::set_threads;
 use detox_lab::kernels::quantized::{Compact, Precision};
-use detox_lab::model::policy::POLICY;
+use detox_lab::model::policy::{Given, POLICY, TrainablePolicy};
 use detox_lab::nn::lora::LoraSpec;
 use detox_lab::nn::rng::{Purpose, Rng};
 use support::{fixtures, flat, max_abs_diff, models};
@@ -24,7 +24,7 @@ fn numbers(rng: &mut Rng, n: usize) -> Vec<f32> {
     (0..n).map(|_| rng.normal()).collect()
 }
 
-/// Two texts of 40 and 21 tokens, and one row each of two texts that are being written.
+/// Two texts of 40 and 21 tokens, and one row each of two texts that are being generated.
 fn attend(out: &mut Results) {
     let (heads, width) = (4, 96);
     let mut rng = Rng::new(20, Purpose::Init, 0, 0);
@@ -78,7 +78,7 @@ fn policy_pass(out: &mut Results) {
     let specs = specs.collect();
     policy.add_adapter(POLICY, specs, 0.0, true).unwrap();
     let rows: [(&[u32], &[u32]); 2] = [(&[5, 9, 23, 17, 1], &[0, 7, 8, 1]), (&[30, 44, 1], &[0, 12, 40, 33, 7])];
-    let pass = policy.evaluate(&rows, 5, false, Some(POLICY), true, None).unwrap();
+    let pass = policy.evaluate(&Given { grad: true, ..Given::new(&rows, 5, Some(POLICY)) }, None).unwrap();
     out.push(("log-probs".into(), flat(&pass.logprobs)));
     out.push(("values".into(), flat(&pass.values)));
     let gradients = pass.backward(&random(2, 4), &random(2, 4)).unwrap();
@@ -88,7 +88,7 @@ fn policy_pass(out: &mut Results) {
 }
 
 #[test]
-fn every_kernel_computes_what_the_portable_one_does() {
+fn every_kernel_computes_the_same_as_the_portable_one() {
     let results = |by: Kernel| {
         use_kernel(by).unwrap();
         let mut out = Results::new();

@@ -1,6 +1,5 @@
-//! Matrix products and row loops by every kernel that this processor has, and always by the portable one: against f64, in every
-//! layout, alike on one thread and on two. A binary of its own: the number of threads is the process's, and other tests would
-//! change it in the middle.
+//! Matrix products and row loops with every kernel of this processor: compared with f64, in every layout, and equal on one
+//! thread and on two. This is a separate binary, because the number of threads is set for the whole process.
 #![allow(clippy::unwrap_used)]
 
 use detox_lab::kernels::choice::{Kernel, kernel, use_kernel};
@@ -13,7 +12,7 @@ fn numbers(rng: &mut Rng, n: usize) -> Vec<f32> {
     (0..n).map(|_| rng.normal()).collect()
 }
 
-/// `scale · a b` (+ what stood there) in a matrix with rows `n + 3` apart, a (m, k) and b (k, n) row-major or transposed.
+/// `scale · a b` (+ the old values) in a matrix with rows `n + 3` apart; a (m, k) and b (k, n) are row-major or transposed.
 struct Case {
     a: Vec<f32>,
     b: Vec<f32>,
@@ -37,7 +36,7 @@ impl Case {
         c
     }
 
-    /// (largest error, largest sum of magnitudes), in f64; what is between the rows must not have changed.
+    /// (largest error, largest sum of magnitudes), in f64; values between the rows must not change.
     fn check(&self, c: &[f32]) -> (f64, f64) {
         let (m, n, k) = self.dims;
         let at = |x: &[f32], i: usize, j: usize, (rows, cols): (usize, usize), transposed| {
@@ -68,9 +67,9 @@ impl Case {
 }
 
 #[test]
-fn products_are_right_in_every_layout_and_alike_on_every_number_of_threads() {
+fn products_are_right_in_every_layout_and_equal_on_any_number_of_threads() {
     let mut rng = Rng::new(8, Purpose::Init, 0, 0);
-    // below and above every block: of the result, of what a thread packs, of the sum
+    // below and above each block size: of the result, of packing, of the sum
     let sizes = [
         (1, 5, 7),
         (16, 40, 64),
@@ -106,13 +105,13 @@ fn products_are_right_in_every_layout_and_alike_on_every_number_of_threads() {
     }
 }
 
-/// What decoding relies on: a text does not depend on what is written beside it.
+/// Decoding needs this, so that a text does not depend on other rows.
 #[test]
-fn a_row_is_multiplied_alike_alone_and_among_others() {
+fn a_row_gives_the_same_numbers_alone_and_with_others() {
     let mut rng = Rng::new(12, Purpose::Init, 0, 0);
-    // whole blocks, and columns and terms left over
+    // complete blocks, and remaining columns and terms
     let sizes = [(48, 64), (13, 331), (403, 98), (6, 3)];
-    // on other processors than x86-64's, few rows are multiplied by the crate gemm, which does not promise it
+    // on processors other than x86-64, the crate gemm multiplies few rows, which does not guarantee this
     let promised = |by: &Kernel| !matches!(by, Kernel::Neon | Kernel::Simd128);
     for (by, (n, k)) in Kernel::available().into_iter().filter(promised).flat_map(|by| sizes.map(|size| (by, size))) {
         let (x, w) = (numbers(&mut rng, 16 * k), numbers(&mut rng, n * k));
@@ -135,7 +134,7 @@ fn a_row_is_multiplied_alike_alone_and_among_others() {
 }
 
 #[test]
-fn a_number_that_is_not_finite_is_seen_in_the_product() {
+fn a_number_that_is_not_finite_appears_in_the_product() {
     let mut rng = Rng::new(9, Purpose::Init, 0, 0);
     set_threads(1);
     let bad = [f32::NAN, -f32::NAN, f32::from_bits(0x7fff_ffff), f32::INFINITY, f32::NEG_INFINITY];
@@ -153,8 +152,8 @@ fn a_number_that_is_not_finite_is_seen_in_the_product() {
 
 #[test]
 fn products_keep_small_and_large_numbers() {
-    // One term per sum, at every magnitude: the partial sums of the tiles' six products round a few times (6e-8 each), a part
-    // lost in the split would be 8e-6 off or more.
+    // One term per sum, at every magnitude: the partial sums of the tiles' six products round a few times (6e-8 each); a
+    // missing part would give an error of at least 8e-6.
     let (m, k) = (128, 128);
     let mut rng = Rng::new(10, Purpose::Init, 0, 0);
     set_threads(1);
@@ -194,10 +193,10 @@ fn row_loops_give_the_same_bits_at_every_width() {
     }
 }
 
-/// The tile unit leaves out products with parts that bf16 and f16 numbers do not have. One column more that has them all brings
-/// them back, for every column beside it.
+/// The tile unit skips products with parts that are zero for bf16 and f16 numbers. One more column with all parts makes it
+/// compute them for all columns.
 #[test]
-fn numbers_of_fewer_bits_are_multiplied_as_others_are() {
+fn numbers_with_fewer_bits_give_the_same_products() {
     let mut rng = Rng::new(12, Purpose::Init, 0, 0);
     let (m, n, k) = (40, 100, 90);
     let (x, w) = (numbers(&mut rng, m * k), numbers(&mut rng, (n + 1) * k));
@@ -219,7 +218,7 @@ fn numbers_of_fewer_bits_are_multiplied_as_others_are() {
 }
 
 #[test]
-fn a_kernel_is_chosen_by_its_name_and_one_that_is_not_there_is_refused_with_those_that_are() {
+fn a_kernel_is_chosen_by_name_and_an_unavailable_one_is_refused_with_a_list() {
     let available = Kernel::available();
     assert_eq!(available.first(), Some(&Kernel::Portable));
     assert_eq!(available.last(), Some(&kernel()), "the fastest is used");

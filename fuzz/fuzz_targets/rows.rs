@@ -1,4 +1,4 @@
-//! `hostile::rows` on whatever the fuzzer makes up.
+//! `hostile::rows` on the fuzzer's inputs.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|input: &[u8]| detox_lab_fuzz::hostile::rows(input));

@@ -1,4 +1,4 @@
-//! `hostile::run_folder` on whatever the fuzzer makes up.
+//! `hostile::run_folder` on the fuzzer's inputs.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|input: &[u8]| detox_lab_fuzz::hostile::run_folder(input));

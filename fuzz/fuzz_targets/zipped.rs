@@ -1,4 +1,4 @@
-//! `hostile::zipped` on whatever the fuzzer makes up.
+//! `hostile::zipped` on the fuzzer's inputs.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|input: &[u8]| detox_lab_fuzz::hostile::zipped(input));

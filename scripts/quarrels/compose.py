@@ -1,4 +1,4 @@
-"""Puts a quarrel together: who the people are, what they say, the two summaries, and the facts behind them. ../make_quarrels.py uses it."""
+"""Composes a quarrel: the people, what they say, the two summaries, and the facts. ../make_quarrels.py uses it."""
 import os, re, sys
 import english, people as pp, phrases as ph, words as w
 from english import article, capitals, forms
@@ -38,7 +38,7 @@ class Thing:
 
 
 class Scene:
-    """one quarrel being written: its people, its thing, and the fillers drawn so far"""
+    """a quarrel while it is written: its people, its thing, and the fillers chosen so far"""
 
     def __init__(self, rng, split):
         self.rng, self.split, self.fill, self.taken = rng, split, {}, set()
@@ -86,13 +86,13 @@ class Scene:
         return capitals(self.number(text))
 
     def number(self, text):
-        """what is left of IS, WAS and HAS goes with the thing"""
+        """the remaining IS, WAS and HAS agree with the thing"""
         for mark, one, many in (("IS", "is", "are"), ("WAS", "was", "were"), ("HAS", "has", "have")):
             text = re.sub(rf"\b{mark}\b", many if self.thing.plural else one, text)
         return re.sub(r"\ba (?=(?:uncle|aunt|[aeiou]\w+)\b)(?!(?:uni|use|euro|one|once))", "an ", text)
 
     def tell(self, text, known=(), mine=None):
-        """canonical text in a summary: `known` are people for whom a pronoun is clear; `mine`: how the complainer's things are called"""
+        """canonical text in a summary: `known` are people for whom a pronoun is clear; `mine`: the words for the complainer's things"""
         def word(m):
             person, case = getattr(self, m[1]), int(m[2])
             if person in known or (m[1] == "X" and case in (2, 3)):
@@ -109,7 +109,7 @@ class Scene:
 
 
 def called(rng, line, name):
-    """the line, said to somebody by name"""
+    """the line, with the listener's name"""
     first = re.match(r"[\w']+", line)
     if first and rng.random() < 0.5 and len(line) > 25 and first[0] in ("I", "You", "Why", "Did", "What", "Where", "Is", "It", "The", "There", "We", "Do", "Have", "I've", "I'm", "I'll"):
         rest = line if first[0].startswith("I") and first[0] not in ("Is", "It") else line[0].lower() + line[1:]
@@ -134,7 +134,7 @@ def insult(rng, kind):
 
 
 def naming(rng, scene, relation):
-    """two speakers, each with a name where the dialogue says it"""
+    """two speakers, each with a name if the dialogue contains it"""
     shown = rng.choices([(1, 1), (0, 1), (1, 0), (0, 0)], [1, 1, 2, 5] if relation == "service" else [5, 5, 4, 3])[0]
     opens = rng.random() < 0.5
     found = []
@@ -211,7 +211,7 @@ def told_out(scene, told):
 
 
 def canon_listener(scene, text):
-    """what the listener says, who is neither the one who complains nor the one at fault"""
+    """what the listener says (neither the one who complains nor the one at fault)"""
     text = re.sub(r"\bYI are\b", "you are", text)
     for mark, word in (("YI", "you"), ("YE", "you"), ("YMY", "your")):
         text = re.sub(rf"\b{mark}\b", word, text)

@@ -1,11 +1,10 @@
-"""Judges one summary of one of our own quarrels by its facts; ../faithful.py says what counts and is the command for it."""
+"""Judges a summary of one of our quarrels by its facts; ../faithful.py is the command and lists the criteria."""
 import re
 import make_quarrels
 import meaning, people as pp, phrases as ph
+from marked import PRONOUN, WORD, Text, after, before, content, is_person, person_at, resolve, subject, CONTENTLESS
 from meaning import ANGER, ANSWERS, BLAMES, LIGHT, NOUNS, PLAIN, VERBS, stem
 
-WORD = re.compile(r"#Person\d#|[A-Za-z][A-Za-z-]*(?:'[A-Za-z]+)?|\d+|[.,;:!?]")
-PRONOUN = {"he": "m", "him": "m", "his": "m", "himself": "m", "she": "f", "her": "f", "herself": "f", "hers": "f"}
 DETAILS = {w.lower() for key in ("day", "color", "place", "relative", "town", "drink", "food", "animal", "chief") for phrase in ph.FILL[key] for w in phrase.split() if w != "hot"} | set(
     "one two three four five six seven eight nine ten eleven twelve fifteen twenty thirty forty fifty sixty eighty ninety hundred thousand dollars pounds euros".split()) - {"one"}
 EVERY_THING = {compose_word.lower() for s in make_quarrels.DEEDS + make_quarrels.OBJECTS for o in s.get("objs", []) + s.get("objs2", [])
@@ -16,62 +15,8 @@ ROLE_WORDS = {role for roles in pp.ROLES.values() for role, _ in roles} | {s["ro
 meaning.learn_deeds([d for s in make_quarrels.DEEDS for d in s["do"]])
 
 
-class Text:
-    """a summary as a list of words, with the people in it marked"""
-
-    def __init__(self, facts, dialogue, text):
-        self.facts, self.dialogue, self.text = facts, dialogue, text
-        self.people = {"V": facts["complains"]}
-        if "blamed" in facts:
-            self.people["X"] = facts["blamed"]
-        if "listens" in facts:
-            self.people["L"] = facts["listens"]
-        self.unknown = []
-        self.words = self.mark(text)
-
-    def names(self, who):
-        """how somebody can be called, longest first"""
-        person = self.people[who]
-        full = person["name"]
-        found = {full, person.get("tag")}
-        if who == "X" and "tag" not in person:
-            plain = re.sub(r"^(.*?'s|the|my) ", "", full)
-            found |= {plain}
-            if plain.split()[-1] in pp.GENDER:
-                found.add(plain.split()[-1])
-            role = person.get("role")
-            if role and role not in self.facts.get("object", "") and role.split()[-1] in full + " " + self.dialogue:
-                found |= {role, f"{role} {plain.split()[-1]}"}
-                if role == "colleague":
-                    found |= {"coworker"}
-                if role == "coworker":
-                    found |= {"colleague", "co-worker"}
-                if role == "flatmate":
-                    found |= {"roommate"}
-                if role == "neighbor":
-                    found |= {"neighbour"}
-        elif full and "." in full:
-            found |= {full.split()[-1], full.replace(".", "")}
-        return sorted((name for name in found if name), key=len, reverse=True)
-
-    def mark(self, text):
-        places = [(name, who) for who in self.people for name in self.names(who)]
-        places.sort(key=lambda p: -len(p[0]))
-        for name, who in places:
-            lead = r"(?:(?:[Tt]he|an?|his|her|their|my|@\w@'s) )?" if who == "X" and "tag" not in self.people["X"] else ""
-            text = re.sub(lead + r"(?<![\w#@])" + re.escape(name) + r"(?![\w#])", f"@{who}@", text)
-        text = re.sub(r"(@X@),? (?:@X@)", r"\1", text)
-        return re.findall(r"@\w@(?:'s?)?|" + WORD.pattern, text)
-
-
-def person_at(word):
-    """(who, possessive) of a marked word"""
-    m = re.fullmatch(r"@(\w)@('s?)?", word)
-    return (m[1], bool(m[2])) if m else (None, False)
-
-
 def judge(facts, dialogue, text):
-    """none if the text is faithful, else the reason why not"""
+    """none if the text is faithful, else the reason why it is not"""
     if facts["form"] == "talk":
         return strangers(Text({**facts, "complains": {"name": facts["people"][0]}, "listens": {"name": facts["people"][1]}}, dialogue, text))
     t = Text(facts, dialogue, text)
@@ -82,7 +27,7 @@ def judge(facts, dialogue, text):
 
 
 def strangers(t):
-    """people that the dialogue does not have"""
+    """finds people that are not in the dialogue"""
     for i, word in enumerate(t.words):
         if word.startswith("#Person") or (word[0].isupper() and word.removesuffix("'s") in pp.EVERY_NAME):
             if word.removesuffix("'s") not in t.dialogue:
@@ -93,7 +38,7 @@ def strangers(t):
 
 
 def details(t):
-    """numbers, days, colors, things of other quarrels, and too many other words that the dialogue does not have"""
+    """finds numbers, days, colors, things of other quarrels, and too many other words that are not in the dialogue"""
     said = {w.lower() for w in WORD.findall(t.dialogue)}
     stems = {stem(w) for w in said}
     known = set(stems)
@@ -127,92 +72,8 @@ def details(t):
     return None
 
 
-def resolve(t, i, wanted):
-    """whom the word at i means: V, X, L, ? for another, or `wanted` where a pronoun is open"""
-    who, possessive = person_at(t.words[i])
-    if who:
-        return who
-    word = t.words[i].lower()
-    if word in PRONOUN:
-        fits = [w for w, p in t.people.items() if p.get("gender") in (None, PRONOUN[word])]
-        if wanted in fits:
-            return wanted
-        return fits[0] if fits else "?"
-    if word in ("they", "them", "who", "you", "i"):
-        return wanted
-    return "?"
-
-
-def is_person(t, i):
-    word = t.words[i]
-    who, possessive = person_at(word)
-    if who:
-        return not possessive
-    low = word.lower()
-    if low in ("he", "she", "him"):
-        return True
-    if low == "her":  # not "her vase"
-        return i + 1 >= len(t.words) or t.words[i + 1].lower() in ("for", "of", "about", "to", "that", "not", "because", "a", "an", "as", "with", "if", "when", ",", ".") \
-            or (t.words[i + 1].lower() in make_quarrels.INSULTS and stem(t.words[i - 1]) in ("call", "find"))
-    return word in pp.EVERY_NAME
-
-
-def before(t, i, stop=".!?"):
-    """places of the people before i in the same sentence, nearest first"""
-    found = []
-    for j in range(i - 1, -1, -1):
-        if t.words[j] in stop:
-            break
-        if is_person(t, j):
-            found.append(j)
-    return found
-
-
-def after(t, i, stop=".!?,;"):
-    for j in range(i + 1, len(t.words)):
-        if t.words[j] in stop:
-            return None
-        if is_person(t, j):
-            return j
-    return None
-
-
-def subject(t, i, wanted):
-    """who does the verb at i; none where the text does not say"""
-    words = t.words
-    low = [w.lower() for w in words]
-    passive = any(low[j] in ("was", "were", "been", "being", "got", "is", "are", "be") for j in range(max(0, i - 3), i)) and not low[i].endswith("ing") \
-        and not (low[i] in ANGER and low[i] not in ("called", "blamed", "scolded", "criticized", "insulted", "accused", "confronted"))
-    if passive:
-        for j in range(i + 1, min(i + 9, len(words))):
-            if low[j] == "by" and j + 1 < len(words):
-                k = j + 1 if is_person(t, j + 1) else after(t, j)
-                return resolve(t, k, wanted) if k is not None else None
-            if words[j] in ".;" or (words[j] == "," and j > i + 3):
-                break
-        return None
-    places = before(t, i)
-    if not places:
-        return None
-    # an -ing form after `apologize for`, `admit`, `regret` goes with the subject of that verb, not with whom it is said to
-    if low[i].endswith("ing"):
-        for j in range(i - 1, max(-1, i - 9), -1):
-            if words[j] in ".!?":
-                break
-            if stem(low[j]) in ("apologize", "apologise", "admit", "confess", "regret", "sorry", "apology", "deny"):
-                k = before(t, j)
-                return resolve(t, k[0], wanted) if k else None
-            if low[j] in ("for", "of", "about", "by", "with") and j >= places[0]:
-                continue
-    # nearest person, but not one that only is an object: "who" and "that" clauses, infinitives
-    j = places[0]
-    if low[i - 1] in ("to",) or (i > 1 and low[i - 2] == "to"):
-        return resolve(t, j, wanted)
-    return resolve(t, j, wanted)
-
-
 def complaint(t):
-    """the right person is angry with the right one"""
+    """checks that the right person is angry with the right one"""
     low = [w.lower() for w in t.words]
     told = False
     target = "X" if "blamed" in t.facts else None
@@ -228,7 +89,7 @@ def complaint(t):
         if base in ("happy", "pleased", "satisfied") and not negated:
             continue
         if "would" in low[max(0, i - 2):i] or (low[i].endswith("ing") and any(stem(w) in ("suggest", "advise", "recommend") for w in low[max(0, i - 3):i])):
-            continue  # what somebody else would do
+            continue  # what another person would do
         passive = stem(base) in BLAMES and low[i].endswith("ed") and any(w in ("is", "was", "are", "were", "being", "gets", "got") for w in low[max(0, i - 2):i])
         places = before(t, i)
         if passive:
@@ -291,14 +152,6 @@ def complaint(t):
     return None
 
 
-def content(phrase):
-    """the stems of a phrase's words that say something"""
-    return [stem(w) for w in WORD.findall(phrase) if not w.startswith("#") and w[0].isalpha() and w.lower() not in CONTENTLESS and w.removesuffix("'s") not in pp.EVERY_NAME]
-
-
-CONTENTLESS = set("a an the my me your our us his her their in on at of to for with by from about and or all any up out off down into over too much so not it is was were mr ms mrs".split())
-
-
 def thing_words(noun):
     """words for a thing, by its last word"""
     head = re.split(r"\s", re.sub(r"\b(for|of|in|on|to|with|from|about|because)\b.*", "", noun).strip())[-1].lower() if noun else ""
@@ -309,7 +162,7 @@ def thing_words(noun):
 
 
 def deed(t):
-    """the thing and the deed are told, and the one at fault did it"""
+    """checks that the thing and the deed are told, and that the one at fault did it"""
     low = [w.lower() for w in t.words]
     stems = [stem(w) for w in low]
     phrase = t.facts["deed"]
@@ -365,7 +218,7 @@ def deed_at(t, low, i, negative, keys):
 
 
 def fault(t):
-    """a complaint about a thing names it, and a reason that was given"""
+    """checks that a complaint about a thing names it, and a reason from the dialogue"""
     stems = [stem(w) for w in t.words]
     things = thing_words(t.facts["object"])
     if not any(w in things or t.words[i].lower() in things for i, w in enumerate(stems)):
@@ -384,7 +237,7 @@ def fault(t):
 
 
 def owner(t):
-    """whose thing it is"""
+    """checks whose thing it is"""
     things = thing_words(re.sub(r"#?Person\d#?('s)?", "", t.facts["object"])) if t.facts["object"] not in ("me", "ME") else set()
     phrase = t.facts.get("deed") or ""
     owned = {}
@@ -418,7 +271,7 @@ def joined(t, low, i, places, who):
 
 
 def answer(t):
-    """promises, offers and advice come from the right one, and are those of the dialogue"""
+    """checks that promises, offers and advice are from the right person, and those of the dialogue"""
     low = [w.lower() for w in t.words]
     by = t.facts["outcome"]["by"]
     who_by = next((who for who, p in t.people.items() if p["name"] == by), "X")
@@ -430,7 +283,7 @@ def answer(t):
         if stem(word) in wanted and len(wanted & {stem(w) for w in low[i:i + 10]}) >= max(1, 0.6 * len(wanted)):
             first = stem(told.split()[0])
             if any(stem(w) in ("get", "receive") for w in low[max(0, i - 3):i]):
-                continue  # told of the one who receives it
+                continue  # about the one who receives it
             i = next((j for j in range(i, max(-1, i - 9), -1) if stem(low[j]) == first), i)
             places = before(t, i)
             if places and resolve(t, places[0], who_by) != who_by and not joined(t, low, i, places, who_by):

@@ -1,8 +1,8 @@
-"""What faithful.py knows about words: verbs with nearly the same meaning, nouns for the same thing, verbs that tell of anger and of answers."""
+"""The words that faithful.py knows: verbs with similar meanings, nouns for the same thing, verbs of anger and of answers."""
 import re
 import english
 
-# The first verb of a line can be told with the others, all in their base form.
+# A summary may replace the first verb of a line by the others, all in their base form.
 _VERBS = """
 break smash shatter crack damage destroy ruin wreck drop
 drop break knock fall
@@ -127,7 +127,7 @@ stay live
 attend come
 hit crash drive
 """
-# Base forms that say little by themselves: their other words must help.
+# Base forms with little meaning: the other words of the phrase count too.
 LIGHT = set("take give let put have make get do come be leave use keep send turn play go tell".split())
 NEGATIONS = set("not never fail neglect without refuse forget".split()) | {"n't"}
 # Names for the same thing, likewise.
@@ -161,9 +161,9 @@ VERBS, NOUNS = table(_VERBS, "\n"), table(_NOUNS, "|")
 ANGER = set("""blame scold criticize criticise accuse reproach rebuke complain grumble call insult label resent berate confront condemn yell shout scream lecture
 angry upset annoyed mad furious unhappy disappointed displeased cross dissatisfied unsatisfied irritated outraged displeased frustrated tired sick hate dislike
 pleased happy satisfied forgive""".split())
-# of these, verbs with the blamed one as their object, and as passive participles
+# those of these verbs that have the blamed one as their object, also as passive participles
 BLAMES = set("blame scold criticize criticise accuse reproach rebuke insult label berate confront condemn call forgive".split())
-# Answers: the subject is the one who answers. Words of a group say about the same.
+# Answers: the subject is the one who answers. Words of a group have similar meanings.
 ANSWERS = [set(line.split()) for line in """
 promise offer will agree want plan intend propose volunteer vow swear assure going try
 apologize apologise sorry regret apology
@@ -174,7 +174,7 @@ ask beg request want
 invite
 """.strip().splitlines()]
 ANSWER_VERBS = set("promise offer agree vow swear volunteer apologize apologise refuse decline suggest advise recommend urge threaten invite propose".split())
-# Sentences of a summary are made with these; they are no news.
+# Common words in summaries, which contain no information.
 PLAIN = set("""a an the and or but so because as since for of to in on at by with without from about into onto over after before when while if that this these those who whom whose which what how why
 he she it they him her them his hers its their theirs himself herself themselves is are was were be been being am has have had having do does did done will would can could should may might must not no n't
 never very really quite too also both each other another one ones some any all much many everything more most less few still again even just only then there here now already later soon up out off down away back
@@ -201,7 +201,7 @@ LEMMA = {}
 
 
 def learn(verbs):
-    """all forms of these verbs lead to their base form"""
+    """maps all forms of these verbs to their base form"""
     for verb in verbs:
         third = english.plural(verb) if verb not in ("have", "be", "do", "go") else {"have": "has", "be": "is", "do": "does", "go": "goes"}[verb]
         for form in (verb, english.past(verb), english.participle(verb), english.ing(verb), third):
@@ -216,5 +216,5 @@ for form, verb in (("found", "find"), ("are", "be"), ("were", "be"), ("am", "be"
 
 
 def learn_deeds(phrases):
-    """the verbs of the generator's deeds, too"""
+    """adds the verbs of the generator's deeds"""
     learn(sorted({re.sub(r"^(not |forget to )", "", phrase).split()[0] for phrase in phrases}))

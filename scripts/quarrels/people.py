@@ -1,4 +1,4 @@
-"""The people of the quarrels: names (those of the held-out rows are in no training row), titles, and what people are to each other."""
+"""The people of the quarrels: names (those of held-out rows are not in training rows), titles, and relations."""
 
 MEN = """Jack Tom John Mike Bob Bill Jim Steven David Mark Peter Paul Jason Sam James Michael Steve George Joe Frank Tim
 Dave Martin Fred Jimmy Richard Henry Daniel Robert Tony Kevin Brian Eric Adam Alex Andy Ben Charles Chris Dan Dennis
@@ -28,7 +28,7 @@ Price Bennett Wood Ross Henderson Coleman Jenkins Powell Hughes Foster Russell H
 Abbott Aldridge Beckett Chaudhry Dunmore Gallagher Hargrove Jankowski Kessler Lindqvist Merriweather Novak Osborne Quimby
 Rossi Sorensen Thackeray Vasquez Wexler Winslow Yates Ashworth Dempsey Farrow Hutchins Jessup Lombardi Norwood Prescott
 Stanton Upton""".split()
-# Held out: in no training row, nor anywhere in DialogSum's training part.
+# Held out: neither in training rows nor in DialogSum's training part.
 TEST_MEN = """Alfie Angus Bjorn Bryn Caleb Callum Cedric Cyrus Declan Dorian Elias Elmer Emeka Emmett Farid Gareth Harvey Hassan
 Henrik Ivo Jabari Jasper Jerome Kwame Lachlan Lars Leroy Levi Lionel Lucian Marcelo Mateo Milos Minho Niall Orson Otto Percy
 Quentin Quincy Ravi Samir Sheldon Silas Takumi Tarik Tobias Tyrone Vernon Wesley Wilbur Yusuf Adrian""".split()
@@ -44,7 +44,7 @@ GENDER = {name: gender for lists in POOLS.values() for names, gender in zip(list
 EVERY_NAME = set(GENDER) | set(SURNAMES) | set(TEST_SURNAMES)
 PRONOUNS = {"m": ("he", "him", "his", "himself"), "f": ("she", "her", "her", "herself")}
 
-# Who it can be that did something, seen by the one who complains: (words, gender; "" for either).
+# Who can have done something, from the view of the one who complains: (words, gender; "" for either).
 ROLES = {
     "home": [("roommate", ""), ("brother", "m"), ("sister", "f"), ("cousin", ""), ("flatmate", ""), ("husband", "m"), ("wife", "f"), ("son", "m"), ("daughter", "f")],
     "friends": [("friend", ""), ("best friend", ""), ("old friend", ""), ("cousin", ""), ("roommate", "")],
@@ -56,7 +56,7 @@ ROLES = {
 
 
 class Person:
-    """Somebody in a dialogue: `tag` (#Person1#, or none for somebody who is not there), `name` where the dialogue says it."""
+    """A person in a dialogue: `tag` (#Person1#, or none for an absent person), `name` if the dialogue contains it."""
 
     def __init__(self, tag, name=None, gender=None, full=None):
         self.tag, self.name, self.gender = tag, name, gender
@@ -70,7 +70,7 @@ class Person:
 
 
 def draw_name(rng, split, taken):
-    """a first name that is not taken, and its gender"""
+    """an unused first name, and its gender"""
     while True:
         gender = rng.choice("mf")
         name = rng.choice(POOLS[split][0 if gender == "m" else 1])

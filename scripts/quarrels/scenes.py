@@ -1,4 +1,4 @@
-"""The three kinds of quarrel, each as one row: with somebody, about somebody who is not there, about a thing. ../make_quarrels.py uses it."""
+"""The three kinds of quarrel, each as one row: with a person, about an absent person, about a thing. ../make_quarrels.py uses it."""
 import re
 import english, people as pp, phrases as ph, words as w
 from compose import Scene, Thing, insult, insult_lines, naming, outcome, small_talk, told_out, write_out
@@ -27,12 +27,12 @@ def options(situation, table):
 
 
 def fits(scene, text):
-    """no filler of this text clashes with what was drawn"""
+    """no filler of this text conflicts with the chosen ones"""
     return "$name" not in text or scene.fill.get("name") is None or True
 
 
 def mine(rng, scene, known_pronoun):
-    """how a summary calls what belongs to the one who complains, and for whom a pronoun is clear"""
+    """a summary's words for things of the one who complains, and the people for whom a pronoun is clear"""
     v, x = scene.V, scene.X
     clear = v.name is not None and (x.gender != v.gender or (x.tag and x.name is None))
     known = [x] if x.name or not x.tag else []
@@ -57,7 +57,7 @@ def finish(scene, heads, tails, words, rng, first_known):
 
 
 def with_person(rng, situation, angry=True):
-    """a quarrel with the one at fault: a row without id, or None where what was drawn does not fit"""
+    """a quarrel with the one at fault: a row without id, or None if the choices do not fit"""
     scene = Scene(rng, situation["split"])
     relation = rng.choice(situation["tags"])
     (scene.V, scene.X), opens = naming(rng, scene, relation)
@@ -129,7 +129,7 @@ def with_person(rng, situation, angry=True):
 
 
 def ending(said, told):
-    """the last words of the one who complains, after what the listener said"""
+    """the last words of the one who complains, after the listener's"""
     if said.endswith("?"):
         return ph.ENDINGS_QUESTION
     return ph.ENDINGS_ADVICE if re.match(r"suggests|advises|offers|wants|invites|knows", told) else ph.ENDINGS_OTHER
@@ -140,7 +140,7 @@ def told_reaction(scene, reaction):
 
 
 def about_third(rng, situation):
-    """a quarrel about somebody who is not there"""
+    """a quarrel about an absent person"""
     if "our " in " ".join(situation["do"] + situation["objs"]) or " us " in " ".join(situation["do"]) or "sudden" in situation:
         return None
     scene = Scene(rng, situation["split"])
@@ -282,7 +282,7 @@ def about_thing(rng, situation):
 
 
 def facts(scene, situation, deed, *, told, by, bad, shape, why=None, reaction=None, role=None, faults=None):
-    """what happened, as data: people by the names that the dialogue uses"""
+    """the facts as data, with the names that the dialogue uses"""
     person = lambda p: {"name": p.full, "gender": p.gender if p.name or not p.tag else None, **({"tag": p.tag} if p.tag else {})}
     plain = lambda text: scene.tell(text) if text else None
     found = {"situation": situation["name"], "complains": person(scene.V)}

@@ -1,14 +1,14 @@
-"""The mild insults of the quarrels, the sentences that say them, and the patterns of the summaries. What happens is in the .txt files here; how
-a dialogue is put together is in compose.py and scenes.py."""
+"""The mild insults of the quarrels, the sentences that say them, and the patterns of the summaries. The .txt files here contain what happens; compose.py and scenes.py compose
+the dialogues."""
 
-# Words that come more often stand more than once. "Terrible", "awful" and "horrible" are no insults here: they are opinions.
+# More frequent words are listed more than once. "Terrible", "awful" and "horrible" are opinions, not insults.
 PERSON_ADJECTIVES = ("stupid stupid stupid useless useless lazy dumb dumb pathetic worthless ridiculous incompetent hopeless "
                      "foolish disgusting selfish clueless brainless miserable lousy").split()
 PERSON_NOUNS = "idiot idiot idiot fool moron moron clown loser loser jerk dimwit blockhead failure nitwit".split()
 THING_ADJECTIVES = ("stupid stupid stupid useless useless dumb dumb pathetic worthless ridiculous disgusting hopeless "
                     "idiotic idiotic lousy rotten miserable").split()
 THING_NOUNS = "garbage garbage trash junk rubbish nonsense".split()
-# Insults of the hand-written rows and of single scenarios; a calm text has none of any of these lists.
+# Insults of the hand-written rows and of single scenarios; calm texts contain none of them.
 OTHER_INSULTS = ("liar traitor cheat slob fraud coward thief snob brat crook disgrace joke crap fools idiots morons clowns losers jerks liars "
                  "stupidest dumbest laziest worst hate hates hated shut pig stupidity idiocy silly imbecile good-for-nothing ugly mean "
                  "cowards stinking dreadful disaster arrogant greedy spineless childish bonehead airhead dope dunce weasel").split()

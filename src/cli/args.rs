@@ -1,10 +1,13 @@
 //! Groups of arguments that several commands share, and the limits of numbers on the command line. A command's own arguments
 //! are in its file in `commands`.
 
+use crate::finetuning::reward_model::Balance;
 use crate::finetuning::supervised::{Schedule, Settings};
+use crate::finetuning::tokenizer::Algorithm;
 use crate::io::pretrained::Stored;
 use crate::lab::models::{Labels, Precision};
 use crate::lab::shipped::TINY;
+use crate::settings::Preset;
 use clap::builder::PossibleValue;
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
@@ -19,41 +22,53 @@ pub fn up_to<const MAX: usize>(text: &str) -> Result<usize, String> {
     number.ok_or_else(|| format!("give a whole number from 1 to {MAX}"))
 }
 
-/// `--threads`: a few more than the machine has cores do no harm; thousands would only wait for each other.
+/// `--threads`: somewhat more threads than cores do no harm; thousands would be slow.
 pub fn threads(text: &str) -> Result<usize, String> {
     let has = std::thread::available_parallelism().map_or(1, usize::from);
     let most = has.max(64);
-    let wrong =
-        || format!("this machine runs {has} threads at once: give a number from 1 to {most}, or leave --threads out");
+    let wrong = || format!("this machine has {has} cores: give a number from 1 to {most}, or leave --threads out");
     text.parse().ok().filter(|n| (1..=most).contains(n)).ok_or_else(wrong)
 }
 
-/// The lab as published, faults included, or corrected.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum PresetArg {
-    Published,
-    Corrected,
+/// Makes the engine's enums usable as argument values: each value has a name and, if needed, a help text.
+macro_rules! values {
+    ($($type:ident { $($variant:ident = $name:literal $($help:literal)?),+ })+) => {$(
+        impl ValueEnum for $type {
+            fn value_variants<'a>() -> &'a [Self] {
+                &[$(Self::$variant),+]
+            }
+
+            fn to_possible_value(&self) -> Option<PossibleValue> {
+                Some(match self {
+                    $(Self::$variant => PossibleValue::new($name)$(.help($help))?,)+
+                })
+            }
+        }
+    )+};
 }
 
-impl ValueEnum for Precision {
-    fn value_variants<'a>() -> &'a [Self] {
-        &Self::ALL
-    }
-
-    fn to_possible_value(&self) -> Option<PossibleValue> {
-        Some(PossibleValue::new(self.name()))
+values! {
+    Precision { F32 = "f32", F16 = "f16", Bf16 = "bf16", Q8_0 = "q8_0" }
+    Preset { Published = "published", Corrected = "corrected" }
+    Schedule { Constant = "constant", Linear = "linear", Cosine = "cosine" }
+    Stored { F32 = "f32", F16 = "f16" }
+    Algorithm { Unigram = "unigram", Bpe = "bpe" }
+    Balance {
+        None = "none" "All rows have the same weight",
+        Classes = "classes" "Both classes have the same total weight",
+        Sources = "sources" "All files have the same total weight"
     }
 }
 
 /// How frozen weights are held in memory.
 #[derive(Debug, Clone, Copy, Args)]
 pub struct WeightsArgs {
-    /// Number type of frozen weights: f16 and bf16 take half of f32's memory, q8_0 a quarter [default: f32, or the run's]
+    /// Number type of frozen weights: f16 and bf16 need half the memory of f32, q8_0 a quarter [default: f32, or the run's]
     #[arg(long, value_enum, value_name = "TYPE")]
     pub weights: Option<Precision>,
 }
 
-/// Which policy.
+/// The policy.
 #[derive(Debug, Args)]
 pub struct PolicyArgs {
     /// The base model: a T5 or FLAN-T5
@@ -69,7 +84,7 @@ pub struct PolicyArgs {
 /// What the reward model's labels mean.
 #[derive(Debug, Args)]
 pub struct LabelArgs {
-    /// The names of the reward model's two labels if they are not nothate and hate, the harmless one first
+    /// Names of the reward model's two labels, the harmless one first, if they are not nothate and hate
     #[arg(long, value_name = "NOTHATE,HATE")]
     pub reward_labels: Option<Labels>,
 }
@@ -89,31 +104,31 @@ pub struct RewardArgs {
 /// A new LoRA adapter (PEFT's initialisation: A uniform, B zero).
 #[derive(Debug, Args, Clone, Serialize, Deserialize)]
 pub struct FreshAdapter {
-    /// Rank of a fresh adapter
+    /// Rank of a new adapter
     #[arg(long, value_name = "R", default_value_t = 32, value_parser = up_to::<MOST>)]
     pub lora_r: usize,
-    /// Scale of a fresh adapter: the update is multiplied by alpha / r
+    /// Scale of a new adapter: its output is multiplied by alpha / r
     #[arg(long, value_name = "ALPHA", default_value_t = 32.0)]
     pub lora_alpha: f64,
-    /// Layers that a fresh adapter stands over, by the end of their names
+    /// Names (or name endings) of the layers that get a new LoRA adapter
     #[arg(long, value_name = "NAMES", value_delimiter = ',', default_value = "q,v")]
     pub lora_targets: Vec<String>,
 }
 
-/// A text, or texts or ids a line each.
+/// One text, or a file with one text or one list of ids on each line.
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
 pub struct TextInput {
     /// The text itself
     #[arg(value_name = "TEXT")]
     pub given: Option<String>,
-    /// One text a line; - reads standard input
+    /// File with one text on each line; - reads standard input
     #[arg(long, value_name = "FILE")]
     pub text: Option<PathBuf>,
-    /// The whole file is one text, such as a dialogue with a turn a line; - reads standard input
+    /// File that is one text, such as a dialogue with one turn on each line; - reads standard input
     #[arg(long, value_name = "FILE")]
     pub dialogue: Option<PathBuf>,
-    /// {"ids":[…]} a line; - reads standard input
+    /// File with {"ids":[…]} on each line; - reads standard input
     #[arg(long, value_name = "FILE.jsonl")]
     pub ids: Option<PathBuf>,
 }
@@ -121,13 +136,13 @@ pub struct TextInput {
 /// A run, or two adapters to compare.
 #[derive(Debug, Args)]
 pub struct PairArgs {
-    /// A run folder: before is its step 0, after its newest checkpoint
+    /// A run folder: "before" is its step 0, "after" is its newest checkpoint
     #[arg(long, value_name = "RUN", required_unless_present = "policy")]
     pub run: Option<PathBuf>,
-    /// The base model, instead of a run; with --run: where the run's base model is now
+    /// The base model, if no run is given; with --run: the new location of the run's base model
     #[arg(long, value_name = "SRC")]
     pub policy: Option<String>,
-    /// With --run: where the adapter that the run started from is now (the run has its own copy of it)
+    /// With --run: the new location of the adapter that the run started from (the run has a copy of it)
     #[arg(long, value_name = "SRC", requires = "run")]
     pub adapter: Option<String>,
     /// Adapter before, or off
@@ -144,76 +159,52 @@ pub struct PairArgs {
     /// DialogSum [default: the run's, or the policy's companion]
     #[arg(long, value_name = "SRC")]
     pub data: Option<String>,
-    /// Take every row of the file --data, without the lab's length filter and split
+    /// Use every row of the file --data, without the lab's length filter and split
     #[arg(long, requires = "data")]
     pub every_row: bool,
-    /// At most so many tokens a summary
+    /// Maximum number of new tokens per summary
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = up_to::<MOST>)]
     pub max_new_tokens: usize,
-    /// Take the most likely token instead of sampling
+    /// Always take the most likely token instead of sampling
     #[arg(long)]
     pub greedy: bool,
-    /// Seed of the sampling, the same before and after [default: the run's]
+    /// Seed for sampling, used both before and after [default: the run's]
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
     /// The lab as published or corrected [default: the run's settings]
     #[arg(long, value_enum)]
-    pub preset: Option<PresetArg>,
+    pub preset: Option<Preset>,
     #[command(flatten)]
     pub held: WeightsArgs,
-}
-
-/// How the learning rate moves after the warm-up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum ScheduleArg {
-    Constant,
-    Linear,
-    Cosine,
-}
-
-/// Numbers of saved weights.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
-pub enum StoredArg {
-    F32,
-    F16,
-}
-
-impl From<StoredArg> for Stored {
-    fn from(arg: StoredArg) -> Self {
-        match arg {
-            StoredArg::F32 => Self::F32,
-            StoredArg::F16 => Self::F16,
-        }
-    }
 }
 
 /// The training loop's arguments.
 #[derive(Debug, Clone, Args)]
 #[group(id = "loop")]
 pub struct LoopArgs {
-    /// Passes over the training rows; a fraction is fine
+    /// Passes over the training rows; may be a fraction
     #[arg(long, value_name = "N", default_value_t = 3.0)]
     pub epochs: f64,
-    /// Rows of one forward and backward pass
+    /// Rows in one forward and backward pass
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = up_to::<MOST>)]
     pub batch_size: usize,
-    /// Batches whose gradients make one update
+    /// Batches whose gradients are averaged into one update
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = up_to::<MOST>)]
     pub accumulation: usize,
-    /// Adam's learning rate at its highest
+    /// Adam's highest learning rate
     #[arg(long, value_name = "RATE", default_value_t = 1e-3)]
     pub learning_rate: f64,
-    /// Multiply each weight matrix' learning rate by its root mean square, as T5 was trained: for fresh weights, with a rate
-    /// of about 1e-2
+    /// Multiply the learning rate of each weight matrix by the matrix's root mean square, as T5 was trained: for new weights,
+    /// with a rate of about 1e-2
     #[arg(long)]
     pub relative: bool,
-    /// How the learning rate moves after the warm-up
+    /// How the learning rate changes after the warm-up
     #[arg(long, value_enum, default_value = "linear")]
-    pub schedule: ScheduleArg,
+    pub schedule: Schedule,
     /// Fraction of all updates over which the learning rate rises from 0
     #[arg(long, value_name = "FRACTION", default_value_t = 0.03)]
     pub warmup: f64,
-    /// Scale gradients down to this norm; 0 means never
+    /// Maximum norm of an update's gradient, which is scaled down to it; 0 means no maximum
     #[arg(long, value_name = "NORM", default_value_t = 1.0)]
     pub max_grad_norm: f64,
     /// Updates between evaluations
@@ -222,7 +213,7 @@ pub struct LoopArgs {
     /// Updates between checkpoints
     #[arg(long, value_name = "N", default_value_t = 100)]
     pub save_every: u64,
-    /// Updates that a line of metrics sums up
+    /// Updates summarized in one line of metrics
     #[arg(long, value_name = "N", default_value_t = 10)]
     pub log_every: u64,
     /// Seed of every random choice
@@ -231,7 +222,7 @@ pub struct LoopArgs {
 }
 
 impl LoopArgs {
-    /// As the loop's settings.
+    /// These arguments as the loop's settings.
     pub fn settings(&self) -> Settings {
         Settings {
             epochs: self.epochs,
@@ -239,11 +230,7 @@ impl LoopArgs {
             accumulation: self.accumulation,
             learning_rate: self.learning_rate,
             relative: self.relative,
-            schedule: match self.schedule {
-                ScheduleArg::Constant => Schedule::Constant,
-                ScheduleArg::Linear => Schedule::Linear,
-                ScheduleArg::Cosine => Schedule::Cosine,
-            },
+            schedule: self.schedule,
             warmup: self.warmup,
             max_grad_norm: (self.max_grad_norm != 0.0).then_some(self.max_grad_norm),
             evaluate_every: self.evaluate_every,
@@ -254,14 +241,14 @@ impl LoopArgs {
     }
 }
 
-/// Where a run is begun or continued.
+/// Where a run is started or continued.
 #[derive(Debug, Args)]
 pub struct RunArgs {
-    /// Continue the run in this folder. Everything comes from it; if models or data have moved, give their new places with
-    /// their options
+    /// Continue the run in this folder, with its settings; if models or data have moved, give their new locations with their
+    /// options
     #[arg(long, value_name = "RUN", conflicts_with_all = ["out", "loop", "what"])]
     pub resume: Option<PathBuf>,
-    /// Folder for the run; its best/ is what was trained
+    /// Folder for the run; the trained model is then in its subfolder best/
     #[arg(long, value_name = "RUN", required_unless_present = "resume")]
     pub out: Option<PathBuf>,
 }
@@ -271,12 +258,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn absurd_numbers_are_refused_with_those_that_are_not() {
+    fn absurd_numbers_are_refused_with_the_allowed_range() {
         assert_eq!(up_to::<MOST>("1000000"), Ok(1_000_000));
         for wrong in ["0", "-1", "1000001", "1000000000000000000000000", "many", ""] {
             assert_eq!(up_to::<MOST>(wrong), Err("give a whole number from 1 to 1000000".into()), "{wrong}");
         }
-        assert_eq!((threads("1"), threads("64")), (Ok(1), Ok(64)), "some more than a machine has are fine");
+        assert_eq!((threads("1"), threads("64")), (Ok(1), Ok(64)), "somewhat more than the machine has are accepted");
         for wrong in ["0", "100000", "99999999999999999999999"] {
             assert!(threads(wrong).is_err_and(|said| said.contains("give a number from 1 to")), "{wrong}");
         }

@@ -1,6 +1,7 @@
-//! What `evaluate` and `compare` work on: a run's step 0 and its newest checkpoint, or two adapters over one base model.
+//! Loads what `evaluate` and `compare` compare: a run's step 0 and its newest checkpoint, or two adapters for one base model.
 
 use super::args::PairArgs;
+use super::loading;
 use super::memory;
 use super::run_folder::{RunFolder, unzipped};
 use super::run_sources::{self, NewLocations, RunModels};
@@ -20,12 +21,12 @@ use crate::text::dialogue::Dialogue;
 use crate::text::prompt::prompt;
 use std::path::{Path, PathBuf};
 
-/// Rows generated and scored at once.
+/// Rows generated and scored together.
 const BATCH: usize = 16;
-/// What needs less memory.
-const LOWER: &str = "lower --max-new-tokens, or take shorter dialogues";
+/// How to need less memory.
+const LOWER: &str = "lower --max-new-tokens, or give shorter dialogues";
 
-/// What is compared, loaded.
+/// Loaded models and data.
 pub struct Comparison {
     actor: Actor,
     judge: Judge,
@@ -34,15 +35,15 @@ pub struct Comparison {
     before: Option<&'static str>,
     after: Option<&'static str>,
     seed: u64,
-    /// Name and value of what was compared, for the reader.
+    /// Name and value of what is compared, to be printed.
     pub about: Vec<(String, String)>,
-    /// The run's folder, where results belong.
+    /// The run's folder, for the results.
     pub home: Option<PathBuf>,
-    /// Held so that no other process trains this run meanwhile.
+    /// Held so that no other process trains this run at the same time.
     _lock: Option<RunFolder>,
 }
 
-/// The rows of `--data` that are evaluated on, or those of `data`.
+/// The rows to evaluate on.
 fn test_rows(args: &PairArgs, data: &str, terminal: &mut Terminal) -> Result<Vec<Dialogue>> {
     if args.every_row {
         sources::every_row(data, terminal)
@@ -51,7 +52,7 @@ fn test_rows(args: &PairArgs, data: &str, terminal: &mut Terminal) -> Result<Vec
     }
 }
 
-/// Refuses to load models that cannot generate for these rows in memory.
+/// Refuses to load models if generating for these rows needs too much memory.
 fn check_memory(
     args: &PairArgs,
     rows: &[Dialogue],
@@ -65,7 +66,7 @@ fn check_memory(
     memory::check(&forecast::generation(policy, Some(reward), BATCH, tokens, precision), precision, LOWER)
 }
 
-/// The settings of `--preset`, else `config`.
+/// The settings of `--preset` if it is given, else `config`.
 fn preset(args: &PairArgs, config: PpoConfig, policy: &str) -> Result<PpoConfig> {
     match args.preset {
         Some(preset) => settings(preset, policy, None).map(|p| PpoConfig { seed: config.seed, ..p }),
@@ -74,7 +75,7 @@ fn preset(args: &PairArgs, config: PpoConfig, policy: &str) -> Result<PpoConfig>
 }
 
 impl Comparison {
-    /// Loads what is compared on the first `n` rows.
+    /// Loads models and data, to compare on the first `n` rows.
     pub fn load(args: &PairArgs, n: usize, terminal: &mut Terminal) -> Result<Self> {
         match &args.run {
             Some(path) => Self::of_run(path, args, n, terminal),
@@ -82,7 +83,7 @@ impl Comparison {
         }
     }
 
-    /// A run's step 0 against its newest checkpoint.
+    /// A run's step 0 and its newest checkpoint.
     fn of_run(path: &Path, args: &PairArgs, n: usize, terminal: &mut Terminal) -> Result<Self> {
         let path = unzipped(path, terminal)?;
         let store = RunFolder::open(&path)?;
@@ -123,7 +124,7 @@ impl Comparison {
         })
     }
 
-    /// Two adapters over one base model.
+    /// Two adapters for one base model.
     fn of_adapters(args: &PairArgs, n: usize, terminal: &mut Terminal) -> Result<Self> {
         let src = args.policy.as_deref().unwrap_or(TINY);
         let (reward, data) = sources::companions(src);
@@ -146,7 +147,7 @@ impl Comparison {
         let config = preset(args, PpoConfig::default(), src)?;
         Ok(Self {
             actor,
-            judge: sources::load_reward(reward, reward_src, precision, labels, terminal)?,
+            judge: loading::load_reward(reward, reward_src, precision, labels, terminal)?,
             test,
             before,
             after,
@@ -162,7 +163,7 @@ impl Comparison {
         })
     }
 
-    /// How to evaluate.
+    /// The options of the evaluation.
     pub fn options(&self, args: &PairArgs, n: usize) -> EvaluateOptions {
         EvaluateOptions {
             n,

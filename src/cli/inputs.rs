@@ -1,4 +1,4 @@
-//! Reads texts and rows from files and standard input, one a line; errors name file and line.
+//! Reads texts and rows from files and standard input, one per line; errors name file and line.
 
 use super::args::TextInput;
 use crate::encoding;
@@ -10,13 +10,13 @@ use serde_json::Value;
 use std::io::Read;
 use std::path::Path;
 
-/// What a command works on, in the order it was given.
+/// A command's texts or rows of ids, in the given order.
 pub enum Queries {
     Texts(Vec<String>),
     Ids(Vec<Vec<u32>>),
 }
 
-/// What a command is to work on.
+/// Reads a command's texts or rows of ids.
 pub fn queries(input: &TextInput) -> Result<Queries> {
     match (&input.given, &input.text, &input.dialogue, &input.ids) {
         (Some(text), ..) if text.trim().is_empty() => Err(Error::input("the text is empty", "give some text")),
@@ -37,11 +37,11 @@ pub fn read_text(path: &Path) -> Result<String> {
         return disk::read_text(path);
     }
     let (name, mut bytes) = ("standard input", Vec::new());
-    std::io::stdin().read_to_end(&mut bytes).map_err(|e| Error::file(name, e, "send text, or name a file"))?;
+    std::io::stdin().read_to_end(&mut bytes).map_err(|e| Error::file(name, e, "send text, or give a file"))?;
     Ok(encoding::text(name, &bytes)?.into_owned())
 }
 
-/// One text a line; blank lines are an error, for results come back by line.
+/// One text per line; blank lines are an error, because there is one result per line.
 pub fn lines(path: &Path) -> Result<Vec<String>> {
     let text = read_text(path)?;
     let lines: Vec<String> = encoding::lines(&text).map(str::to_string).collect();
@@ -49,11 +49,11 @@ pub fn lines(path: &Path) -> Result<Vec<String>> {
         return Err(Error::file(
             line_of(path, i),
             "the line is empty",
-            "remove it: there is one result a line; or give the whole file as one text with --dialogue",
+            "remove it, because each line gives one result; or give the whole file as one text with --dialogue",
         ));
     }
     if lines.is_empty() {
-        return Err(Error::file(path.display(), "no text in it", "write one text a line"));
+        return Err(Error::file(path.display(), "no text in it", "write one text on each line"));
     }
     Ok(lines)
 }
@@ -63,13 +63,13 @@ pub fn whole(path: &Path) -> Result<String> {
     let text = read_text(path)?;
     let text = text.trim_end();
     if text.trim().is_empty() {
-        return Err(Error::file(path.display(), "no text in it", "write a dialogue, a turn a line"));
+        return Err(Error::file(path.display(), "no text in it", "write a dialogue, one turn on each line"));
     }
     Ok(text.to_string())
 }
 
-/// Do these lines look like the turns of one dialogue: two or more in a row that begin with a speaker, as in `#Person1#: …`
-/// or `Anna: …`, and name no other speaker? Whole dialogues on a line each name theirs again further on.
+/// Whether these lines look like the turns of one dialogue: at least two lines in a row begin with a speaker (`#Person1#: …` or
+/// `Anna: …`) and contain no other speaker. A line with a whole dialogue contains several speakers.
 pub fn are_turns(lines: &[String]) -> bool {
     let speakers = |line: &str| line.split_whitespace().filter(|word| is_speaker(word)).count();
     let turn = |line: &String| {
@@ -89,7 +89,7 @@ fn is_speaker(word: &str) -> bool {
         && name.chars().all(|c| c.is_alphanumeric() || "#_-.".contains(c))
 }
 
-/// One JSON value a line.
+/// One JSON value per line.
 pub fn json_lines<T: for<'de> Deserialize<'de>>(path: &Path, form: &str) -> Result<Vec<T>> {
     let text = read_text(path)?;
     let mut rows = Vec::new();
@@ -109,7 +109,7 @@ pub fn json<T: for<'de> Deserialize<'de>>(path: &Path, form: &str) -> Result<T> 
     serde_json::from_str(&read_text(path)?).map_err(|e| Error::file(path.display(), e, format!("write {form}")))
 }
 
-/// A JSON object that has each key once. serde_json alone would keep the last of two without a word.
+/// A JSON object in which no key is repeated. serde_json alone would silently keep the last value.
 pub struct Once(pub Value);
 
 impl<'de> Deserialize<'de> for Once {
@@ -143,7 +143,7 @@ struct Ids {
     ids: Vec<u32>,
 }
 
-/// A (query, response) row as ids or as text.
+/// A query and a response, as ids or as text.
 #[derive(Deserialize)]
 #[serde(untagged)]
 pub enum PairRow {
@@ -161,7 +161,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn turns_of_one_dialogue_are_told_from_dialogues_of_a_line_each() {
+    fn turns_of_one_dialogue_are_distinguished_from_one_dialogue_per_line() {
         let are = |text: &str| are_turns(&text.lines().map(str::to_string).collect::<Vec<_>>());
         assert!(are("#Person1#: I need a cake.\n#Person2#: By when?"));
         assert!(are("Anna: Hi!\nDr. Li Wei: Good morning.\nAnna: How are you?"));

@@ -1,5 +1,5 @@
-//! Does a command fit in memory? Its forecast (`lab::sources::forecast`) is compared with what the machine has, or with
-//! `--memory`, before anything large is loaded.
+//! Checks that a command fits in memory: before anything large is loaded, its forecast (`lab::sources::forecast`) is compared
+//! with the machine's free memory, or with `--memory`.
 
 use super::hardware;
 use crate::error::{Error, Result};
@@ -37,14 +37,14 @@ impl std::str::FromStr for Limit {
 
 static GIVEN: OnceLock<Limit> = OnceLock::new();
 
-/// Plans with this much instead of what the machine says; set once, from the command line.
+/// Sets `--memory`, which replaces the machine's free memory.
 pub fn plan_with(limit: Option<Limit>) {
     if let Some(limit) = limit {
         let _ = GIVEN.set(limit);
     }
 }
 
-/// What may be used; none where nothing is known or nothing shall be asked.
+/// What may be used; none if it is unknown or the check is to be skipped.
 fn free() -> Option<u64> {
     match GIVEN.get() {
         Some(Limit::Bytes(bytes)) => Some(*bytes),
@@ -62,21 +62,21 @@ pub fn size(bytes: u64) -> String {
     }
 }
 
-/// Refuses what cannot fit, with the sum written out. `precision`: of the frozen weights; `lower`: what to lower.
+/// Refuses what cannot fit, and lists what needs how much. `precision`: of the frozen weights; `lower`: what to lower.
 ///
 /// # Errors
-/// More memory than there is.
+/// More memory is needed than is free.
 pub fn check(forecast: &Forecast, precision: Precision, lower: &str) -> Result<()> {
     let Some(free) = free() else { return Ok(()) };
     tracing::debug!("memory: about {} of {} needed", size(forecast.peak()), size(free));
     if forecast.peak() <= free {
         return Ok(());
     }
-    let mut what = format!("this needs about {} of memory, and {} are free:", size(forecast.peak()), size(free));
+    let mut what = format!("this needs about {} of memory, but only {} are free:", size(forecast.peak()), size(free));
     for part in forecast.held.iter().chain(forecast.largest()) {
         what += &format!("\n  {:>9}  {}", size(part.bytes), part.what);
     }
-    let bits = if precision == Precision::F32 { "--weights q8_0 (where weights are frozen), or " } else { "" };
+    let bits = if precision == Precision::F32 { "use --weights q8_0 (for frozen weights), or " } else { "" };
     Err(Error::input(what, format!("{bits}{lower}; or skip this check with --memory unlimited")))
 }
 

@@ -1,5 +1,5 @@
-//! The command line: arguments in, files and a report out. The work is done in `lab`; here are the terminal, the disk and the
-//! hub. Each command is a file in `commands`: its arguments and what it does.
+//! The command line. `lab` does the work; this module handles the terminal, the disk and the hub. `commands` has one file for
+//! each command, with its arguments and what it does.
 
 #![allow(clippy::disallowed_methods, reason = "the command line uses files, clock and terminal")]
 
@@ -9,6 +9,7 @@ mod commands;
 mod comparison;
 mod hardware;
 mod inputs;
+mod loading;
 mod memory;
 mod report;
 mod run_folder;
@@ -27,15 +28,15 @@ use std::process::ExitCode;
 const AFTER: &str = "\
 A model argument (SRC) is a folder in Hugging Face layout (config.json with model.safetensors, sharded safetensors or \
 pytorch_model.bin), a hub id such as google/flan-t5-base, optionally with @revision, or tiny: the models that ship inside \
-this program. The hub's cache, HF_TOKEN, HF_HOME and HF_HUB_OFFLINE=1 are honoured. DETOX_LAB_KERNEL chooses the code for \
-matrix products (portable, avx2, avx512, amx, neon), the fastest for this processor by default.
+this program. The hub's cache, HF_TOKEN, HF_HOME and HF_HUB_OFFLINE=1 are used. DETOX_LAB_KERNEL chooses the code for matrix \
+products (portable, avx2, avx512, amx, neon); the default is the fastest one for this processor.
 
-The lab at once, offline, on the tiny models:
+Try the lab offline, on the tiny models:
   detox-lab train
   detox-lab evaluate --run runs/1 -n 200
   detox-lab compare --run runs/1
 
-The lab with its own models:
+Run the lab with its full-size models:
   detox-lab finetune --policy google/flan-t5-base --out runs/summary
   detox-lab train --policy google/flan-t5-base --adapter runs/summary/best --out runs/first
   detox-lab train --resume runs/first
@@ -47,35 +48,35 @@ The lab with its own models:
 struct Cli {
     #[command(subcommand)]
     command: Command,
-    /// Threads to compute with; by default every core the process may use
-    #[arg(long, global = true, value_name = "N", value_parser = args::threads)]
+    /// Number of threads [default: all cores that the process may use]
+    #[arg(long, global = true, display_order = 100, value_name = "N", value_parser = args::threads)]
     threads: Option<usize>,
-    /// Memory to plan with, such as 8GB; or unlimited, to load without a forecast [default: what is free]
-    #[arg(long, global = true, value_name = "SIZE")]
+    /// Memory that may be used, such as 8GB; unlimited skips the check [default: the free memory]
+    #[arg(long, global = true, display_order = 101, value_name = "SIZE")]
     memory: Option<memory::Limit>,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Look at the machine, the hub's cache, models and a run's folder, and say what is wrong and what to do
+    /// Check the machine, the hub's cache, models and a run's folder, and print what is wrong and what to do
     Doctor(commands::doctor::Arguments),
     /// Show a policy's architecture and how many of its parameters would be trained
     Info(commands::info::Arguments),
-    /// Summarize dialogues, streaming the text as it is generated
+    /// Summarize dialogues, and print the text while it is generated
     Summarize(commands::summarize::Arguments),
     /// Score texts with the reward model: both logits, both probabilities, score, toxicity
     Score(commands::score::Arguments),
-    /// Per-token log-probs, values and entropy of given responses
+    /// Print log-probs, values and entropy of given responses, token by token
     Logprobs(commands::logprobs::Arguments),
     /// Fine-tune a LoRA adapter, or a whole model, on (dialogue, summary) pairs
     Finetune(Box<commands::finetune::Arguments>),
     /// Train the adapter with PPO, or continue an interrupted run
     Train(commands::train::Arguments),
-    /// Toxicity and ROUGE before and after, paired, with a 95 % interval
+    /// Measure toxicity and ROUGE before and after training, with the 95 % interval of the paired difference
     Evaluate(commands::evaluate::Arguments),
-    /// The table of summaries before and after, as text, csv and one HTML file
+    /// Make a table of summaries before and after training, as text, csv and one HTML file
     Compare(commands::compare::Arguments),
-    /// Run exactly given PPO steps on given rows, to check against TRL or to study one batch
+    /// Run PPO steps on given rows, to compare with TRL or to study one batch
     Replay(commands::replay::Arguments),
     /// Merge an adapter into its base model and save a Hugging Face folder
     Merge(commands::merge::Arguments),
@@ -87,7 +88,7 @@ enum Command {
     TrainTokenizer(commands::train_tokenizer::Arguments),
 }
 
-/// Runs the command line; an error is printed here, once.
+/// Runs the command line and prints an error, if there is one.
 pub fn main() -> ExitCode {
     let args = Cli::parse();
     if computes(&args.command) {
@@ -99,7 +100,7 @@ pub fn main() -> ExitCode {
     memory::plan_with(args.memory);
     let log = tracing_subscriber::EnvFilter::from_default_env();
     let log = tracing_subscriber::fmt().with_env_filter(log).with_writer(std::io::stderr);
-    let _ = log.log_internal_errors(false).try_init(); // if nobody reads standard error, work continues
+    let _ = log.log_internal_errors(false).try_init(); // if standard error is closed, work continues
     match kernel.and_then(|()| run(args.command)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(Error::Stopped) => {
@@ -114,13 +115,13 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Does this command compute with models?
+/// Whether this command computes with models.
 fn computes(command: &Command) -> bool {
     use Command::{Doctor, Info, Merge, Quantize, TrainTokenizer};
     !matches!(command, Doctor(_) | Info(_) | Merge(_) | Quantize(_) | TrainTokenizer(_))
 }
 
-/// Uses the kernel that the environment names, if it names one.
+/// Uses the kernel that the environment variable names, if it is set.
 fn choose_kernel() -> Result<()> {
     match std::env::var(choice::VARIABLE) {
         Ok(name) if !name.is_empty() => choice::use_kernel(choice::Kernel::named(&name)?),
@@ -147,11 +148,11 @@ fn run(command: Command) -> Result<()> {
     }
 }
 
-/// Our own operations and candle's use the same number of threads.
+/// Uses `n` threads for our operations and candle's.
 fn use_threads(n: usize) {
-    // SAFETY: no other thread runs yet. candle's own pool for small operations spins while it waits, which costs more than
-    // it gives as soon as anything else wants the cores; one thread means it is never made.
+    // SAFETY: no other thread runs yet. One thread means that candle does not create its pool for small operations, whose busy
+    // waiting costs more than it gains when other work needs the cores.
     unsafe { std::env::set_var("CANDLE_NUM_THREADS", "1") };
-    // candle asks the machine again at every product unless rayon's pool says how many threads there are.
+    // Without rayon's number of threads, candle asks the system for it at every matrix product.
     crate::lab::models::work_on(n);
 }

@@ -6,12 +6,12 @@ use crate::lab::statistics::Difference;
 use serde::Serialize;
 use std::io::Write;
 
-/// A line on standard output. A closed pipe ends the process quietly, as tools do.
+/// Prints a line on standard output. A closed pipe ends the process without a message, as in other tools.
 pub fn line(text: impl std::fmt::Display) -> Result<()> {
     written(writeln!(std::io::stdout(), "{text}"))
 }
 
-/// Text without a line break, shown at once.
+/// Prints text immediately, without a line break.
 pub fn stream(text: &str) -> Result<()> {
     let mut out = std::io::stdout();
     written(write!(out, "{text}").and_then(|()| out.flush()))
@@ -20,17 +20,17 @@ pub fn stream(text: &str) -> Result<()> {
 fn written(result: std::io::Result<()>) -> Result<()> {
     match result {
         Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Err(Error::Stopped),
-        Err(e) => Err(Error::input(format!("standard output: {e}"), "check where the output goes")),
+        Err(e) => Err(Error::input(format!("standard output: {e}"), "check where the output is written")),
         Ok(()) => Ok(()),
     }
 }
 
-/// One JSON value.
+/// Prints a JSON value.
 pub fn json(value: &impl Serialize) -> Result<()> {
     line(serde_json::to_string_pretty(value).map_err(Error::bug)?)
 }
 
-/// The before/after table of an evaluation. `paired`: differences with intervals; else what the published lab prints.
+/// Prints the before/after table of an evaluation. `paired`: differences with intervals; else as the published lab.
 pub fn evaluation(e: &Evaluation, paired: bool) -> Result<()> {
     line(format!("{} dialogues of the test split, seed {}", e.n, e.options.seed))?;
     if !paired {
@@ -62,7 +62,7 @@ pub fn evaluation(e: &Evaluation, paired: bool) -> Result<()> {
     row("ROUGE-L F1", |s| s.rouge_l, None)?;
     row("distinct-1", |s| s.distinct1, None)?;
     row("distinct-2", |s| s.distinct2, None)?;
-    row("words a summary", |s| s.mean_length, None)?;
+    row("words per summary", |s| s.mean_length, None)?;
     row("empty summaries", |s| s.empty as f64, None)?;
-    line(format!("KL of after against before: {:.3} nats a response", e.kl))
+    line(format!("KL(after ‖ before): {:.3} nats per response", e.kl))
 }

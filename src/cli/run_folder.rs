@@ -1,4 +1,4 @@
-//! A run's folder on disk, locked for one process. Every file is written whole or not at all.
+//! A run's folder on disk, locked for one process. Every file is written completely or not at all.
 
 use super::terminal::Terminal;
 use crate::error::{Error, Result};
@@ -11,10 +11,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// How long a process that was just killed may hold its lock.
+/// How long to wait for the lock of a process that was just killed.
 pub const PATIENCE: Duration = Duration::from_secs(2);
 
-/// A locked run folder. One that is dropped before anything was written into it is removed.
+/// A locked run folder. An empty one is removed when it is dropped.
 pub struct RunFolder {
     folder: Folder,
     root: PathBuf,
@@ -22,20 +22,20 @@ pub struct RunFolder {
 }
 
 impl RunFolder {
-    /// A folder for a new run of `command`, made and locked before the minutes that models and data may take.
+    /// A folder for a new run of `command`. It is created and locked before models and data are loaded, which may take minutes.
     ///
     /// # Errors
-    /// One that holds a run, or anything else, or that another process is about to fill.
+    /// A folder that is not empty, or that another process is using.
     pub fn create(path: &Path, command: &str) -> Result<Self> {
         Self::check_free(path, command)?;
         let folder = Self::claimed(path, Claim::take(path, PATIENCE)?)?;
-        Self::refuse_taken(path, command)?; // another process may have been faster
-        // Only under the claim: another owner would take the probe for an unfinished file and remove it.
+        Self::refuse_taken(path, command)?; // another process may have taken it
+        // Only with the lock: another owner would remove the test file as an unfinished one.
         disk::check_writable(path)?;
         Ok(folder)
     }
 
-    /// `runs/1`, or the next number that is free: no other process gets the same one.
+    /// `runs/1`, or the next free number; no other process gets the same one.
     pub fn next(command: &str) -> Result<Self> {
         for number in 1_u64.. {
             let path = PathBuf::from(format!("runs/{number}"));
@@ -47,10 +47,10 @@ impl RunFolder {
                 return Self::claimed(&path, claim);
             }
         }
-        Err(Error::input(format!("no number is free for a new run of {command} in runs/"), "give a folder with --out"))
+        Err(Error::input(format!("runs/ has no free number for a new run of {command}"), "give a folder with --out"))
     }
 
-    /// Whether a new run can go there.
+    /// Refuses a folder that a new run cannot use.
     fn check_free(path: &Path, command: &str) -> Result<()> {
         if path.join(CONFIG).exists() && is_run(&Folder::open(path)?) {
             let _free = FolderLock::take(path, PATIENCE)?;
@@ -62,19 +62,19 @@ impl RunFolder {
     fn refuse_taken(path: &Path, command: &str) -> Result<()> {
         if path.join(CONFIG).exists() && is_run(&Folder::open(path)?) {
             if has_no_checkpoint(path) {
-                return Ok(()); // a run that ended before its first save: nothing to lose
+                return Ok(()); // the run ended before its first checkpoint: nothing is lost
             }
             let hint =
                 format!("continue it with: detox-lab {command} --resume {}; or choose another --out", path.display());
-            return Err(Error::file(path.display(), "holds a run already", hint));
+            return Err(Error::file(path.display(), "already contains a run", hint));
         }
         if is_occupied(path) {
-            return Err(Error::file(path.display(), "is not empty and holds no run", "choose a new folder for --out"));
+            return Err(Error::file(path.display(), "is not empty and has no run", "choose a new folder for --out"));
         }
         Ok(())
     }
 
-    /// The folder of a run, mended after a crash. A folder that is no run is left as it is.
+    /// The folder of a run, repaired after a crash. A folder without a run is not changed.
     pub fn open(path: &Path) -> Result<Self> {
         check_run(&Folder::open(path)?)?;
         Self::claimed(path, Claim::take(path, PATIENCE)?)
@@ -89,15 +89,15 @@ impl RunFolder {
         Ok(Self { folder: Folder::open(path)?, root: path.to_path_buf(), _claim: claim })
     }
 
-    /// Where it is.
+    /// The folder's path.
     pub fn root(&self) -> &Path {
         &self.root
     }
 
-    /// Where a file or folder of this name goes. Where the run's folder was removed, it is not created again.
+    /// The path of a file or folder in the run's folder. If the run's folder was removed, it is not created again.
     fn place(&self, name: &str) -> Result<PathBuf> {
         if !self.root.is_dir() {
-            let what = "the run's folder is gone; something removed or moved it";
+            let what = "the run's folder was removed or moved";
             return Err(Error::file(
                 self.root.display(),
                 what,
@@ -112,14 +112,14 @@ impl RunFolder {
     }
 }
 
-/// Whether a run ended before its first save.
+/// Whether a run ended before its first checkpoint.
 fn has_no_checkpoint(path: &Path) -> bool {
     let entries = fs::read_dir(path.join(CHECKPOINTS)).into_iter().flatten().flatten();
     entries.filter_map(|e| step_of(e.file_name().to_str()?)).next().is_none()
 }
 
-/// The folder of a run that is named by the zip which the page saves: the zip is unpacked beside itself, and never over
-/// anything. Any other path stands for itself.
+/// Unpacks a run's zip, as the page saves it, into a new folder beside it, and returns that folder. Returns any other path
+/// unchanged.
 pub fn unzipped(path: &Path, terminal: &mut Terminal) -> Result<PathBuf> {
     if !path.is_file() || path.extension().is_none_or(|end| end != "zip") {
         return Ok(path.to_path_buf());
@@ -127,8 +127,8 @@ pub fn unzipped(path: &Path, terminal: &mut Terminal) -> Result<PathBuf> {
     let (shown, folder) = (path.display().to_string(), path.with_extension(""));
     let refuse_existing = || {
         if is_occupied(&folder) {
-            let what = format!("{} is there already, so the zip is not unpacked", folder.display());
-            return Err(Error::file(&shown, what, "name the folder instead of the zip, or move it away"));
+            let what = format!("{} already exists, so the zip is not unpacked", folder.display());
+            return Err(Error::file(&shown, what, "give the folder instead of the zip, or move the folder"));
         }
         Ok(())
     };
@@ -141,8 +141,8 @@ pub fn unzipped(path: &Path, terminal: &mut Terminal) -> Result<PathBuf> {
     if !unpacked.has(CONFIG) {
         return Err(Error::file(
             shown,
-            "no config.json in it, so this is not a run",
-            "save the run again, not the adapter",
+            "no config.json in this zip, so it is not a run",
+            "save the run on the page, not the adapter",
         ));
     }
     check_run(&unpacked)?;

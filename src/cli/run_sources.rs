@@ -1,5 +1,6 @@
-//! The models and data that a run's `config.json` names, and where they are now if they have moved since.
+//! The models and data that a run's `config.json` names, and their new locations if they have moved.
 
+use super::loading;
 use super::sources::{self, TINY, whole_path};
 use super::terminal::Terminal;
 use crate::error::{Error, Result};
@@ -7,7 +8,7 @@ use crate::io::ByteSource;
 use crate::io::adapter_config::AdapterConfig;
 use crate::io::checkpoint::weights::load_file;
 use crate::io::disk::Folder;
-use crate::io::hub::{self, Kind, is_id};
+use crate::io::hub::{self, RepoKind, is_id};
 use crate::lab::models::{Actor, INITIAL, Judge, Labels};
 use crate::lab::replay::parse_rows;
 use crate::lab::responses::token_numbers;
@@ -18,7 +19,7 @@ use crate::lab::sources::saved::SavedPolicy;
 use crate::settings::KlReference;
 use serde_json::Value;
 
-/// The options that are given with `--run` or `--resume`.
+/// New locations, from the options given with `--run` or `--resume`.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct NewLocations<'a> {
     pub policy: Option<&'a str>,
@@ -29,11 +30,11 @@ pub struct NewLocations<'a> {
 }
 
 impl NewLocations<'_> {
-    /// Puts what is given into a run's configuration, in memory, and reads what the run saved of its policy after `step`.
+    /// Puts the new locations into a run's configuration (in memory), and reads the policy that the run saved after `step`.
     /// Returns whether the configuration changed.
     ///
     /// # Errors
-    /// Models or data that are gone, a damaged checkpoint, another adapter than the run's.
+    /// Models or data that do not exist, a damaged checkpoint, an adapter that is not the run's.
     pub fn apply(
         &self,
         config: &mut RunConfig,
@@ -48,7 +49,7 @@ impl NewLocations<'_> {
         Ok((changed, saved))
     }
 
-    /// Puts what is given into a run's configuration, in memory. Returns whether that changed anything.
+    /// Puts the new locations into a run's configuration (in memory). Returns whether it changed.
     pub fn put_into(&self, config: &mut RunConfig) -> bool {
         let before = config.clone();
         let put = |into: &mut String, given: Option<&str>| *into = given.map_or_else(|| into.clone(), whole_path);
@@ -63,25 +64,25 @@ impl NewLocations<'_> {
     /// Refuses an adapter that is not the one the run started from: the run continues from its own checkpoints.
     fn check_adapter(&self, saved: &SavedPolicy, terminal: &mut Terminal) -> Result<()> {
         let Some(src) = self.adapter else { return Ok(()) };
-        let hint = "leave --adapter out: the run has the adapter in its checkpoints";
+        let hint = "leave --adapter out: the run's checkpoints contain its adapter";
         if src == "fresh" || src == "off" {
-            return Err(Error::input(format!("--adapter {src} cannot be given for a run that has an adapter"), hint));
+            return Err(Error::input(format!("--adapter {src} cannot be given for an existing run"), hint));
         }
         if saved.initial.is_same(&sources::adapter(src, terminal)?)? {
             return Ok(());
         }
-        let what = format!("not the adapter that the run started from, which is in {}", saved.initial.name);
+        let what = format!("this is not the adapter that the run started from; that one is in {}", saved.initial.name);
         Err(Error::file(src, what, hint))
     }
 }
 
-/// What a run saved of its policy after `step`.
+/// The policy that a run saved after `step`.
 fn saved_policy(store: &dyn ByteSource, step: u64) -> Result<SavedPolicy> {
     let checkpoint = |step| Folder::open(format!("{}/{CHECKPOINTS}/{}", store.name(), step_name(step)));
     SavedPolicy::read(&checkpoint(step)?, &checkpoint(0)?)
 }
 
-/// A run's models, found and not yet loaded.
+/// A run's models, found but not yet loaded.
 pub struct RunModels {
     pub policy: PolicySource<'static>,
     pub reward: RewardSource<'static>,
@@ -90,12 +91,12 @@ pub struct RunModels {
 impl RunModels {
     /// Finds the models of a run's configuration.
     pub fn find(config: &RunConfig, terminal: &mut Terminal) -> Result<Self> {
-        let policy = sources::policy(&config.policy, terminal)?;
+        let mut policy = sources::policy(&config.policy, terminal)?;
+        policy.find_tokenizer()?;
         Ok(Self { policy, reward: sources::reward(&config.reward, terminal)? })
     }
 
-    /// Loads them as they were when `saved` was saved. The policy's adapters are `policy` (trainable or not), and step 0's as
-    /// `initial`.
+    /// Loads the models with the saved policy. Its adapters are `policy` (trainable or not) and, from step 0, `initial`.
     pub fn load(
         self,
         saved: SavedPolicy,
@@ -109,28 +110,28 @@ impl RunModels {
         let adapter = saved.adapter.config.clone();
         drop(saved); // its tensors are now the policy's
         let labels = config.reward_labels.as_ref();
-        let judge = sources::load_reward(self.reward, &config.reward, config.weights, labels, terminal)?;
+        let judge = loading::load_reward(self.reward, &config.reward, config.weights, labels, terminal)?;
         Ok((actor, judge, adapter))
     }
 }
 
-/// Whether a source that was there when a run began is gone: no folder or file any more, and no id of the hub.
-fn is_gone(src: &str, kind: Kind) -> bool {
+/// Whether a run's source does not exist any more: it is neither a folder or file nor an id of the hub.
+fn is_gone(src: &str, kind: RepoKind) -> bool {
     src != TINY && !hub::local(src).exists() && !is_id(src, kind)
 }
 
 fn gone(store: &dyn ByteSource, key: &str, src: &str) -> Error {
-    let what = format!("names {src} as the run's {}, which does not exist any more", key.replace('_', " "));
-    Error::file(store.path(CONFIG), what, format!("give its new place: --{} SRC", key.replace('_', "-")))
+    let what = format!("names {src} as the run's {}, but it does not exist any more", key.replace('_', " "));
+    Error::file(store.path(CONFIG), what, format!("give its new location with --{} SRC", key.replace('_', "-")))
 }
 
-/// Refuses a run whose models or data are gone, before anything is loaded: names the run's `config.json`, the path in it, and
-/// the option that says where it is now.
+/// Refuses a run whose models or data do not exist any more, before anything is loaded. The error names the run's
+/// `config.json`, the path in it, and the option for the new location.
 pub fn check_exist(config: &RunConfig, store: &dyn ByteSource) -> Result<()> {
     let sources = [
-        ("policy", &config.policy, Kind::Model),
-        ("reward", &config.reward, Kind::Model),
-        ("data", &config.data, Kind::Dataset),
+        ("policy", &config.policy, RepoKind::Model),
+        ("reward", &config.reward, RepoKind::Model),
+        ("data", &config.data, RepoKind::Dataset),
     ];
     match sources.into_iter().find(|(_, src, kind)| is_gone(src, *kind)) {
         Some((key, src, _)) => Err(gone(store, key, src)),
@@ -141,7 +142,7 @@ pub fn check_exist(config: &RunConfig, store: &dyn ByteSource) -> Result<()> {
 /// [`check_exist`] for a run of supervised training, whose sources are in `what`.
 pub fn check_exist_in(what: &Value, store: &dyn ByteSource) -> Result<()> {
     for key in ["policy", "model_config", "tokenizer", "adapter", "reward", "data", "held_out", "validation"] {
-        let kind = if ["data", "held_out"].contains(&key) { Kind::Dataset } else { Kind::Model };
+        let kind = if ["data", "held_out"].contains(&key) { RepoKind::Dataset } else { RepoKind::Model };
         let sources = match &what[key] {
             Value::Array(many) => many.iter().filter_map(Value::as_str).collect(),
             one => one.as_str().into_iter().collect::<Vec<_>>(),
@@ -153,9 +154,9 @@ pub fn check_exist_in(what: &Value, store: &dyn ByteSource) -> Result<()> {
     Ok(())
 }
 
-/// An error about an adapter of the run that does not fit the policy.
+/// Changes the hint of an error about a run's adapter that does not fit the policy.
 fn for_another_policy(error: Error, policy: &str) -> Error {
-    let new = || format!("the run was trained with another policy than {policy}: give that one with --policy");
+    let new = || format!("the run was trained with a policy other than {policy}: give that one with --policy");
     match error {
         Error::File { path, what, .. } => Error::File { path, what, hint: new() },
         Error::Input { what, .. } => Error::Input { what, hint: new() },
@@ -164,10 +165,10 @@ fn for_another_policy(error: Error, policy: &str) -> Error {
     }
 }
 
-/// The largest difference between a token's log-probs from one model, computed on two machines or with other threads.
+/// The largest difference in a token's log-prob when one model is computed on two machines or with other numbers of threads.
 const SAME: f32 = 0.05;
 
-/// Refuses a policy with the run's shape and other weights, by the log-probs that the run's own policy gave a saved response.
+/// Refuses a policy that has the right shape but other weights: compares its log-probs of a saved response with the run's.
 pub fn check_same_policy(store: &dyn Store, config: &RunConfig, actor: &Actor) -> Result<()> {
     let rollouts = store.list(ROLLOUTS)?;
     let Some(name) = rollouts.iter().rev().find_map(|name| name.strip_suffix(".jsonl")) else { return Ok(()) };
@@ -176,7 +177,7 @@ pub fn check_same_policy(store: &dyn Store, config: &RunConfig, actor: &Actor) -
     let numbers = load_file(store, &tensors, &|name| name == "ref_logprobs")?;
     let (Some(row), Some(numbers)) = (rows.first(), numbers.get("ref_logprobs")) else { return Ok(()) };
     if row.decoder_ids.first() != Some(&actor.policy.t5.config.decoder_start_token_id) {
-        return Ok(()); // a response that lost its start token was computed one position off
+        return Ok(()); // without its start token, the response was computed one position off
     }
     let adapter = match config.ppo.kl_reference {
         KlReference::Base => None,
@@ -188,11 +189,11 @@ pub fn check_same_policy(store: &dyn Store, config: &RunConfig, actor: &Actor) -
         None => Ok(()),
         Some((now, then)) => {
             let what = format!(
-                "this is not the policy that the run was trained with: it gives a token of {} the log-prob {now:.3}, and the \
-                 run's own gave {then:.3}",
+                "this is not the policy that the run was trained with: it gives a token of {} the log-prob {now:.3}, but the \
+                                 run's policy gave it {then:.3}",
                 store.path(ROLLOUTS)
             );
-            Err(Error::file(&config.policy, what, "give the run's own policy with --policy"))
+            Err(Error::file(&config.policy, what, "give the policy of this run with --policy"))
         }
     }
 }

@@ -1,5 +1,5 @@
-//! SIGINT (Ctrl-C) and SIGTERM: the first one asks the command to end at its next pause point, a second one ends the process at
-//! once. The command decides what is saved then.
+//! SIGINT (Ctrl-C) and SIGTERM: the first one stops the command at its next pause point, a second one ends the process
+//! immediately. The command decides what is saved.
 
 use crate::error::{Error, Result};
 use signal_hook::consts::{SIGINT, SIGPIPE, SIGTERM};
@@ -7,17 +7,17 @@ use signal_hook::flag;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
-/// What the handlers write to; there is one of each signal a process.
+/// What the signal handlers write to, once per process.
 #[derive(Default)]
 struct Signals {
     stop: Arc<AtomicBool>,
-    /// The last signal's number; 0: none came.
+    /// The last signal's number; 0: none was received.
     number: Arc<AtomicUsize>,
 }
 
 static SIGNALS: OnceLock<Signals> = OnceLock::new();
 
-/// Catches both signals from now on; a second call does nothing.
+/// Catches both signals; a second call does nothing.
 pub fn catch() -> Result<()> {
     if SIGNALS.get().is_some() {
         return Ok(());
@@ -25,7 +25,7 @@ pub fn catch() -> Result<()> {
     let signals = SIGNALS.get_or_init(Signals::default);
     for signal in [SIGINT, SIGTERM] {
         let failed = |e: std::io::Error| Error::bug(format!("signals cannot be caught: {e}"));
-        // The order matters: the second signal finds the flag set and ends the process.
+        // The order matters: the second signal must find the flag set, and then ends the process.
         flag::register_conditional_shutdown(signal, status(signal), signals.stop.clone()).map_err(failed)?;
         flag::register(signal, signals.stop.clone()).map_err(failed)?;
         flag::register_usize(signal, signals.number.clone(), signal as usize).map_err(failed)?;
@@ -33,12 +33,12 @@ pub fn catch() -> Result<()> {
     Ok(())
 }
 
-/// Has one come?
+/// Whether a signal was received.
 pub fn stop() -> bool {
     SIGNALS.get().is_some_and(|signals| signals.stop.load(Ordering::Relaxed))
 }
 
-/// The exit status of a command that was stopped, and the signal's name. Without one it was a reader that closed the pipe.
+/// The exit status of a stopped command, and the signal's name. Without a signal, the reader has closed the pipe.
 pub fn stopped() -> (u8, Option<&'static str>) {
     match SIGNALS.get().map(|signals| signals.number.load(Ordering::Relaxed) as i32) {
         Some(SIGINT) => (status(SIGINT) as u8, Some("SIGINT")),
@@ -47,7 +47,7 @@ pub fn stopped() -> (u8, Option<&'static str>) {
     }
 }
 
-/// As shells have it.
+/// The exit status that shells use for a signal.
 const fn status(signal: i32) -> i32 {
     128 + signal
 }

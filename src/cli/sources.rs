@@ -1,17 +1,16 @@
-//! Models and data by their arguments: those that ship with the program, files and folders on this machine, or repositories on
-//! the hub, which are fetched. What is found is opened once (`lab::sources`); the forecast and loading use what was read then.
+//! Finds the models and data that arguments name: those that ship with the program, files and folders on this machine, or
+//! repositories on the hub, which are downloaded. Each is opened once (`lab::sources`), for the forecast and for loading.
 
-use super::args::{FreshAdapter, PolicyArgs};
+use super::args::FreshAdapter;
 use super::terminal::Terminal;
 use crate::error::{Error, Result};
 use crate::io::adapter::PeftAdapter;
 use crate::io::adapter_config::AdapterConfig;
 use crate::io::checkpoint::gguf_model::GgufModel;
 use crate::io::disk::Folder;
-use crate::io::hub::{self, ADAPTER, Hub, Kind, MODEL, Progress, Wanted};
-use crate::io::value_head::ValueHead;
+use crate::io::hub::{self, ADAPTER, Hub, MODEL, Progress, RepoKind, Wanted};
+use crate::io::value_head::SavedHead;
 use crate::io::{ByteSource, Memory};
-use crate::lab::models::{Actor, AdapterName, Judge, Labels, POLICY, Precision};
 use crate::lab::shipped;
 pub use crate::lab::shipped::TINY;
 use crate::lab::sources::adapter::AdapterStart;
@@ -40,7 +39,7 @@ pub enum Role {
 }
 
 impl Role {
-    /// The shipped folder.
+    /// The folder that ships with the program.
     fn shipped(self) -> Memory {
         let (name, files) = match self {
             Self::Policy => ("tiny policy", shipped::POLICY),
@@ -50,7 +49,7 @@ impl Role {
         Memory::new(name, files.iter().map(|(file, bytes)| (file.to_string(), bytes.to_vec())).collect())
     }
 
-    fn find(self, src: &str, hub: impl FnOnce() -> Result<Hub>, progress: &mut dyn Progress) -> Result<Source> {
+    fn find(self, src: &str, hub: impl FnOnce() -> Result<Hub>, progress: &mut dyn Progress) -> Result<FoundSource> {
         if src == TINY {
             return Ok(Box::new(self.shipped()));
         }
@@ -60,23 +59,23 @@ impl Role {
             return Ok(Box::new(GgufModel::open(Box::new(folder), file)?));
         }
         let wanted = if self == Self::Adapter { ADAPTER } else { MODEL };
-        let folder = hub()?.resolve(src, Kind::Model, wanted, progress)?;
+        let folder = hub()?.resolve(src, RepoKind::Model, wanted, progress)?;
         tracing::debug!("{src}: {}", folder.root().display());
         Ok(Box::new(folder))
     }
 }
 
-/// A folder that was found.
-type Source = Box<dyn ByteSource>;
+/// A model's folder.
+type FoundSource = Box<dyn ByteSource>;
 
-/// Finds a shipped folder or one on this machine, or fetches it from the hub.
-pub fn folder(src: &str, role: Role, terminal: &mut Terminal) -> Result<Source> {
+/// Finds a folder that ships with the program or is on this machine, or downloads it from the hub.
+pub fn folder(src: &str, role: Role, terminal: &mut Terminal) -> Result<FoundSource> {
     role.find(src, Hub::from_env, terminal)
 }
 
-/// As [`folder`], without fetching anything: a folder, or what the hub's cache has.
-pub fn folder_in_cache(src: &str, role: Role) -> Result<Source> {
-    /// Nothing is fetched, so there is no progress.
+/// As [`folder`], but takes hub ids only from the cache and downloads nothing.
+pub fn folder_in_cache(src: &str, role: Role) -> Result<FoundSource> {
+    /// Nothing is downloaded, so there is no progress.
     struct Silent;
     impl Progress for Silent {
         fn start(&mut self, _: &str, _: u64, _: u64) -> Result<()> {
@@ -90,33 +89,32 @@ pub fn folder_in_cache(src: &str, role: Role) -> Result<Source> {
     role.find(src, || Ok(Hub { offline: true, ..Hub::from_env()? }), &mut Silent)
 }
 
-/// The policy of an argument, its headers read.
+/// Opens the policy that an argument names, and reads its headers.
 pub fn policy(src: &str, terminal: &mut Terminal) -> Result<PolicySource<'static>> {
     PolicySource::open(folder(src, Role::Policy, terminal)?)
 }
 
-/// The reward model of an argument, its headers read.
+/// Opens the reward model that an argument names, and reads its headers.
 pub fn reward(src: &str, terminal: &mut Terminal) -> Result<RewardSource<'static>> {
     RewardSource::open(folder(src, Role::Reward, terminal)?)
 }
 
-/// The reward model and the data that go with a policy where none are named: the shipped ones with the shipped policy,
-/// else the lab's.
+/// The default reward model and data for a policy: the tiny ones for the tiny policy, else the lab's.
 pub fn companions(policy: &str) -> (&'static str, &'static str) {
     if policy == TINY { (TINY, TINY) } else { (LAB_REWARD, LAB_DATA) }
 }
 
-/// The adapter that goes with a policy where none is named.
+/// The default adapter for a policy.
 pub fn companion_adapter(policy: &str) -> Option<&'static str> {
     (policy == TINY).then_some(TINY)
 }
 
-/// The adapter of an argument.
+/// Reads the adapter that an argument names.
 pub fn adapter(src: &str, terminal: &mut Terminal) -> Result<PeftAdapter> {
     PeftAdapter::read(&*folder(src, Role::Adapter, terminal)?)
 }
 
-/// The adapter that training starts from: the one of an argument, or (none) a fresh one over `base`, with this dropout.
+/// The adapter that training starts from: the one that an argument names, or (none) a new one for `base`, with this dropout.
 pub fn adapter_start(
     src: Option<&str>,
     fresh: &FreshAdapter,
@@ -135,76 +133,19 @@ pub fn adapter_start(
         .map(|config| AdapterStart::Fresh(Box::new(config)))
 }
 
-/// Puts an adapter over the policy to be trained, and prints what is worth a warning. `src`: its argument; none for a fresh one.
-pub fn put_adapter(
-    start: AdapterStart,
-    src: Option<&str>,
-    actor: &mut Actor,
-    seed: u64,
-    terminal: &Terminal,
-) -> Result<AdapterConfig> {
-    let (config, warnings) = start.put_over(actor, seed)?;
-    for warning in warnings {
-        terminal.line(&format!("warning: {}: {warning}", src.unwrap_or("the fresh adapter")));
-    }
-    Ok(config)
-}
-
-/// Loads the policy of `args`, with its adapter unless that is `off`.
-pub fn load_policy(
-    source: PolicySource<'_>,
-    args: &PolicyArgs,
-    terminal: &mut Terminal,
-) -> Result<(Actor, AdapterName<'static>)> {
-    let src = args.adapter.as_deref().or(companion_adapter(&args.policy)).filter(|src| *src != "off");
-    let adapter = src.map(|src| adapter(src, terminal).map(|adapter| (src, adapter))).transpose()?;
-    let mut actor = source.load(args.held.weights.unwrap_or_default(), 0)?;
-    let Some((src, adapter)) = adapter else { return Ok((actor, None)) };
-    for warning in actor.add_adapter(POLICY, &adapter, false)? {
-        terminal.line(&format!("warning: {src}: {warning}"));
-    }
-    Ok((actor, Some(POLICY)))
-}
-
-/// A value head in a file, or in a folder that TRL saved.
-pub fn value_head(file: &Path) -> Result<ValueHead> {
+/// Reads a value head from a file, or from a folder that TRL saved.
+pub fn value_head(file: &Path) -> Result<SavedHead> {
     if file.is_dir() {
         let none = || {
-            Error::file(file.display(), "no value head here", "give value_head.safetensors or TRL's pytorch_model.bin")
+            Error::file(file.display(), "no value head in it", "give value_head.safetensors or TRL's pytorch_model.bin")
         };
-        return ValueHead::find(&Folder::open(file)?)?.ok_or_else(none);
+        return SavedHead::find(&Folder::open(file)?)?.ok_or_else(none);
     }
     let (folder, name) = Folder::of_file(file)?;
-    ValueHead::read(&folder, &name)
+    SavedHead::read(&folder, &name)
 }
 
-/// Puts a value head from a file into the policy.
-pub fn put_value_head(actor: &mut Actor, head: &ValueHead, file: &Path) -> Result<()> {
-    let dropout = actor.policy.value_head.dropout;
-    actor
-        .set_value_head(head, dropout.into())
-        .map_err(|e| Error::file(file.display(), e, "use the value head that was trained with this base model"))
-}
-
-/// Loads the reward model of the argument `src`, its matrices in `precision`. `labels`: what it calls its labels, if not nothate
-/// and hate.
-pub fn load_reward(
-    source: RewardSource<'_>,
-    src: &str,
-    precision: Precision,
-    labels: Option<&Labels>,
-    terminal: &Terminal,
-) -> Result<Judge> {
-    let judge = source.load(precision, labels)?;
-    let [nothate, hate] = judge.model.label_names();
-    if labels.is_none() && !(nothate.eq_ignore_ascii_case("nothate") && hate.eq_ignore_ascii_case("hate")) {
-        terminal.line(&format!("{src}: its label {nothate} is read as nothate, {hate} as hate"));
-    }
-    Ok(judge)
-}
-
-/// The training and the test split as the lab makes them, of DialogSum or of the shipped dialogues; a folder's validation part
-/// too, if `validation`.
+/// The lab's training and test splits of DialogSum or of the tiny dialogues; if `validation`, a folder's validation part too.
 pub fn dialogues(src: &str, validation: bool, terminal: &mut Terminal) -> Result<Corpus> {
     let source = if src == TINY {
         DataSource::Shipped
@@ -217,32 +158,32 @@ pub fn dialogues(src: &str, validation: bool, terminal: &mut Terminal) -> Result
     Ok(told(source.splits(src, validation)?, terminal))
 }
 
-/// Every row of a file, as it is.
+/// Every row of a file, unfiltered.
 pub fn every_row(src: &str, terminal: &Terminal) -> Result<Vec<Dialogue>> {
     let (folder, file) = Folder::of_file(Path::new(src))?;
     Ok(told(data::every_row(&folder, &file)?, terminal))
 }
 
-/// The dialogues that were read; prints what a person should know about them.
+/// The dialogues that were read; prints notices about them.
 fn told<T>(read: WithNotices<T>, terminal: &Terminal) -> T {
     read.notices.iter().for_each(|notice| terminal.line(notice));
     read.dialogues
 }
 
-/// The folder of a data set, on this machine or on the hub.
+/// Finds the folder of a data set on this machine or on the hub.
 fn data_folder(src: &str, terminal: &mut Terminal) -> Result<Folder> {
-    Hub::from_env()?.resolve(src, Kind::Dataset, DATA_FILES, terminal).map_err(|error| match error {
+    Hub::from_env()?.resolve(src, RepoKind::Dataset, DATA_FILES, terminal).map_err(|error| match error {
         Error::File { path, what, .. } if what.ends_with("in this folder") || what.ends_with("on the hub") => Error::file(
             path,
             what,
-            "put a file of one of these names there, or name a file itself; a parquet file becomes jsonl with: python3 -c \
+            "put a file with one of these names there, or give a file; convert a parquet file to jsonl with: python3 -c \
              \"import pandas, sys; pandas.read_parquet(sys.argv[1]).to_json('train.jsonl', orient='records', lines=True)\" FILE",
         ),
         other => other,
     })
 }
 
-/// The name of a source in a run's config.json: folders and files by their whole path, so that a run can be resumed from
+/// The name of a source in a run's config.json: folders and files as absolute paths, so that a run can be resumed from
 /// anywhere.
 pub fn whole_path(src: &str) -> String {
     let path = if src == TINY { None } else { std::fs::canonicalize(hub::local(src)).ok() };

@@ -1,21 +1,21 @@
-//! What `finetune` and `train-reward` share: starting or continuing their run folder, and the lines printed at the end.
+//! What `finetune` and `train-reward` share: starting or continuing a run, and the lines printed at the end.
 
 use super::args::{LoopArgs, RunArgs};
 use super::run_folder::RunFolder;
 use super::run_sources;
+use super::sources::whole_path;
 use super::terminal::Terminal;
 use crate::error::{Error, Result};
 use crate::finetuning::supervised::{BEST, Settings, Supervised, Task};
-use crate::io::ByteSource;
 use crate::lab::events::Observer;
-use crate::lab::run::{self, newest_checkpoint};
+use crate::lab::run::{newest_checkpoint, read_config};
 use crate::pace::block_on;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
-/// `config.json`; `W` says what is trained, and on what (an argument group called `what`).
+/// `config.json`; `W`: the argument group `what` (what is trained, and on what).
 #[derive(Serialize, Deserialize)]
 struct Config<W> {
     version: String,
@@ -25,45 +25,60 @@ struct Config<W> {
 }
 
 /// What is trained, and on what.
-pub trait Sources: Serialize + DeserializeOwned {
-    /// Puts in where models and data are now, for a run whose sources have moved.
-    ///
-    /// # Errors
-    /// A source that the run does not have.
-    fn replace_by(&mut self, given: Self) -> Result<()>;
+pub trait Inputs: Serialize + DeserializeOwned {
+    /// The option and the place of every model and data file, which may have moved when a run is continued.
+    fn sources(&mut self) -> Vec<(&'static str, Source<'_>)>;
+
+    /// Names in a run that is continued what it took by default, where `given` names it.
+    fn name_defaults(&mut self, _given: &Self) {}
 }
 
-/// Puts a source that was given in the place of the run's.
+/// The value of an option that names files, folders or ids of the hub.
+pub enum Source<'a> {
+    One(&'a mut Option<String>),
+    Many(&'a mut Vec<String>),
+}
+
+/// Every folder and file by its whole path, so that the run can be resumed from anywhere.
+fn with_whole_paths<I: Inputs>(mut inputs: I) -> I {
+    for (_, source) in inputs.sources() {
+        match source {
+            Source::One(one) => one.iter_mut().for_each(|src| *src = whole_path(src)),
+            Source::Many(many) => many.iter_mut().for_each(|src| *src = whole_path(src)),
+        }
+    }
+    inputs
+}
+
+/// Puts the sources that were given in the place of the run's.
 ///
 /// # Errors
-/// The run has none of this kind.
-pub fn replace(option: &str, was: &mut Option<String>, given: Option<String>) -> Result<()> {
-    if given.is_some() && was.is_none() {
-        return Err(Error::input(format!("this run was started without --{option}"), "leave it out"));
+/// The run has none of this kind, or has fewer or more.
+fn replace<I: Inputs>(run: &mut I, mut given: I) -> Result<()> {
+    run.name_defaults(&given);
+    for ((option, was), (_, given)) in run.sources().into_iter().zip(given.sources()) {
+        match (was, given) {
+            (Source::One(None), Source::One(Some(_))) => {
+                return Err(Error::input(format!("this run was started without --{option}"), "leave it out"));
+            }
+            (Source::One(was), Source::One(given @ Some(_))) => *was = given.take(),
+            (Source::Many(was), Source::Many(given)) if !given.is_empty() => {
+                if given.len() != was.len() {
+                    let (had, has) = (was.len(), given.len());
+                    let what = format!("this run was started with {had} values of --{option}, and {has} are given");
+                    return Err(Error::input(what, "give all of them, in the order of the run's config.json"));
+                }
+                *was = std::mem::take(given);
+            }
+            _ => {}
+        }
     }
-    *was = given.or_else(|| was.take());
     Ok(())
 }
 
-/// [`replace`] for several files, of which none or all are given.
-///
-/// # Errors
-/// Fewer or more than the run has.
-pub fn replace_all(option: &str, was: &mut Vec<String>, given: Vec<String>) -> Result<()> {
-    if !given.is_empty() && given.len() != was.len() {
-        let what =
-            format!("this run was started with {} values of --{option}, and {} are given", was.len(), given.len());
-        return Err(Error::input(what, "give all of them, in the order of the run's config.json"));
-    }
-    if !given.is_empty() {
-        *was = given;
-    }
-    Ok(())
-}
-
-/// Begins or continues a run of `command` and trains to its end; returns the run's folder and what was trained. `training`
-/// counts for a new run only, and of `what` only the sources for one that is continued; `task` loads models and data.
-pub fn run<W: Sources, T: Task>(
+/// Starts or continues a run of `command` and trains to its end; returns the run's folder and what was trained. When a run is
+/// continued, `training` is not used, and `what` only for its sources. `task` loads models and data.
+pub fn run<W: Inputs, T: Task>(
     command: &str,
     place: &RunArgs,
     what: W,
@@ -71,11 +86,12 @@ pub fn run<W: Sources, T: Task>(
     terminal: &mut Terminal,
     task: impl Fn(&W, &Settings, &mut Terminal) -> Result<T>,
 ) -> Result<(PathBuf, T)> {
+    let what = with_whole_paths(what);
     if let Some(path) = &place.resume {
         let store = RunFolder::open(path)?;
         let mut config: Config<W> = read_config(&store, command)?;
         let before = json(&config)?;
-        config.what.replace_by(what)?;
+        replace(&mut config.what, what)?;
         let now = json(&config)?;
         run_sources::check_exist_in(&now["what"], &store)?;
         let Config { what, settings, .. } = config;
@@ -113,19 +129,6 @@ fn json(config: &impl Serialize) -> Result<Value> {
     serde_json::to_value(config).map_err(Error::bug)
 }
 
-/// Reads the `config.json` of a run that `command` began.
-fn read_config<T: DeserializeOwned>(store: &RunFolder, command: &str) -> Result<T> {
-    let path = store.path(run::CONFIG);
-    let json = store.read_json(run::CONFIG)?;
-    let began = json.get("command").and_then(Value::as_str).unwrap_or("train").to_string();
-    if began != command {
-        let hint = format!("continue it with: detox-lab {began} --resume {}", store.name());
-        return Err(Error::file(path, format!("this run was begun by {began}, not by {command}"), hint));
-    }
-    let hint = "the run's config.json was damaged or written by another version; start a new run";
-    serde_json::from_value(json).map_err(|e| Error::file(path, e, hint))
-}
-
 fn to_end<T: Task>(
     mut trainer: Supervised<'_, T, RunFolder>,
     command: &str,
@@ -145,8 +148,8 @@ fn to_end<T: Task>(
             trainer.updates()
         )),
         Err(_) => terminal.line(&format!(
-            "the run ended at update {}; the last good state is the checkpoint of update {}. Continue with: detox-lab \
-             {command} --resume {shown}",
+            "the run failed in update {}; the last good state is the checkpoint of update {}. Continue with: detox-lab \
+                         {command} --resume {shown}",
             step + 1,
             trainer.saved()
         )),

@@ -1,25 +1,25 @@
-//! Shows a command's progress: bars on a terminal, plain lines elsewhere, one line for each PPO step. Stops the command when
-//! `signals` says so.
+//! Shows a command's progress: bars on a terminal, plain lines otherwise, and one line for each PPO step. Stops the command
+//! after a signal.
 
 use super::{report, signals};
 use crate::error::{Error, Result};
 use crate::io::hub;
-use crate::lab::events::{Event, Observer, Pass, Phase, Room, Rooms, Seconds, StepStats};
+use crate::lab::events::{Event, Observer, Phase, Seconds, StepObserver, StepStage, StepStats};
 use crate::pace::Pace;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// Pause between progress lines where there is no terminal.
+/// Time between progress lines without a terminal.
 const PLAIN_EVERY: Duration = Duration::from_secs(15);
 
-/// What listens while a command works.
+/// The observer of a command's work.
 pub struct Terminal {
     started: Instant,
-    /// A bar on a terminal; none elsewhere.
+    /// None without a terminal.
     bar: Option<ProgressBar>,
     phase: Option<Phase>,
-    /// PPO steps in all, for the lines of a run.
+    /// Total number of PPO steps.
     steps: u64,
     shown_header: bool,
     quiet: bool,
@@ -52,18 +52,18 @@ impl Terminal {
         })
     }
 
-    /// Tells how many steps the run has.
+    /// Sets the total number of steps.
     pub fn steps(&mut self, steps: u64) {
         self.steps = steps;
     }
 
-    /// Columns of the terminal; 100 where there is none.
+    /// Columns of the terminal; 100 without one.
     pub fn width(&self) -> usize {
         let (_, columns) = console::Term::stdout().size();
         if std::io::stdout().is_terminal() { columns.into() } else { 100 }
     }
 
-    /// A line above the bar, on standard error.
+    /// Prints a line above the bar, on standard error.
     pub fn line(&self, text: &str) {
         match &self.bar {
             Some(bar) if !bar.is_hidden() => bar.println(text),
@@ -75,7 +75,8 @@ impl Terminal {
         let what = match phase {
             Phase::Generate => "generating, rows",
             Phase::Score => "scoring, texts",
-            Phase::Train => "PPO, mini-batches",
+            Phase::Old | Phase::Reference | Phase::Train => "PPO, mini-batches",
+            Phase::Load => "loading",
             Phase::Evaluate => "evaluated, dialogues",
         };
         self.show(Some(phase), what, "{msg:20}  {wide_bar} {pos}/{len}  {per_sec}  {eta} left", done as u64, of as u64);
@@ -105,7 +106,7 @@ impl Terminal {
         }
     }
 
-    /// Where there is no terminal: a line now and then.
+    /// Without a terminal: prints a line every [`PLAIN_EVERY`].
     fn plain(&mut self, what: &str, done: u64, of: u64) {
         if self.quiet || self.last_line.elapsed() < PLAIN_EVERY || done == 0 {
             return;
@@ -123,9 +124,9 @@ impl Terminal {
 
     fn step_line(&mut self, step: u64, stats: &StepStats, seconds: Seconds) {
         if self.json_steps {
-            let mut line = serde_json::json!(stats.line(step));
+            let mut line = serde_json::json!(stats.line);
             line["seconds"] = serde_json::json!(seconds);
-            // A closed pipe is no reason to end a training run.
+            // Training continues if the pipe is closed.
             let _ = report::line(line);
             return;
         }
@@ -136,11 +137,11 @@ impl Terminal {
         self.line(&format!(
             "{:>6} {:>14.4} {:>14.4} {:>17.2e} {:>12.4} {:>9.5}   {:.1} ({:.1} + {:.1} + {:.1})",
             format!("{step}/{}", self.steps),
-            unsigned_zero(stats.kl),
-            unsigned_zero(stats.mean.returns_mean),
-            stats.mean.advantages_mean,
-            stats.scores.mean,
-            stats.kl_coef,
+            unsigned_zero(stats.line.kl),
+            unsigned_zero(stats.line.returns_mean),
+            stats.line.advantages_mean,
+            stats.line.score,
+            stats.line.kl_coef,
             seconds.total,
             seconds.generate,
             seconds.score,
@@ -150,7 +151,7 @@ impl Terminal {
 }
 
 impl Terminal {
-    /// What a supervised run measured: `step/of  loss 3.21  learning_rate 0.001 …`.
+    /// Prints what a supervised run measured: `step/of  loss 3.21  learning_rate 0.001 …`.
     fn update_line(&mut self, step: u64, of: u64, metrics: &[(String, f64)]) {
         let (first, then) = *self.first_update.get_or_insert((step, Instant::now()));
         let rate = then.elapsed().as_secs_f64() / (step - first).max(1) as f64;
@@ -171,8 +172,9 @@ impl hub::Progress for Terminal {
             _ if again && done > 0 => {
                 self.line(&format!("continuing {file} at {:.1} of {size:.1} MB", done as f64 / 1e6))
             }
-            0 => self.line(&format!("fetching {file}, {size:.1} MB")),
-            _ => self.line(&format!("fetching {file}, {size:.1} MB, of which {:.1} are there", done as f64 / 1e6)),
+            0 => self.line(&format!("downloading {file}, {size:.1} MB")),
+            _ => self
+                .line(&format!("downloading {file}, {size:.1} MB, of which {:.1} are already here", done as f64 / 1e6)),
         }
         self.download = (file.to_string(), done, bytes);
         if signals::stop() { Err(Error::Stopped) } else { Ok(()) }
@@ -193,12 +195,12 @@ impl hub::Progress for Terminal {
     }
 }
 
-/// A line on standard error. If nobody reads it any more, work continues.
+/// Prints a line on standard error. Work continues if it is closed.
 pub fn say(text: &str) {
     let _ = writeln!(std::io::stderr(), "{text}");
 }
 
-/// Four decimals of rounding noise are 0.0000, not -0.0000.
+/// Avoids -0.0000 when four decimals are printed.
 fn unsigned_zero(x: f64) -> f64 {
     if x.abs() < 5e-5 { 0.0 } else { x }
 }
@@ -209,13 +211,13 @@ impl Pace for Terminal {
     }
 }
 
-impl Rooms for Terminal {
-    fn room(&mut self, room: &Room<'_>) {
-        if let Room::Progress { pass, done, of } = room {
-            let at = match pass {
-                Pass::Old => 0,
-                Pass::Reference => *of,
-                Pass::Train => 2 * of,
+impl StepObserver for Terminal {
+    fn stage(&mut self, stage: &StepStage<'_>) {
+        if let StepStage::Progress { phase, done, of } = stage {
+            let at = match phase {
+                Phase::Old => 0,
+                Phase::Reference => *of,
+                _ => 2 * of,
             };
             self.progress(Phase::Train, at + done, 3 * of);
         }

@@ -1,5 +1,5 @@
-//! A RoBERTa classifier that is about to be trained: fresh weights for a configuration, or a model from a folder, with its
-//! tokenizer and all that a saved folder needs. It is trained in `reward_model`.
+//! A RoBERTa classifier to be trained: new weights for a configuration, or a model from a folder, with its tokenizer and the
+//! files of a saved folder. `reward_model` trains it.
 
 use super::fresh;
 use crate::error::{Error, Result};
@@ -22,16 +22,16 @@ pub struct Classifier {
     pub(super) config: Value,
     pub(super) tokenizer: Tokenizer,
     pub(super) tokenizer_files: BTreeMap<String, Vec<u8>>,
-    /// Did the weights come without a classification head, so that it is fresh?
+    /// Whether the classification head is new, because the weights had none.
     pub fresh_head: bool,
 }
 
 impl Classifier {
-    /// Fresh weights (seeded) of `config`, the sizes of a RoBERTa as its `config.json` has them; what is not given is
-    /// roberta-base's, the vocabulary the tokenizer's. `dropout`: every dropout of the model; none: those of the config.
+    /// New weights (seeded) for `config`, a RoBERTa's `config.json`. Missing values are those of roberta-base, and the
+    /// vocabulary is the tokenizer's. `dropout`: all dropouts of the model; none: those of the config.
     ///
     /// # Errors
-    /// A config that cannot be, a folder without tokenizer, a vocabulary smaller than the tokenizer's.
+    /// An invalid config, a folder without tokenizer, a vocabulary smaller than the tokenizer's.
     pub fn fresh(
         file: &str,
         config: Value,
@@ -42,8 +42,8 @@ impl Classifier {
         Self::build(config, HashMap::new(), tokenizer, None, dropout, seed).map_err(|e| e.in_file(file))
     }
 
-    /// The model in a folder; a RoBERTa without classification head gets a fresh one. `labels`: what it calls nothate and
-    /// hate; what is trained is saved with these two names.
+    /// The model in a folder; a RoBERTa without classification head gets a new one. `labels`: its names for nothate and hate;
+    /// the trained model is saved with the names nothate and hate.
     ///
     /// # Errors
     /// As [`Classifier::fresh`], and weights that do not fit the config.
@@ -72,11 +72,11 @@ impl Classifier {
             let what = format!("vocab_size is {}, the tokenizer has {}", roberta.vocab_size, tokenizer.vocab_size());
             return Err(Error::input(
                 what,
-                "set vocab_size to at least the tokenizer's, or use the model's own tokenizer",
+                "set vocab_size to at least that number, or use the tokenizer of this model",
             ));
         }
         if tensors.contains_key("embeddings.word_embeddings.weight") {
-            // a RobertaModel alone is saved without the prefix that it has inside a classifier
+            // a RobertaModel is saved without the prefix that it has inside a classifier
             tensors = tensors.into_iter().map(|(name, tensor)| (format!("roberta.{name}"), tensor)).collect();
         }
         let empty = tensors.is_empty();
@@ -93,17 +93,16 @@ impl Classifier {
         Ok(Self { model, vars: params.vars(), config, tokenizer, tokenizer_files, fresh_head })
     }
 
-    /// Numbers that training changes.
+    /// Number of trained parameters.
     pub fn parameters(&self) -> usize {
         self.model.parameter_count()
     }
 }
 
-/// `config.json` with roberta-base's values where it says nothing, and our labels where it has none of its own and nobody has
-/// `named` them.
+/// `config.json`, completed with roberta-base's values, and with our labels if it has none and they were not `named`.
 fn completed(config: Value, tokenizer: &Tokenizer, dropout: Option<f64>, named: bool) -> Result<Value> {
     let Value::Object(mut config) = config else {
-        return Err(Error::input("the config.json is no JSON object", "give the sizes of a RoBERTa as JSON"));
+        return Err(Error::input("the config.json is not a JSON object", "give the sizes of a RoBERTa as JSON"));
     };
     let defaults = [
         ("architectures", json!(["RobertaForSequenceClassification"])),
@@ -119,10 +118,10 @@ fn completed(config: Value, tokenizer: &Tokenizer, dropout: Option<f64>, named: 
         ("label2id", json!({"nothate": 0, "hate": 1})),
     ];
     if config.get("architectures") != Some(&defaults[0].1) && !named {
-        // not a classifier yet: labels of another task mean nothing here
+        // not a classifier yet: remove the labels of another task
         config.retain(|key, _| !["architectures", "id2label", "label2id"].contains(&key.as_str()));
     }
-    // A classifier whose config names no labels has LABEL_0 and LABEL_1, which the person has named.
+    // Without labels in its config, a classifier has LABEL_0 and LABEL_1, which --reward-labels has named.
     let defaults = defaults.into_iter().filter(|(key, _)| !(named && key.contains("2")));
     for (key, value) in defaults {
         config.entry(key).or_insert(value);

@@ -1,7 +1,7 @@
-//! Supervised fine-tuning of the policy on (dialogue, summary) pairs: the lab's starting point, a LoRA adapter that
-//! summarizes, or a whole model. The loop around it is `supervised`'s, reading data and models is the door's.
+//! Supervised fine-tuning of the policy on (dialogue, summary) pairs: trains a LoRA adapter, which the lab starts from, or a
+//! whole model. `supervised` has the training loop; the caller reads data and models.
 
-use super::supervised::{BatchLoss, Evaluated, Task, fingerprint};
+use super::supervised::{BatchLoss, EvaluationScore, Task, fingerprint};
 use crate::error::{Error, Result};
 use crate::io::adapter::PeftAdapter;
 use crate::io::adapter_config::AdapterConfig;
@@ -11,7 +11,7 @@ use crate::lab::events::{Event, Observer, Phase};
 use crate::lab::head;
 use crate::lab::models::{Actor, POLICY};
 use crate::model::generate::{Listener, Prompt, Sampling, generate};
-use crate::model::policy::{AdapterName, Policy};
+use crate::model::policy::{AdapterName, Policy, TrainablePolicy};
 use crate::model::t5::{Pass, T5};
 use crate::nn::cross_entropy::smoothed_cross_entropy;
 use crate::nn::rng::{Purpose, Rng};
@@ -21,41 +21,37 @@ use crate::text::prompt::prompt;
 use crate::text::rouge::{self, References};
 use crate::text::tokenizer::Tokenizer;
 use candle_core::{DType, Tensor, Var};
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
-/// What fine-tuning needs beyond the loop's settings; part of `config.json`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// Settings besides those of the loop.
+#[derive(Debug, Clone, PartialEq)]
 pub struct FinetuneSettings {
     /// ε of `(1 − ε) nll + ε mean(−log p)` over the vocabulary.
     pub label_smoothing: f32,
     /// T5's dropout while training.
     pub dropout: f32,
-    /// Longest prompt, in tokens; longer dialogues are cut at their end.
+    /// Maximum prompt length in tokens; longer dialogues are cut at their end.
     pub max_source: usize,
-    /// Longest summary, in tokens.
+    /// Maximum summary length in tokens.
     pub max_target: usize,
-    /// Validation dialogues that ROUGE is measured on, greedily; 0: the loss alone picks the best model.
+    /// Number of validation dialogues to measure ROUGE on, with greedy decoding; 0: the best model has the lowest loss.
     pub rouge_rows: usize,
-    /// Numbers of what is saved.
+    /// Number type of the saved weights.
     pub stored: Stored,
 }
 
 impl FinetuneSettings {
     /// # Errors
-    /// A setting that cannot work, by name.
+    /// An invalid setting, by name.
     pub fn validate(&self) -> Result<()> {
         let fraction = |x: f32| (0.0..1.0).contains(&x);
         if !fraction(self.label_smoothing) || !fraction(self.dropout) {
-            return Err(Error::input(
-                "label smoothing or dropout is not a fraction",
-                "give a number from 0 to below 1",
-            ));
+            return Err(Error::input("label smoothing or dropout is out of range", "give a number from 0 to below 1"));
         }
         if self.max_source < 2 || self.max_target < 2 {
-            return Err(Error::input("the longest source or target is below 2 tokens", "allow more tokens"));
+            return Err(Error::input("max-source or max-target is below 2 tokens", "give at least 2"));
         }
         Ok(())
     }
@@ -65,7 +61,7 @@ impl FinetuneSettings {
 struct Pair {
     source: Vec<u32>,
     target: Vec<u32>,
-    /// The dialogue has more tokens than are in `source`.
+    /// Whether the dialogue was cut.
     cut: bool,
 }
 
@@ -76,7 +72,7 @@ impl Pair {
         let source = if !cut {
             whole
         } else {
-            // The dialogue is cut, never the instruction after it.
+            // The dialogue is cut, but not the instruction after it.
             let around = tokenizer.encode(&prompt(""))?.len();
             let room = settings.max_source.saturating_sub(around).max(2);
             let kept = tokenizer.encode_truncated(dialogue, room)?;
@@ -102,12 +98,12 @@ pub struct Finetune {
     train: Vec<Pair>,
     lengths: Vec<usize>,
     validation: Vec<(Pair, Vec<String>)>,
-    /// Rows of one pass in an evaluation.
+    /// Rows in one forward pass of an evaluation.
     batch_size: usize,
 }
 
 impl Finetune {
-    /// Tokenizes the data; every summary of a training dialogue is a row of its own.
+    /// Tokenizes the data; each summary of a training dialogue makes one row.
     pub fn new(
         mut actor: Actor,
         trained: Trained,
@@ -135,12 +131,12 @@ impl Finetune {
         Ok(Self { actor, trained, settings, train: pairs, lengths, validation: held_out, batch_size })
     }
 
-    /// Training pairs whose dialogue has more tokens than are read of it.
+    /// Number of training pairs whose dialogue was cut.
     pub fn cut(&self) -> usize {
         self.train.iter().filter(|pair| pair.cut).count()
     }
 
-    /// Numbers that training changes.
+    /// Number of trained parameters.
     pub fn trainable_parameters(&self) -> usize {
         self.vars().iter().map(|(_, var)| var.elem_count()).sum()
     }
@@ -165,7 +161,7 @@ impl Finetune {
         smoothed_cross_entropy(&t5.head_input(states)?, t5.head(), &targets, smoothing)
     }
 
-    /// Mean negative log-likelihood a token over the validation rows, in nats.
+    /// Mean negative log-likelihood per token over the validation rows, in nats.
     async fn validation_loss(&self, policy: &Policy, observer: &mut impl Observer) -> Result<f64> {
         let pass = Pass { lora: policy.adapter(self.adapter())?, dropout: None };
         let (mut sum, mut tokens) = (0.0, 0);
@@ -192,7 +188,7 @@ impl Finetune {
                 .map(|ids| Prompt {
                     ids,
                     max_new_tokens: self.settings.max_target,
-                    rng: Rng::new(0, Purpose::Evaluation, 0, 0), // greedy: never used
+                    rng: Rng::new(0, Purpose::Evaluation, 0, 0), // not used by greedy decoding
                 })
                 .collect();
             let out = generate(policy, self.adapter(), prompts, &Sampling::greedy(), &mut Quiet(observer)).await?;
@@ -213,7 +209,7 @@ fn shift_right(target: &[u32], t5: &T5) -> Vec<u32> {
     std::iter::once(t5.config.decoder_start_token_id).chain(rest.iter().copied()).collect()
 }
 
-/// Pauses as the observer does; single tokens are nobody's business here.
+/// Pauses as the observer does, but does not report single tokens.
 struct Quiet<'a, O>(&'a mut O);
 
 impl<O: Observer> crate::pace::Pace for Quiet<'_, O> {
@@ -222,9 +218,7 @@ impl<O: Observer> crate::pace::Pace for Quiet<'_, O> {
     }
 }
 
-impl<O: Observer> Listener for Quiet<'_, O> {
-    fn token(&mut self, _: crate::model::generate::Choice<'_>) {}
-}
+impl<O: Observer> Listener for Quiet<'_, O> {}
 
 impl Task for Finetune {
     fn lengths(&self) -> &[usize] {
@@ -258,17 +252,17 @@ impl Task for Finetune {
         Ok(BatchLoss { sum, terms, backward: Box::new(move || tape.backward([(losses, by_sum)])) })
     }
 
-    async fn evaluate(&self, observer: &mut impl Observer) -> Result<Evaluated> {
+    async fn evaluate(&self, observer: &mut impl Observer) -> Result<EvaluationScore> {
         let policy = &self.actor.policy;
         let loss = self.validation_loss(policy, observer).await?;
         let mut metrics = vec![("eval/loss".to_string(), loss)];
         if self.settings.rouge_rows == 0 {
-            return Ok(Evaluated { metrics, score: -loss });
+            return Ok(EvaluationScore { metrics, score: -loss });
         }
         let rouge = self.rouge(policy, observer).await?;
         let names = ["eval/rouge1", "eval/rouge2", "eval/rougeL"];
         metrics.extend(names.into_iter().zip(rouge).map(|(name, value)| (name.to_string(), value)));
-        Ok(Evaluated { metrics, score: rouge.iter().sum::<f64>() / 3.0 })
+        Ok(EvaluationScore { metrics, score: rouge.iter().sum::<f64>() / 3.0 })
     }
 
     fn export(&self) -> Result<BTreeMap<String, Vec<u8>>> {

@@ -1,5 +1,5 @@
-//! Fresh weights for a configuration, drawn as transformers draws them, by checkpoint name: exactly the tensors that
-//! `T5::load` and `Roberta::load` take. Reading and writing them is `io`'s.
+//! New weights for a configuration, initialised as in transformers, by checkpoint name: exactly the tensors that `T5::load` and
+//! `Roberta::load` use.
 
 use crate::error::Result;
 use crate::kernels::pool::for_tasks;
@@ -9,25 +9,24 @@ use crate::nn::rng::{Purpose, Rng};
 use candle_core::{Device, Tensor};
 use std::collections::HashMap;
 
-/// How a tensor's numbers start.
+/// How a tensor is initialised.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Start {
     Constant(f32),
-    /// Normal, mean 0, of this standard deviation.
+    /// Normal distribution with mean 0 and this standard deviation.
     Normal(f64),
-    /// The same with one row of zeros: the embedding of padding.
+    /// The same, but with zeros in one row, the embedding of padding.
     NormalBut(f64, u32),
 }
 
-/// Name, shape, start.
+/// Name, shape, initialisation.
 type Spec = (String, Vec<usize>, Start);
 
-/// T5's weights, f32 (transformers modeling_t5.py, `_init_weights`): embeddings of deviation 1, projections shrunk by the
-/// width that they read, so that attention needs no 1/√d; all times `initializer_factor`.
+/// T5's weights, f32 (transformers modeling_t5.py, `_init_weights`): embeddings have standard deviation 1, projections are
+/// scaled by their input width, so that attention needs no 1/√d; all times `initializer_factor`.
 ///
-/// A head of its own has T5X's deviation d^-½ (network.py, `logits_dense`; with transformers' 1 the first loss is more than
-/// twice that of guessing), and begins as the embeddings do, over √d: who knows which output is which input learns to copy
-/// names sooner.
+/// A separate head has T5X's standard deviation d^-½ (network.py, `logits_dense`; with transformers' 1, the first loss is more
+/// than twice that of guessing). It starts as the embeddings over √d, so that the model learns to copy names sooner.
 pub fn t5(config: &T5Config, seed: u64) -> Result<HashMap<String, Tensor>> {
     let mut weights = draw(t5_specs(config)?, seed)?;
     let own = !config.tie_word_embeddings || !config.scales();
@@ -38,19 +37,19 @@ pub fn t5(config: &T5Config, seed: u64) -> Result<HashMap<String, Tensor>> {
     Ok(weights)
 }
 
-/// Bias with which a head of [`mimetic`] begins to look at its neighbour, in logits.
+/// Initial bias, in logits, with which a head of [`mimetic`] attends to a neighbouring token.
 const LOOK: f32 = 4.0;
 
-/// Lets fresh weights begin as trained ones turn out (Trockman & Kolter 2023, "Mimetic initialization of self-attention
-/// layers"), for models that shall learn to copy from few examples: every attention writes back what it reads
-/// (o = vᵀ), cross-attention looks for what the decoder has (q ∥ k), and the first heads look one token back and one
-/// ahead (the decoder's: back).
+/// Initialises weights similar to trained ones (Trockman & Kolter 2023, "Mimetic initialization of self-attention layers"), so
+/// that models learn to copy from few examples: attention copies its input (o = vᵀ), cross-attention attends to the decoder's
+/// tokens in the input (q ∥ k), and the first heads attend to the previous and the next token (in the decoder: the previous
+/// one).
 pub fn mimetic(config: &T5Config, weights: &mut HashMap<String, Tensor>) -> Result<()> {
     let attentions: Vec<String> =
         weights.keys().filter_map(|name| name.strip_suffix(".q.weight")).map(str::to_string).collect();
     for at in attentions {
         if let Some(v) = weights.get(&format!("{at}.v.weight")) {
-            let width = (config.d_model as f64 / config.inner() as f64).sqrt(); // o's deviation stays its own
+            let width = (config.d_model as f64 / config.inner() as f64).sqrt(); // keeps o's standard deviation
             let o = (v.t()?.contiguous()? * width)?;
             weights.insert(format!("{at}.o.weight"), o);
         }
@@ -77,13 +76,13 @@ pub fn mimetic(config: &T5Config, weights: &mut HashMap<String, Tensor>) -> Resu
     Ok(())
 }
 
-/// RoBERTa's weights, f32 (transformers modeling_roberta.py, `_init_weights`): normal of deviation `initializer_range`,
-/// biases and the padding's embeddings 0.
+/// RoBERTa's weights, f32 (transformers modeling_roberta.py, `_init_weights`): normal with standard deviation
+/// `initializer_range`; biases and the embeddings of padding are 0.
 pub fn roberta(config: &RobertaConfig, seed: u64) -> Result<HashMap<String, Tensor>> {
     draw(roberta_specs(config), seed)
 }
 
-/// Each tensor from its own stream.
+/// Samples each tensor from a separate random stream.
 fn draw(specs: Vec<Spec>, seed: u64) -> Result<HashMap<String, Tensor>> {
     let numbers = for_tasks(specs.len(), |i| {
         let (_, shape, start) = &specs[i];
@@ -202,7 +201,7 @@ mod tests {
         (mean, (x.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / x.len() as f64).sqrt())
     }
 
-    /// The names that `load` takes out of `tensors` are all there are.
+    /// Checks that `load` uses every tensor.
     fn taken_whole(tensors: &HashMap<String, Tensor>, load: impl FnOnce(&Params)) {
         let params = Params::trainable(tensors.clone());
         load(&params);
@@ -214,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn the_models_take_every_tensor_and_miss_none() {
+    fn the_models_use_every_tensor_and_miss_none() {
         for (tied, feed_forward) in [(true, "relu"), (false, "gated-gelu")] {
             let config = t5_config(tied, feed_forward);
             taken_whole(&t5(&config, 1).unwrap(), |p| {
@@ -227,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn mimetic_attention_writes_what_it_reads_and_keeps_its_deviations() {
+    fn mimetic_attention_copies_its_input_and_keeps_its_standard_deviations() {
         let config = t5_config(false, "gated-gelu");
         let plain = t5(&config, 7).unwrap();
         let mut weights = plain.clone();
@@ -258,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn deviations_are_those_of_transformers() {
+    fn standard_deviations_equal_those_of_transformers() {
         // factor 0.5, d_model 96, d_kv 16, 4 heads, d_ff 160
         let weights = t5(&t5_config(false, "gated-gelu"), 7).unwrap();
         let rules: [(&str, f64); 10] = [
@@ -281,7 +280,7 @@ mod tests {
             let rule = rules.iter().find(|(end, _)| name.ends_with(end)).unwrap();
             let want = 0.5 / rule.1.sqrt();
             let (mean, std) = moments(tensor);
-            // 3 %, or what chance allows in the 128 numbers of a bias table: four standard errors
+            // 3 %, or four standard errors for the 128 numbers of a bias table
             let n = tensor.elem_count() as f64;
             assert!((std / want - 1.0).abs() < f64::max(0.03, 4.0 / (2.0 * n).sqrt()), "{name}: {std}, not {want}");
             assert!(mean.abs() < 4.0 * want / n.sqrt(), "{name}: mean {mean}");

@@ -1,4 +1,4 @@
-//! A policy of fresh weights, to be trained from the start.
+//! A policy with new weights.
 
 use super::fresh;
 use crate::error::{Error, Result};
@@ -11,11 +11,11 @@ use crate::nn::params::Params;
 use candle_core::Var;
 use serde_json::Value;
 
-/// A policy of fresh weights (seeded; see [`fresh::mimetic`]), every parameter trainable: also those, by checkpoint name. `file`
-/// is where `config` is from.
+/// A policy with new weights (seeded; see [`fresh::mimetic`]), all trainable; also returns them by checkpoint name. `file`: the
+/// file of `config`.
 ///
 /// # Errors
-/// A configuration that cannot be, or a vocabulary smaller than the tokenizer's.
+/// An invalid configuration, or a vocabulary smaller than the tokenizer's.
 pub fn fresh_policy(
     file: &str,
     config: &Value,
@@ -26,8 +26,8 @@ pub fn fresh_policy(
     let config = T5Config::from_json(file, config.to_string().as_bytes())?;
     let tokenizer = tokenizer(tokenizer_folder)?;
     if let Some(pieces) = tokenizer.as_ref().map(|t| t.vocab_size()).filter(|pieces| *pieces > config.vocab_size) {
-        let what = format!("vocab_size is {}, the tokenizer has {pieces} pieces", config.vocab_size);
-        return Err(Error::file(file, what, "set vocab_size to at least the tokenizer's"));
+        let what = format!("vocab_size is {}, but the tokenizer has {pieces} tokens", config.vocab_size);
+        return Err(Error::file(file, what, "set vocab_size to at least that number"));
     }
     let mut weights = fresh::t5(&config, seed)?;
     if mimetic {

@@ -1,4 +1,4 @@
-//! What the lab starts from: supervised training of policies, adapters and reward models, tokenizers, fresh weights.
+//! Makes what the lab starts from: supervised training of policies, adapters and reward models, tokenizers, new weights.
 
 pub mod classifier;
 pub mod finetune;

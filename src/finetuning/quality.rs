@@ -1,5 +1,4 @@
-//! How good a two-class classifier's probabilities are: accuracy, F1, area under the ROC curve, calibration. Plain
-//! numbers in and out; the model that gives the probabilities is trained in `reward_model`.
+//! Measures the probabilities of a two-class classifier: accuracy, F1, area under the ROC curve, calibration.
 
 use serde::Serialize;
 
@@ -10,28 +9,28 @@ const BINS: usize = 10;
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Quality {
     pub rows: usize,
-    /// How many of them are labelled hate.
+    /// Number of rows labelled hate.
     pub hate: usize,
     /// Mean negative log-likelihood of the labels, in nats.
     pub loss: f64,
-    /// Share of rows where P(hate) ≥ 0.5 says what the label says.
+    /// Fraction of rows where P(hate) ≥ 0.5 agrees with the label.
     pub accuracy: f64,
-    /// Harmonic mean of precision and recall of "hate" at 0.5; none where no row is labelled hate.
+    /// Harmonic mean of precision and recall of "hate" at 0.5; none if no row is labelled hate.
     pub f1: Option<f64>,
-    /// The chance that a hate row has a higher P(hate) than another row, ties half; none where a class is missing.
+    /// The probability that a hate row has a higher P(hate) than a nothate row (ties count half); none if a class is missing.
     pub auc: Option<f64>,
-    /// Expected calibration error: over ten equal bins of P(hate), the mean distance, weighted by rows, of the bin's mean
-    /// P(hate) and its share of hate.
+    /// Expected calibration error over ten equal bins of P(hate): the mean, weighted by rows, of the difference between a bin's
+    /// mean P(hate) and its fraction of hate rows.
     pub ece: f64,
-    /// Brier score: mean squared distance of P(hate) and the label.
+    /// Brier score: mean squared difference between P(hate) and the label.
     pub brier: f64,
-    /// Mean P(hate) of the rows labelled nothate and of those labelled hate; none where there are none.
+    /// Mean P(hate) of the nothate rows and of the hate rows; none if there are none.
     pub mean_nothate: Option<f64>,
     pub mean_hate: Option<f64>,
 }
 
 impl Quality {
-    /// Measures `probabilities` of hate (0..1) against `labels`, of the same length; none without rows.
+    /// Compares `probabilities` of hate (0..1) with `labels`; none without rows.
     pub fn measure(probabilities: &[f64], labels: &[bool]) -> Option<Self> {
         let rows: Vec<(f64, bool)> = probabilities.iter().copied().zip(labels.iter().copied()).collect();
         if rows.is_empty() {
@@ -66,7 +65,7 @@ fn f1(rows: &[(f64, bool)]) -> Option<f64> {
     (right + missed > 0.0).then(|| 2.0 * right / (2.0 * right + missed + wrong))
 }
 
-/// From the ranks of the hate rows (Mann–Whitney), ties sharing their mean rank.
+/// Computed from the ranks of the hate rows (Mann–Whitney); ties have their mean rank.
 fn auc(mut rows: Vec<(f64, bool)>) -> Option<f64> {
     rows.sort_by(|a, b| a.0.total_cmp(&b.0));
     let hate = rows.iter().filter(|(_, hate)| *hate).count() as f64;
@@ -81,7 +80,7 @@ fn auc(mut rows: Vec<(f64, bool)>) -> Option<f64> {
 }
 
 fn ece(rows: &[(f64, bool)]) -> f64 {
-    let mut distances = [0.0; BINS]; // of each bin: the sum of P(hate) less the number of hate rows
+    let mut distances = [0.0; BINS]; // for each bin: the sum of P(hate) minus the number of hate rows
     for (p, hate) in rows {
         distances[((p * BINS as f64) as usize).min(BINS - 1)] += p - f64::from(*hate);
     }
@@ -94,7 +93,7 @@ mod tests {
     use super::*;
 
     fn close(a: f64, b: f64) {
-        assert!((a - b).abs() < 1e-12, "{a} is not {b}");
+        assert!((a - b).abs() < 1e-12, "{a} differs from {b}");
     }
 
     #[test]
@@ -112,9 +111,9 @@ mod tests {
         close(q.mean_hate.unwrap(), 0.75);
     }
 
-    /// numpy's figures, each from its definition: pairs counted for the AUC, means taken bin by bin for the ECE.
+    /// Computed in numpy from the definitions: pairs for the AUC, means of bins for the ECE.
     #[test]
-    fn numbers_that_numpy_gives() {
+    fn numbers_equal_those_of_numpy() {
         let p: Vec<f64> = (0..50).map(|i| f64::from(i * 37 % 101) / 100.0).collect();
         let labels: Vec<bool> = (0..50).map(|i| (i * 53 + 11) % 97 < 40).collect();
         let q = Quality::measure(&p, &labels).unwrap();
@@ -127,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_missing_class_leaves_undefined_is_none() {
+    fn numbers_that_need_a_missing_class_are_none() {
         assert_eq!(Quality::measure(&[], &[]), None);
         let q = Quality::measure(&[0.1, 0.7], &[false, false]).unwrap();
         assert_eq!((q.f1, q.auc, q.mean_hate, q.accuracy), (None, None, None, 0.5));
@@ -137,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn certainty_that_is_right_or_wrong_is_finite() {
+    fn probabilities_of_0_and_1_give_finite_numbers() {
         let q = Quality::measure(&[0.0, 1.0], &[false, true]).unwrap();
         assert_eq!((q.auc, q.ece, q.brier, q.loss), (Some(1.0), 0.0, 0.0, 0.0));
         let q = Quality::measure(&[0.0, 1.0], &[true, false]).unwrap();
@@ -145,9 +144,9 @@ mod tests {
         assert!(q.loss.is_finite());
     }
 
-    /// The AUC from ranks is the AUC from its definition, pair by pair.
+    /// The AUC from ranks equals the AUC from pairs.
     #[test]
-    fn the_ranks_count_every_pair() {
+    fn the_auc_from_ranks_equals_the_auc_from_pairs() {
         let number = |i: u64| ((i * 2_654_435_761) % 1000) as f64 / 999.0;
         let p: Vec<f64> = (0..200).map(|i| (number(i) * 20.0).round() / 20.0).collect();
         let labels: Vec<bool> = (0..200).map(|i| number(i + 500) < 0.3).collect();

@@ -1,57 +1,56 @@
-//! The reward model from labelled texts: trained on several sources and measured on each. The loop around it is
-//! `supervised`'s, the model `classifier`'s, the numbers `classification`'s, files are the door's.
+//! Trains the reward model on labelled texts from several sources, and measures it on each. Uses the loop of `supervised`, the
+//! model of `classifier` and the measures of `quality`.
 
 use super::classifier::Classifier;
 use super::quality::Quality;
-use super::supervised::{BatchLoss, Evaluated, Task, fingerprint};
+use super::supervised::{BatchLoss, EvaluationScore, Task, fingerprint};
 use crate::error::{Error, Result};
 use crate::io::pretrained::{self, Stored};
 use crate::lab::events::{Event, Observer, Phase};
 use crate::model::reward::{RewardModel, ScoreOptions};
 use crate::nn::rng::{Purpose, Rng};
 use crate::nn::tape::record;
-use crate::text::labelled::{Labelled, Part, Source};
+use crate::text::labelled::{Labelled, LabelledFile};
 use candle_core::{Device, Tensor, Var};
 use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Rows of an evaluation between two words to the observer.
+/// Rows of an evaluation between two progress events.
 const CHUNK: usize = 256;
-/// The name of all sources' held-out rows together.
+/// The name for the held-out rows of all sources together.
 pub const ALL: &str = "all";
 
-/// What the rows of the training data weigh in the loss.
+/// The weights of training rows in the loss.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
 pub enum Balance {
-    /// Every row the same.
+    /// All rows have the same weight.
     None,
-    /// Both classes the same in all (scikit-learn's `balanced`).
+    /// Both classes have the same total weight (scikit-learn's `balanced`).
     Classes,
-    /// Every source the same in all.
+    /// All sources have the same total weight.
     Sources,
 }
 
-/// What training the reward model needs beyond the loop's settings.
+/// Settings besides those of the loop.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RewardSettings {
     /// ε of `(1 − ε) nll + ε mean(−log p)` over the two labels.
     pub label_smoothing: f64,
-    /// Share of a training row's tokens that are `<mask>` each time it is seen, so that no single word decides.
+    /// Fraction of a training row's tokens that are replaced by `<mask>` in each pass, so that no single word decides.
     pub mask: f32,
-    /// Longest text in tokens; longer ones are cut at their end, in training and in evaluation.
+    /// Maximum text length in tokens; longer texts are cut at their end, in training and in evaluation.
     pub max_length: Option<usize>,
     pub balance: Balance,
-    /// Share of a source's rows that is held out where its file does not say which.
+    /// Fraction of a source's rows to hold out if its file does not mark them.
     pub held_out: f64,
-    /// Numbers of the saved model.
+    /// Number type of the saved weights.
     pub stored: Stored,
 }
 
 impl RewardSettings {
     /// # Errors
-    /// A setting that cannot work, by name.
+    /// An invalid setting, by name.
     pub fn validate(&self) -> Result<()> {
         let fraction = |x: f64| (0.0..1.0).contains(&x);
         let wrong = [
@@ -61,13 +60,13 @@ impl RewardSettings {
             (self.max_length.is_some_and(|n| n < 3), "max length", "at least 3 tokens"),
         ];
         match wrong.into_iter().find(|(wrong, ..)| *wrong) {
-            Some((_, name, want)) => Err(Error::input(format!("the {name} cannot work"), format!("give {want}"))),
+            Some((_, name, want)) => Err(Error::input(format!("the {name} is out of range"), format!("give {want}"))),
             None => Ok(()),
         }
     }
 }
 
-struct Row {
+struct EncodedRow {
     ids: Vec<u32>,
     hate: bool,
     weight: f64,
@@ -78,7 +77,7 @@ struct HeldOut {
     name: String,
     ids: Vec<Vec<u32>>,
     labels: Vec<bool>,
-    /// Does the source have training rows too?
+    /// Whether the source has training rows too.
     own: bool,
 }
 
@@ -87,23 +86,23 @@ pub struct TrainReward {
     classifier: Classifier,
     settings: RewardSettings,
     mask: Option<u32>,
-    train: Vec<Row>,
+    train: Vec<EncodedRow>,
     lengths: Vec<usize>,
     held_out: Vec<HeldOut>,
     batch_size: usize,
 }
 
 impl TrainReward {
-    /// Splits and tokenizes the data: `sources` are trained on but for what is held out of them, `others` are wholly held
-    /// out. A source is split by its file, or else by lot (seeded).
+    /// Splits and tokenizes the data: the rows of `sources` are used for training except the held-out ones, all rows of
+    /// `others` are held out. A source is split as its file says, or else at random (seeded).
     ///
     /// # Errors
-    /// Two sources of one name, no training rows of one class, no held-out row.
+    /// Two sources with the same name, no training rows of one class, no held-out row.
     pub fn new(
         classifier: Classifier,
         settings: RewardSettings,
-        sources: Vec<Source>,
-        others: Vec<Source>,
+        sources: Vec<LabelledFile>,
+        others: Vec<LabelledFile>,
         batch_size: usize,
         seed: u64,
     ) -> Result<Self> {
@@ -116,8 +115,8 @@ impl TrainReward {
         for (index, source) in sources.into_iter().enumerate() {
             let mut rng = Rng::new(seed, Purpose::Evaluation, index as u64, 0);
             let (train, rest) = split(source.rows, settings.held_out, &mut rng);
-            let row = |row: Labelled| Ok(Row { ids: encode(&row.text)?, hate: row.hate, weight: 1.0 });
-            by_source.push(train.into_iter().map(row).collect::<Result<Vec<Row>>>()?);
+            let row = |row: Labelled| Ok(EncodedRow { ids: encode(&row.text)?, hate: row.hate, weight: 1.0 });
+            by_source.push(train.into_iter().map(row).collect::<Result<Vec<EncodedRow>>>()?);
             held_out.push((source.name, rest, true));
         }
         held_out.extend(others.into_iter().map(|source| (source.name, source.rows, false)));
@@ -138,24 +137,24 @@ impl TrainReward {
         Ok(Self { classifier, settings, mask, train, lengths, held_out, batch_size })
     }
 
-    /// Training rows, and held-out rows.
+    /// Number of training rows and of held-out rows.
     pub fn rows(&self) -> (usize, usize) {
         (self.train.len(), self.held_out.iter().map(|source| source.labels.len()).sum())
     }
 
-    /// Training rows that fill the longest text in tokens: they were cut, apart from those that are just as long.
+    /// Number of training rows with the maximum length (nearly all of them were cut), and that length.
     pub fn at_limit(&self) -> (usize, usize) {
         let limit = self.classifier.model.classifier().config().limit();
         let limit = self.settings.max_length.map_or(limit, |length| length.min(limit));
         (self.lengths.iter().filter(|length| **length >= limit).count(), limit)
     }
 
-    /// Numbers that training changes.
+    /// Number of trained parameters.
     pub fn parameters(&self) -> usize {
         self.classifier.parameters()
     }
 
-    /// The quality of a model on all held-out rows of the training sources ([`ALL`]), then on each source.
+    /// Measures a model on all held-out rows of the training sources ([`ALL`]), then on each source.
     ///
     /// # Errors
     /// As [`RewardModel::score`].
@@ -191,31 +190,31 @@ fn cross_entropy(z: f64, target: f64) -> (f64, f64) {
     (loss, 1.0 / (1.0 + (-z).exp()) - target)
 }
 
-/// Names are what metrics are told apart by.
-fn check_names<'a>(sources: impl Iterator<Item = &'a Source>) -> Result<()> {
+/// Refuses equal names, because metrics use the names of sources.
+fn check_names<'a>(sources: impl Iterator<Item = &'a LabelledFile>) -> Result<()> {
     let mut names = BTreeSet::from([ALL]);
     for source in sources {
         if !names.insert(&source.name) {
-            let what = format!("two sources are called {:?}", source.name);
-            return Err(Error::input(what, "rename one of the files: its name without ending stands for it"));
+            let what = format!("two sources have the name {:?}", source.name);
+            return Err(Error::input(what, "rename one file: its name without ending is the source's name"));
         }
     }
     Ok(())
 }
 
-/// Training rows and held-out rows.
+/// Splits rows into training and held-out rows.
 fn split(rows: Vec<Labelled>, share: f64, rng: &mut Rng) -> (Vec<Labelled>, Vec<Labelled>) {
     let held_out = (share * rows.len() as f64).round() as usize;
     let mut lot = vec![false; rows.len()];
     rng.permutation(rows.len()).into_iter().take(held_out).for_each(|row| lot[row] = true);
-    let is_held_out = |(row, lot): &(Labelled, bool)| row.part.map_or(*lot, |part| part == Part::HeldOut);
+    let is_held_out = |(row, lot): &(Labelled, bool)| row.held_out.unwrap_or(*lot);
     let (held_out, train): (Vec<_>, Vec<_>) = rows.into_iter().zip(lot).partition(is_held_out);
     let rows = |rows: Vec<(Labelled, bool)>| rows.into_iter().map(|(row, _)| row).collect();
     (rows(train), rows(held_out))
 }
 
-/// All training rows, their weights 1 on average.
-fn weighted(by_source: Vec<Vec<Row>>, balance: Balance) -> Result<Vec<Row>> {
+/// All training rows, with a mean weight of 1.
+fn weighted(by_source: Vec<Vec<EncodedRow>>, balance: Balance) -> Result<Vec<EncodedRow>> {
     let total: usize = by_source.iter().map(Vec::len).sum();
     let hate = by_source.iter().flatten().filter(|row| row.hate).count();
     if hate == 0 || hate == total {
@@ -227,17 +226,17 @@ fn weighted(by_source: Vec<Vec<Row>>, balance: Balance) -> Result<Vec<Row>> {
     let mut rows = Vec::with_capacity(total);
     for source in by_source {
         let of_source = source.len();
-        let weight = |row: &Row| match balance {
+        let weight = |row: &EncodedRow| match balance {
             Balance::None => 1.0,
             Balance::Classes => total as f64 / (2 * if row.hate { hate } else { total - hate }) as f64,
             Balance::Sources => total as f64 / (sources * of_source) as f64,
         };
-        rows.extend(source.into_iter().map(|row| Row { weight: weight(&row), ..row }));
+        rows.extend(source.into_iter().map(|row| EncodedRow { weight: weight(&row), ..row }));
     }
     Ok(rows)
 }
 
-/// `ids` with a share of its tokens masked, the special ones at both ends never.
+/// `ids` with a fraction of its tokens masked, but not the special tokens at both ends.
 fn masked(ids: &[u32], share: f32, mask: u32, rng: &mut Rng) -> Vec<u32> {
     let last = ids.len() - 1;
     let token = |(at, id): (usize, &u32)| if at > 0 && at < last && rng.uniform() < share { mask } else { *id };
@@ -259,7 +258,7 @@ impl Task for TrainReward {
 
     fn loss(&self, rows: &[usize], dropout: &RefCell<Rng>) -> Result<BatchLoss> {
         let rng = &mut *dropout.borrow_mut();
-        let rows: Vec<&Row> = rows.iter().map(|row| &self.train[*row]).collect();
+        let rows: Vec<&EncodedRow> = rows.iter().map(|row| &self.train[*row]).collect();
         let ids: Vec<Vec<u32>> = match self.mask.filter(|_| self.settings.mask > 0.0) {
             Some(mask) => rows.iter().map(|row| masked(&row.ids, self.settings.mask, mask, rng)).collect(),
             None => rows.iter().map(|row| row.ids.clone()).collect(),
@@ -283,7 +282,7 @@ impl Task for TrainReward {
         Ok(BatchLoss { sum, terms, backward: Box::new(move || tape.backward([(logits, by_logits)])) })
     }
 
-    async fn evaluate(&self, observer: &mut impl Observer) -> Result<Evaluated> {
+    async fn evaluate(&self, observer: &mut impl Observer) -> Result<EvaluationScore> {
         let mut metrics = Vec::new();
         let mut score = f64::NAN;
         for (name, q) in self.measure(&self.classifier.model, observer).await? {
@@ -298,10 +297,10 @@ impl Task for TrainReward {
             ];
             metrics.extend(numbers.into_iter().filter_map(|(what, x)| Some((format!("{prefix}/{what}"), x?))));
             if name == ALL {
-                score = -q.loss; // not AUC: P(hate) itself is used, so it must be right, too
+                score = -q.loss; // not the AUC, because the value of P(hate) is used and must be calibrated
             }
         }
-        Ok(Evaluated { metrics, score })
+        Ok(EvaluationScore { metrics, score })
     }
 
     fn export(&self) -> Result<BTreeMap<String, Vec<u8>>> {

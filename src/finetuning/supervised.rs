@@ -1,6 +1,6 @@
-//! The supervised training loop behind `finetune` and `train-reward`: learning-rate schedule, gradient accumulation,
-//! clipping, length-grouped batches, evaluation, the best model kept, checkpoints and exact resume. What a row is, its
-//! loss and how good the model is are the [`Task`]'s.
+//! The supervised training loop behind `finetune` and `train-reward`: learning-rate schedule, gradient accumulation, clipping,
+//! length-grouped batches, evaluation, keeping the best model, checkpoints and exact resume. A [`Task`] has the rows, their
+//! loss and the evaluation.
 
 use crate::error::{Error, Result};
 use crate::io::checkpoint::safetensors::to_bytes;
@@ -17,14 +17,14 @@ use serde_json::{Map, Value, json};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 
-/// The folder with the best model so far, as users load it.
+/// The folder with the best model so far.
 pub const BEST: &str = "best";
-/// A checkpoint's trained weights.
+/// The trained weights of a checkpoint.
 const WEIGHTS: &str = "weights.safetensors";
-/// Batches whose rows are sorted by length together (transformers' LengthGroupedSampler takes 50).
+/// Number of batches whose rows are sorted by length together (50 in transformers' LengthGroupedSampler).
 const GROUP: usize = 50;
 
-/// How the learning rate moves after the warm-up.
+/// How the learning rate changes after the warm-up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Schedule {
@@ -34,8 +34,8 @@ pub enum Schedule {
 }
 
 impl Schedule {
-    /// The factor of the learning rate at `update` (from 0) of `updates`, as transformers' `get_constant_`, `get_linear_`
-    /// and `get_cosine_schedule_with_warmup` have it.
+    /// The factor of the learning rate at `update` (from 0) of `updates`, as in transformers' `get_constant_`, `get_linear_`
+    /// and `get_cosine_schedule_with_warmup`.
     pub fn factor(self, update: u64, updates: u64, warmup: u64) -> f64 {
         if update < warmup {
             return update as f64 / warmup.max(1) as f64;
@@ -54,32 +54,32 @@ impl Schedule {
 pub struct Settings {
     /// Passes over the training rows; may be a fraction.
     pub epochs: f64,
-    /// Rows of one forward and backward pass.
+    /// Rows in one forward and backward pass.
     pub batch_size: usize,
-    /// Batches whose gradients make one update.
+    /// Batches whose gradients are averaged into one update.
     pub accumulation: usize,
-    /// Adam's learning rate at its highest.
+    /// Adam's highest learning rate.
     pub learning_rate: f64,
-    /// Multiply each variable's rate by the variable's root mean square ([`Adam::relative`]).
+    /// Multiply the rate of each variable by the variable's root mean square ([`Adam::relative`]).
     #[serde(default)]
     pub relative: bool,
     pub schedule: Schedule,
     /// Fraction of all updates over which the learning rate rises from 0.
     pub warmup: f64,
-    /// Gradients are scaled down to this norm; none: never.
+    /// Maximum norm of an update's gradient, which is scaled down to it; none: no maximum.
     pub max_grad_norm: Option<f64>,
-    /// Updates between evaluations; the last update is always followed by one.
+    /// Updates between evaluations; there is always one after the last update.
     pub evaluate_every: u64,
-    /// Updates between checkpoints; an evaluation is always followed by one.
+    /// Updates between checkpoints; there is always one after an evaluation.
     pub save_every: u64,
-    /// Updates that one line of metrics.jsonl sums up.
+    /// Updates summarized in one line of metrics.jsonl.
     pub log_every: u64,
     pub seed: u64,
 }
 
 impl Settings {
     /// # Errors
-    /// A setting that cannot work, by name.
+    /// An invalid setting, by name.
     pub fn validate(&self) -> Result<()> {
         let positive = |x: f64| x.is_finite() && x > 0.0;
         let wrong = [
@@ -94,24 +94,24 @@ impl Settings {
             (self.log_every == 0, "log-every", "at least 1"),
         ];
         match wrong.into_iter().find(|(wrong, ..)| *wrong) {
-            Some((_, name, want)) => Err(Error::input(format!("the {name} cannot work"), format!("give {want}"))),
+            Some((_, name, want)) => Err(Error::input(format!("the {name} is out of range"), format!("give {want}"))),
             None => Ok(()),
         }
     }
 
-    /// Batches of one pass over `rows` rows; the last one may be smaller.
+    /// Batches in one pass over `rows` rows; the last one may be smaller.
     fn batches(&self, rows: usize) -> u64 {
         rows.div_ceil(self.batch_size) as u64
     }
 
-    /// Updates in all.
+    /// Total number of updates.
     pub fn updates(&self, rows: usize) -> u64 {
         let batches = (self.epochs * self.batches(rows) as f64).ceil() as u64;
         batches.div_ceil(self.accumulation as u64).max(1)
     }
 
-    /// The rows of a batch. Every pass is a new permutation, sorted by length within [`GROUP`] batches and served in a
-    /// shuffled order, so that a batch's rows are about equally long.
+    /// The rows of a batch. Every pass is a new permutation, sorted by length within [`GROUP`] batches; the batches are
+    /// shuffled. So the rows of a batch have similar lengths.
     fn rows(&self, lengths: &[usize], batch: u64) -> Vec<usize> {
         let (pass, at) = (batch / self.batches(lengths.len()), batch % self.batches(lengths.len()));
         let mut order = Rng::new(self.seed, Purpose::Shuffle, pass, 0).permutation(lengths.len());
@@ -126,88 +126,88 @@ impl Settings {
 
 /// A batch's loss.
 pub struct BatchLoss {
-    /// Sum over the batch's terms.
+    /// The sum over the terms.
     pub sum: f64,
-    /// The number of terms (tokens, rows): an update's gradient is that of the mean over all its terms.
+    /// The number of terms (tokens or rows): an update uses the gradient of the mean over all its terms.
     pub terms: f64,
-    /// Computes the gradients of the sum for what is trained.
+    /// Computes the gradients of the sum for the trained variables.
     pub backward: Box<dyn FnOnce() -> Result<VarGradients>>,
 }
 
-/// How good the model is.
-pub struct Evaluated {
+/// An evaluation of the model.
+pub struct EvaluationScore {
     /// Numbers by name, for metrics.jsonl and TensorBoard.
     pub metrics: Vec<(String, f64)>,
-    /// Higher is better: picks the best model.
+    /// The best model has the highest score.
     pub score: f64,
 }
 
-/// FNV-1a over ids: tells whether a resumed run sees the rows that it began with.
+/// FNV-1a over ids: shows whether a resumed run has the rows that it started with.
 pub fn fingerprint(ids: impl IntoIterator<Item = u32>) -> u64 {
     let byte = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
     ids.into_iter().flat_map(u32::to_le_bytes).fold(0xcbf2_9ce4_8422_2325, byte)
 }
 
-/// A model with its data.
+/// A model and its data.
 pub trait Task {
-    /// Tokens of each training row.
+    /// Number of tokens of each training row.
     fn lengths(&self) -> &[usize];
-    /// A number that another set of training rows would not have ([`fingerprint`]).
+    /// The [`fingerprint`] of the training rows.
     fn fingerprint(&self) -> u64;
-    /// What training changes, by checkpoint name, in a fixed order.
+    /// The trained variables by checkpoint name, in a fixed order.
     fn vars(&self) -> Vec<(String, Var)>;
     /// The loss of training rows.
     fn loss(&self, rows: &[usize], dropout: &RefCell<Rng>) -> Result<BatchLoss>;
     /// Measures the model on held-out data.
-    fn evaluate(&self, observer: &mut impl Observer) -> impl Future<Output = Result<Evaluated>>;
-    /// The model's files by name, as users load them.
+    fn evaluate(&self, observer: &mut impl Observer) -> impl Future<Output = Result<EvaluationScore>>;
+    /// The files of the model by name.
     fn export(&self) -> Result<BTreeMap<String, Vec<u8>>>;
 }
 
-/// Where a run stands; `trainer_state.json`.
+/// The state of a run; `trainer_state.json`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct State {
-    /// Updates done.
+pub struct TrainerState {
+    /// Number of updates done.
     pub step: u64,
-    /// The best evaluation so far: its score and the update it followed.
+    /// The best evaluation so far: its score and its update.
     pub best: Option<(f64, u64)>,
     /// The training rows' [`fingerprint`].
     data: u64,
-    /// Of the updates since the last line of metrics: loss sum, terms, sum of gradient norms.
+    /// For the updates since the last line of metrics: loss sum, terms, sum of gradient norms.
     window: (f64, f64, f64),
 }
 
-/// A supervised run in progress; the task's variables are trained in place.
+/// A supervised run in progress; it trains the task's variables in place.
 pub struct Supervised<'a, T, S> {
     pub task: &'a T,
     pub settings: Settings,
     store: S,
     adam: Adam,
-    state: State,
+    state: TrainerState,
     /// The update of the newest checkpoint.
     saved: u64,
     events: String,
 }
 
 impl<'a, T: Task, S: Store> Supervised<'a, T, S> {
-    /// Begins a run: writes `config` to `config.json`, and the checkpoint of step 0.
+    /// Starts a run: writes `config` to `config.json`, and the checkpoint of step 0.
     pub fn start(task: &'a T, settings: Settings, config: &Value, mut store: S, unix_seconds: f64) -> Result<Self> {
         settings.validate()?;
         if task.lengths().is_empty() {
             return Err(Error::input("there is no training row", "give data with at least one usable row"));
         }
-        run::cut_back(&mut store, 0)?; // what a run leaves that was killed before its first checkpoint
+        run::cut_back(&mut store, 0)?; // files of a run that was killed before its first checkpoint
         store.put(run::CONFIG, &run::json_bytes(config)?)?;
         let events = run::begin_events(&mut store, unix_seconds, "detox-lab")?;
         let adam = Adam::new(0.9, 0.999, 1e-8).relative(settings.relative);
-        let state = State { data: task.fingerprint(), ..State::default() };
+        let state = TrainerState { data: task.fingerprint(), ..TrainerState::default() };
         let mut supervised = Self { task, settings, store, adam, state, saved: 0, events };
         supervised.save()?;
         Ok(supervised)
     }
 
-    /// Goes on from the newest checkpoint in `store`: puts its weights into the task's variables. What was written
-    /// after that checkpoint is dropped, for it is computed again. `config`: the `config.json` to be, where it changes.
+    /// Continues from the newest checkpoint in `store`: puts its weights into the task's variables. Lines after that checkpoint
+    /// are dropped and computed again. `config`: the new `config.json`, if it changes.
     pub fn resume(
         task: &'a T,
         settings: Settings,
@@ -219,18 +219,18 @@ impl<'a, T: Task, S: Store> Supervised<'a, T, S> {
         let step = run::newest_checkpoint(&store)?;
         let folder = format!("{}/{}", run::CHECKPOINTS, run::step_name(step));
         let name = format!("{folder}/{}", run::TRAINER_STATE);
-        let hint = "remove this checkpoint; the one before it is used then";
-        let state: State =
+        let hint = "remove this checkpoint, then the one before it is used";
+        let state: TrainerState =
             serde_json::from_value(store.read_json(&name)?).map_err(|e| Error::file(store.path(&name), e, hint))?;
         if state.data != task.fingerprint() {
-            let what = "the training data is not what the run was started with";
-            return Err(Error::file(store.name(), what, "put the data (or its tokenizer) back, or start a new run"));
+            let what = "the training data differs from the data that the run was started with";
+            return Err(Error::file(store.name(), what, "restore the data (or its tokenizer), or start a new run"));
         }
         let saved = weights::load_file(&store, &format!("{folder}/{WEIGHTS}"), &|_| true)?;
         let vars = task.vars();
         for (name, var) in &vars {
             let tensor = saved.get(name).filter(|t| t.shape() == var.shape()).ok_or_else(|| {
-                let what = format!("has no tensor {name} of this model's shape");
+                let what = format!("no tensor {name} with this model's shape in it");
                 Error::file(store.path(&folder), what, "resume with the model that the run was started with")
             })?;
             var.set(tensor)?;
@@ -248,13 +248,13 @@ impl<'a, T: Task, S: Store> Supervised<'a, T, S> {
         Ok(Self { task, settings, store, adam, saved: step, state, events })
     }
 
-    /// Updates in all.
+    /// Total number of updates.
     pub fn updates(&self) -> u64 {
         self.settings.updates(self.task.lengths().len())
     }
 
-    /// Where the run stands.
-    pub fn state(&self) -> &State {
+    /// The state of the run.
+    pub fn state(&self) -> &TrainerState {
         &self.state
     }
 
@@ -266,13 +266,13 @@ impl<'a, T: Task, S: Store> Supervised<'a, T, S> {
     /// Trains to the last update.
     ///
     /// # Errors
-    /// [`Error::Stopped`] at a pause point: before a batch everything done is saved, an evaluation is made again. A loss or
+    /// [`Error::Stopped`] at a pause point: finished updates are saved, an interrupted evaluation is repeated later. A loss or
     /// gradient that is not finite: the newest checkpoint is the last good state.
     pub async fn run(&mut self, observer: &mut impl Observer) -> Result<()> {
         while self.state.step < self.updates() {
             let rate = match self.update(observer).await {
                 Err(Error::Stopped) => {
-                    self.save()?; // nothing of a broken-off update has changed the model
+                    self.save()?; // an interrupted update has not changed the model
                     return Err(Error::Stopped);
                 }
                 other => other?,
@@ -309,7 +309,7 @@ impl<'a, T: Task, S: Store> Supervised<'a, T, S> {
             if !loss.sum.is_finite() {
                 return Err(Error::not_finite(
                     format!("the loss of update {} (rows {rows:?})", step + 1),
-                    "lower the learning rate, or look at these rows; the newest checkpoint is the last good state",
+                    "lower the learning rate, or check these rows; the newest checkpoint is the last good state",
                 ));
             }
             (sum, terms) = (sum + loss.sum, terms + loss.terms);
@@ -318,7 +318,7 @@ impl<'a, T: Task, S: Store> Supervised<'a, T, S> {
         let norm = gradients.norm(&vars)? / terms;
         let scale = clip_factor(norm, s.max_grad_norm) / terms as f32;
         let warmup = (s.warmup * updates as f64).ceil() as u64;
-        // transformers steps its scheduler after the update, so the first update of a warm-up would have rate 0
+        // in transformers, the first update of a warm-up has rate 0, because the scheduler steps after the update
         let rate = s.learning_rate * s.schedule.factor(step + u64::from(warmup > 0), updates.max(1) + 1, warmup);
         self.adam.update(&vars, &gradients, scale, rate)?;
         self.state.step += 1;
@@ -342,7 +342,7 @@ impl<'a, T: Task, S: Store> Supervised<'a, T, S> {
         self.write(&metrics.map(|(name, value)| (name.to_string(), value)), observer)
     }
 
-    /// Passes over the data so far.
+    /// Number of passes over the data so far.
     fn epoch(&self) -> f64 {
         let batches = self.settings.batches(self.task.lengths().len());
         (self.state.step * self.settings.accumulation as u64) as f64 / batches as f64
@@ -363,7 +363,7 @@ impl<'a, T: Task, S: Store> Supervised<'a, T, S> {
         self.write(&evaluated.metrics, observer)
     }
 
-    /// A line of metrics.jsonl, TensorBoard's scalars, and word to the observer.
+    /// Writes a line of metrics.jsonl and TensorBoard's scalars, and informs the observer.
     fn write(&mut self, metrics: &[(String, f64)], observer: &mut impl Observer) -> Result<()> {
         let step = self.state.step;
         let mut line = Map::from_iter([("step".to_string(), Value::from(step))]);
@@ -375,10 +375,10 @@ impl<'a, T: Task, S: Store> Supervised<'a, T, S> {
         Ok(())
     }
 
-    /// The checkpoint of the present update; older ones go.
+    /// Writes the checkpoint of the current update, and removes older ones.
     fn save(&mut self) -> Result<()> {
         let vars = self.task.vars();
-        // Adam's moments first: they are copied twice, and no other copy is in memory meanwhile
+        // Adam's moments first, because they are copied twice and should be the only copies in memory
         let moments = to_bytes(&self.adam.export(&vars)?.into_iter().collect())?;
         let files = BTreeMap::from([
             (run::ADAM.to_string(), moments),

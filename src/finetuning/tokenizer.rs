@@ -1,9 +1,9 @@
 //! Trains the two kinds of tokenizer that the lab's models use, with the `tokenizers` crate's trainers: T5's Unigram and
-//! RoBERTa's byte-level BPE. Out come the files of a Hugging Face folder; reading data is for `texts`, reading the
-//! files back for `tokenizer`.
+//! RoBERTa's byte-level BPE. Returns the files of a Hugging Face folder. `text::texts` reads the data, `text::tokenizer` the
+//! files.
 //!
-//! The same texts give the same bytes, whatever order the trainers' hash maps have, on one thread: on more, sums of
-//! floats are taken in another order.
+//! On one thread, the same texts always give the same bytes, whatever the order in the trainers' hash maps. With more threads,
+//! floats are summed in varying order.
 
 use crate::error::{Error, Result};
 use serde_json::{Value, json};
@@ -22,24 +22,24 @@ use tokenizers::{
     SplitDelimiterBehavior, Tokenizer,
 };
 
-/// Which tokenizer.
+/// The kind of tokenizer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum Algorithm {
     /// T5's: pieces with log-probabilities; `<pad>` 0, `</s>` 1, `<unk>` 2.
     Unigram,
     /// RoBERTa's: merges of bytes; `<s>` 0, `<pad>` 1, `</s>` 2, `<unk>` 3, `<mask>` last.
     Bpe,
 }
 
-/// What to train.
+/// Settings of the training.
 #[derive(Debug, Clone)]
 pub struct Recipe {
-    pub kind: Kind,
-    /// Tokens in all, special ones included.
+    pub kind: Algorithm,
+    /// Size of the vocabulary, special tokens included.
     pub vocab_size: usize,
     /// Texts that are always one token (Unigram: with the space before them), such as `#Person1#`.
     pub symbols: Vec<String>,
-    /// Bpe: texts are lower-cased and begin with a space, so that a word is one token wherever it stands.
+    /// Bpe: texts are converted to lower case and start with a space, so that a word has the same token everywhere.
     pub uncased: bool,
 }
 
@@ -52,21 +52,21 @@ const T5_SPECIAL: [&str; 3] = ["<pad>", "</s>", "<unk>"];
 const ROBERTA_SPECIAL: [&str; 4] = ["<s>", "<pad>", "</s>", "<unk>"];
 const MASK: &str = "<mask>";
 const SPACE: char = '▁';
-/// A character outside ASCII must make up this share of the text to have a piece of its own; rarer ones are `<unk>`.
+/// A character outside ASCII gets a piece if it makes up at least this fraction of the text; rarer ones are `<unk>`.
 const RARE: f64 = 1e-5;
-/// The power of a word's count that the Unigram trainer gets, and about how many words in all; more of either is slower.
+/// The exponent applied to word counts for the Unigram trainer, and the approximate total of words; larger values are slower.
 const DAMPEN: f64 = 0.85;
 const SENTENCES: f64 = 700_000.0;
 
 /// Trains, and returns `tokenizer.json`, `tokenizer_config.json` and `special_tokens_map.json`.
 ///
 /// # Errors
-/// A vocabulary too small for the characters and special tokens, or a symbol that cannot be one.
+/// A vocabulary that is too small for the characters and special tokens, or an invalid symbol.
 pub fn train(recipe: &Recipe, texts: &[String]) -> Result<BTreeMap<String, Vec<u8>>> {
     check_symbols(&recipe.symbols)?;
     let (tokenizer, config, special) = match recipe.kind {
-        Kind::Unigram => (unigram(recipe, texts)?, t5_config(), t5_special()),
-        Kind::Bpe => (bpe(recipe, texts)?, roberta_config(recipe.uncased), roberta_special()),
+        Algorithm::Unigram => (unigram(recipe, texts)?, t5_config(), t5_special()),
+        Algorithm::Bpe => (bpe(recipe, texts)?, roberta_config(recipe.uncased), roberta_special()),
     };
     let tokenizer = tokenizer.to_string(true).map_err(failed)?;
     let pretty = |value: Value| format!("{value:#}\n").into_bytes();
@@ -82,12 +82,12 @@ fn failed(e: impl ToString) -> Error {
 }
 
 fn too_small(given: usize, needed: usize) -> Error {
-    let what = format!("a vocabulary of {given} has no room for the {needed} special tokens, symbols and characters");
-    Error::input(what, format!("ask for more than {needed} tokens"))
+    let what = format!("a vocabulary of {given} is too small for the {needed} special tokens, symbols and characters");
+    Error::input(what, format!("give a --vocab-size above {needed}"))
 }
 
 fn check_symbols(symbols: &[String]) -> Result<()> {
-    let hint = "give each symbol once, without spaces, in characters that normalisation leaves alone";
+    let hint = "give each symbol once, without spaces, and with characters that normalisation does not change";
     let mut seen = BTreeSet::new();
     for symbol in symbols {
         let special = T5_SPECIAL.iter().chain(&ROBERTA_SPECIAL).chain([&MASK]).any(|s| *s == symbol.as_str());
@@ -99,8 +99,8 @@ fn check_symbols(symbols: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// T5-style: white space (line breaks too) is one space, a word's space belongs to its first piece, digits and
-/// punctuation stand alone, a symbol is one piece with or without a space before it.
+/// T5-style: white space (also line breaks) becomes one space, the space before a word belongs to its first piece, digits and
+/// punctuation are separate pieces, a symbol is one piece with or without a space before it.
 fn unigram(recipe: &Recipe, texts: &[String]) -> Result<Tokenizer> {
     let mut tokenizer = Tokenizer::new(Unigram::default());
     tokenizer.with_normalizer(Some(t5_normalizer()?)).map_err(failed)?;
@@ -131,7 +131,7 @@ fn unigram(recipe: &Recipe, texts: &[String]) -> Result<Tokenizer> {
     Ok(tokenizer)
 }
 
-/// Compatible characters, typed quotes, one space between words, one before the first.
+/// Normalises compatible characters and quotes, and puts one space before each word.
 fn t5_normalizer() -> Result<NormalizerWrapper> {
     let replace = |pattern: &str, by: &str| -> Result<NormalizerWrapper> {
         let pattern = normalizers::replace::ReplacePattern::Regex(pattern.into());
@@ -148,7 +148,7 @@ fn t5_normalizer() -> Result<NormalizerWrapper> {
     Ok(normalizers::Sequence::new(steps).into())
 }
 
-/// Cuts before the model sees the text: symbols, English contractions, words, single digits, single other characters.
+/// Splits the text for the model into symbols, English contractions, words, single digits and single other characters.
 fn t5_words(symbols: &[String]) -> Result<Sequence> {
     let escaped: Vec<String> = symbols.iter().map(|s| fancy_regex::escape(s).into_owned()).collect();
     let symbols = if escaped.is_empty() { String::new() } else { format!(" ?(?:{})|", escaped.join("|")) };
@@ -157,8 +157,7 @@ fn t5_words(symbols: &[String]) -> Result<Sequence> {
     Ok(Sequence::new(vec![split.into(), Metaspace::new(SPACE, PrependScheme::Never, false).into()]))
 }
 
-/// How often each word stands in the texts, and the characters that get a piece of their own: printable ASCII and what
-/// is not rare.
+/// The count of each word, and the characters that get a piece: printable ASCII and all that are not rare.
 fn count_words(tokenizer: &Tokenizer, texts: &[String]) -> Result<(BTreeMap<String, u32>, BTreeSet<char>)> {
     let mut words: BTreeMap<String, u32> = BTreeMap::new();
     let mut characters: BTreeMap<char, u64> = BTreeMap::new();
@@ -173,7 +172,7 @@ fn count_words(tokenizer: &Tokenizer, texts: &[String]) -> Result<(BTreeMap<Stri
     Ok((words, ('!'..='~').chain([SPACE]).chain(common).collect()))
 }
 
-/// A text's words as the model gets them.
+/// The words of a text, as the model sees them.
 fn cut(tokenizer: &Tokenizer, text: &str) -> Result<Vec<String>> {
     let mut normalized = tokenizers::NormalizedString::from(text);
     if let Some(normalizer) = tokenizer.get_normalizer() {
@@ -187,10 +186,10 @@ fn cut(tokenizer: &Tokenizer, text: &str) -> Result<Vec<String>> {
     Ok(splits.into_iter().map(|(word, _, _)| word.to_owned()).collect())
 }
 
-/// At most `size` pieces and their log-probabilities, best first, every character of `alphabet` among them.
+/// At most `size` pieces with their log-probabilities, best first, including every character of `alphabet`.
 fn train_unigram(size: usize, alphabet: &BTreeSet<char>, words: BTreeMap<String, u32>) -> Result<Vec<(String, f64)>> {
     if words.is_empty() {
-        return Err(Error::input("the texts hold no word to learn from", "give more text"));
+        return Err(Error::input("the texts contain no words", "give more text"));
     }
     let trainer = UnigramTrainer::builder()
         .show_progress(false)
@@ -203,10 +202,10 @@ fn train_unigram(size: usize, alphabet: &BTreeSet<char>, words: BTreeMap<String,
     Ok(in_order(model.iter().cloned().collect(), alphabet.len()))
 }
 
-/// What the trainer is fed, (word, its weight). It takes candidate pieces from the list of words, counting a word once, but
-/// weighs single characters by the words' counts, and so would spell frequent words out: `▁`, `a`. Here a word stands in
-/// the list as often as in the texts, dampened, with weight 1; and once more with weight 0 and a space after it, for only
-/// what is followed by different things becomes a candidate.
+/// The trainer's input, (word, weight). The trainer finds candidate pieces in the list of words without their weights, but
+/// weights single characters, so that it would split frequent words into characters. Therefore a word is repeated in the list
+/// with weight 1, by its dampened count; and is added once with weight 0 and a space after it, because a piece only becomes a
+/// candidate if different things follow it.
 fn sentences(words: &BTreeMap<String, u32>) -> Vec<(String, u32)> {
     let dampened = |n: &u32| f64::from(*n).powf(DAMPEN);
     let scale = (SENTENCES / words.values().map(dampened).sum::<f64>()).min(1.0);
@@ -219,8 +218,8 @@ fn sentences(words: &BTreeMap<String, u32>) -> Vec<(String, u32)> {
     list
 }
 
-/// The pieces in an order of their own. The trainer gives characters that no piece needs the lowest scores, 0.0001 apart,
-/// in the order of a hash map: here they have them in the order of the alphabet.
+/// Makes the order of pieces deterministic. The trainer gives unneeded characters the lowest scores, 0.0001 apart, in the order
+/// of a hash map; this function gives them in alphabetical order.
 fn in_order(mut pieces: Vec<(String, f64)>, characters: usize) -> Vec<(String, f64)> {
     let lowest = pieces.iter().map(|(_, score)| *score).fold(f64::INFINITY, f64::min);
     let reach = lowest + 1e-4 * characters as f64;
@@ -236,7 +235,7 @@ fn in_order(mut pieces: Vec<(String, f64)>, characters: usize) -> Vec<(String, f
     pieces
 }
 
-/// RoBERTa-style: bytes as characters, merged; nothing is unknown.
+/// RoBERTa-style: merges of bytes, written as characters; there are no unknown texts.
 fn bpe(recipe: &Recipe, texts: &[String]) -> Result<Tokenizer> {
     let alphabet = ByteLevel::alphabet();
     let after = 1 + recipe.symbols.len(); // <mask> and the symbols follow the trained tokens
@@ -275,7 +274,7 @@ fn bpe(recipe: &Recipe, texts: &[String]) -> Result<Tokenizer> {
     Ok(tokenizer)
 }
 
-/// transformers would add 100 `<extra_id_…>` tokens of its own unless told not to.
+/// Without this config, transformers would add 100 `<extra_id_…>` tokens.
 fn t5_config() -> Value {
     json!({
         "tokenizer_class": "T5Tokenizer", "pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>",

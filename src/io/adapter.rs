@@ -1,5 +1,5 @@
-//! PEFT LoRA folders: weights and configuration, read and written so that PEFT and we load the same; checked against a
-//! base model; merged into one. The arithmetic while running is `nn::lora`'s.
+//! PEFT LoRA folders: reads and writes weights and configuration as PEFT does, checks them against a base model, and merges
+//! them into one. `nn::lora` has the arithmetic.
 //!
 //! Source: PEFT 0.13.2 `utils/save_and_load.py` (key names) and `tuners/lora/layer.py` (`get_delta_weight`).
 
@@ -11,25 +11,24 @@ use crate::error::{Error, Result};
 use candle_core::{DType, Tensor};
 use std::collections::{BTreeMap, HashMap};
 
-/// The weights' file name; the old form is a torch zip.
+/// The file with the weights; the old form is a torch zip.
 pub const WEIGHTS_FILE: &str = "adapter_model.safetensors";
 const OLD_WEIGHTS_FILE: &str = "adapter_model.bin";
 const PREFIX: &str = "base_model.model.";
 const A: &str = ".lora_A";
 const B: &str = ".lora_B";
 const WEIGHT: &str = ".weight";
-/// Modules that are tables or heads, not layers inside the blocks.
+/// Modules that are embeddings or heads, not layers inside the blocks.
 const TABLES: [&str; 4] = ["lm_head", "shared", "encoder.embed_tokens", "decoder.embed_tokens"];
 const MERGE_FIRST: &str = "merge it with PEFT (merge_and_unload), save the result and use it as the policy";
 const EMPTY: &str = "save it again: model.save_pretrained(FOLDER) on the PEFT model, with all weights gathered";
 
-/// One adapter. Tensors, f32, by PEFT's names: `base_model.model.<module>.lora_A.weight` (r, in) and `….lora_B.weight`
-/// (out, r).
+/// An adapter. Tensors (f32) by PEFT's names: `base_model.model.<module>.lora_A.weight` (r, in) and `….lora_B.weight` (out, r).
 #[derive(Debug, Clone)]
 pub struct PeftAdapter {
     pub config: AdapterConfig,
     pub tensors: BTreeMap<String, Tensor>,
-    /// The folder it came from, for messages.
+    /// Its folder, for messages.
     pub name: String,
 }
 
@@ -52,7 +51,7 @@ impl PeftAdapter {
                 return Err(Error::file(
                     source.name(),
                     format!("no adapter weights: neither {WEIGHTS_FILE} nor {OLD_WEIGHTS_FILE}"),
-                    "point at a folder saved by PEFT's save_pretrained",
+                    "give a folder saved by PEFT's save_pretrained",
                 ));
             }
         };
@@ -69,11 +68,11 @@ impl PeftAdapter {
             }
             let name = saved_name(&given).map_err(|(what, hint)| Error::file(&path, what, hint))?;
             if let Some(other) = from.get(&name) {
-                let what = format!("{other} and {given} are adapters of the same layer");
+                let what = format!("{other} and {given} are two adapters for the same layer");
                 return Err(Error::file(
                     path,
                     what,
-                    "save one adapter alone: save_pretrained(FOLDER, selected_adapters=[NAME])",
+                    "save only one adapter: save_pretrained(FOLDER, selected_adapters=[NAME])",
                 ));
             }
             from.insert(name.clone(), given);
@@ -97,7 +96,7 @@ impl PeftAdapter {
         modules
     }
 
-    /// Whether both change the same layers by the same numbers; types of numbers may differ.
+    /// Whether both adapters have the same layers and numbers; number types may differ.
     pub fn is_same(&self, other: &Self) -> Result<bool> {
         if self.modules() != other.modules() {
             return Ok(false);
@@ -120,8 +119,8 @@ impl PeftAdapter {
         get(A).zip(get(B))
     }
 
-    /// Checks that the adapter fits a base model with these linear `modules`: every target has its A and B, every
-    /// tensor its shape, nothing is left over. Returns what is worth a warning.
+    /// Checks that the adapter fits a base model with these linear `modules`: every target has A and B with the right shapes,
+    /// and there are no other tensors. Returns warnings.
     pub fn check(&self, modules: &[Module]) -> Result<Vec<String>> {
         let names: Vec<&str> = modules.iter().map(|m| m.name.as_str()).collect();
         let warnings = self.config.check_targets(&names)?;
@@ -137,19 +136,19 @@ impl PeftAdapter {
             match self.tensors.get(name) {
                 None => wrong.push(format!("{name} is missing")),
                 Some(t) if t.dims() != shape.as_slice() => {
-                    wrong.push(format!("{name} is {:?}, the base needs {shape:?}", t.dims()))
+                    wrong.push(format!("{name} is {:?}, but the base model needs {shape:?}", t.dims()))
                 }
                 Some(_) => {}
             }
         }
         let left_over = self.tensors.keys().filter(|name| !expected.contains_key(*name));
-        wrong.extend(left_over.map(|name| format!("{name} has no place in the base")));
+        wrong.extend(left_over.map(|name| format!("{name} has no layer in the base model")));
         if wrong.is_empty() {
             return Ok(warnings);
         }
         let of_table = self.modules().into_iter().find(|m| TABLES.contains(m));
         if let Some(table) = of_table.filter(|table| !names.contains(table)) {
-            let what = format!("the adapter changes {table}, and only layers inside the blocks are supported");
+            let what = format!("the adapter changes {table}, but only layers inside the blocks are supported");
             return Err(Error::file(&self.name, what, MERGE_FIRST));
         }
         let shown = wrong.iter().take(3).cloned().collect::<Vec<_>>().join("; ");
@@ -159,14 +158,14 @@ impl PeftAdapter {
             &self.name,
             format!("an adapter for another base model: {shown}{more}"),
             match base {
-                Some(base) => format!("use the base that the adapter names, {base}, or another adapter"),
+                Some(base) => format!("use the base model that the adapter names, {base}, or another adapter"),
                 None => "use the base model that the adapter was trained on, or another adapter".to_string(),
             },
         ))
     }
 
-    /// Adds the adapter to the base weights, W + s·B·A in f32, for export as a plain checkpoint. On an error (a weight
-    /// is missing, another shape, not finite) `base` is unchanged.
+    /// Adds the adapter to the base weights, W + s·B·A in f32, for export as a plain checkpoint. On an error (a missing weight,
+    /// a wrong shape, a number that is not finite) `base` is unchanged.
     pub fn merge(&self, base: &mut HashMap<String, Tensor>) -> Result<()> {
         let mut merged = Vec::new();
         for module in self.modules() {
@@ -176,7 +175,7 @@ impl PeftAdapter {
                 return Err(Error::file(&self.name, what, "save the adapter again"));
             };
             let Some(weight) = base.get(&name) else {
-                let what = format!("an adapter for another base model: the base has no {name}");
+                let what = format!("an adapter for another base model: this one has no {name}");
                 return Err(Error::file(&self.name, what, "use the base model that the adapter was trained on"));
             };
             let fits = match (weight.dims(), b.dims(), a.dims()) {
@@ -191,7 +190,10 @@ impl PeftAdapter {
             let delta = (b.matmul(a)? * self.config.scale_for(module))?; // (out, in)
             let sum = (weight.to_dtype(DType::F32)? + delta)?; // (out, in)
             if !sum.flatten_all()?.to_vec1::<f32>()?.iter().all(|x| x.is_finite()) {
-                return Err(Error::not_finite(format!("{name} merged with {}", self.name), "check base and adapter"));
+                return Err(Error::not_finite(
+                    format!("{name} merged with {}", self.name),
+                    "check base and adapter for NaN",
+                ));
             }
             merged.push((name, sum));
         }
@@ -200,15 +202,15 @@ impl PeftAdapter {
     }
 }
 
-/// A key as PEFT saves it. Keys of a live model's state dict have wrappers' prefixes, none, or PEFT's twice, and the
-/// adapter's name inside (`lora_A.default.weight`).
+/// The key with which PEFT saves a tensor. Keys of a live model's state dict have prefixes of wrappers, no prefix, or PEFT's
+/// twice, and contain the adapter's name (`lora_A.default.weight`).
 ///
 /// # Errors
-/// What the tensor is, and what to do, where it is none of a linear layer's LoRA.
+/// A tensor that is not LoRA's A or B of a linear layer: what it is, and what to do.
 fn saved_name(given: &str) -> std::result::Result<String, (String, &'static str)> {
     let own = unwrapped(given);
     if own.contains(".lora_embedding_") {
-        return Err((format!("tensor {given} is an adapter of embeddings, which is not supported"), MERGE_FIRST));
+        return Err((format!("tensor {given} adapts embeddings, which is not supported"), MERGE_FIRST));
     }
     for part in [A, B] {
         let Some((module, rest)) = own.split_once(part) else { continue };
@@ -218,8 +220,8 @@ fn saved_name(given: &str) -> std::result::Result<String, (String, &'static str)
         }
     }
     if own.contains(".base_layer.") {
-        let hint = "save the adapter alone: model.save_pretrained(FOLDER), on the PEFT model";
-        return Err((format!("tensor {given} is of the base model, which was saved with the adapter"), hint));
+        let hint = "save only the adapter: model.save_pretrained(FOLDER), on the PEFT model";
+        return Err((format!("tensor {given} belongs to the base model, which was saved with the adapter"), hint));
     }
     let hint = "use an adapter with bias \"none\", and without modules_to_save, DoRA or adapted embeddings";
     Err((format!("tensor {given} is not LoRA's A or B of a linear layer"), hint))

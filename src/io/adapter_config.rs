@@ -1,5 +1,5 @@
-//! `adapter_config.json` of any PEFT version: what it says, kept as it stands, and which modules it speaks of. The
-//! weights beside it: `adapter`.
+//! `adapter_config.json` of any PEFT version: keeps all its keys, and finds the modules that it selects. `adapter` reads the
+//! weights.
 //!
 //! Source: PEFT 0.13.2 and later, `tuners/tuners_utils.py` (`check_target_module_exists`) and
 //! `utils/other.py` (`get_pattern_key`).
@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 /// The file's name in a PEFT folder.
 pub const CONFIG_FILE: &str = "adapter_config.json";
 
-/// Variants of LoRA whose arithmetic is not built here.
+/// Keys of LoRA variants that are not supported.
 const UNSUPPORTED: [&str; 9] = [
     "use_dora",
     "use_qalora",
@@ -25,43 +25,39 @@ const UNSUPPORTED: [&str; 9] = [
     "arrow_config",
 ];
 
-/// Start values that also change the base weights, which the folder does not hold.
+/// Initialisations that also change the base weights, which the folder does not contain.
 const UNSUPPORTED_INITS: [&str; 5] = ["pissa", "olora", "loftq", "corda", "lora_ga"];
 
-/// Patterns of one file: a model's linear modules are hundreds.
+/// Maximum number of patterns in a file: a model has a few hundred linear modules.
 const MAX_PATTERNS: usize = 1000;
-/// Bytes that all compiled patterns of a file may take, and one may in any case.
+/// Maximum size in bytes of all compiled patterns of a file, and minimum that each pattern may have.
 const PATTERNS_SIZE: usize = 16 << 20;
 const PATTERN_SIZE: usize = 32 << 10;
-/// Steps that one match of a module's name may take; a pattern that needs more is no list of names.
+/// Maximum number of steps of one match with a module's name.
 const MAX_STEPS: usize = 20_000;
 
-/// A LoRA configuration. The fields are a view of the file; to change one, use [`AdapterConfig::with`].
+/// A LoRA configuration. The fields are copies of the file's; to change one, use [`AdapterConfig::with`].
 #[derive(Debug, Clone)]
 pub struct AdapterConfig {
     pub r: usize,
     pub lora_alpha: f64,
-    /// Probability, on the adapter's input, while training.
+    /// Dropout probability on the adapter's input in training.
     pub lora_dropout: f64,
     pub use_rslora: bool,
-    /// `none`, `all` or `lora_only`: which biases the folder may hold.
+    /// `none`, `all` or `lora_only`: which biases the folder may contain.
     pub bias: String,
-    /// PEFT's start value for A and B; `true` is Kaiming-uniform A and zero B.
-    pub init_lora_weights: Value,
     pub base_model_name_or_path: Option<String>,
-    pub task_type: Option<String>,
-    pub peft_version: Option<String>,
     targets: Selection,
     exclude: Selection,
     layers: Option<Layers>,
     rank_pattern: Vec<(Regex, String, usize)>,
     alpha_pattern: Vec<(Regex, String, f64)>,
-    /// The file, unknown keys too, in its order.
+    /// The file's keys, also unknown ones, in their order.
     raw: Map<String, Value>,
     path: String,
 }
 
-/// Modules named by suffix, by one regular expression over the whole name, or all linear ones.
+/// Modules selected by suffix, by a regular expression for the whole name, or all linear ones.
 #[derive(Debug, Clone)]
 enum Selection {
     Names(Vec<String>),
@@ -69,7 +65,7 @@ enum Selection {
     AllLinear,
 }
 
-/// `layers_to_transform` with the patterns that find a layer's number in a module's name.
+/// `layers_to_transform`, with the patterns that find a layer's number in a module's name.
 #[derive(Debug, Clone)]
 struct Layers {
     numbers: Vec<u64>,
@@ -77,7 +73,7 @@ struct Layers {
 }
 
 impl AdapterConfig {
-    /// A fresh LoRA on a sequence-to-sequence model, with the keys that every PEFT version knows.
+    /// A new LoRA for a sequence-to-sequence model, with the keys that every PEFT version knows.
     pub fn new(r: usize, lora_alpha: f64, lora_dropout: f64, target_modules: &[&str], base: &str) -> Result<Self> {
         let mut targets = target_modules.to_vec();
         targets.sort_unstable();
@@ -98,16 +94,16 @@ impl AdapterConfig {
         Self::from_value(value, CONFIG_FILE)
     }
 
-    /// Reads the file's bytes; `path` is for messages. Any LoRA variant parses; see [`AdapterConfig::check_supported`].
+    /// Parses the file's bytes, for any LoRA variant (see [`AdapterConfig::check_supported`]); `path` is for messages.
     pub fn parse(bytes: &[u8], path: &str) -> Result<Self> {
         let value = serde_json::from_slice(&encoding::json(bytes))
-            .map_err(|e| Error::file(path, format!("not valid JSON: {e}"), "write or fetch the adapter again"))?;
+            .map_err(|e| Error::file(path, format!("not valid JSON: {e}"), "write or download the adapter again"))?;
         Self::from_value(value, path)
     }
 
     fn from_value(value: Value, path: &str) -> Result<Self> {
         let Value::Object(raw) = value else {
-            return Err(Error::file(path, "not a JSON object", "write or fetch the adapter again"));
+            return Err(Error::file(path, "not a JSON object", "write or download the adapter again"));
         };
         let file = Fields { raw: &raw, path };
         file.refuse_other_types()?;
@@ -117,10 +113,7 @@ impl AdapterConfig {
             lora_dropout: file.number("lora_dropout", 0.0)?,
             use_rslora: file.flag("use_rslora"),
             bias: file.text("bias").unwrap_or_else(|| "none".to_string()),
-            init_lora_weights: raw.get("init_lora_weights").cloned().unwrap_or(Value::Bool(true)),
             base_model_name_or_path: file.text("base_model_name_or_path"),
-            task_type: file.text("task_type"),
-            peft_version: file.text("peft_version"),
             // null is PEFT's default for T5 (utils/constants.py)
             targets: file.selection("target_modules", &["q", "v"])?,
             exclude: file.selection("exclude_modules", &[])?,
@@ -134,19 +127,19 @@ impl AdapterConfig {
             raw,
         };
         if !(0.0..1.0).contains(&config.lora_dropout) {
-            return Err(Error::file(path, format!("lora_dropout is {}", config.lora_dropout), "use 0 ≤ dropout < 1"));
+            return Err(Error::file(path, format!("lora_dropout is {}", config.lora_dropout), "use 0, or below 1"));
         }
         Ok(config)
     }
 
-    /// The same with `key` set to `value`.
+    /// A copy with `key` set to `value`.
     pub fn with(&self, key: &str, value: Value) -> Result<Self> {
         let mut raw = self.raw.clone();
         raw.insert(key.to_string(), value);
         Self::from_value(Value::Object(raw), &self.path)
     }
 
-    /// The file as PEFT loads it: every key as it came, saved for inference.
+    /// The text of the file for PEFT: all keys unchanged, in inference mode.
     pub fn to_json(&self) -> String {
         let mut raw = self.raw.clone();
         raw.insert("peft_type".to_string(), json!("LORA"));
@@ -155,12 +148,12 @@ impl AdapterConfig {
         format!("{:#}", Value::Object(raw))
     }
 
-    /// Refuses what changes the arithmetic in a way that is not built here: it must not be ignored silently.
+    /// Refuses options that change the arithmetic and are not supported.
     pub fn check_supported(&self) -> Result<()> {
         Fields { raw: &self.raw, path: &self.path }.refuse_unsupported()
     }
 
-    /// Does the adapter change the linear module of this dotted name?
+    /// Whether the adapter changes the linear module with this dotted name.
     pub fn targets(&self, module: &str) -> bool {
         let excluded = match &self.exclude {
             Selection::Names(names) => is_named(names, module).is_some(),
@@ -170,12 +163,12 @@ impl AdapterConfig {
         !excluded
             && match &self.targets {
                 Selection::Names(names) => match is_named(names, module) {
-                    Some(name) if name == module => true, // a full name is not asked for its layer
+                    Some(name) if name == module => true, // a full name is selected in any layer
                     Some(_) => self.layers.as_ref().is_none_or(|layers| layers.contain(module)),
                     None => false,
                 },
                 Selection::Pattern(pattern) => matches(pattern, module),
-                // PEFT takes every Linear but the output embedding
+                // PEFT selects every Linear except the output embedding
                 Selection::AllLinear => module != "lm_head",
             }
     }
@@ -192,8 +185,7 @@ impl AdapterConfig {
         if self.use_rslora { alpha / r.sqrt() } else { alpha / r }
     }
 
-    /// What a person should know: targets that no module has, keys that have no effect here. No module at all is an
-    /// error, as in PEFT.
+    /// Returns warnings: targets without modules, keys without effect. No module at all is an error, as in PEFT.
     pub fn check_targets(&self, modules: &[&str]) -> Result<Vec<String>> {
         if !modules.iter().any(|m| self.targets(m)) {
             let targets = self.raw.get("target_modules").unwrap_or(&Value::Null);
@@ -207,17 +199,12 @@ impl AdapterConfig {
         if let Selection::Names(names) = &self.targets {
             let unmatched =
                 names.iter().filter(|n| !modules.iter().any(|m| is_named(std::slice::from_ref(n), m).is_some()));
-            warnings.extend(unmatched.map(|n| format!("{}: no module is called {n:?} (target_modules)", self.path)));
+            warnings.extend(unmatched.map(|n| format!("{}: no module has the name {n:?} (target_modules)", self.path)));
         }
         if self.raw.get("fan_in_fan_out").and_then(Value::as_bool) == Some(true) {
-            warnings.push(format!("{}: fan_in_fan_out has no meaning for linear layers and is ignored", self.path));
+            warnings.push(format!("{}: fan_in_fan_out has no effect on linear layers and is ignored", self.path));
         }
         Ok(warnings)
-    }
-
-    /// Where the configuration came from, for messages.
-    pub fn path(&self) -> &str {
-        &self.path
     }
 }
 
@@ -228,14 +215,14 @@ impl Layers {
     }
 }
 
-/// The name that `module` is, or ends with after a dot.
+/// The name that equals `module`, or that `module` ends with after a dot.
 fn is_named<'a>(names: &'a [String], module: &str) -> Option<&'a str> {
     let ends = |name: &str| module.strip_suffix(name).is_some_and(|rest| rest.ends_with('.'));
     let exact = names.iter().find(|name| *name == module);
     exact.or_else(|| names.iter().find(|name| ends(name))).map(String::as_str)
 }
 
-/// A pattern too costly to decide counts as no match.
+/// Whether a pattern matches; one that needs too many steps does not.
 fn matches(pattern: &Regex, module: &str) -> bool {
     pattern.is_match(module).unwrap_or(false)
 }
@@ -245,12 +232,12 @@ fn pattern_value<T: Copy>(patterns: &[(Regex, String, T)], module: &str) -> Opti
     found.map(|(_, _, value)| *value)
 }
 
-/// A whole number is written without a fraction, as PEFT's integers are.
+/// Writes whole numbers without a fraction, as PEFT does.
 fn number(x: f64) -> Value {
     if x.fract() == 0.0 && x.abs() < 1e15 { json!(x as i64) } else { json!(x) }
 }
 
-/// The file's keys, read with messages that name them.
+/// Reads the file's keys; errors name them.
 struct Fields<'a> {
     raw: &'a Map<String, Value>,
     path: &'a str,
@@ -269,7 +256,7 @@ impl Fields<'_> {
         self.raw.get(key).and_then(Value::as_bool).unwrap_or(false)
     }
 
-    /// Is there something in it: not null, false, empty?
+    /// The value of `key`, unless it is null, false or empty.
     fn given(&self, key: &str) -> Option<&Value> {
         self.raw.get(key).filter(|value| match value {
             Value::Null | Value::Bool(false) => false,
@@ -296,11 +283,11 @@ impl Fields<'_> {
         names.flatten().ok_or_else(|| self.wrong(key, value))
     }
 
-    /// `pattern`, one of `count` of its key. Its size is bounded: `(\w{99}){99}` is short, and large once compiled.
+    /// Compiles `pattern`, one of `count` of its key. Its size is limited: `(\w{99}){99}` is short, but large once compiled.
     fn regex(&self, key: &str, pattern: &str, count: usize) -> Result<Regex> {
         if count > MAX_PATTERNS {
-            let what = format!("{key} has {count} patterns, more than a model has linear modules");
-            return Err(Error::file(self.path, what, "name modules by the end of their names"));
+            let what = format!("{key} has {count} patterns, which is more than a model has linear modules");
+            return Err(Error::file(self.path, what, "select modules by the end of their names"));
         }
         let size = (PATTERNS_SIZE / count.max(16)).max(PATTERN_SIZE);
         let regex = RegexBuilder::new(pattern).delegate_size_limit(size).backtrack_limit(MAX_STEPS).build();
@@ -338,7 +325,7 @@ impl Fields<'_> {
         Ok(Some(Layers { numbers, patterns: filled.map(pattern).collect::<Result<_>>()? }))
     }
 
-    /// Was the adapter written by PEFT 0.20 or later, which numbers layers by a name's first number?
+    /// Whether the adapter was written by PEFT 0.20 or later, which numbers layers by a name's first number.
     fn counts_blocks(&self) -> bool {
         let version = self.text("peft_version").unwrap_or_default();
         let mut numbers = version.split('.').map_while(|part| part.parse::<u32>().ok());
@@ -360,7 +347,7 @@ impl Fields<'_> {
             None | Some(Value::Null) => Ok(()),
             Some(Value::String(kind)) if kind == "LORA" => Ok(()),
             Some(kind) => {
-                let what = format!("peft_type is {kind}, and only LORA is supported");
+                let what = format!("peft_type is {kind}, but only LORA is supported");
                 Err(Error::file(self.path, what, "use a LoRA adapter"))
             }
         }
@@ -374,12 +361,12 @@ impl Fields<'_> {
         }
         if let Some(key) = UNSUPPORTED.into_iter().find(|key| self.given(key).is_some()) {
             let hint = "use a plain LoRA adapter, or merge this one with PEFT (merge_and_unload) and use the result";
-            return refuse(format!("{key} is set, and that variant of LoRA is not supported"), hint);
+            return refuse(format!("{key} is set, but that variant of LoRA is not supported"), hint);
         }
         let init = self.text("init_lora_weights").filter(|t| UNSUPPORTED_INITS.iter().any(|i| t.starts_with(i)));
         if let Some(init) = init {
             let hint = "convert it in PEFT: save_pretrained(…, path_initial_model_for_weight_conversion=…)";
-            return refuse(format!("init_lora_weights is {init:?}, which goes with changed base weights"), hint);
+            return refuse(format!("init_lora_weights is {init:?}, which changes the base weights too"), hint);
         }
         Ok(())
     }

@@ -1,5 +1,5 @@
-//! A new folder that one process claims before its work starts and fills at the end. Two processes that start at the same time
-//! never get the same folder (native only).
+//! A new folder that a process locks before its work and fills at the end, so that two processes never use the same one (native
+//! only).
 #![allow(clippy::disallowed_methods)]
 
 use super::disk::{self, FolderLock, LOCK_FILE, in_use};
@@ -9,32 +9,32 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// How often a claim is tried again where another process gives its claim up, and removes the folder, at the same moment.
+/// Number of attempts while another process gives up the folder and removes it.
 const ATTEMPTS: usize = 20;
 
-/// A folder that this process alone may write, until dropped. A claim that ends with nothing written removes its lock file, and
-/// the folders that it made.
+/// A folder that only this process may write to, until it is dropped. If nothing was written, the lock file and the created
+/// folders are then removed.
 #[derive(Debug)]
 pub struct Claim {
     path: PathBuf,
     /// The folders that did not exist before, deepest first.
     made: Vec<PathBuf>,
-    /// Whether the lock file goes in any case: what is written is no folder that is opened again to write.
+    /// Whether the lock file is always removed, because the folder is not written to again.
     output: bool,
     _lock: FolderLock,
 }
 
 impl Claim {
-    /// Makes the folder where it is missing, and locks it; `patience` is how long to wait for another process's lock.
+    /// Creates the folder if it is missing, and locks it; `patience` is the maximum time to wait for another process's lock.
     ///
     /// # Errors
-    /// Another process holds it; it cannot be made or written. What is in the folder is for the caller to look at, before (so
-    /// that nothing is written into somebody's folder) and after (since another process may have been faster).
+    /// Another process has the lock, or the folder cannot be created or written to. The caller must check the folder's contents
+    /// before (so that nothing is written into a used folder) and after (because another process may have filled it).
     pub fn take(path: &Path, patience: Duration) -> Result<Self> {
         Self::attempt(path, patience)?.ok_or_else(|| in_use(path))
     }
 
-    /// [`Claim::take`], or none where another process has it.
+    /// [`Claim::take`], or none if another process has it.
     pub fn if_free(path: &Path) -> Result<Option<Self>> {
         Self::attempt(path, Duration::ZERO)
     }
@@ -48,19 +48,19 @@ impl Claim {
                 Ok(Some(lock)) if lock.is_of(path) => {
                     return Ok(Some(Self { path: path.to_path_buf(), made, output: false, _lock: lock }));
                 }
-                Ok(Some(_)) => {} // the lock of a folder that its owner has just removed or replaced
+                Ok(Some(_)) => {} // the owner has just removed or replaced this folder
                 Ok(None) => return Ok(None),
-                Err(error) => failed = Some(error), // the folder may have been removed a moment ago
+                Err(error) => failed = Some(error), // the folder may have just been removed
             }
             std::thread::sleep(Duration::from_millis(5));
         }
         failed.map_or(Ok(None), Err)
     }
 
-    /// The claimed folder for what is written at the end of a command.
+    /// A claimed folder for a command's output.
     ///
     /// # Errors
-    /// Something is there already.
+    /// The folder is not empty.
     pub fn for_output(path: &Path, patience: Duration) -> Result<Self> {
         refuse_occupied(path)?;
         let mut claim = Self::take(path, patience)?;
@@ -69,14 +69,14 @@ impl Claim {
         Ok(claim)
     }
 
-    /// Puts all the files into the claimed folder in one step.
+    /// Writes all files into the claimed folder in one step.
     pub fn fill(self, files: &BTreeMap<String, Vec<u8>>) -> Result<()> {
         disk::write_folder_in(&self.path, files)
     }
 }
 
-/// Whether anything lies at `path` that is not ours to write over. A lock file or an unfinished temporary one is what a kill at
-/// the very start leaves.
+/// Whether there is anything at `path` that must not be overwritten. Lock files and unfinished temporary files, left by a
+/// process that was killed, do not count.
 pub fn is_occupied(path: &Path) -> bool {
     match path.read_dir() {
         Ok(entries) => entries.flatten().any(|entry| !entry.file_name().to_string_lossy().starts_with('.')),
@@ -86,7 +86,7 @@ pub fn is_occupied(path: &Path) -> bool {
 
 fn refuse_occupied(path: &Path) -> Result<()> {
     if is_occupied(path) {
-        return Err(Error::file(path.display(), "exists already", "choose another --out; nothing is written over"));
+        return Err(Error::file(path.display(), "already exists", "choose another --out; folders are not overwritten"));
     }
     Ok(())
 }
@@ -98,7 +98,7 @@ impl Drop for Claim {
         if written && !self.output {
             return;
         }
-        // What cannot be removed stays: an empty folder does no harm.
+        // Errors are ignored, because an empty folder does no harm.
         if fs::remove_file(self.path.join(LOCK_FILE)).is_ok() && !written {
             let _ = self.made.iter().try_for_each(fs::remove_dir);
         }

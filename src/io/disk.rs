@@ -1,5 +1,5 @@
-//! Folders on disk (native only): reads them, and writes so that a crash at any moment leaves the old file or the new one, never
-//! half of one.
+//! Reads and writes folders on disk (native only). After a crash at any moment there is either the old or the new file, never a
+//! part of one.
 #![allow(clippy::disallowed_methods)]
 
 use super::{ByteSource, Lasting, ReadSeek, is_safe_name};
@@ -28,12 +28,12 @@ impl Folder {
         let root = path.into();
         match fs::metadata(&root) {
             Ok(meta) if meta.is_dir() => Ok(Self { root }),
-            Ok(_) => Err(Error::file(root.display(), "a file where a folder is needed", "give the folder it lies in")),
+            Ok(_) => Err(Error::file(root.display(), "not a folder but a file", "give the folder that contains it")),
             Err(e) => Err(failed(&root, e)),
         }
     }
 
-    /// The folder that holds the file `path`, and the file's name in it.
+    /// The folder that contains the file `path`, and the file's name.
     pub fn of_file(path: &Path) -> Result<(Self, String)> {
         let meta = fs::metadata(path).map_err(|e| failed(path, e))?;
         let name = path.file_name().and_then(|name| name.to_str()).filter(|_| meta.is_file());
@@ -42,7 +42,7 @@ impl Folder {
         Ok((Self::open(parent)?, name.to_string()))
     }
 
-    /// Where it is.
+    /// The folder's path.
     pub fn root(&self) -> &Path {
         &self.root
     }
@@ -70,8 +70,7 @@ impl ByteSource for Folder {
     }
 }
 
-/// A file that a run keeps open. If the file is removed or replaced, the open one stays as it was; if it is written over, its
-/// stamp changes.
+/// A file that is kept open. If it is removed or replaced, the open file is unchanged; if it is overwritten, its stamp changes.
 #[derive(Debug)]
 struct Opened {
     path: PathBuf,
@@ -79,7 +78,7 @@ struct Opened {
     stamp: Stamp,
 }
 
-/// A file's length and when it was last written.
+/// A file's length and the time of its last change.
 type Stamp = (u64, SystemTime);
 
 fn stamp(file: &File) -> io::Result<Stamp> {
@@ -89,21 +88,21 @@ fn stamp(file: &File) -> io::Result<Stamp> {
 
 impl Lasting for Opened {
     fn read_parts(&self, parts: &mut dyn Iterator<Item = (u64, &mut [u8])>) -> Result<()> {
-        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner); // a seek goes before every read
+        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner); // safe, because every read starts with a seek
         let mut read = Ok(());
         for (start, part) in parts {
             read = read.and_then(|()| file.seek(SeekFrom::Start(start))).and_then(|_| file.read_exact(part));
         }
-        // asked afterwards: what was read is then of the file as it was opened
+        // checked after reading, so that all that was read is from the unchanged file
         if stamp(&file).is_ok_and(|now| now != self.stamp) {
-            let hint = "leave a model's files as they are while it is used; start again, or resume with the old file";
-            return Err(Error::file(self.path.display(), "was written to while it was in use", hint));
+            let hint = "do not change a model's files while it is used; start again, or resume with the old file";
+            return Err(Error::file(self.path.display(), "was changed while it was in use", hint));
         }
         read.map_err(|e| failed(&self.path, e))
     }
 }
 
-/// An error of the file system for the person who must act: the path, what happened, what to try.
+/// An error of the file system: the path, what happened, what to try.
 fn failed(path: &Path, error: io::Error) -> Error {
     let hint = match error.kind() {
         io::ErrorKind::NotFound => "check the path",
@@ -117,7 +116,7 @@ fn failed(path: &Path, error: io::Error) -> Error {
     Error::file(path.display(), error, hint)
 }
 
-/// Creates a folder and those above it, to last through a power cut.
+/// Creates a folder and its parents durably (they survive a power cut).
 pub fn create_folder(path: &Path) -> Result<()> {
     let above = path.ancestors().take_while(|p| !p.as_os_str().is_empty() && !p.exists());
     let missing: Vec<&Path> = above.collect();
@@ -125,7 +124,7 @@ pub fn create_folder(path: &Path) -> Result<()> {
     missing.into_iter().try_for_each(|made| sync_folder(made.parent().unwrap_or(made)))
 }
 
-/// Creates a folder in an existing one; a parent that is gone is not created again.
+/// Creates a folder in an existing one; a missing parent is an error.
 pub fn create_folder_in(parent: &Path, name: &Path) -> Result<()> {
     let path = parent.join(name);
     match fs::create_dir(&path) {
@@ -134,11 +133,11 @@ pub fn create_folder_in(parent: &Path, name: &Path) -> Result<()> {
     }
 }
 
-/// Whether something can be written at `path`, which need not exist yet: tried where it would begin, and undone.
+/// Checks that `path`, which need not exist, can be written to, with a test file in the nearest existing folder.
 pub fn check_writable(path: &Path) -> Result<()> {
     let existing = path.ancestors().find(|p| p.is_dir()).unwrap_or(Path::new("."));
     let probe = existing.join(format!("{TEMPORARY}probe-{}", std::process::id()));
-    let written = fs::write(&probe, b"can this be written?\n");
+    let written = fs::write(&probe, b"write test\n");
     let removed = fs::remove_file(&probe);
     written.map_err(|e| failed(existing, e))?;
     removed.map_err(|e| failed(&probe, e))
@@ -155,7 +154,7 @@ pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
     write_atomic_with(path, |out| out.write_all(bytes).map_err(|e| failed(path, e)))
 }
 
-/// Replaces `path` in one step by what `fill` writes: a temporary file beside it, synced, renamed, folder synced.
+/// Replaces `path` in one step by what `fill` writes: syncs a temporary file beside it, renames it, and syncs the folder.
 pub fn write_atomic_with(path: &Path, fill: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
     let temporary = beside(path, TEMPORARY)?;
     let result = write_synced(&temporary, path, fill).and_then(|()| rename(&temporary, path));
@@ -165,7 +164,7 @@ pub fn write_atomic_with(path: &Path, fill: impl FnOnce(&mut dyn Write) -> Resul
     result
 }
 
-/// Messages name the file as it will be called.
+/// Writes and syncs a file; messages use the final name `shown`.
 fn write_synced(path: &Path, shown: &Path, fill: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
     let mut out = BufWriter::new(File::create(path).map_err(|e| failed(shown, e))?);
     fill(&mut out)?;
@@ -176,29 +175,29 @@ fn write_synced(path: &Path, shown: &Path, fill: impl FnOnce(&mut dyn Write) -> 
 /// `PREFIXname` in the folder of `path`.
 fn beside(path: &Path, prefix: &str) -> Result<PathBuf> {
     let Some(name) = path.file_name() else {
-        return Err(Error::file(path.display(), "not a name that can be written", "give a path that ends in a name"));
+        return Err(Error::file(path.display(), "not the path of a file", "give a path that ends in a file name"));
     };
     let mut temporary = std::ffi::OsString::from(prefix);
     temporary.push(name);
     Ok(path.with_file_name(temporary))
 }
 
-/// Renames, to last through a power cut.
+/// Renames durably.
 pub fn rename(from: &Path, to: &Path) -> Result<()> {
     fs::rename(from, to).map_err(|e| failed(to, e))?;
     sync_folder(to.parent().unwrap_or(to))
 }
 
-/// Makes renames in a folder last through a power cut.
+/// Makes renames in a folder durable.
 fn sync_folder(path: &Path) -> Result<()> {
     let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
     match File::open(path) {
         Ok(folder) => folder.sync_all().map_err(|e| failed(path, e)),
-        Err(_) => Ok(()), // a folder cannot be opened on Windows; the rename itself is done
+        Err(_) => Ok(()), // on Windows a folder cannot be opened
     }
 }
 
-/// [`write_folder_in`], and the folders above it where they are missing.
+/// As [`write_folder_in`], but creates missing parents.
 pub fn write_folder(path: &Path, files: &BTreeMap<String, Vec<u8>>) -> Result<()> {
     if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
         create_folder(parent)?;
@@ -206,13 +205,12 @@ pub fn write_folder(path: &Path, files: &BTreeMap<String, Vec<u8>>) -> Result<()
     write_folder_in(path, files)
 }
 
-/// Writes a whole folder in one step, into an existing one (which is not created again if somebody moves it meanwhile): its
-/// files go to a temporary folder beside it, are synced, and the folder is renamed. An existing folder of the name is
-/// replaced; a crash between the two renames is mended by [`recover`]. Where it fails, nothing unfinished stays behind to
-/// take up room.
+/// Writes a whole folder in one step into an existing parent: writes and syncs the files in a temporary folder beside it, and
+/// renames that. Replaces an existing folder; [`recover`] repairs a crash between the two renames. A failure leaves no
+/// unfinished files.
 pub fn write_folder_in(path: &Path, files: &BTreeMap<String, Vec<u8>>) -> Result<()> {
     if let Some(name) = files.keys().find(|name| !is_safe_name(name)) {
-        return Err(Error::file(path.display(), format!("{name:?} is no file name"), "use relative names with /"));
+        return Err(Error::file(path.display(), format!("{name:?} is not a file name"), "use relative names with /"));
     }
     let (temporary, old) = (beside(path, TEMPORARY)?, beside(path, REPLACED)?);
     delete(&temporary)?;
@@ -228,7 +226,7 @@ pub fn write_folder_in(path: &Path, files: &BTreeMap<String, Vec<u8>>) -> Result
     delete(&old)
 }
 
-/// Writes and syncs the files of what will be `path` into `temporary`.
+/// Writes and syncs the files of the future folder `path` into `temporary`.
 fn fill_folder(temporary: &Path, path: &Path, files: &BTreeMap<String, Vec<u8>>) -> Result<()> {
     fs::create_dir(temporary).map_err(|e| failed(path, e))?;
     for (name, bytes) in files {
@@ -244,7 +242,7 @@ fn fill_folder(temporary: &Path, path: &Path, files: &BTreeMap<String, Vec<u8>>)
     sync_folder(temporary)
 }
 
-/// Removes a file or a folder, if it is there; a folder is gone at once or still whole, whenever the process is killed.
+/// Removes a file or a folder if it exists. Even if the process is killed, a folder is either complete or gone.
 pub fn remove(path: &Path) -> Result<()> {
     if !path.is_dir() {
         return delete(path);
@@ -255,7 +253,7 @@ pub fn remove(path: &Path) -> Result<()> {
     delete(&aside)
 }
 
-/// Removes file by file.
+/// Removes a folder file by file.
 fn delete(path: &Path) -> Result<()> {
     let removed = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
     match removed {
@@ -264,8 +262,7 @@ fn delete(path: &Path) -> Result<()> {
     }
 }
 
-/// Mends `folder` after a crash: unfinished temporary files and folders go, a replaced folder whose successor never
-/// came returns.
+/// Repairs `folder` after a crash: removes temporary files and folders, and restores a folder that was about to be replaced.
 pub fn recover(folder: &Path) -> Result<()> {
     let entries = fs::read_dir(folder).map_err(|e| failed(folder, e))?;
     for entry in entries {
@@ -280,8 +277,8 @@ pub fn recover(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Adds `bytes` to the end of a file, or creates it; when this returns, they last through a power cut. A process that is
-/// killed meanwhile leaves a torn end, which [`keep_lines`] cuts off.
+/// Appends `bytes` durably to a file, or creates it. A killed process may leave an incomplete line, which [`keep_lines`]
+/// removes.
 pub fn append(path: &Path, bytes: &[u8]) -> Result<()> {
     let new = !path.exists();
     let open = OpenOptions::new().append(true).create(true).open(path);
@@ -290,8 +287,8 @@ pub fn append(path: &Path, bytes: &[u8]) -> Result<()> {
     if new { sync_folder(path.parent().unwrap_or(path)) } else { Ok(()) }
 }
 
-/// Keeps the whole lines of a jsonl file that `keep` accepts (by number from 0, and text), in one step; a torn last line
-/// is dropped. Returns how many are kept. A missing file has no lines.
+/// Keeps the complete lines of a jsonl file that `keep` accepts (by number from 0, and text), in one step; drops an incomplete
+/// last line. Returns how many are kept; 0 for a missing file.
 pub fn keep_lines(path: &Path, mut keep: impl FnMut(usize, &str) -> bool) -> Result<usize> {
     if !path.exists() {
         return Ok(0);
@@ -309,20 +306,20 @@ pub fn keep_lines(path: &Path, mut keep: impl FnMut(usize, &str) -> bool) -> Res
     Ok(kept.len())
 }
 
-/// A folder that this process alone may write, until dropped.
+/// A folder that only this process may write to, until this is dropped.
 #[derive(Debug)]
 pub struct FolderLock {
-    _file: File, // the operating system frees the lock with it, after a crash too
+    _file: File, // the operating system releases the lock with it, also after a crash
 }
 
 impl FolderLock {
-    /// Takes the lock, or says who has it. A process that was just killed holds it for a moment more: `patience` is how
-    /// long to wait.
+    /// Takes the lock, or says which process has it. `patience`: how long to wait, because a killed process holds it a little
+    /// longer.
     pub fn take(folder: &Path, patience: Duration) -> Result<Self> {
         Self::if_free(folder, patience)?.ok_or_else(|| in_use(folder))
     }
 
-    /// [`FolderLock::take`], or none where another process has it.
+    /// [`FolderLock::take`], or none if another process has it.
     pub(super) fn if_free(folder: &Path, patience: Duration) -> Result<Option<Self>> {
         let path = folder.join(LOCK_FILE);
         let open = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
@@ -343,14 +340,14 @@ impl FolderLock {
         Ok(Some(Self { _file: file }))
     }
 
-    /// Whether the lock is still the one of the folder at this path, and not of one that was removed or replaced meanwhile:
-    /// the lock file there then has this process's number.
+    /// Whether the lock belongs to the folder at this path, not to one that was removed or replaced: its lock file must contain
+    /// this process's number.
     pub(super) fn is_of(&self, folder: &Path) -> bool {
         fs::read_to_string(folder.join(LOCK_FILE)).is_ok_and(|owner| owner == std::process::id().to_string())
     }
 }
 
-/// What to say of a folder that another process has locked.
+/// The error for a folder that another process has locked.
 pub(super) fn in_use(folder: &Path) -> Error {
     let owner = fs::read_to_string(folder.join(LOCK_FILE)).unwrap_or_default(); // only for the message
     Error::file(

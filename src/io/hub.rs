@@ -1,5 +1,5 @@
-//! Models and datasets by name (native only): a local folder, or a Hugging Face hub id with its cache. Knows which files
-//! are wanted and where they lie; how one is fetched is `transfer`'s, what it holds is for `weights`, `adapter` and the callers.
+//! Finds models and datasets by name (native only): a local folder, or a Hugging Face hub id with its cache. Decides which
+//! files are needed and where they are; `transfer` downloads them.
 //!
 //! Source of the cache's layout: huggingface_hub, "Understand caching".
 #![allow(clippy::disallowed_methods)]
@@ -7,8 +7,8 @@
 mod id;
 pub mod settings;
 
-pub use self::id::Kind;
-use self::id::{ENDPOINT, Id};
+pub use self::id::RepoKind;
+use self::id::{ENDPOINT, HubId};
 pub use self::settings::Hub;
 use super::ByteSource;
 use super::checkpoint::weights;
@@ -18,16 +18,16 @@ use crate::error::{Error, Result};
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
 
-/// Which files are needed.
+/// The files that are needed.
 #[derive(Debug, Clone, Copy)]
 pub struct Wanted<'a> {
-    /// Of each group the first that exists; none is an error. Of an index (`*.index.json`) the shards come too.
+    /// The first existing file of each group; none is an error. With an index (`*.index.json`), its shards are downloaded too.
     pub one_of: &'a [&'a [&'a str]],
-    /// Fetched where they exist.
+    /// Downloaded if they exist.
     pub optional: &'a [&'a str],
 }
 
-/// A model: configuration and weights; its tokenizer where it comes along.
+/// A model: configuration and weights, and its tokenizer if there is one.
 pub const MODEL: Wanted<'static> = Wanted {
     one_of: &[&["config.json"], &weights::WEIGHT_FILES],
     optional: &[
@@ -42,23 +42,23 @@ pub const MODEL: Wanted<'static> = Wanted {
     ],
 };
 
-/// A PEFT adapter, with the value head that a run or TRL saved beside it.
+/// A PEFT adapter, and the value head if a run or TRL saved one beside it.
 pub const ADAPTER: Wanted<'static> = Wanted {
     one_of: &[&["adapter_config.json"], &["adapter_model.safetensors", "adapter_model.bin"]],
     optional: &["value_head.safetensors", "pytorch_model.bin"],
 };
 
-/// Told of every file that is fetched over the network. An error ends the transfer; the next one continues from there.
+/// Receives the progress of downloads. An error stops the download; the next one continues from there.
 pub trait Progress {
-    /// A file of `bytes` begins, of which `done` are there; told again when the transfer continues after a fault.
+    /// The download of a file of `bytes` starts, or continues after a fault, with `done` bytes already present.
     fn start(&mut self, file: &str, done: u64, bytes: u64) -> Result<()>;
-    /// So many bytes more are there.
+    /// This many more bytes were received.
     fn advance(&mut self, bytes: u64) -> Result<()>;
     /// The file is complete.
     fn finish(&mut self);
 }
 
-/// What the hub says of a revision.
+/// The hub's answer about a revision.
 #[derive(Deserialize)]
 struct Revision {
     sha: String,
@@ -71,14 +71,20 @@ struct Sibling {
 }
 
 impl Hub {
-    /// From the environment, as huggingface_hub reads it; see [`settings`].
+    /// Reads the environment variables of huggingface_hub; see [`settings`].
     pub fn from_env() -> Result<Self> {
         settings::from(&|name| std::env::var(name).ok())
     }
 
-    /// The folder with the `wanted` files of `source`: a local folder, or `owner/name[@revision]` on the hub. What the
-    /// cache has of a revision is not asked for again.
-    pub fn resolve(&self, source: &str, kind: Kind, wanted: Wanted<'_>, progress: &mut dyn Progress) -> Result<Folder> {
+    /// The folder with the `wanted` files of `source`: a local folder, or `owner/name[@revision]` on the hub. Files of a
+    /// revision that are in the cache are not downloaded again.
+    pub fn resolve(
+        &self,
+        source: &str,
+        kind: RepoKind,
+        wanted: Wanted<'_>,
+        progress: &mut dyn Progress,
+    ) -> Result<Folder> {
         let path = local(source);
         if path.exists() {
             let folder = Folder::open(path)?;
@@ -87,9 +93,9 @@ impl Hub {
                 Some(what) => Err(Error::file(source, format!("no {what} in this folder"), "check the path")),
             };
         }
-        let Some(id) = Id::parse(source, kind, self.endpoint.as_deref()) else {
+        let Some(id) = HubId::parse(source, kind, self.endpoint.as_deref()) else {
             return Err(Error::input(
-                format!("{source:?} is neither a folder here nor a hub id"),
+                format!("{source:?} is neither an existing folder nor a hub id"),
                 "give an existing folder, or owner/name or owner/name@revision (google/flan-t5-small)",
             ));
         };
@@ -103,24 +109,24 @@ impl Hub {
             (_, Some(what)) if self.offline => Err(Error::file(
                 self.cache.join(id.folder()).display(),
                 format!(
-                    "{source}: no {what} in the cache, and HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE is set (no folder {source} \
-                     here either)"
+                    "{source}: no {what} in the cache, and HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE is set (and there is no folder \
+                                         {source})"
                 ),
-                "unset it once, copy the files there, or give a local folder",
+                "unset it for one run, copy the files into the cache, or give a local folder",
             )),
             _ => self.fetch(&id, wanted, progress),
         }
     }
 
-    /// The snapshot of the id's revision: a branch or tag by `refs/`, or a commit itself.
-    fn cached(&self, id: &Id) -> Option<Folder> {
+    /// The snapshot of the id's revision: a commit, or a branch or tag found in `refs/`.
+    fn cached(&self, id: &HubId) -> Option<Folder> {
         let repo = self.cache.join(id.folder());
         let commit = std::fs::read_to_string(repo.join("refs").join(&id.revision));
         let commit = commit.map_or_else(|_| id.revision.clone(), |text| text.trim().to_string());
         Folder::open(repo.join("snapshots").join(commit)).ok()
     }
 
-    fn fetch(&self, id: &Id, wanted: Wanted<'_>, progress: &mut dyn Progress) -> Result<Folder> {
+    fn fetch(&self, id: &HubId, wanted: Wanted<'_>, progress: &mut dyn Progress) -> Result<Folder> {
         let repo = Remote {
             id,
             endpoint: self.endpoint.as_deref().unwrap_or(ENDPOINT),
@@ -146,7 +152,7 @@ impl Hub {
 
 /// A repository on the hub and its place in the cache.
 struct Remote<'a> {
-    id: &'a Id,
+    id: &'a HubId,
     endpoint: &'a str,
     transfer: Transfer,
     cached: PathBuf,
@@ -154,20 +160,20 @@ struct Remote<'a> {
 
 impl Remote<'_> {
     fn revision(&self) -> Result<Revision> {
-        let Id { kind, name, revision, .. } = self.id;
+        let HubId { kind, name, revision, .. } = self.id;
         let revision = revision.replace('/', "%2F");
         let url = format!("{}/api/{}/{name}/revision/{revision}", self.endpoint, kind.folder());
         let text = self.transfer.text(&url).map_err(|fault| self.failed(None, fault))?;
         let wrong = |what: String| self.failed(None, Fault::Answer(what));
-        let revision: Revision =
-            serde_json::from_str(&text).map_err(|e| wrong(format!("the server's answer is no listing: {e}")))?;
+        let revision: Revision = serde_json::from_str(&text)
+            .map_err(|e| wrong(format!("the server's answer is not a list of files: {e}")))?;
         if revision.sha.is_empty() || !revision.sha.bytes().all(|b| b.is_ascii_alphanumeric()) {
-            return Err(wrong(format!("the server names the revision {:?}, which is no commit", revision.sha)));
+            return Err(wrong(format!("the server names the revision {:?}, which is not a commit", revision.sha)));
         }
         Ok(revision)
     }
 
-    /// Brings a file into the snapshot of a commit: all files are from one, whatever is pushed meanwhile.
+    /// Adds a file to the snapshot of a commit; all files are from this commit, even if another one is pushed.
     fn get(&self, sha: &str, file: &str, progress: &mut dyn Progress) -> Result<()> {
         let place = self.cached.join("snapshots").join(sha).join(file);
         if place.exists() {
@@ -185,24 +191,24 @@ impl Remote<'_> {
             progress.finish();
         }
         disk::create_folder(place.parent().unwrap_or(&place))?;
-        disk::remove(&place)?; // a link that leads nowhere
-        // one file by two names, as where there are no symbolic links; a copy on a disk that knows neither
+        disk::remove(&place)?; // a broken link
+        // a hard link, or a copy on disks without hard links
         let linked = std::fs::hard_link(&blob, &place).or_else(|_| std::fs::copy(&blob, &place).map(drop));
         linked.map_err(|e| Error::file(place.display(), e, "check that the cache folder is writable"))
     }
 
-    /// A fault for the person who must act.
+    /// The error for a fault.
     fn failed(&self, file: Option<&str>, fault: Fault) -> Error {
         let hint = match &fault {
             Fault::Status(401 | 403 | 404) => {
-                "check name and revision; if the repository is private or gated, set HF_TOKEN"
+                "check the name and the revision; if the repository is private or gated, set HF_TOKEN"
             }
             Fault::Status(429 | 500..) => "the hub answered with an error: try again later, or give a local folder",
             Fault::Status(_) | Fault::Answer(_) => {
-                "try again; if it stays so, the server (HF_ENDPOINT) or a proxy in between is at fault: give a local folder"
+                "try again; if it fails again, check the server (HF_ENDPOINT) and the proxy, or give a local folder"
             }
             Fault::Network(_) => {
-                "check the network (HF_ENDPOINT, proxy) and try again: what is there already is kept; or give a local folder"
+                "check the network (HF_ENDPOINT, proxy) and try again (the download then continues); or give a local folder"
             }
             Fault::Ours(_) => "",
         };
@@ -211,14 +217,14 @@ impl Remote<'_> {
             Fault::Ours(error) => error,
             fault => Error::file(
                 &self.id.source,
-                format!("{of}cannot be fetched from the hub: {fault} (no folder of this name here either)"),
+                format!("{of}cannot be downloaded from the hub: {fault} (and there is no folder with this name)"),
                 hint,
             ),
         }
     }
 }
 
-/// The files to fetch from a repository that has `there`.
+/// The files to download from a repository that has the files `there`.
 fn chosen<'a>(there: &[&str], wanted: Wanted<'a>, source: &str) -> Result<Vec<&'a str>> {
     let mut files = Vec::new();
     for group in wanted.one_of {
@@ -226,7 +232,7 @@ fn chosen<'a>(there: &[&str], wanted: Wanted<'a>, source: &str) -> Result<Vec<&'
             return Err(Error::file(
                 source,
                 format!("no {} on the hub", group.join(" or ")),
-                "check the name and revision",
+                "check the name and the revision",
             ));
         };
         files.push(*file);
@@ -235,7 +241,7 @@ fn chosen<'a>(there: &[&str], wanted: Wanted<'a>, source: &str) -> Result<Vec<&'
     Ok(files)
 }
 
-/// The first wanted file, or shard of a wanted index, that `folder` lacks.
+/// The first needed file, or shard of a needed index, that is missing in `folder`.
 fn missing(folder: &Folder, wanted: Wanted<'_>) -> Result<Option<String>> {
     for group in wanted.one_of {
         let Some(file) = group.iter().find(|file| folder.has(file)) else { return Ok(Some(group.join(" or "))) };
@@ -249,18 +255,18 @@ fn missing(folder: &Folder, wanted: Wanted<'_>) -> Result<Option<String>> {
     Ok(None)
 }
 
-/// Where `source` would be on this machine; `~` is the user's home folder.
+/// `source` as a local path; `~` is the user's home folder.
 pub fn local(source: &str) -> PathBuf {
     settings::with_home(Path::new(source), std::env::home_dir())
 }
 
-/// Whether `source` has the form of a hub id, or of the address of a page on the hub that the environment names.
-pub fn is_id(source: &str, kind: Kind) -> bool {
+/// Whether `source` has the form of a hub id, or of an address of a page on the hub.
+pub fn is_id(source: &str, kind: RepoKind) -> bool {
     let endpoint = Hub::from_env().ok().and_then(|hub| hub.endpoint);
-    Id::parse(source, kind, endpoint.as_deref()).is_some()
+    HubId::parse(source, kind, endpoint.as_deref()).is_some()
 }
 
-/// Our progress in `transfer`'s form.
+/// Passes the progress from `transfer` to [`Progress`].
 struct Told<'a> {
     progress: &'a mut dyn Progress,
     file: &'a str,

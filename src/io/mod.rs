@@ -23,36 +23,36 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::io::{Cursor, Read, Seek};
 
-/// A file's bytes that can be read from any position, so that large files are never held whole.
+/// A file's bytes, readable from any position, so that large files need not be in memory.
 pub trait ReadSeek: Read + Seek {}
 impl<T: Read + Seek> ReadSeek for T {}
 
-/// A file that stays open for as long as something of it may be wanted.
+/// A file that stays open while parts of it may be needed.
 pub trait Lasting: Debug + Send + Sync {
-    /// Fills each of the parts from its first byte on.
+    /// Fills each part from its position on.
     ///
     /// # Errors
-    /// Names the file, which cannot be read or is not what it was when it was opened.
+    /// A file that cannot be read or has changed since it was opened; names it.
     fn read_parts(&self, parts: &mut dyn Iterator<Item = (u64, &mut [u8])>) -> Result<()>;
 }
 
-/// A model or adapter folder, read by file name. Natively a folder on disk, in the browser fetched bytes.
+/// A model or adapter folder, read by file name: natively a folder on disk, in the browser downloaded bytes.
 pub trait ByteSource {
-    /// What a person would call this folder; it opens every message about its files.
+    /// The folder's name, at the start of messages about its files.
     fn name(&self) -> String;
 
-    /// Is there a file of this name?
+    /// Whether there is a file with this name.
     fn has(&self, file: &str) -> bool;
 
     /// Opens `file` at its first byte; an error names the file.
     fn open(&self, file: &str) -> Result<Box<dyn ReadSeek + '_>>;
 
-    /// Opens `file` to stay open; none where a folder's files are in memory anyway.
+    /// Opens `file` to be kept open; none if the folder's files are in memory.
     fn open_to_last(&self, _file: &str) -> Result<Option<Box<dyn Lasting>>> {
         Ok(None)
     }
 
-    /// `file` as it stands in messages.
+    /// The path of `file`, for messages.
     fn path(&self, file: &str) -> String {
         format!("{}/{file}", self.name())
     }
@@ -67,8 +67,9 @@ pub trait ByteSource {
 
     /// `file` as JSON.
     fn read_json(&self, file: &str) -> Result<serde_json::Value> {
-        serde_json::from_slice(&encoding::json(&self.read(file)?))
-            .map_err(|e| Error::file(self.path(file), format!("not valid JSON: {e}"), "fetch or write the file again"))
+        serde_json::from_slice(&encoding::json(&self.read(file)?)).map_err(|e| {
+            Error::file(self.path(file), format!("not valid JSON: {e}"), "download or write the file again")
+        })
     }
 }
 
@@ -94,7 +95,7 @@ impl<T: ByteSource + ?Sized> ByteSource for &T {
     }
 }
 
-/// Files by name in memory: what the browser fetched, and what tests make up.
+/// Files by name in memory: downloaded by the browser, or made by tests.
 #[derive(Debug, Clone, Default)]
 pub struct Memory {
     pub name: String,
@@ -102,7 +103,7 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// A folder called `name` of these files.
+    /// A folder with this name and these files.
     pub fn new(name: impl Into<String>, files: BTreeMap<String, Vec<u8>>) -> Self {
         Self { name: name.into(), files }
     }
@@ -125,7 +126,7 @@ impl ByteSource for Memory {
     }
 }
 
-/// Is `name` a plain relative path with `/` between its parts, safe to write below a folder of our choice?
+/// Whether `name` is a plain relative path with `/` between its parts, which is safe to write inside a folder.
 pub fn is_safe_name(name: &str) -> bool {
     let part_ok = |part: &str| !part.is_empty() && part != "." && part != "..";
     name.split('/').all(part_ok) && !name.contains(['\\', ':', '\0'])

@@ -1,5 +1,5 @@
-//! The files of a model in a Hugging Face folder, by name: configuration, weights in f32 or f16, T5's generation settings, the
-//! tokenizer's files unchanged. transformers' `from_pretrained` and this program load the same model from them.
+//! The files of a model's Hugging Face folder, by name: configuration, weights in f32 or f16, T5's generation settings, and the
+//! unchanged tokenizer files. transformers' `from_pretrained` loads the same model from them.
 
 use super::ByteSource;
 use super::checkpoint::safetensors;
@@ -11,14 +11,13 @@ use std::collections::BTreeMap;
 
 /// The number type that weights are stored in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
 pub enum Stored {
     F32,
-    /// Half the size; for models that are shipped.
+    /// Half the size; for the tiny models.
     F16,
 }
 
-/// What a tokenizer may consist of in a Hugging Face folder.
+/// The possible files of a tokenizer in a Hugging Face folder.
 const TOKENIZER_FILES: [&str; 7] = [
     "tokenizer.json",
     "tokenizer_config.json",
@@ -29,14 +28,14 @@ const TOKENIZER_FILES: [&str; 7] = [
     "merges.txt",
 ];
 
-/// The tokenizer's files in a folder, to go along with a model; none where there is no tokenizer.
+/// The tokenizer's files in a folder; none if there is no tokenizer.
 pub fn tokenizer_files(source: &dyn ByteSource) -> Result<BTreeMap<String, Vec<u8>>> {
     let there = TOKENIZER_FILES.into_iter().filter(|file| source.has(file));
     there.map(|file| Ok((file.to_string(), source.read(file)?))).collect()
 }
 
-/// The files of a T5 or RoBERTa classifier: `config` as it is, with what transformers needs and misses filled in
-/// (`architectures`, `torch_dtype`, T5's token ids), and all `tensors` by their checkpoint names.
+/// The files of a T5 or RoBERTa classifier: `config`, completed with keys that transformers needs (`architectures`,
+/// `torch_dtype`, T5's token ids), and all `tensors` by their checkpoint names.
 ///
 /// # Errors
 /// A config without a known `model_type`; a weight that is NaN, infinite or too large for the number type, by name.
@@ -85,12 +84,12 @@ fn completed(config: &Value, stored: Stored) -> Result<Map<String, Value>> {
     let dtype = if stored == Stored::F16 { "float16" } else { "float32" };
     config.insert("torch_dtype".into(), json!(dtype));
     if let Some(newer) = config.get_mut("dtype") {
-        *newer = json!(dtype); // transformers 5's name for it
+        *newer = json!(dtype); // the name in transformers 5
     }
     Ok(config)
 }
 
-/// What transformers' `generate` reads.
+/// The settings for transformers' `generate`.
 fn generation_config(config: &Map<String, Value>) -> Value {
     let mut generation = Map::new();
     for key in ["decoder_start_token_id", "eos_token_id", "pad_token_id"] {
@@ -107,8 +106,8 @@ fn converted(name: &str, tensor: &Tensor, stored: Stored) -> Result<Tensor> {
     let dtype = if stored == Stored::F16 { DType::F16 } else { DType::F32 };
     let tensor = tensor.to_dtype(dtype)?.contiguous()?;
     if !tensor.flatten_all()?.to_dtype(DType::F32)?.to_vec1::<f32>()?.iter().all(|x| x.is_finite()) {
-        let hint = "train with a smaller learning rate; where numbers are large but finite, store f32";
-        return Err(Error::not_finite(format!("a number of {name} in {dtype:?}"), hint));
+        let hint = "train with a lower learning rate; if the numbers are large but finite, save as f32";
+        return Err(Error::not_finite(format!("a weight of {name} in {dtype:?}"), hint));
     }
     Ok(tensor)
 }
@@ -127,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_is_filled_in_and_what_is_there_stays() {
+    fn missing_keys_are_added_and_others_are_unchanged() {
         let config =
             json!({"model_type": "t5", "d_model": 3, "eos_token_id": 7, "architectures": ["Mine"], "odd": [1]});
         let tokenizer = BTreeMap::from([("tokenizer.json".to_string(), b"{}".to_vec())]);
@@ -150,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn weights_that_no_file_should_hold_are_named() {
+    fn weights_that_cannot_be_stored_are_named() {
         let config = json!({"model_type": "roberta"});
         let save = |numbers: &[f32], stored| to_files(&config, &tensors(numbers), stored, BTreeMap::new());
         assert!(save(&[1e5], Stored::F32).is_ok());

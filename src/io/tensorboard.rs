@@ -1,20 +1,20 @@
-//! TensorBoard event files as bytes: TFRecord frames around `Event` messages with scalar summaries. Clock, host name
-//! and file are the caller's; appending each returned block to one file is all that is needed.
-//! Source: tensorflow/core/util/event.proto, framework/summary.proto, lib/io/record_writer.h.
+//! TensorBoard event files as bytes: TFRecord frames with `Event` messages that contain scalar summaries. The caller provides
+//! clock and host name, and appends each returned block to one file. Source: tensorflow/core/util/event.proto,
+//! framework/summary.proto, lib/io/record_writer.h.
 
-/// The file name TensorBoard looks for: `events.out.tfevents.<seconds since 1970>.<host>`.
+/// The file name that TensorBoard looks for: `events.out.tfevents.<seconds since 1970>.<host>`.
 pub fn file_name(secs: u64, host: &str) -> String {
     // A host name must not add a folder to the path.
     format!("events.out.tfevents.{secs:010}.{}", host.replace(['/', '\\'], "_"))
 }
 
-/// The seconds since 1970 in an event file's name; none: it is no event file.
+/// The seconds since 1970 in an event file's name; none if it is not an event file.
 pub fn secs_of(name: &str) -> Option<u64> {
     name.strip_prefix("events.out.tfevents.")?.split('.').next()?.parse().ok()
 }
 
-/// How many bytes of an event file are whole events of steps up to `step`, from its start: what a run that goes on after
-/// that step leaves of it.
+/// The length of the start of an event file that contains complete events of steps up to `step`; a run that continues after
+/// `step` keeps only this part.
 pub fn up_to(file: &[u8], step: u64) -> usize {
     let mut end = 0;
     while let Some((length, at)) = first_record(&file[end..])
@@ -25,7 +25,7 @@ pub fn up_to(file: &[u8], step: u64) -> usize {
     end
 }
 
-/// Length of the first frame and the step of its event; none: it is torn or no event of ours.
+/// Length of the first frame, and the step of its event; none if it is incomplete or not written by detox-lab.
 fn first_record(bytes: &[u8]) -> Option<(usize, u64)> {
     let length = u64::from_le_bytes(bytes.first_chunk().copied()?);
     let data = bytes.get(12..)?.get(..usize::try_from(length).ok()?)?;
@@ -44,14 +44,14 @@ fn first_record(bytes: &[u8]) -> Option<(usize, u64)> {
     None
 }
 
-/// What every event file starts with. `wall_time` in seconds since 1970.
+/// The start of every event file. `wall_time` in seconds since 1970.
 pub fn header(wall_time: f64) -> Vec<u8> {
     let mut event = time_and_step(wall_time, 0);
     bytes_field(&mut event, 3, b"brain.Event:2");
     record(&event)
 }
 
-/// One event with the scalars of a step. `wall_time` in seconds since 1970; tags as in metrics.jsonl (`objective/kl`).
+/// An event with the scalars of a step. `wall_time` in seconds since 1970; tags as in metrics.jsonl (`objective/kl`).
 pub fn scalars(wall_time: f64, step: u64, values: &[(&str, f32)]) -> Vec<u8> {
     let mut summary = Vec::new();
     for (tag, value) in values {
@@ -104,12 +104,12 @@ fn record(data: &[u8]) -> Vec<u8> {
     [&length, &masked(crc32c(&length))[..], data, &masked(crc32c(data))].concat()
 }
 
-/// TFRecord masks checksums, so that data which holds checksums itself has no trivial one.
+/// TFRecord's masked checksum.
 fn masked(crc: u32) -> [u8; 4] {
     crc.rotate_right(15).wrapping_add(0xa282_ead8).to_le_bytes()
 }
 
-/// CRC-32C (Castagnoli), bit by bit: an event is a few kilobytes.
+/// CRC-32C (Castagnoli), bit by bit, which is fast enough for a few kilobytes.
 fn crc32c(data: &[u8]) -> u32 {
     const POLYNOMIAL: u32 = 0x82f6_3b78;
     let step = |crc: u32, _| (crc >> 1) ^ if crc & 1 == 1 { POLYNOMIAL } else { 0 };
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_cut_after_a_step_and_before_a_torn_event() {
+    fn a_file_is_cut_after_a_step_and_before_an_incomplete_event() {
         let events: Vec<Vec<u8>> = [0, 1, 300, 301].map(|step| scalars(2.0, step, &[("kl", 0.5)])).into();
         let file = [header(1.0), events.concat()].concat();
         let length = |n: usize| header(1.0).len() + events[..n].iter().map(Vec::len).sum::<usize>();
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn names_stay_in_their_folder() {
+    fn host_names_do_not_add_folders() {
         assert_eq!(secs_of(&file_name(1_700_000_000, "host")), Some(1_700_000_000));
         assert_eq!((secs_of("metrics.jsonl"), secs_of("events.out.tfevents.x")), (None, None));
         assert_eq!(file_name(1_700_000_000, "host"), "events.out.tfevents.1700000000.host");

@@ -1,7 +1,7 @@
-//! One file over HTTP into one file on disk (native only): resumed where it broke off, checked against the length and hash
-//! that the hub states, and given its name only when it is right. Which files, and where they go, is for `hub`.
+//! Downloads a file over HTTP to disk (native only): resumes interrupted downloads, checks the length and hash that the hub
+//! states, and only then gives the file its name. `hub` chooses the files.
 //!
-//! Source of the headers: huggingface_hub, file_download.py; of etags: sha256 for LFS files, git's blob id for others.
+//! Source of the headers: huggingface_hub, file_download.py. Etags are the sha256 of LFS files, and git's blob id of others.
 #![allow(clippy::disallowed_methods)]
 
 use super::disk;
@@ -16,24 +16,24 @@ use std::time::Duration;
 use ureq::http::Response;
 use ureq::{Agent, Body};
 
-/// Attempts that bring nothing new, in a row, before a transfer is given up.
+/// Consecutive attempts without new data before a download fails.
 const TRIES: u32 = 4;
-/// Pause before the next attempt, times the square of how many failed.
+/// Pause before the next attempt, times the square of the number of failures.
 const PAUSE: Duration = Duration::from_millis(250);
 const REDIRECTS: usize = 8;
-/// No answer about a repository is larger.
+/// Maximum size of an answer about a repository.
 const MAX_TEXT: u64 = 64 << 20;
 
-/// Why a transfer failed.
+/// Why a download failed.
 #[derive(Debug)]
 pub enum Fault {
-    /// The server's answer.
+    /// The status of the server's answer.
     Status(u16),
-    /// No connection, a cut one, or one that says nothing any more.
+    /// No connection, an interrupted one, or a silent one.
     Network(String),
-    /// An answer that cannot be right.
+    /// An invalid answer.
     Answer(String),
-    /// Not the network's: a disk, or a stop on request.
+    /// Not a network fault: a disk error, or a stop on request.
     Ours(Error),
 }
 
@@ -54,7 +54,7 @@ impl From<Error> for Fault {
 }
 
 impl Fault {
-    /// May the next attempt do better?
+    /// Whether another attempt may succeed.
     fn passes(&self) -> bool {
         match self {
             Self::Status(code) => *code == 408 || *code == 429 || *code >= 500,
@@ -66,16 +66,16 @@ impl Fault {
 
 type Outcome<T> = std::result::Result<T, Fault>;
 
-/// A file as the hub describes it.
+/// The hub's description of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Described {
-    /// A plain name: letters, digits, `.`, `-`, `_`.
+pub struct RemoteFile {
+    /// Contains only letters, digits, `.`, `-` and `_`.
     pub etag: String,
     pub bytes: u64,
 }
 
-impl Described {
-    /// Is the file at `path` this one? An etag that is no hash leaves the length to go by.
+impl RemoteFile {
+    /// Whether the file at `path` is this one. If the etag is not a hash, only the length is compared.
     pub fn is(&self, path: &Path) -> Result<bool> {
         let failed = |e: io::Error| Error::file(path.display(), e, "check the disk and the permissions");
         let mut file = File::open(path).map_err(failed)?;
@@ -98,14 +98,14 @@ fn hash<D: Digest + Write>(before: &[u8], file: &mut File) -> io::Result<String>
     Ok(digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
-/// Told how far a transfer is; may end it.
+/// Receives the progress of a download and may stop it.
 pub trait Watch {
-    /// It begins, or begins anew, with `done` bytes there.
+    /// The download starts, or starts again, with `done` bytes already present.
     fn start(&mut self, done: u64) -> Result<()>;
     fn advance(&mut self, bytes: u64) -> Result<()>;
 }
 
-/// A client: whom it is, and how long it waits.
+/// HTTP client: the credentials and timeouts for hub requests.
 pub struct Transfer {
     agent: Agent,
     token: Option<String>,
@@ -113,8 +113,8 @@ pub struct Transfer {
 }
 
 impl Transfer {
-    /// `timeout`: how long a connection may say nothing. The token is shown to the host of a request only, never to one
-    /// that it leads to.
+    /// `timeout`: how long a connection may be silent. The token is sent only to the host of a request, not to hosts that it
+    /// redirects to.
     pub fn new(token: Option<String>, timeout: Duration) -> Self {
         let config = Agent::config_builder()
             .timeout_connect(Some(timeout))
@@ -138,32 +138,32 @@ impl Transfer {
         })
     }
 
-    /// What the server says of the file at `url`.
-    pub fn describe(&self, url: &str) -> Outcome<Described> {
+    /// The server's description of the file at `url`.
+    pub fn describe(&self, url: &str) -> Outcome<RemoteFile> {
         retry(|| {
             let (answer, etag) = self.get(url, Some("bytes=0-0"))?;
-            let bytes = total(&answer).ok_or_else(|| Fault::Answer("the server does not say how long it is".into()))?;
+            let bytes = total(&answer).ok_or_else(|| Fault::Answer("the server does not state the length".into()))?;
             let etag = etag.trim_start_matches("W/").replace('"', "");
             let plain = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
             if etag.is_empty() || etag.starts_with('.') || !etag.bytes().all(plain) {
-                return Err(Fault::Answer(format!("the server names its content {etag:?}, which is no etag")));
+                return Err(Fault::Answer(format!("the server's etag {etag:?} is invalid")));
             }
-            Ok(Described { etag, bytes })
+            Ok(RemoteFile { etag, bytes })
         })
     }
 
-    /// Fetches the file at `url` to `path`: into `path.part` first, which a later call goes on with.
-    pub fn fetch(&self, url: &str, described: &Described, path: &Path, watch: &mut dyn Watch) -> Outcome<()> {
+    /// Downloads the file at `url` to `path`: first into `path.part`, so that a later call can continue.
+    pub fn fetch(&self, url: &str, described: &RemoteFile, path: &Path, watch: &mut dyn Watch) -> Outcome<()> {
         let part = path.with_file_name(format!("{}.part", described.etag));
         let failed = |e: io::Error| Error::file(part.display(), e, "check free space and permissions of the cache");
         let open = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&part);
         let mut file = open.map_err(failed)?;
         if file.try_lock().is_err() {
-            let hint = "wait for it, or stop it";
-            return Err(Error::file(part.display(), "another process is fetching the same file", hint).into());
+            let hint = "wait until it has finished, or stop it";
+            return Err(Error::file(part.display(), "another process is downloading the same file", hint).into());
         }
         if path.exists() {
-            return Ok(()); // that other process was just done
+            return Ok(()); // the other process has just finished
         }
         let mut anew = false;
         loop {
@@ -174,15 +174,15 @@ impl Transfer {
             }
             file.set_len(0).map_err(failed)?;
             if std::mem::replace(&mut anew, true) {
-                let _ = fs::remove_file(&part); // the content is the error to report
-                let what = format!("its content is not what the server names it ({}), twice", described.etag);
+                let _ = fs::remove_file(&part); // only the wrong content is reported
+                let what = format!("the content does not match the server's etag ({}), twice", described.etag);
                 return Err(Fault::Answer(what));
             }
         }
         Ok(disk::rename(&part, path)?)
     }
 
-    /// Brings `file` to its full length.
+    /// Downloads until `file` has its full length.
     fn fill(&self, url: &str, bytes: u64, file: &mut File, part: &Path, watch: &mut dyn Watch) -> Outcome<()> {
         let failed = |e: io::Error| Error::file(part.display(), e, "check free space and permissions of the cache");
         let length = |file: &File| file.metadata().map(|m| m.len()).map_err(failed);
@@ -202,22 +202,24 @@ impl Transfer {
         Ok(())
     }
 
-    /// One request for what is missing.
+    /// One request for the missing bytes.
     fn more(&self, url: &str, bytes: u64, file: &mut File, part: &Path, watch: &mut dyn Watch) -> Outcome<()> {
         let failed = |e: io::Error| Error::file(part.display(), e, "check free space and permissions of the cache");
         let have = file.seek(SeekFrom::End(0)).map_err(failed)?;
         let (mut answer, _) = self.get(url, Some(&format!("bytes={have}-")))?;
         let from = if answer.status() == 206 { range(&answer).map(|(from, _)| from) } else { Some(0) };
         if total(&answer).is_some_and(|total| total != bytes) {
-            return Err(Fault::Answer(format!("it was {bytes} bytes long, and now is another length")));
+            return Err(Fault::Answer(format!("the file had {bytes} bytes, and now has another length")));
         }
         match from {
             Some(from) if from == have => {}
             Some(0) => {
-                // a server that knows no ranges
+                // the server does not support ranges
                 file.set_len(0).and_then(|()| file.rewind()).map_err(failed)?;
             }
-            _ => return Err(Fault::Answer(format!("the server was asked from byte {have}, and sent another part"))),
+            _ => {
+                return Err(Fault::Answer(format!("the server was asked from byte {have}, but sent others")));
+            }
         }
         let mut at = file.stream_position().map_err(failed)?;
         watch.start(at)?;
@@ -242,7 +244,7 @@ impl Transfer {
         Ok(())
     }
 
-    /// The answer at the end of all redirects, and the etag of the first host that named one.
+    /// The answer after all redirects, and the first etag.
     fn get(&self, url: &str, range: Option<&str>) -> Outcome<(Response<Body>, String)> {
         let mut at = url.to_string();
         let mut linked = None;
@@ -266,7 +268,7 @@ impl Transfer {
                 200 | 206 => return Ok((answer, linked.unwrap_or(etag))),
                 301 | 302 | 303 | 307 | 308 => {
                     let to = header("location").unwrap_or_default();
-                    at = redirected(&at, &to).ok_or_else(|| Fault::Answer(format!("the server leads to {to:?}")))?;
+                    at = redirected(&at, &to).ok_or_else(|| Fault::Answer(format!("redirected to {to:?}")))?;
                 }
                 // an empty file has no byte 0
                 416 if range == Some("bytes=0-0") && header("content-range").as_deref() == Some("bytes */0") => {
@@ -285,7 +287,7 @@ impl Transfer {
         })
     }
 
-    /// An error of reading an answer.
+    /// The fault of an error while reading an answer.
     fn cut(&self, error: &io::Error) -> Fault {
         let slow = matches!(error.kind(), io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock);
         let inner = error.get_ref().and_then(|e| e.downcast_ref::<ureq::Error>());
@@ -294,11 +296,11 @@ impl Transfer {
     }
 
     fn silence(&self) -> String {
-        format!("the server said nothing for {} s", self.timeout.as_secs_f64())
+        format!("the server was silent for {} s", self.timeout.as_secs_f64())
     }
 }
 
-/// Tries again after faults that may pass.
+/// Tries again after temporary faults.
 fn retry<T>(mut once: impl FnMut() -> Outcome<T>) -> Outcome<T> {
     let mut failures = 0;
     loop {
@@ -310,7 +312,7 @@ fn retry<T>(mut once: impl FnMut() -> Outcome<T>) -> Outcome<T> {
     }
 }
 
-/// First byte and whole length of a partial answer.
+/// First byte of a partial answer, and the file's length.
 fn range(answer: &Response<Body>) -> Option<(u64, u64)> {
     let text = answer.headers().get("content-range")?.to_str().ok()?;
     let (part, total) = text.strip_prefix("bytes ")?.split_once('/')?;
@@ -318,7 +320,7 @@ fn range(answer: &Response<Body>) -> Option<(u64, u64)> {
     Some((from, total.parse().ok()?))
 }
 
-/// The whole file's length, as an answer states it.
+/// The file's length, as stated by an answer.
 fn total(answer: &Response<Body>) -> Option<u64> {
     match answer.status().as_u16() {
         200 => answer.headers().get("content-length")?.to_str().ok()?.parse().ok(),
@@ -332,7 +334,7 @@ fn origin(url: &str) -> Option<&str> {
     Some(&url[..url[host..].find(['/', '?', '#']).map_or(url.len(), |end| host + end)])
 }
 
-/// Where a redirect from `at` leads; none: nowhere that may be followed, as from https to http.
+/// The target of a redirect from `at`; none if it must not be followed, such as from https to http.
 fn redirected(at: &str, to: &str) -> Option<String> {
     let scheme = at.split("://").next()?;
     let to = match to {
@@ -348,7 +350,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn redirects_lead_on_but_never_out_of_encryption() {
+    fn redirects_are_followed_but_not_from_https_to_http() {
         let at = "https://hub.example/owner/name/resolve/main/a.bin?x=1";
         let to = |to: &str| redirected(at, to);
         assert_eq!(to("/api/cache/a.bin").as_deref(), Some("https://hub.example/api/cache/a.bin"));

@@ -1,5 +1,5 @@
 //! The value head's file: TRL's names `v_head.summary.weight` (1, D) and `v_head.summary.bias` (1), alone in
-//! `value_head.safetensors` or among a checkpoint's tensors as TRL saves them, in one file or in shards. The head itself is `model::policy`'s.
+//! `value_head.safetensors`, or among the tensors of a checkpoint that TRL saved, in one file or in shards.
 
 use super::ByteSource;
 use super::checkpoint::names::unwrapped;
@@ -15,27 +15,27 @@ const BIAS: &str = "v_head.summary.bias";
 
 /// A linear layer from the last hidden state (…, D) to one value.
 #[derive(Debug, Clone)]
-pub struct ValueHead {
+pub struct SavedHead {
     /// (1, D), f32
     pub weight: Tensor,
     /// (1), f32
     pub bias: Tensor,
 }
 
-impl ValueHead {
-    /// Reads the head out of `file`: our own, TRL's `pytorch_model.bin` or `model.safetensors`, or the index of its shards.
-    /// Only the head's tensors are loaded.
+impl SavedHead {
+    /// Reads the head from `file`: `value_head.safetensors`, TRL's `pytorch_model.bin` or `model.safetensors`, or the index of
+    /// its shards. Loads only the head's tensors.
     pub fn read(source: &dyn ByteSource, file: &str) -> Result<Self> {
         Self::read_from(source, file)?.ok_or_else(|| {
             Error::file(
                 source.path(file),
-                format!("no value head: neither {WEIGHT} nor {BIAS} is there"),
-                "use value_head.safetensors of a run, or the pytorch_model.bin that TRL saved",
+                format!("no value head: {WEIGHT} and {BIAS} are missing"),
+                "use the value_head.safetensors of a run, or the pytorch_model.bin that TRL saved",
             )
         })
     }
 
-    /// The head that a run, an adapter or a TRL folder holds, if any.
+    /// The head in the folder of a run, an adapter or TRL, if there is one.
     pub fn find(source: &dyn ByteSource) -> Result<Option<Self>> {
         for file in [VALUE_HEAD_FILE].into_iter().chain(weights::WEIGHT_FILES) {
             if source.has(file)
@@ -61,11 +61,11 @@ impl ValueHead {
             let stored = weights::load_file(source, &file, &wanted)?.into_iter();
             tensors.extend(stored.map(|(name, tensor)| (unwrapped(&name).into_owned(), tensor)));
         }
-        let wrong = |what: String| Error::file(source.path(file), what, "a value head is (1, model width) and (1)");
+        let wrong = |what: String| Error::file(source.path(file), what, "give a head of shapes (1, model width), (1)");
         let (weight, bias) = match (tensors.remove(WEIGHT), tensors.remove(BIAS)) {
             (Some(weight), Some(bias)) => (weight, bias),
             (None, None) => return Ok(None),
-            _ => return Err(wrong(format!("only one of {WEIGHT} and {BIAS} is there"))),
+            _ => return Err(wrong(format!("one of {WEIGHT} and {BIAS} is missing"))),
         };
         if !matches!(weight.dims(), [1, width] if *width > 0) || bias.dims() != [1] {
             return Err(wrong(format!("{WEIGHT} {:?} and {BIAS} {:?} are no value head", weight.dims(), bias.dims())));

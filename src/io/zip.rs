@@ -1,5 +1,5 @@
-//! Packs a folder into one zip file and unpacks it: how the browser saves and opens a run or an adapter. Files are named with `/`
-//! between the parts.
+//! Packs a folder into a zip file and unpacks it; the browser saves and opens runs and adapters with it. File names have `/`
+//! between their parts.
 
 use super::is_safe_name;
 use crate::error::{Error, Result};
@@ -9,22 +9,22 @@ use ::zip::{ZipArchive, ZipWriter};
 use std::collections::BTreeMap;
 use std::io::{Cursor, Read, Write};
 
-/// No run folder is larger; what says it is, is a mistake or an attack.
+/// Maximum number of files; a zip with more is damaged or an attack.
 const MAX_FILES: usize = 100_000;
 const MAX_BYTES: u64 = 2 << 30;
-/// Runs deflate to a half or a third; zeros alone, as in a fresh adapter, to a thousandth. A zip may unpack to so many
-/// times its size, and a small one to so many bytes.
+/// A zip may unpack to at most this many times its size, or to at least `SMALL` bytes. Runs compress to a half or a third, and
+/// zeros, as in a new adapter, to a thousandth.
 const MAX_RATIO: u64 = 100;
 const SMALL: u64 = 16 << 20;
 
-/// `files` as a zip, the same bytes for the same files.
+/// `files` as a zip; the same files give the same bytes.
 pub fn pack(files: &BTreeMap<String, Vec<u8>>) -> Result<Vec<u8>> {
     let failed =
         |e: &dyn std::fmt::Display| Error::input(format!("the zip cannot be written: {e}"), "free some memory");
     let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
     for (name, bytes) in files {
         if !is_safe_name(name) {
-            return Err(Error::input(format!("{name:?} is no file name for a zip"), "use relative names with /"));
+            return Err(Error::input(format!("{name:?} is not a file name for a zip"), "use relative names with /"));
         }
         zip.start_file(name, SimpleFileOptions::default()).map_err(|e| failed(&e))?;
         zip.write_all(bytes).map_err(|e| failed(&e))?;
@@ -32,7 +32,7 @@ pub fn pack(files: &BTreeMap<String, Vec<u8>>) -> Result<Vec<u8>> {
     Ok(zip.finish().map_err(|e| failed(&e))?.into_inner())
 }
 
-/// The files of a zipped folder by their names in it: a zip may hold the folder's own name in front of every file.
+/// The files of a zipped folder, by name; the zip may have the folder's name in front of every file.
 pub fn unpack_folder(
     bytes: &[u8],
     path: &str,
@@ -51,16 +51,16 @@ pub fn unpack_folder(
     Ok(files)
 }
 
-/// Is this a file that a system's file manager adds to folders and archives: Finder's or Explorer's own data?
+/// Whether a file manager (Finder, Explorer) has added this file.
 fn is_litter(name: &str) -> bool {
     let file = name.rsplit('/').next().unwrap_or(name);
     let known = [".DS_Store", "Thumbs.db", "desktop.ini"].iter().any(|litter| file.eq_ignore_ascii_case(litter));
     known || file.starts_with("._") || name.split('/').any(|part| part == "__MACOSX")
 }
 
-/// The files of a zip; `path` is for messages. A backslash separates folders as `/` does, as older programs on Windows write
-/// it; what file managers add is left out. Refuses names that lead out of the folder, links, encrypted files, names that are
-/// there twice, and sizes beyond any run.
+/// The files of a zip; `path` is for messages. A backslash in names counts as `/` (older Windows programs); files that file
+/// managers add are skipped. Refuses names that lead out of the folder, links, encrypted files, repeated names, and sizes that
+/// no run has.
 pub fn unpack(bytes: &[u8], path: &str) -> Result<BTreeMap<String, Vec<u8>>> {
     let hint = "save the zip again";
     let failed = |e: ZipError| Error::file(path, format!("not a usable zip: {e}"), hint);
@@ -70,7 +70,7 @@ pub fn unpack(bytes: &[u8], path: &str) -> Result<BTreeMap<String, Vec<u8>>> {
         return Err(wrong(format!("{} files, more than {MAX_FILES}", zip.len())));
     }
     if zip.has_duplicate_names() {
-        return Err(wrong("a name is there twice".to_string()));
+        return Err(wrong("a name appears twice".to_string()));
     }
     let mut files = BTreeMap::new();
     let most = MAX_BYTES.min(SMALL + MAX_RATIO * bytes.len() as u64);
@@ -84,15 +84,15 @@ pub fn unpack(bytes: &[u8], path: &str) -> Result<BTreeMap<String, Vec<u8>>> {
         if !is_safe_name(&name) || file.is_symlink() {
             return Err(wrong(format!("{name:?} is a link or leads out of the folder")));
         }
-        // the size that the zip states is not to be trusted
+        // the size stated in the zip may be wrong
         let mut content = Vec::new();
         let read = file.by_ref().take(left + 1).read_to_end(&mut content);
         read.map_err(|e| wrong(format!("{name}: {e}")))?;
         left = left.checked_sub(content.len() as u64).ok_or_else(|| {
-            wrong(format!("{} bytes that unpack to more than {most}, which no run's do", bytes.len()))
+            wrong(format!("{} bytes that unpack to more than {most}: too large for a run", bytes.len()))
         })?;
         if files.contains_key(&name) {
-            return Err(wrong(format!("{name} is there twice")));
+            return Err(wrong(format!("{name} appears twice")));
         }
         files.insert(name, content);
     }

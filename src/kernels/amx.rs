@@ -1,37 +1,15 @@
-//! f32 matrix products on the tile unit of newer Xeons (AMX), which multiplies bf16 and sums in f32. A number is split
-//! into three bf16 parts without loss, x = h + m + l, and of the nine products the six largest are summed; the three left
-//! out are below 2⁻²⁵ of theirs, less than f32's own rounding. About one and a half times the rate of AVX-512, with errors
-//! no larger. No crate offers these instructions. Where processor or system do not allow them, `gemm` uses another kernel.
-
-use super::gemm::Target;
-
-/// A matrix side: `len` rows (of the left matrix) or columns (of the right one) with `k` numbers each.
-#[derive(Clone, Copy)]
-#[cfg_attr(not(all(target_arch = "x86_64", target_os = "linux")), allow(dead_code))]
-pub struct Side {
-    pub data: *const f32,
-    pub len: usize,
-    pub k: usize,
-    /// From one row (column) to the next.
-    pub stride: usize,
-    /// From one of its numbers to the next.
-    pub k_stride: usize,
-}
-
-// SAFETY: callers of `multiply` vouch for the memory of both sides, which threads only read.
-unsafe impl Send for Side {}
-// SAFETY: as above.
-unsafe impl Sync for Side {}
+//! f32 matrix products on the tile unit of newer Xeons (AMX), which multiplies bf16 and sums in f32. A number is split into
+//! three bf16 parts without loss, x = h + m + l, and the six largest of the nine products are summed; the other three are below
+//! 2⁻²⁵ of them, less than f32's rounding. It is about one and a half times as fast as AVX-512, and its errors are not larger.
+//! No crate has these instructions. If processor or system do not allow them, `gemm` uses another kernel.
 
 #[cfg(not(all(target_arch = "x86_64", target_os = "linux")))]
 mod product {
-    pub fn available() -> bool {
-        false
-    }
+    use super::super::operands::{Side, Target};
 
     /// # Safety
-    /// None is needed: it is never called, since `available` says no.
-    pub unsafe fn multiply(_: super::Side, _: super::Side, _: super::Target, _: usize) {}
+    /// None is needed: it is never called, because `platform::amx` is false.
+    pub unsafe fn multiply(_: Side, _: Side, _: Target, _: usize) {}
 }
 
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
@@ -39,4 +17,4 @@ mod pack;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod product;
 
-pub use product::{available, multiply};
+pub use product::multiply;

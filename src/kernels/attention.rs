@@ -1,5 +1,5 @@
-//! Attention over packed sequences on slices: all tokens of a batch are rows of one matrix without padding, a [`Plan`] says which
-//! rows attend to which. T5's relative position biases and the causal mask are part of it, and so is the backward pass, which
+//! Attention over packed sequences on slices: all tokens of a batch are rows of one matrix without padding, a [`Plan`] says
+//! which rows attend to which. It includes T5's relative position biases, the causal mask, and the backward pass, which
 //! recomputes the probabilities instead of keeping them. Single queries are in `decoding`.
 
 use super::choice::vectorized;
@@ -13,13 +13,13 @@ mod decoding;
 /// One sequence's part of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Segment {
-    /// First row of its queries, and how many.
+    /// First row and number of its queries.
     pub query: usize,
     pub queries: usize,
-    /// First row of its keys, and how many of them may be attended to.
+    /// First row of its keys, and the number of keys that may be attended to.
     pub key: usize,
     pub keys: usize,
-    /// Position of the first query among the keys (decoding with a cache: the tokens already there).
+    /// Position of the first query among the keys (decoding with a cache: the number of cached tokens).
     pub offset: usize,
 }
 
@@ -49,16 +49,16 @@ impl Buckets {
     }
 }
 
-/// Who attends to whom.
+/// Which rows attend to which.
 #[derive(Debug, Clone)]
 pub struct Plan {
     pub segments: Vec<Segment>,
     pub heads: usize,
     /// Scores are multiplied by this: 1 for T5, 1/√d for RoBERTa.
     pub scale: f32,
-    /// Query i sees keys up to its own position only.
+    /// Query i sees only keys up to its position.
     pub causal: bool,
-    /// Given where a bias table is.
+    /// Given if there is a bias table.
     pub buckets: Option<Buckets>,
     pub drop: Option<Mask>,
 }
@@ -67,7 +67,7 @@ pub struct Plan {
 /// columns and values in the second, table (buckets, heads) → (Nq, width). Rows of no segment are 0.
 ///
 /// # Panics
-/// Where the plan does not fit the slices, or two segments share a row of queries.
+/// If the plan does not fit the slices, or two segments share a row of queries.
 pub fn forward(plan: &Plan, q: &[f32], kv: &[f32], table: Option<&[f32]>, width: usize) -> Vec<f32> {
     Call::new(plan, q, kv, table, width).forward()
 }
@@ -141,7 +141,7 @@ impl<'a> Call<'a> {
         Mat::new(&self.kv[s.key * 2 * self.width + self.width + head * self.d..], s.keys, self.d, 2 * self.width)
     }
 
-    /// How many keys query `i` sees.
+    /// The number of keys that query `i` sees.
     fn visible(&self, s: &Segment, i: usize) -> usize {
         if self.plan.causal { s.keys.min(s.offset + i + 1) } else { s.keys }
     }
@@ -210,7 +210,7 @@ impl<'a> Call<'a> {
         filled(self.q.len(), self.covers().0, fill)
     }
 
-    /// Have all rows of queries (of keys) a segment?
+    /// Whether all rows of queries (of keys) have a segment.
     fn covers(&self) -> (bool, bool) {
         let sum = |rows: fn(&Segment) -> usize| self.plan.segments.iter().map(rows).sum::<usize>() * self.width;
         (sum(|s| s.queries) == self.q.len(), sum(|s| 2 * s.keys) == self.kv.len())
@@ -241,7 +241,7 @@ impl<'a> Call<'a> {
         (dq, dkv, table)
     }
 
-    /// One segment's and head's part of the gradients, written where it belongs; returns dS (queries, keys).
+    /// Writes the gradients of a segment and head; returns dS (queries, keys).
     fn backward_of(&self, s: &Segment, head: usize, g: &[f32], dq: Shared, dkv: Shared) -> Vec<f32> {
         let (width, d) = (self.width, self.d);
         let p = self.probabilities(s, head);
@@ -285,7 +285,7 @@ impl<'a> Call<'a> {
     /// Σ dS by bucket, for one segment and head: first by relative position, so that few buckets are computed.
     fn table_gradient(&self, s: &Segment, ds: &[f32]) -> Vec<f32> {
         let Some(buckets) = self.plan.buckets else { return Vec::new() };
-        let last = s.offset + s.queries - 1; // relative position x − last stands at x
+        let last = s.offset + s.queries - 1; // relative position x − last is at x
         let mut by_position = vec![0f32; s.keys + last];
         for (i, row) in ds.chunks_exact(s.keys).enumerate() {
             let from = s.queries - 1 - i;
@@ -297,7 +297,7 @@ impl<'a> Call<'a> {
     }
 }
 
-/// `n` numbers that `fill` writes; where it does not write all of them, they are zeros first.
+/// `n` numbers that `fill` writes; if it does not write all of them, they are zeros first.
 fn filled(n: usize, all: bool, fill: impl FnOnce(Shared)) -> Vec<f32> {
     // SAFETY: segments do not overlap (checked by `Call::new` and `backward`) and each is written whole, so they cover all rows where
     // their rows add up to all; otherwise the numbers are zeros from the start.

@@ -1,7 +1,7 @@
-//! The kernels that there are, those that this processor has, and the one in use. The best one is used unless a caller
-//! chooses another with [`use_kernel`]; the command line does so where the environment variable [`VARIABLE`] is set.
+//! All kernels, those that this processor supports, and the one in use. The fastest one is used unless a caller chooses another
+//! with [`use_kernel`], as the command line does if the environment variable [`VARIABLE`] is set.
 
-use super::{amx, platform};
+use super::platform;
 use crate::error::{Error, Result};
 use pulp::Arch;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -13,13 +13,13 @@ pub const VARIABLE: &str = "DETOX_LAB_KERNEL";
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Kernel {
-    /// Plain Rust, no instruction beyond those that every processor of the platform has.
+    /// Plain Rust, with only the instructions that every processor of the platform has.
     Portable = 1,
     /// 256-bit AVX2 with fused multiply-add (x86-64).
     Avx2,
     /// 512-bit AVX-512 (x86-64).
     Avx512,
-    /// As `Avx512`, and larger products on the tile unit of newer Xeons (x86-64, Linux).
+    /// As `Avx512`, with larger products on the tile unit of newer Xeons (x86-64, Linux).
     Amx,
     /// 128-bit NEON (aarch64).
     Neon,
@@ -28,7 +28,7 @@ pub enum Kernel {
 }
 
 impl Kernel {
-    /// Every kernel, the slowest of a platform first.
+    /// All kernels, the slowest of a platform first.
     pub const ALL: [Self; 6] = [Self::Portable, Self::Avx2, Self::Avx512, Self::Amx, Self::Neon, Self::Simd128];
 
     /// Its name in [`VARIABLE`].
@@ -43,38 +43,38 @@ impl Kernel {
         }
     }
 
-    /// The kernel of this name.
+    /// The kernel with this name.
     ///
     /// # Errors
-    /// A name that this processor has no kernel for; the message lists those that it has.
+    /// A kernel that this processor does not support; the message lists those that it does.
     pub fn named(name: &str) -> Result<Self> {
         let available = Self::available();
         available.iter().find(|kernel| kernel.name() == name).copied().ok_or_else(|| {
             let names: Vec<_> = available.iter().map(|kernel| kernel.name()).collect();
             Error::input(
-                format!("{VARIABLE}={name}: this processor has no kernel of that name"),
+                format!("{VARIABLE}={name}: this processor does not support this kernel"),
                 format!("use one of {}, or unset {VARIABLE} for the fastest", names.join(", ")),
             )
         })
     }
 
-    /// The kernels that this processor has, the slowest first; [`Kernel::Portable`] is always there.
+    /// The kernels that this processor supports, the slowest first; always contains [`Kernel::Portable`].
     pub fn available() -> Vec<Self> {
         Self::ALL.into_iter().filter(|kernel| kernel.is_available()).collect()
     }
 
     fn is_available(self) -> bool {
-        self.width().is_some() && (self != Self::Amx || amx::available())
+        self.width().is_some() && (self != Self::Amx || platform::amx())
     }
 
-    /// Runs `work` compiled for this kernel's SIMD width: `work` itself and what is inlined into it. The bits are the same at
-    /// every width, since Rust never reorders or fuses what is written.
+    /// Runs `work`, with everything inlined into it, compiled for this kernel's SIMD width. The bits are the same for every
+    /// width, because Rust does not reorder or fuse operations.
     #[inline(always)]
     pub fn vectorized<T>(self, work: impl FnOnce() -> T) -> T {
         self.arch().dispatch(work)
     }
 
-    /// The SIMD width of this kernel; where the processor lacks it, that of [`Kernel::Portable`].
+    /// The SIMD width of this kernel, or that of [`Kernel::Portable`] if the processor does not support it.
     #[inline(always)]
     pub(super) fn arch(self) -> Arch {
         self.width().unwrap_or(Arch::Scalar)
@@ -92,20 +92,20 @@ impl Kernel {
     }
 }
 
-/// The chosen kernel's number, 0 before the first question.
+/// The chosen kernel's number; 0 until it is first needed.
 static CHOSEN: AtomicU8 = AtomicU8::new(0);
 
-/// Computes with `kernel` from now on, on all threads.
+/// Uses `kernel` from now on, on all threads.
 ///
 /// # Errors
-/// A kernel that this processor does not have.
+/// A kernel that this processor does not support.
 pub fn use_kernel(kernel: Kernel) -> Result<()> {
     let kernel = Kernel::named(kernel.name())?;
     CHOSEN.store(kernel as u8, Ordering::Relaxed);
     Ok(())
 }
 
-/// The kernel in use: the one given to [`use_kernel`], else the fastest that this processor has.
+/// The kernel in use: the one given to [`use_kernel`], else the fastest one.
 #[inline]
 pub fn kernel() -> Kernel {
     match CHOSEN.load(Ordering::Relaxed) {

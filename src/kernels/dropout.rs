@@ -1,5 +1,5 @@
-//! Dropout masks that are a function of (seed, position): nothing is kept for the backward pass, which makes the same mask
-//! again, and the number of threads changes nothing.
+//! Dropout masks that are a function of (seed, position): the backward pass makes the same mask again, and the number of
+//! threads has no effect.
 
 /// Inverted dropout over an array of numbers: each is zeroed with probability `p`, the others are multiplied by 1/(1 − p).
 #[derive(Debug, Clone, Copy)]
@@ -9,12 +9,12 @@ pub struct Mask {
 }
 
 impl Mask {
-    /// Another mask for part `part` of a whole.
+    /// A different mask for part `part` of an array.
     pub fn part(self, part: u64) -> Self {
         Self { seed: self.seed ^ mix(part), ..self }
     }
 
-    /// Applies the mask to numbers whose first one has position `first` in the array.
+    /// Applies the mask to numbers that start at position `first` of the array.
     pub fn apply(self, first: usize, numbers: &mut [f32]) {
         let keep = 1.0 / (1.0 - self.p);
         let bar = (f64::from(self.p) * 2f64.powi(32)) as u32;
@@ -26,7 +26,7 @@ impl Mask {
     }
 }
 
-/// 32 well-mixed bits of a position (multiplications and shifts as in C. Wellons' triple32): fit for SIMD.
+/// 32 well-mixed bits of a position (multiplications and shifts as in C. Wellons' triple32), suitable for SIMD.
 #[inline(always)]
 fn hash(at: u32, (a, b): (u32, u32)) -> u32 {
     let x = at ^ a;
@@ -54,14 +54,14 @@ mod tests {
         numbers
     }
 
-    /// Correlation of the dropped with another array's dropped.
+    /// Correlation of the dropped positions of two arrays.
     fn correlation(a: &[f32], b: &[f32], p: f64) -> f64 {
         let both = a.iter().zip(b).filter(|(a, b)| **a == 0.0 && **b == 0.0).count() as f64;
         (both / a.len().min(b.len()) as f64 - p * p) / (p - p * p)
     }
 
     #[test]
-    fn as_many_fall_as_asked_and_none_because_of_its_neighbours_or_the_next_seed() {
+    fn the_dropped_share_is_right_and_independent_of_neighbours_and_seeds() {
         let n = 1 << 20;
         let error = 5.0 / (n as f64).sqrt();
         for p in [0.05f32, 0.1, 0.5] {

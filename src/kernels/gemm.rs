@@ -1,66 +1,23 @@
-//! Matrix products of f32, `dst = scale · a · b (+ dst)`, by the kernel that suits sizes and processor: `portable` where it was
-//! chosen, `gemv` for few rows, `amx` for larger products where there is a tile unit, the crate `gemm` otherwise.
+//! Matrix products of f32, `dst = scale · a · b (+ dst)`, with the kernel for these sizes and this processor: `portable` if it
+//! was chosen, `gemv` for few rows, `amx` for larger products if there is a tile unit, otherwise the crate `gemm`.
 
-use super::amx::{self, Side};
+use super::amx;
 use super::choice::{Kernel, kernel};
 use super::gemv::{self, FewRows};
+pub use super::operands::Mat;
+use super::operands::{Side, Target};
+use super::platform;
 use super::pool::{for_tasks, threads};
 use super::portable;
 use gemm::Parallelism;
 use std::cell::Cell;
-
-/// A read-only matrix in a slice, any strides.
-#[derive(Clone, Copy)]
-pub struct Mat<'a> {
-    pub(super) data: &'a [f32],
-    pub(super) rows: usize,
-    pub(super) cols: usize,
-    pub(super) row_stride: usize,
-    pub(super) col_stride: usize,
-}
-
-/// Where a product goes: row-major, rows `stride` apart, `scale · product`, added to what is there with `accumulate`.
-#[derive(Clone, Copy)]
-pub(super) struct Target {
-    pub data: *mut f32,
-    pub stride: usize,
-    pub scale: f32,
-    pub accumulate: bool,
-}
-
-// SAFETY: a pointer and numbers. Whoever makes a target for a product vouches for the memory behind it, and each thread that gets a
-// copy writes rows or columns of its own.
-unsafe impl Send for Target {}
-// SAFETY: as above; a shared target is only copied.
-unsafe impl Sync for Target {}
-
-impl Target {
-    /// The part of the target that begins at this row and column.
-    pub fn from(self, row: usize, col: usize) -> Self {
-        Self { data: self.data.wrapping_add(row * self.stride + col), ..self }
-    }
-}
-
-impl<'a> Mat<'a> {
-    /// Row-major (rows, cols), rows `row_stride` apart.
-    pub fn new(data: &'a [f32], rows: usize, cols: usize, row_stride: usize) -> Self {
-        let mat = Self { data, rows, cols, row_stride, col_stride: 1 };
-        assert!(rows == 0 || cols == 0 || (rows - 1) * row_stride + cols <= data.len(), "matrix leaves its slice");
-        mat
-    }
-
-    /// The transposed view.
-    pub fn t(self) -> Self {
-        Self { rows: self.cols, cols: self.rows, row_stride: self.col_stride, col_stride: self.row_stride, ..self }
-    }
-}
 
 /// `dst = scale · a · b`, or `dst += …` with `accumulate`; dst is row-major (a.rows, b.cols), rows `dst_stride` apart.
 pub fn matmul(dst: &mut [f32], dst_stride: usize, a: Mat<'_>, b: Mat<'_>, scale: f32, accumulate: bool) {
     matmul_by(kernel(), dst, dst_stride, a, b, scale, accumulate);
 }
 
-/// [`matmul`] by the kernel `by`, which must be available.
+/// [`matmul`] with the kernel `by`, which must be available.
 pub fn matmul_by(by: Kernel, dst: &mut [f32], dst_stride: usize, a: Mat<'_>, b: Mat<'_>, scale: f32, accumulate: bool) {
     let (m, n) = (a.rows, b.cols);
     assert!(m == 0 || n == 0 || (m - 1) * dst_stride + n <= dst.len(), "product leaves its slice");
@@ -70,13 +27,13 @@ pub fn matmul_by(by: Kernel, dst: &mut [f32], dst_stride: usize, a: Mat<'_>, b: 
     unsafe { multiply(by, target, a, b, threads()) }
 }
 
-/// Products this small in any dimension do not pay for packing tiles.
+/// Packing tiles is too slow for products this small in any dimension.
 const TILED: usize = 16;
 
-/// Numbers of a weight that is never packed, 8 KB of them: its products are summed in one order for any number of rows.
+/// Maximum size (8 KB) of a weight that is never packed: its products are summed in one order for any number of rows.
 const SMALL: usize = 1 << 11;
 
-/// As [`matmul`], by the kernel in use, into memory that the caller shares out among threads.
+/// As [`matmul`] with the kernel in use, into memory that the caller divides among threads.
 ///
 /// # Safety
 /// `dst` must be valid for every element of the strided (a.rows, b.cols) block, and no other thread may touch those.
@@ -89,7 +46,7 @@ pub(super) unsafe fn matmul_raw(
     accumulate: bool,
     threads: usize,
 ) {
-    // SAFETY: the caller vouches for dst.
+    // SAFETY: the caller guarantees dst.
     unsafe { multiply(kernel(), Target { data: dst, stride, scale, accumulate }, a, b, threads) }
 }
 
@@ -99,26 +56,26 @@ unsafe fn multiply(by: Kernel, target: Target, a: Mat<'_>, b: Mat<'_>, threads: 
     assert_eq!(a.cols, b.rows, "inner dimensions differ");
     let (m, n, k) = (a.rows, b.cols, a.cols);
     if by == Kernel::Portable {
-        // SAFETY: the caller's word.
+        // SAFETY: as the caller guarantees.
         return unsafe { multiply_portably(target, a, b, threads) };
     }
     let by_columns = a.col_stride == 1 && b.row_stride == 1;
     if by_columns && (m <= gemv::MAX_ROWS || n * k <= SMALL) && by.arch().dispatch(gemv::Wide) {
-        // SAFETY: the caller's word.
+        // SAFETY: as the caller guarantees.
         return unsafe { multiply_few(by, target, a, b, threads) };
     }
-    if by == Kernel::Amx && m > TILED && n > 2 * TILED && k > 2 * TILED && amx::available() {
+    if by == Kernel::Amx && m > TILED && n > 2 * TILED && k > 2 * TILED && platform::amx() {
         let rows = Side { data: a.data.as_ptr(), len: m, k, stride: a.row_stride, k_stride: a.col_stride };
         let cols = Side { data: b.data.as_ptr(), len: n, k, stride: b.col_stride, k_stride: b.row_stride };
-        // SAFETY: the unit is there; `Mat` checked its bounds when it was made; the caller vouches for the target.
+        // SAFETY: the unit is there; `Mat` checked its bounds when it was made; the caller guarantees the target.
         return unsafe { amx::multiply(rows, cols, target, threads) };
     }
     let parallelism = if threads > 1 { Parallelism::Rayon(threads) } else { Parallelism::None };
-    // SAFETY: `Mat` checked its bounds when it was made; the caller vouches for the target.
+    // SAFETY: `Mat` checked its bounds when it was made; the caller guarantees the target.
     unsafe { packed(by, target, a, b, parallelism) }
 }
 
-/// [`portable::row`] for every row, shared out among `threads` where that pays.
+/// [`portable::row`] for every row, on several threads if that is faster.
 ///
 /// # Safety
 /// As [`multiply`]'s.
@@ -126,7 +83,7 @@ unsafe fn multiply_portably(target: Target, a: Mat<'_>, b: Mat<'_>, threads: usi
     let (m, n) = (a.rows, b.cols);
     let b = portable::Right::new(b);
     let row = |i: usize| {
-        // SAFETY: the caller vouches for n numbers in each row; rows do not overlap, and each is written by one task.
+        // SAFETY: the caller guarantees n numbers in each row; rows do not overlap, and each is written by one task.
         let dst = unsafe { std::slice::from_raw_parts_mut(target.from(i, 0).data, n) };
         portable::row(dst, a, i, &b, target.scale, target.accumulate);
     };
@@ -137,7 +94,7 @@ unsafe fn multiply_portably(target: Target, a: Mat<'_>, b: Mat<'_>, threads: usi
     }
 }
 
-/// A product by the crate `gemm`, which packs both sides: by its kernel for `by`.
+/// A product with the crate `gemm`, which packs both sides, with its kernel for `by`.
 ///
 /// # Safety
 /// As [`multiply`]'s.
@@ -145,12 +102,12 @@ unsafe fn packed(by: Kernel, c: Target, a: Mat<'_>, b: Mat<'_>, parallelism: Par
     let strides = [c.stride, a.row_stride, a.col_stride, b.row_stride, b.col_stride].map(|stride| stride as isize);
     #[cfg(target_arch = "x86_64")]
     if by == Kernel::Avx2 {
-        // SAFETY: the caller's word.
+        // SAFETY: as the caller guarantees.
         return unsafe { packed_avx2(c, a, b, strides, parallelism) };
     }
-    let _ = by; // elsewhere the crate has one kernel, and its widest one is that of AVX-512
+    let _ = by; // on other platforms the crate has one kernel, and its widest one is for AVX-512
     let [c_row, a_row, a_col, b_row, b_col] = strides;
-    // SAFETY: the caller's word.
+    // SAFETY: as the caller guarantees.
     unsafe {
         gemm::gemm(
             a.rows,
@@ -176,8 +133,8 @@ unsafe fn packed(by: Kernel, c: Target, a: Mat<'_>, b: Mat<'_>, parallelism: Par
     }
 }
 
-/// The crate's AVX2 kernel, which it does not choose itself on a processor that has AVX-512. As the crate does, the transposed
-/// product is computed where the target is row-major.
+/// The crate's AVX2 kernel, which it does not choose on processors with AVX-512. As in the crate, the transposed product is
+/// computed if the target is row-major.
 ///
 /// # Safety
 /// As [`multiply`]'s, and the processor must have AVX2 and FMA.
@@ -199,7 +156,7 @@ unsafe fn packed_avx2(c: Target, a: Mat<'_>, b: Mat<'_>, strides: [isize; 5], pa
         { fma::H_M },
         { fma::H_N },
     >;
-    // SAFETY: the caller's word.
+    // SAFETY: as the caller guarantees.
     unsafe {
         multiply(
             simd,
@@ -231,12 +188,12 @@ unsafe fn packed_avx2(c: Target, a: Mat<'_>, b: Mat<'_>, strides: [isize; 5], pa
 }
 
 thread_local! {
-    /// Interleaved rows, kept so that no product asks the system for memory. Taken and put back, not borrowed: a thread that
-    /// waits for others may begin another product.
+    /// Interleaved rows, kept so that products need no new memory. They are taken and put back, not borrowed, because a waiting
+    /// thread may start another product.
     static INTERLEAVED: Cell<Vec<f32>> = const { Cell::new(Vec::new()) };
 }
 
-/// A product of few rows with a weight as it lies in memory; columns are shared out among `threads`.
+/// A product of few rows with a weight that is not packed; its columns are divided among `threads`.
 ///
 /// # Safety
 /// As [`multiply`]'s.
@@ -244,9 +201,9 @@ unsafe fn multiply_few(by: Kernel, target: Target, a: Mat<'_>, b: Mat<'_>, threa
     let (m, n, k) = (a.rows, b.cols, a.cols);
     let mut kept = INTERLEAVED.take();
     let x = &gemv::interleave(&mut kept, a);
-    // SAFETY: the caller vouches for the target; `b` outlives this function.
+    // SAFETY: the caller guarantees the target; `b` outlives this function.
     let few = unsafe { FewRows::new(x, m, b, target) };
-    // a multiple of the columns that a block has, eight pieces a thread, so that a thread that is held up is helped out
+    // a multiple of a block's columns, and eight pieces per thread, so that other threads can take over work of a slow one
     let piece = n.div_ceil(8 * threads).next_multiple_of(6);
     // waking a thread takes as long as reading a weight of 100 KB
     if threads == 1 || m * n * k < 1 << 17 || m <= gemv::MAX_ROWS && n * k < 1 << 16 {

@@ -1,32 +1,32 @@
-//! Products of a few rows with a weight as it lies in memory, `x Wᵀ`: what decoding one token a row does. They run at the rate at
-//! which memory delivers the weight, so nothing of it is packed first. The rows lie side by side in the lanes of a register, which
-//! is multiplied with one number of the weight at a time, so no sum has to be collected from lanes. Larger products, and processors
-//! with narrow SIMD, are left to `gemm`.
+//! Products of a few rows with a weight, `x Wᵀ`, for decoding one token per row. Their speed is limited by reading the weight
+//! from memory, so it is not packed. The rows are side by side in the lanes of a register, which is multiplied with one number
+//! of the weight at a time, so that no sums over lanes are needed. `gemm` does larger products, and those on processors with
+//! narrow SIMD.
 //!
-//! Every sum runs over every fourth term, four of them side by side, whatever the SIMD width and the number of rows: a
-//! row's numbers do not depend on how many rows there are.
+//! For every SIMD width and number of rows, there are four sums side by side, each of every fourth term, so that a row's
+//! numbers do not depend on the number of rows.
 
-use super::gemm::{Mat, Target};
+use super::operands::{Mat, Target};
 use super::prefetch::{LINE, into_l1};
 use pulp::{Simd, WithSimd};
 
-/// More rows than this are worth packing a weight for.
+/// With more rows than this, packing the weight is faster.
 pub const MAX_ROWS: usize = 16;
 
-/// Rows that lie side by side: the lanes of AVX-512.
+/// Rows side by side: the lanes of AVX-512.
 const ROWS: usize = 16;
 
 /// Running sums of one number of the result.
 const SUMS: usize = 4;
 
-/// Rows side by side, `ROWS` at a time: number `k` of row `i` of a group is at `k · ROWS + i`, zeros where there is no row. A
-/// single row is kept as it is.
+/// Rows side by side, `ROWS` at a time: number `k` of row `i` of a group is at `k · ROWS + i`, zeros if there is no row. A
+/// single row is not changed.
 pub struct Interleaved<'a> {
     x: &'a [f32],
     k: usize,
 }
 
-/// Lays the rows of `x`, whose numbers are side by side, into `to`, which is as large as it has to be afterwards.
+/// Writes the rows of `x`, whose numbers are side by side, into `to`, which grows if needed.
 pub fn interleave<'a>(to: &'a mut Vec<f32>, x: Mat<'_>) -> Interleaved<'a> {
     let (m, k) = (x.rows, x.cols);
     debug_assert_eq!(x.col_stride, 1);
@@ -47,7 +47,7 @@ pub fn interleave<'a>(to: &'a mut Vec<f32>, x: Mat<'_>) -> Interleaved<'a> {
     Interleaved { x: to, k }
 }
 
-/// Columns of a product and what they are computed from. Multiplies where SIMD is [`Wide`].
+/// Columns of a product and its inputs. Computes them if SIMD is [`Wide`].
 #[derive(Clone, Copy)]
 pub struct FewRows<'a> {
     x: &'a Interleaved<'a>,
@@ -60,7 +60,7 @@ pub struct FewRows<'a> {
     target: Target,
 }
 
-// SAFETY: its memory is vouched for in `FewRows::new`, and every thread gets columns of its own.
+// SAFETY: callers of `FewRows::new` guarantee its memory, and every thread gets different columns.
 unsafe impl Send for FewRows<'_> {}
 // SAFETY: as above; a shared one is only copied.
 unsafe impl Sync for FewRows<'_> {}
@@ -76,7 +76,7 @@ impl<'a> FewRows<'a> {
         Self { x, m, w: b.data.as_ptr(), w_stride: b.col_stride, n: b.cols, target }
     }
 
-    /// The part with columns `first..first + n` only.
+    /// Only the columns `first..first + n`.
     pub fn columns(self, first: usize, n: usize) -> Self {
         let n = n.min(self.n - first);
         Self { w: self.w.wrapping_add(first * self.w_stride), target: self.target.from(0, first), n, ..self }
@@ -104,8 +104,8 @@ impl<'a> FewRows<'a> {
         }
     }
 
-    /// Where columns `j..j + C` of the weight lie, and a function that prefetches those after them, line by line, while these are
-    /// multiplied.
+    /// Pointers to columns `j..j + C` of the weight, and a function that prefetches the following columns line by line while
+    /// these are multiplied.
     #[inline(always)]
     fn weights<const C: usize>(&self, j: usize) -> ([*const f32; C], impl Fn(usize)) {
         let rows: [*const f32; C] = std::array::from_fn(|c| self.w.wrapping_add((j + c) * self.w_stride));
@@ -117,7 +117,7 @@ impl<'a> FewRows<'a> {
         })
     }
 
-    /// As many rows from `i` on as there are lanes, and C columns from `j` on.
+    /// Computes as many rows from `i` on as there are lanes, and C columns from `j` on.
     ///
     /// # Safety
     /// i < m and j + C ≤ n.
@@ -162,7 +162,7 @@ impl<'a> FewRows<'a> {
         }
     }
 
-    /// C columns from `j` on of the only row, the same sums with the terms side by side.
+    /// Computes C columns from `j` on of the only row: the same sums, with the terms side by side.
     ///
     /// # Safety
     /// m = 1 and j + C ≤ n.
@@ -220,7 +220,7 @@ impl WithSimd for FewRows<'_> {
     }
 }
 
-/// Is SIMD wide enough for [`FewRows`]?
+/// Whether SIMD is wide enough for [`FewRows`].
 pub struct Wide;
 
 impl WithSimd for Wide {

@@ -1,7 +1,7 @@
-//! Elementary functions of one f32, without branches or tables, so that loops over them become SIMD on every platform
-//! and give the same bits everywhere (the system's libm does neither).
+//! Elementary functions of one f32, without branches or tables, so that loops over them become SIMD and give the same bits on
+//! every platform (the system's libm does neither).
 
-/// eˣ, at most 2 units in the last place off; 0 below −87.3, infinite above 88.7. NaN stays NaN.
+/// eˣ with an error of at most 2 units in the last place; 0 below −87.3, infinite above 88.7, NaN for NaN.
 #[inline(always)]
 pub fn exp(x: f32) -> f32 {
     // x = n·ln2 + r, |r| ≤ ln2/2; ln2 in two parts (Cody–Waite), polynomial of Cephes' expf.
@@ -24,7 +24,7 @@ pub fn exp(x: f32) -> f32 {
     let n = shifted.to_bits().wrapping_sub(ROUND.to_bits()) as i32;
     let half = n >> 1;
     let scale = |k: i32| f32::from_bits((k.wrapping_add(127) as u32) << 23);
-    let y = y * scale(half) * scale(n.wrapping_sub(half)); // wrapping: NaN comes through here too
+    let y = y * scale(half) * scale(n.wrapping_sub(half)); // wrapping, because of NaN
     let y = if x < -87.336_54 { 0.0 } else { y };
     let y = if x > 88.722_83 { f32::INFINITY } else { y };
     if x.is_nan() { x } else { y }
@@ -55,10 +55,10 @@ pub fn normal(x: f32) -> (f32, f32) {
     (if x < 0.0 { below } else { 1.0 - below }, bell)
 }
 
-/// Running sums of a reduction: one register of AVX2. Fixed, so that every machine adds in one order.
+/// Running sums of a reduction: one register of AVX2. The number is fixed, so that all machines add in the same order.
 const LANES: usize = 8;
 
-/// In place eˣ⁻ᵐ with m the largest entry; returns (m, Σ eˣ⁻ᵐ).
+/// Replaces x by eˣ⁻ᵐ, where m is the largest entry; returns (m, Σ eˣ⁻ᵐ).
 #[inline(always)]
 pub fn exp_shifted(row: &mut [f32]) -> (f32, f32) {
     let max = max(row);
@@ -68,7 +68,7 @@ pub fn exp_shifted(row: &mut [f32]) -> (f32, f32) {
     (max, sum(row))
 }
 
-/// The largest number; NaN is passed over.
+/// The largest number; NaN is ignored.
 #[inline(always)]
 pub fn max(row: &[f32]) -> f32 {
     let mut lanes = [f32::NEG_INFINITY; LANES];
@@ -82,7 +82,7 @@ pub fn max(row: &[f32]) -> f32 {
     lanes.iter().chain(rest).fold(f32::NEG_INFINITY, |max, x| if *x > max { *x } else { max })
 }
 
-/// Σx over eight running sums: SIMD, and a smaller rounding error than one.
+/// Σx with eight running sums, for SIMD and smaller rounding errors.
 #[inline(always)]
 pub fn sum(row: &[f32]) -> f32 {
     let mut lanes = [0f32; LANES];
@@ -96,7 +96,7 @@ pub fn sum(row: &[f32]) -> f32 {
     together(lanes) + rest
 }
 
-/// Σxy over eight running sums.
+/// Σxy with eight running sums.
 #[inline(always)]
 pub fn dot(a: &[f32], b: &[f32]) -> f32 {
     let mut lanes = [0f32; LANES];
@@ -112,7 +112,7 @@ pub fn dot(a: &[f32], b: &[f32]) -> f32 {
     together(lanes) + rest
 }
 
-/// (Σ eˣ⁻ᵐ, Σ eˣ⁻ᵐ (x − m)). No term of the second sum is above 0, so nothing cancels in it.
+/// (Σ eˣ⁻ᵐ, Σ eˣ⁻ᵐ (x − m)). No term of the second sum is above 0, so there is no cancellation.
 #[inline(always)]
 pub fn exp_sums(row: &[f32], max: f32) -> (f32, f32) {
     let (mut lanes, mut weighted) = ([0f32; LANES], [0f32; LANES]);
@@ -133,10 +133,10 @@ pub fn exp_sums(row: &[f32], max: f32) -> (f32, f32) {
     (together(lanes) + rest.0, together(weighted) + rest.1)
 }
 
-/// Half of the lanes onto the other, until one is left.
+/// Adds one half of the lanes to the other until one is left.
 #[inline(always)]
 fn together(lanes: [f32; LANES]) -> f32 {
-    // Without the box, the compiler sees pairs here and computes all that came before in pairs too, a quarter as fast.
+    // Without the box, the compiler would also compute all earlier operations in pairs, a quarter as fast.
     let mut lanes = std::hint::black_box(lanes);
     let mut n = LANES;
     while n > 1 {

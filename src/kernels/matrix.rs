@@ -1,5 +1,5 @@
 //! Products with a weight matrix (out, in) in f32 or fewer bits: `x Wᵀ` and `g W`. A compact matrix stays compact: panels or
-//! pieces of it are widened as they are used.
+//! pieces of it are widened when they are used.
 
 use super::gemm::{Mat, matmul_raw};
 use super::gemv::MAX_ROWS;
@@ -8,9 +8,9 @@ use super::quantized::Compact;
 use std::cell::Cell;
 use std::ops::Range;
 
-/// f32s of a panel that few rows are multiplied with: 256 KB, half of what the smaller second-level caches hold.
+/// f32s in a panel for products of few rows: 256 KB, half of a small second-level cache.
 const PANEL: usize = 1 << 16;
-/// f32s of a piece that many rows are multiplied with, 16 MB: all of a matrix but an output matrix.
+/// f32s in a piece for products of many rows, 16 MB: the whole matrix, except for output matrices.
 pub const PIECE: usize = 1 << 22;
 
 /// A weight (out, in).
@@ -60,7 +60,7 @@ impl<'a> Matrix<'a> {
         unsafe { written(m * self.dims().1, |x| self.backward_raw(x, g, m)) }
     }
 
-    /// As [`Matrix::forward`], to memory that may hold anything before.
+    /// As [`Matrix::forward`], to uninitialised memory.
     ///
     /// # Safety
     /// `dst` must be m · out numbers of the caller's own.
@@ -95,7 +95,7 @@ impl<'a> Matrix<'a> {
         });
     }
 
-    /// As [`Matrix::backward`], to memory that may hold anything before.
+    /// As [`Matrix::backward`], to uninitialised memory.
     ///
     /// # Safety
     /// `dst` must be m · in numbers of the caller's own.
@@ -122,8 +122,8 @@ impl<'a> Matrix<'a> {
     }
 }
 
-/// `work(rows, those rows in f32)` for one piece of a compact matrix after the other: where many rows are multiplied, a whole
-/// product on all threads is worth more than panels that stay in a cache.
+/// Calls `work(rows, those rows in f32)` for the pieces of a compact matrix, one after the other: for many rows, a whole
+/// product on all threads is faster than panels in a cache.
 fn in_pieces(held: &Compact, work: impl Fn(Range<usize>, Mat<'_>)) {
     let (out, width) = held.dims();
     let piece = (PIECE / width.max(1)).clamp(1, out.max(1));
@@ -139,12 +139,12 @@ fn in_pieces(held: &Compact, work: impl Fn(Range<usize>, Mat<'_>)) {
 }
 
 thread_local! {
-    /// Widened numbers, kept so that no product asks the system for memory. Taken and put back, not borrowed: a thread that
-    /// waits for others may begin another product.
+    /// Widened numbers, kept so that products need no new memory. They are taken and put back, not borrowed, because a waiting
+    /// thread may start another product.
     static WIDENED: Cell<Vec<f32>> = const { Cell::new(Vec::new()) };
 }
 
-/// Runs `work` on `n` f32s of this thread's own, whatever they hold.
+/// Runs `work` on `n` f32s of this thread, with any contents.
 fn with_wide<T>(n: usize, work: impl FnOnce(&mut [f32]) -> T) -> T {
     let mut kept = WIDENED.take();
     if kept.len() < n {

@@ -1,8 +1,8 @@
-//! Arithmetic on slices of f32 at the speed of the machine: matrix products, attention, loops over rows. All `unsafe` code
+//! Fast arithmetic on slices of f32: matrix products, attention, loops over rows. All `unsafe` code
 //! and all platform conditions of the engine are here. Tensors and gradients are in `nn`, which calls these functions.
 //!
-//! Every fast kernel has a twin in plain Rust ([`portable`]) that gives the same numbers up to rounding. [`choice`] says which
-//! kernels this processor has and which one is used.
+//! [`portable`] computes the same in plain Rust as every fast kernel, up to rounding. [`choice`] has the kernels of this
+//! processor and the one in use.
 
 mod amx;
 pub mod attention;
@@ -12,6 +12,7 @@ pub mod gemm;
 mod gemv;
 pub mod math;
 pub mod matrix;
+mod operands;
 mod platform;
 pub mod pool;
 pub mod portable;
@@ -20,7 +21,7 @@ pub mod quantized;
 #[cfg(test)]
 mod tests;
 
-/// `n` numbers of both signs, most of them below 1.5, the same at every call with one seed.
+/// `n` numbers of both signs, most of them below 1.5; the same for every call with the same seed.
 #[cfg(test)]
 fn test_numbers(seed: u64, n: usize) -> Vec<f32> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;

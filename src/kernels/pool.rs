@@ -1,5 +1,5 @@
-//! Work shared out among threads: loops over rows, tasks by number, and new vectors that are filled in pieces. The program says
-//! how many threads there are; the default is one, and a browser keeps it.
+//! Divides work among threads: loops over rows, tasks by number, and new vectors that are filled in pieces. The program sets
+//! the number of threads; the default is one, as in a browser.
 
 use super::choice::vectorized;
 use rayon::prelude::*;
@@ -7,27 +7,27 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 static THREADS: AtomicUsize = AtomicUsize::new(1);
 
-/// How many threads operations may use; set once by a door.
+/// Sets the number of threads for operations; called once by the program.
 pub fn set_threads(n: usize) {
     THREADS.store(n.max(1), Ordering::Relaxed);
 }
 
-/// [`set_threads`], with a pool that this thread belongs to: what it begins runs on it too, and no operation puts it to sleep and
-/// wakes it up. To be called once, by the thread that will do the work.
+/// [`set_threads`], with a pool that includes this thread, so that it also works and no operation puts it to sleep and wakes it
+/// up. Must be called once, by the thread that will do the work.
 pub fn work_on(n: usize) {
     set_threads(n);
     let pool = rayon::ThreadPoolBuilder::new().num_threads(n);
-    // a pool of this thread alone would keep waiting whoever else asks
+    // other threads would wait forever for a pool with only this thread
     let pool = if n > 1 { pool.use_current_thread() } else { pool };
-    drop(pool.build_global()); // an error says that there is one already, and that is the one then
+    drop(pool.build_global()); // an error means that there is already a pool, which is then used
 }
 
-/// How many threads operations use.
+/// The number of threads that operations use.
 pub fn threads() -> usize {
     THREADS.load(Ordering::Relaxed)
 }
 
-/// Calls `work(first_row, rows)` on pieces of `dst` of whole rows, over all threads, [`vectorized`]: mark closures
+/// Calls `work(first_row, rows)` on pieces of `dst` with whole rows, on all threads, [`vectorized`]: mark closures
 /// `#[inline(always)]`.
 pub fn for_rows(dst: &mut [f32], row_len: usize, work: impl Fn(usize, &mut [f32]) + Sync) {
     let rows = dst.len() / row_len.max(1);
@@ -45,7 +45,7 @@ pub fn for_rows(dst: &mut [f32], row_len: usize, work: impl Fn(usize, &mut [f32]
     }
 }
 
-/// [`for_rows`] over two matrices of as many rows: `work(first_row, rows of a, rows of b)`.
+/// [`for_rows`] for two matrices with the same number of rows: `work(first_row, rows of a, rows of b)`.
 pub fn for_row_pairs(
     (a, a_len): (&mut [f32], usize),
     (b, b_len): (&mut [f32], usize),
@@ -66,14 +66,14 @@ pub fn for_row_pairs(
     }
 }
 
-/// Numbers that several tasks write, each a part of its own. (No slice, since parts may be columns of rows.)
+/// Numbers of which several tasks write different parts. It is not a slice, because parts may be columns.
 #[derive(Clone, Copy)]
 pub(super) struct Shared {
     first: *mut f32,
     len: usize,
 }
 
-// SAFETY: a pointer and a number; what is done with the pointer is vouched for at `Shared::at`.
+// SAFETY: a pointer and a number; callers of `Shared::at` guarantee how the pointer is used.
 unsafe impl Send for Shared {}
 // SAFETY: as above.
 unsafe impl Sync for Shared {}
@@ -87,7 +87,7 @@ impl Shared {
     /// The pointer to number `at`.
     ///
     /// # Safety
-    /// What is written through it must be inside and no other task's.
+    /// Writes through it must be inside the numbers, and no other task may write there.
     pub unsafe fn at(self, at: usize) -> *mut f32 {
         debug_assert!(at <= self.len, "{at} of {} numbers", self.len);
         // SAFETY: the caller stays inside.
@@ -95,10 +95,10 @@ impl Shared {
     }
 }
 
-/// Numbers of a piece of [`new_rows`]: 64 KB, so that they are still in the cache when `work` comes.
+/// Numbers of a piece of [`new_rows`]: 64 KB, so that they are still in the cache when `work` runs.
 const PIECE: usize = 1 << 14;
 
-/// `n` new numbers in rows of `row_len`, made by `work(first_row, rows)` from zeros, over all threads, [`vectorized`]:
+/// `n` new numbers in rows of `row_len`, made by `work(first_row, rows)` from zeros, on all threads, [`vectorized`]:
 /// mark closures `#[inline(always)]`.
 pub fn new_rows(n: usize, row_len: usize, work: impl Fn(usize, &mut [f32]) + Sync) -> Vec<f32> {
     new_row_pairs(
@@ -110,7 +110,7 @@ pub fn new_rows(n: usize, row_len: usize, work: impl Fn(usize, &mut [f32]) + Syn
     .0
 }
 
-/// [`new_rows`] of two matrices of as many rows, the second one perhaps empty: `work(first_row, rows of a, rows of b)`.
+/// [`new_rows`] of two matrices with the same number of rows; the second may be empty: `work(first_row, rows of a, rows of b)`.
 pub fn new_row_pairs(
     (a_total, a_len): (usize, usize),
     (b_total, b_len): (usize, usize),
@@ -123,7 +123,7 @@ pub fn new_row_pairs(
     let (a_at, b_at) = (Shared::new(a.as_mut_ptr(), a_total), Shared::new(b.as_mut_ptr(), b_total));
     let work = |i: usize| {
         let (first, n) = (i * piece, piece.min(rows - i * piece));
-        // SAFETY: piece i has rows of its own, all below `rows`, and the vectors have room for them; after the zeros they are f32s.
+        // SAFETY: pieces have different rows, all below `rows`, and the vectors have room for them; after the zeros they are f32s.
         let [a, b] = [(a_at, a_len), (b_at, b_len)].map(|(at, len)| unsafe {
             at.at(first * len).write_bytes(0, n * len);
             std::slice::from_raw_parts_mut(at.at(first * len), n * len)
@@ -159,7 +159,7 @@ pub(super) unsafe fn written(n: usize, fill: impl FnOnce(*mut f32)) -> Vec<f32> 
     numbers
 }
 
-/// Runs `work(i)` for `0..n` over all threads and returns the results in order.
+/// Runs `work(i)` for `0..n` on all threads and returns the results in order.
 pub fn for_tasks<T: Send>(n: usize, work: impl Fn(usize) -> T + Sync) -> Vec<T> {
     if threads() == 1 || n < 2 { (0..n).map(work).collect() } else { (0..n).into_par_iter().map(&work).collect() }
 }

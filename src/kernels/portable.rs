@@ -1,18 +1,19 @@
-//! Matrix products in plain, safe Rust: what every other kernel is tested against, and what runs where no other is chosen.
+//! Matrix products in plain, safe Rust. All other kernels are compared with them in tests, and they are used if there is no
+//! other kernel.
 
-use super::gemm::Mat;
 use super::math::dot;
+use super::operands::Mat;
 
-/// The right side of a product, with its columns in one piece each.
+/// The right side of a product, with contiguous columns.
 pub(super) enum Right<'a> {
-    /// The numbers of a column lie side by side already.
+    /// The columns are already contiguous.
     Columns(Mat<'a>),
     /// Columns (cols, rows), copied.
     Copied(Vec<f32>, usize),
 }
 
 impl<'a> Right<'a> {
-    /// Copies `b` where its columns are not in one piece.
+    /// Copies `b` if its columns are not contiguous.
     pub fn new(b: Mat<'a>) -> Self {
         if b.row_stride == 1 {
             return Self::Columns(b);
@@ -32,7 +33,7 @@ impl<'a> Right<'a> {
     }
 }
 
-/// `len` numbers from `first` on; of an empty piece it does not matter where it begins.
+/// `len` numbers from `first` on; for an empty piece, `first` may be any number.
 fn piece(numbers: &[f32], first: usize, len: usize) -> &[f32] {
     if len == 0 { &[] } else { &numbers[first..first + len] }
 }

@@ -1,5 +1,5 @@
-//! Prefetching: asks for cache lines before they are read, since what a product reads next is not what the processor foresees. On
-//! processors without such an instruction nothing happens.
+//! Prefetching: loads cache lines before they are read, if the processor cannot predict the next reads. Does nothing on
+//! processors without such an instruction.
 
 /// Numbers of a cache line.
 pub const LINE: usize = 16;
@@ -17,7 +17,7 @@ pub fn into_l1(at: *const f32) {
     let _ = at;
 }
 
-/// As [`into_l1`], into the second-level cache, for a number that is read after others have filled the first.
+/// As [`into_l1`], but into the second-level cache, for numbers that are read later.
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]
 pub fn into_l2(at: *const f32) {

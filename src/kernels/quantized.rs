@@ -1,5 +1,5 @@
-//! Matrices in fewer bits than f32 (f16, bf16, q8_0), and how pieces of them become f32 again. Products with them are in
-//! `matrix`. Widening is exact: rounding happens once, when the matrix is made.
+//! Matrices with fewer bits than f32 (f16, bf16, q8_0), and converting pieces of them to f32. Products with them are in
+//! `matrix`. Widening is exact: numbers are rounded once, when the matrix is made.
 
 use super::choice::vectorized;
 use crate::error::{Error, Result};
@@ -8,11 +8,11 @@ use half::{bf16, f16};
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
-/// The number type that frozen matrices are held in.
+/// The number type of frozen matrices.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {
-    /// 4 bytes a number.
+    /// 4 bytes per number.
     #[default]
     F32,
     /// 2 bytes: f32's range, 8 bits of significand.
@@ -24,10 +24,10 @@ pub enum Precision {
 }
 
 impl Precision {
-    /// Every kind, the most exact first.
+    /// All types, the most exact first.
     pub const ALL: [Self; 4] = [Self::F32, Self::F16, Self::Bf16, Self::Q8_0];
 
-    /// As a person writes it: f32, bf16, f16, q8_0.
+    /// Its name: f32, bf16, f16, q8_0.
     pub fn name(self) -> &'static str {
         match self {
             Self::F32 => "f32",
@@ -60,7 +60,7 @@ pub struct BlockQ8_0 {
 }
 
 impl BlockQ8_0 {
-    /// As ggml's `quantize_row_q8_0_ref` rounds (ggml-quants.c): to the nearest, halves away from zero.
+    /// Rounds as ggml's `quantize_row_q8_0_ref` (ggml-quants.c): to the nearest, halves away from zero.
     fn of(numbers: &[f32]) -> Self {
         let largest = numbers.iter().fold(0f32, |m, x| m.max(x.abs()));
         let d = largest / 127.0;
@@ -74,51 +74,51 @@ impl BlockQ8_0 {
 }
 
 #[derive(Debug)]
-enum Numbers {
+enum CompactNumbers {
     Bf16(Vec<bf16>),
     F16(Vec<f16>),
-    /// Every row begins a block; the last one of a row is filled up with zeros.
+    /// Every row starts a new block; the last block of a row is filled with zeros.
     Q8_0(Vec<BlockQ8_0>),
 }
 
-/// A frozen matrix (rows, cols), row-major, in a kind other than f32.
+/// A frozen matrix (rows, cols), row-major, in a type other than f32.
 #[derive(Debug)]
 pub struct Compact {
     rows: usize,
     cols: usize,
-    numbers: Numbers,
+    numbers: CompactNumbers,
 }
 
 impl Compact {
     /// Rounds a row-major matrix (rows, cols).
     ///
     /// # Errors
-    /// A number that is not finite, or that the kind cannot hold.
+    /// A number that is not finite, or that the type cannot represent.
     ///
     /// # Panics
-    /// Where `numbers` are not rows · cols, or `precision` is f32.
+    /// If `numbers` are not rows · cols, or `precision` is f32.
     pub fn of(numbers: &[f32], rows: usize, cols: usize, precision: Precision) -> Result<Self> {
         assert_eq!(numbers.len(), rows * cols, "a matrix of {rows} x {cols}");
         let held = match precision {
             Precision::F32 => panic!("f32 is held as a tensor"),
-            Precision::Bf16 => Numbers::Bf16(numbers.iter().map(|x| bf16::from_f32(*x)).collect()),
-            Precision::F16 => Numbers::F16(numbers.iter().map(|x| f16::from_f32(*x)).collect()),
+            Precision::Bf16 => CompactNumbers::Bf16(numbers.iter().map(|x| bf16::from_f32(*x)).collect()),
+            Precision::F16 => CompactNumbers::F16(numbers.iter().map(|x| f16::from_f32(*x)).collect()),
             Precision::Q8_0 => {
                 let rows = numbers.chunks_exact(cols.max(1));
-                Numbers::Q8_0(rows.flat_map(|row| row.chunks(BLOCK).map(BlockQ8_0::of)).collect())
+                CompactNumbers::Q8_0(rows.flat_map(|row| row.chunks(BLOCK).map(BlockQ8_0::of)).collect())
             }
         };
         let finite = match &held {
-            Numbers::Bf16(x) => x.iter().all(|x| x.is_finite()),
-            Numbers::F16(x) => x.iter().all(|x| x.is_finite()),
-            // an infinity makes its block's scale one; a NaN hides from the largest magnitude
-            Numbers::Q8_0(x) => x.iter().all(|b| b.d.is_finite()) && !numbers.iter().any(|x| x.is_nan()),
+            CompactNumbers::Bf16(x) => x.iter().all(|x| x.is_finite()),
+            CompactNumbers::F16(x) => x.iter().all(|x| x.is_finite()),
+            // an infinity makes its block's scale infinite; a NaN does not change the largest magnitude
+            CompactNumbers::Q8_0(x) => x.iter().all(|b| b.d.is_finite()) && !numbers.iter().any(|x| x.is_nan()),
         };
         if !finite {
             let what = format!("a weight held as {}", precision.name());
             return Err(Error::not_finite(
                 what,
-                "its numbers are too large for that kind, or damaged: use f32 or bf16",
+                "its numbers are too large for this type, or damaged: use f32 or bf16",
             ));
         }
         Ok(Self { rows, cols, numbers: held })
@@ -129,25 +129,25 @@ impl Compact {
         (self.rows, self.cols)
     }
 
-    /// Its kind.
+    /// Its type.
     pub fn precision(&self) -> Precision {
         match self.numbers {
-            Numbers::Bf16(_) => Precision::Bf16,
-            Numbers::F16(_) => Precision::F16,
-            Numbers::Q8_0(_) => Precision::Q8_0,
+            CompactNumbers::Bf16(_) => Precision::Bf16,
+            CompactNumbers::F16(_) => Precision::F16,
+            CompactNumbers::Q8_0(_) => Precision::Q8_0,
         }
     }
 
-    /// The blocks of a q8_0 matrix, ⌈cols / 32⌉ a row.
+    /// The blocks of a q8_0 matrix, ⌈cols / 32⌉ per row.
     pub fn blocks(&self) -> Option<&[BlockQ8_0]> {
-        if let Numbers::Q8_0(blocks) = &self.numbers { Some(blocks) } else { None }
+        if let CompactNumbers::Q8_0(blocks) = &self.numbers { Some(blocks) } else { None }
     }
 
-    /// Writes columns `cols` of rows `rows` as f32 into `out`, row-major and without gaps. A range of columns begins at a
+    /// Writes columns `cols` of rows `rows` as f32 into `out`, row-major and without gaps. A range of columns must start at a
     /// multiple of [`BLOCK`].
     ///
     /// # Panics
-    /// Ranges outside the matrix or an `out` of another size.
+    /// If ranges are outside the matrix, or `out` has another size.
     pub fn widen(&self, rows: Range<usize>, cols: Range<usize>, out: &mut [f32]) {
         assert!(
             rows.end <= self.rows && cols.end <= self.cols && cols.start.is_multiple_of(BLOCK),
@@ -160,19 +160,19 @@ impl Compact {
         }
         let line = |row: usize| row * self.cols + cols.start..row * self.cols + cols.end;
         vectorized(|| match &self.numbers {
-            Numbers::Bf16(x) => {
+            CompactNumbers::Bf16(x) => {
                 for (row, out) in rows.zip(out.chunks_exact_mut(width)) {
                     out.iter_mut()
                         .zip(&x[line(row)])
                         .for_each(|(o, x)| *o = f32::from_bits(u32::from(x.to_bits()) << 16));
                 }
             }
-            Numbers::F16(x) => {
+            CompactNumbers::F16(x) => {
                 for (row, out) in rows.zip(out.chunks_exact_mut(width)) {
                     x[line(row)].convert_to_f32_slice(out);
                 }
             }
-            Numbers::Q8_0(blocks) => {
+            CompactNumbers::Q8_0(blocks) => {
                 let per_row = self.cols.div_ceil(BLOCK);
                 for (row, out) in rows.zip(out.chunks_exact_mut(width)) {
                     let blocks = &blocks[row * per_row + cols.start / BLOCK..];
@@ -186,8 +186,8 @@ impl Compact {
     }
 }
 
-/// A finite f16's bits as f32, without a branch and without a subnormal f32 on the way (x86 takes a hundred cycles over
-/// one), so that loops become SIMD where there is no instruction for it.
+/// A finite f16's bits as f32, without branches and without subnormal f32 (which take x86 a hundred cycles), so that loops
+/// become SIMD on processors without an instruction for it.
 #[inline(always)]
 fn wide(bits: u16) -> f32 {
     const LEAST: u32 = 113 << 23; // 2⁻¹⁴, the least normal f16
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn pieces_are_those_of_the_whole_and_within_the_kinds_rounding() {
+    fn pieces_equal_parts_of_the_whole_within_the_types_rounding() {
         let (rows, cols) = (5, 75); // the third block of a row is not full
         let numbers = test_numbers(1, rows * cols);
         for (precision, relative) in
@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_that_a_kind_cannot_hold_are_refused() {
+    fn numbers_that_a_type_cannot_represent_are_refused() {
         for precision in [Precision::Bf16, Precision::F16, Precision::Q8_0] {
             for bad in [f32::NAN, f32::INFINITY] {
                 let error = Compact::of(&[1.0, bad], 1, 2, precision).unwrap_err().to_string();

@@ -1,5 +1,5 @@
-//! Small calls of everything that has `unsafe` code behind it, on one thread and on two, against plain sums. Small enough for Miri,
-//! which checks that code for undefined behaviour (`make miri`) and has the portable kernel only.
+//! Compares small calls of all functions with `unsafe` code with plain sums, on one thread and on two. They are small enough
+//! for Miri, which checks for undefined behaviour and has only the portable kernel (docs/kernels.md).
 
 #![allow(clippy::unwrap_used)]
 
@@ -23,7 +23,7 @@ fn plain(x: &[f32], w: &[f32], k: usize) -> Vec<f32> {
 }
 
 #[test]
-fn products_write_their_block_and_nothing_beside_it() {
+fn products_write_only_their_block() {
     for threads in [1, 2] {
         set_threads(threads);
         for by in Kernel::available() {
@@ -64,7 +64,7 @@ fn every_row_is_made_once() {
 }
 
 #[test]
-fn compact_weights_are_multiplied_as_their_widened_numbers() {
+fn products_with_compact_weights_equal_those_of_their_widened_numbers() {
     for threads in [1, 2] {
         set_threads(threads);
         let (rows, cols) = (5, 40);
@@ -84,7 +84,7 @@ fn compact_weights_are_multiplied_as_their_widened_numbers() {
 }
 
 #[test]
-fn attention_is_alike_on_every_number_of_threads_and_one_query_as_the_last_of_many() {
+fn attention_is_equal_on_any_number_of_threads_and_for_single_queries() {
     let (heads, width) = (2, 8);
     let (q, kv) = (test_numbers(6, 7 * width), test_numbers(7, 7 * 2 * width));
     let (table, g) = (test_numbers(8, 8 * heads), test_numbers(9, 7 * width));

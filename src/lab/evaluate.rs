@@ -1,14 +1,14 @@
-//! Chapters 2.3, 3.3 and 3.4: responses of two adapters to the same dialogues with the same random numbers, their toxicity, their
-//! ROUGE against the human summaries, and whether the difference is more than noise.
+//! Chapters 2.3, 3.3 and 3.4: generates responses of two adapters to the same dialogues with the same random numbers, and
+//! measures their toxicity, their ROUGE against the human summaries, and whether the difference is more than noise.
 
 use super::events::{Event, Observer, Phase};
 use super::models::{Actor, Judge};
-use super::rollout::{Draw, Sample, Stage, rollout};
+use super::rollout::{Draw, RolloutFor, Sample, rollout};
 use super::statistics::{Difference, Spread, TOXIC_FROM, Toxicity, distinct, improvement, mean_words};
-use super::table::Row;
+use super::table::ComparisonRow;
 use crate::error::{Error, Result};
 use crate::model::generate::Sampling;
-use crate::model::policy::AdapterName;
+use crate::model::policy::{AdapterName, Given, TrainablePolicy};
 use crate::nn::rng::{Purpose, Rng};
 pub use crate::protocol::{EvaluateOptions, EvaluatedSide as Side, Evaluation};
 use crate::settings::PpoConfig;
@@ -17,7 +17,7 @@ use crate::text::rouge::{self, References, Rouge};
 
 /// One dialogue, before and after.
 pub struct Paired {
-    /// Place in the test split.
+    /// Index in the test split.
     pub index: usize,
     pub dialogue: Dialogue,
     pub before: Sample,
@@ -29,9 +29,9 @@ pub struct Paired {
 }
 
 impl Paired {
-    /// As a row of the before/after table; the settings' reading of the logits is the score.
-    pub fn row(&self) -> Row {
-        Row {
+    /// This pair as a row of the before/after table; the settings say which logit is the score.
+    pub fn row(&self) -> ComparisonRow {
+        ComparisonRow {
             index: self.index,
             query: self.dialogue.dialogue.clone(),
             reference: self.dialogue.summary.clone(),
@@ -44,7 +44,7 @@ impl Paired {
 }
 
 /// Generates and scores both sides for the first `n` dialogues.
-#[allow(clippy::too_many_arguments)] // two sides, their models, their watcher
+#[allow(clippy::too_many_arguments)] // both adapters, the models, the observer
 pub async fn pairs(
     actor: &Actor,
     judge: &Judge,
@@ -57,8 +57,8 @@ pub async fn pairs(
 ) -> Result<Vec<Paired>> {
     let n = options.n + usize::from(config.eval_samples_plus_one);
     if options.n == 0 || dialogues.len() < n {
-        let what = format!("{n} dialogues asked for, {} there", dialogues.len());
-        return Err(Error::input(what, "ask for at least 1 and at most as many as the test split has"));
+        let what = format!("{n} dialogues were asked for, and there are {}", dialogues.len());
+        return Err(Error::input(what, "ask for at least 1 and at most the number of dialogues in the test split"));
     }
     let sampling = Sampling { greedy: options.greedy, ..Sampling::default() }; // the lab evaluates without min_length
     let mut out = Vec::with_capacity(n);
@@ -72,20 +72,22 @@ pub async fn pairs(
             };
             (0..rows.len()).map(draw).collect::<Vec<_>>()
         };
-        let was = rollout(Stage::Evaluation, actor, judge, &rows, before, draws(), &sampling, config, observer)
+        let was = rollout(RolloutFor::Evaluation, actor, judge, &rows, before, draws(), &sampling, config, observer)
             .await?
             .samples;
         let is = if after == before {
-            was.clone() // one adapter: the same streams would give the same again
+            was.clone() // same adapter and random streams: the same responses
         } else {
-            rollout(Stage::Evaluation, actor, judge, &rows, after, draws(), &sampling, config, observer).await?.samples
+            rollout(RolloutFor::Evaluation, actor, judge, &rows, after, draws(), &sampling, config, observer)
+                .await?
+                .samples
         };
         for (i, (before_sample, after_sample)) in was.into_iter().zip(is).enumerate() {
             observer.pause().await?;
             let references = &rows[i].references;
             let ids = &after_sample.generated.ids;
             let row = [(after_sample.query_ids.as_slice(), ids.as_slice())];
-            let scores = actor.policy.evaluate(&row, ids.len(), false, before, false, None)?;
+            let scores = actor.policy.evaluate(&Given::new(&row, ids.len(), before), None)?;
             let under_before: Vec<f32> = scores.logprobs.flatten_all()?.to_vec1()?;
             let kl = after_sample.generated.logprobs.iter().zip(&under_before).map(|(a, b)| f64::from(a - b)).sum();
             out.push(Paired {
@@ -103,7 +105,7 @@ pub async fn pairs(
     Ok(out)
 }
 
-/// The numbers of a set of pairs.
+/// Computes the evaluation of a set of pairs.
 pub fn evaluation(pairs: &[Paired], options: &EvaluateOptions) -> Result<Evaluation> {
     let before = side(pairs.iter().map(|p| (&p.before, &p.rouge_before)))?;
     let after = side(pairs.iter().map(|p| (&p.after, &p.rouge_after)))?;

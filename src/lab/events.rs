@@ -1,45 +1,39 @@
-//! What the lab reports to its caller while it works, and what it asks for: the [`Observer`] that the command line and the
-//! browser's worker implement.
+//! Events that the lab reports while it works, and the [`Observer`] that receives them, implemented by the command line and the
+//! browser's worker.
 
 pub use crate::model::generate::{Choice, Generated, Listener};
 pub use crate::model::reward::Scored;
-pub use crate::ppo::rooms::{Pass, Room, Rooms};
+use crate::pace::NonStop;
+pub use crate::ppo::stages::{StepObserver, StepStage};
 pub use crate::ppo::stats::StepStats;
-pub use crate::protocol::Seconds;
+pub use crate::protocol::{Phase, Seconds};
 pub use crate::text::dialogue::Dialogue;
 pub use crate::text::prompt::Query;
 
-/// Receives the lab's reports. The stages of a PPO step and the pause points come through [`Rooms`] and [`crate::pace::Pace`].
-pub trait Observer: Rooms {
-    /// Something happened.
-    fn event(&mut self, event: Event<'_>);
+/// Receives the lab's events. The stages of a PPO step and the pause points use [`StepObserver`] and [`crate::pace::Pace`].
+pub trait Observer: StepObserver {
+    /// Receives an event.
+    fn event(&mut self, _: Event<'_>) {}
 
-    /// Seconds on a clock that never goes back; the lab has none of its own.
-    fn seconds(&self) -> f64;
+    /// Seconds on a monotonic clock.
+    fn seconds(&self) -> f64 {
+        0.0
+    }
 
-    /// Seconds since 1970, for files that carry a date.
-    fn unix_seconds(&self) -> f64;
+    /// Seconds since 1970, for files with a date.
+    fn unix_seconds(&self) -> f64 {
+        0.0
+    }
 }
 
-/// Long work with a count.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Phase {
-    /// Counted in rows that have ended.
-    Generate,
-    /// Counted in texts.
-    Score,
-    /// Counted in mini-batches over all passes of the PPO step.
-    Train,
-    /// Counted in dialogues that are generated and scored before and after.
-    Evaluate,
-}
+impl Observer for NonStop {}
 
-/// What happened.
+/// An event.
 #[derive(Debug)]
 pub enum Event<'a> {
-    /// A phase moved on: `done` of `of`.
+    /// Progress of a phase: `done` of `of`.
     Progress { phase: Phase, done: usize, of: usize },
-    /// One token was chosen for a row of the batch.
+    /// A token was chosen for a row of the batch.
     Token(Choice<'a>),
     /// Stages 1 to 3: these dialogues, as the policy reads them.
     Queries(&'a [&'a Dialogue], &'a [Query]),
@@ -47,10 +41,10 @@ pub enum Event<'a> {
     Responses(&'a [Generated]),
     /// Stage 5: each response's score.
     Scores(&'a [Scored]),
-    /// A PPO step is done, with its numbers and its seconds by part.
+    /// A PPO step is done: its statistics, and the seconds of each part.
     Step { step: u64, stats: &'a StepStats, seconds: Seconds },
-    /// A supervised run measured something after update `step` of `of`: names and values.
+    /// Names and values that a supervised run measured after update `step` of `of`.
     Update { step: u64, of: u64, metrics: &'a [(String, f64)] },
-    /// Something the person should know, though work goes on.
+    /// A warning; work continues.
     Warning(&'a str),
 }

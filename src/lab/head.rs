@@ -1,5 +1,5 @@
-//! A policy's output head, as its files hold it: the embeddings, or a matrix of its own. Everything that writes a policy's files
-//! takes their form from [`saved_form`]; how the head is found when they are read: [`crate::lab::sources::policy`].
+//! How a policy's output head is saved: as the embeddings, or as a separate matrix. All code that saves a policy uses
+//! [`saved_form`]; [`crate::lab::sources::policy`] finds the head in saved files.
 
 use crate::error::Result;
 use crate::io::{ByteSource, pretrained};
@@ -8,13 +8,13 @@ use candle_core::Tensor;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashMap};
 
-/// The name of an output head of its own.
+/// The name of a separate output head.
 pub const HEAD: &str = "lm_head.weight";
-/// The embeddings, by the first of these names that a checkpoint has.
+/// Names of the embeddings; a checkpoint's first one counts.
 pub const EMBEDDINGS: [&str; 3] = ["shared.weight", "encoder.embed_tokens.weight", "decoder.embed_tokens.weight"];
 
-/// Puts `tensors` and the `config.json` that goes with them into a form from which transformers 4 and 5 and we load the same
-/// model: a tied head scales, one of its own does not.
+/// Changes `tensors` and their `config.json` into a form that transformers 4, transformers 5 and detox-lab load as the same
+/// model: hidden states are scaled for a tied head, and not for a separate one.
 pub fn saved_form(config: &T5Config, json: &mut Value, tensors: &mut BTreeMap<String, Tensor>) -> Result<()> {
     let (tied, scaled) = (config.tie_word_embeddings, config.scales());
     if tied != scaled {
@@ -36,8 +36,8 @@ pub fn saved_form(config: &T5Config, json: &mut Value, tensors: &mut BTreeMap<St
     Ok(())
 }
 
-/// The files of a policy that is merged: `json` is its `config.json`, which is changed to say what is stored; the other files
-/// are those of the folder `source`.
+/// The files of a merged policy. `json` is its `config.json`, changed to match the stored tensors; the other files are copied
+/// from the folder `source`.
 ///
 /// # Errors
 /// Files that cannot be read, weights that cannot be stored.

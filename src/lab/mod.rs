@@ -1,4 +1,4 @@
-//! The lab's chapters as functions, which the command line and the browser's worker call alike.
+//! The lab's chapters as functions, which the command line and the browser's worker call.
 
 pub mod evaluate;
 pub mod events;

@@ -1,15 +1,15 @@
-//! The models in memory, each with its tokenizer: the policy with its adapters and value head, and the reward model. How they
-//! are loaded: `sources`.
+//! The models in memory, each with its tokenizer: the policy with its adapters and value head, and the reward model. `sources`
+//! loads them.
 
 use super::sources::tokenizer::NoTokenizer;
 use crate::error::{Error, Result};
 use crate::io::adapter::{Module, PeftAdapter};
 use crate::io::adapter_config::AdapterConfig;
-use crate::io::value_head::ValueHead as SavedHead;
+use crate::io::value_head::SavedHead;
 pub use crate::kernels::pool::work_on;
 pub use crate::kernels::quantized::Precision;
 pub use crate::model::config::T5Config;
-pub use crate::model::policy::{AdapterName, INITIAL, POLICY};
+pub use crate::model::policy::{AdapterName, Given, INITIAL, POLICY, TrainablePolicy};
 use crate::model::policy::{Policy, ValueHead};
 pub use crate::model::reward::Labels;
 use crate::model::reward::{RewardModel, ScoreOptions, Scored};
@@ -23,9 +23,9 @@ use crate::text::tokenizer::Tokenizer;
 use candle_core::{Device, Tensor};
 use std::collections::BTreeMap;
 
-/// Everything a run works with.
+/// The models and data of a run.
 pub struct Lab {
-    /// Holds the adapter that is trained under [`POLICY`], and its copy as it was at step 0 under [`INITIAL`].
+    /// Contains the trained adapter as [`POLICY`], and its copy from step 0 as [`INITIAL`].
     pub actor: Actor,
     pub judge: Judge,
     /// The training split.
@@ -35,14 +35,14 @@ pub struct Lab {
 /// A policy and the tokenizer of its base model.
 pub struct Actor {
     pub policy: Policy,
-    /// None where the folder has no tokenizer: ids only.
+    /// None if the folder has no tokenizer; then only ids can be used.
     pub tokenizer: Option<Tokenizer>,
-    /// What to say where there is none.
+    /// The message if there is none.
     pub no_tokenizer: NoTokenizer,
 }
 
 impl Actor {
-    /// Puts a PEFT adapter over the base under a name. Returns what is worth a warning.
+    /// Adds a PEFT adapter to the base model under a name. Returns warnings.
     pub fn add_adapter(&mut self, name: &str, adapter: &PeftAdapter, trainable: bool) -> Result<Vec<String>> {
         let modules: Vec<Module> = (self.policy.t5.modules().iter())
             .map(|(name, in_dim, out_dim)| Module { name: name.clone(), in_dim: *in_dim, out_dim: *out_dim })
@@ -58,8 +58,8 @@ impl Actor {
         Ok(warnings)
     }
 
-    /// As a run begins: this adapter to train, its copy as [`INITIAL`], a fresh value head (seeded). Returns what is worth
-    /// a warning.
+    /// Prepares the start of a run: this adapter to train, its copy as [`INITIAL`], a new value head (seeded). Returns
+    /// warnings.
     pub fn begin(&mut self, adapter: &PeftAdapter, config: &PpoConfig) -> Result<Vec<String>> {
         let warnings = self.add_adapter(POLICY, adapter, true)?;
         keep_initial(self)?;
@@ -70,37 +70,34 @@ impl Actor {
         Ok(warnings)
     }
 
-    /// Puts a saved value head in place of the present one; `dropout` is used where a pass asks for it.
+    /// Replaces the value head by a saved one; `dropout` is used in passes with dropout.
     pub fn set_value_head(&mut self, head: &SavedHead, dropout: f64) -> Result<()> {
         self.policy.value_head = ValueHead::new(&head.weight, &head.bias, self.policy.t5.config.d_model)?;
         self.policy.value_head.dropout = dropout as f32;
         Ok(())
     }
 
-    /// The trained adapter as PEFT names its tensors.
+    /// The trained adapter with PEFT's tensor names.
     pub fn adapter_tensors(&self) -> BTreeMap<String, Tensor> {
-        let trainable = self.policy.trainable().into_iter();
-        trainable
-            .filter(|(name, _)| name.contains(".lora_"))
-            .map(|(name, var)| (name, var.as_tensor().clone()))
-            .collect()
+        self.trained_tensors(".lora_")
     }
 
-    /// The value head as TRL names its tensors.
+    /// The value head with TRL's tensor names.
     pub fn value_head_tensors(&self) -> BTreeMap<String, Tensor> {
-        let trainable = self.policy.trainable().into_iter();
-        trainable
-            .filter(|(name, _)| name.starts_with("v_head."))
-            .map(|(name, var)| (name, var.as_tensor().clone()))
-            .collect()
+        self.trained_tensors("v_head.")
     }
 
-    /// The tokenizer, or an error that says where one comes from.
+    fn trained_tensors(&self, part: &str) -> BTreeMap<String, Tensor> {
+        let trained = self.policy.trainable().into_iter().filter(|(name, _)| name.contains(part));
+        trained.map(|(name, var)| (name, var.as_tensor().clone())).collect()
+    }
+
+    /// The tokenizer, or an error that says how to get one.
     pub fn tokenizer(&self) -> Result<&Tokenizer> {
         self.tokenizer.as_ref().ok_or_else(|| self.no_tokenizer.error())
     }
 
-    /// A fresh adapter for this base: A uniform in ±1/√in (PEFT's kaiming init), B zero.
+    /// A new adapter for this base model: A uniform in ±1/√in (PEFT's kaiming init), B zero.
     pub fn fresh_adapter(&self, config: AdapterConfig, seed: u64) -> Result<PeftAdapter> {
         let mut tensors = BTreeMap::new();
         for (i, (module, in_dim, out_dim)) in self.policy.t5.modules().iter().enumerate() {
@@ -121,14 +118,14 @@ impl Actor {
             let have: std::collections::BTreeSet<&str> = ends.collect();
             return Err(Error::input(
                 "no layer of the model matches the adapter's target modules",
-                format!("layers end in {have:?}"),
+                format!("choose from the endings of the layers' names: {have:?}"),
             ));
         }
-        Ok(PeftAdapter { config, tensors, name: "a fresh adapter".into() })
+        Ok(PeftAdapter { config, tensors, name: "a new adapter".into() })
     }
 }
 
-/// Keeps the adapter as it is now under [`INITIAL`], for the KL and for before/after.
+/// Keeps a copy of the current adapter as [`INITIAL`], for the KL and for before/after.
 pub fn keep_initial(actor: &mut Actor) -> Result<()> {
     actor.policy.copy_adapter(POLICY, INITIAL)
 }
@@ -137,12 +134,12 @@ pub fn keep_initial(actor: &mut Actor) -> Result<()> {
 pub struct Judge {
     pub model: RewardModel,
     pub tokenizer: Option<Tokenizer>,
-    /// What to say where there is none.
+    /// The message if there is none.
     pub no_tokenizer: NoTokenizer,
 }
 
 impl Judge {
-    /// The tokenizer, or an error that says where one comes from.
+    /// The tokenizer, or an error that says how to get one.
     pub fn tokenizer(&self) -> Result<&Tokenizer> {
         self.tokenizer.as_ref().ok_or_else(|| self.no_tokenizer.error())
     }

@@ -1,7 +1,7 @@
-//! PPO steps on given rows, with every number written: to check a step against TRL, or to study one batch under other settings.
-//! The caller gives the bytes of the rows' file; they are parsed here.
+//! Runs PPO steps on given rows and writes every number: to compare a step with TRL, or to study one batch with other settings.
+//! Also parses the files of rows.
 
-use super::events::Rooms;
+use super::events::StepObserver;
 use super::models::{Actor, keep_initial};
 use super::run::{grids, json_bytes};
 use super::train::adapter_files;
@@ -17,28 +17,28 @@ use crate::settings::PpoConfig;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
-/// What a line of a rows file looks like, for messages.
+/// The form of a line in a rows file, for messages.
 const FORM: &str = r#"write {"query_ids":[…],"response_ids":[…],"score":x} on each line"#;
 
 /// A line of `rollouts/step-00001.jsonl`.
 #[derive(Deserialize)]
-struct Line {
+struct RecordedRow {
     query_ids: Vec<u32>,
     response_ids: Vec<u32>,
     score: f32,
 }
 
-/// The rows of a jsonl file, as a run writes them into `rollouts/`; blank lines are passed over. `path` is for messages.
+/// The rows of a jsonl file, in the form that a run writes into `rollouts/`; blank lines are skipped. `path` is for messages.
 ///
 /// # Errors
-/// Not UTF-8, a line of another form, no row at all; each with its line.
+/// Text that is not UTF-8, a line with another form, no rows; names the line.
 pub fn parse_rows(path: &str, bytes: &[u8]) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
     let text = encoding::text(path, bytes)?;
     for (index, line) in encoding::lines(&text).enumerate().filter(|(_, line)| !line.trim().is_empty()) {
-        let line: Line =
+        let line: RecordedRow =
             serde_json::from_str(line).map_err(|e| Error::file(format!("{path}, line {}", index + 1), e, FORM))?;
-        let Line { query_ids, response_ids: decoder_ids, score } = line;
+        let RecordedRow { query_ids, response_ids: decoder_ids, score } = line;
         rows.push(Row { query_ids, decoder_ids, score, generated: None });
     }
     if rows.is_empty() {
@@ -47,7 +47,7 @@ pub fn parse_rows(path: &str, bytes: &[u8]) -> Result<Vec<Row>> {
     Ok(rows)
 }
 
-/// A sequence of steps on one policy.
+/// A sequence of PPO steps of one policy.
 pub struct Replay {
     actor: Actor,
     adapter: AdapterConfig,
@@ -56,7 +56,7 @@ pub struct Replay {
 }
 
 impl Replay {
-    /// Begins with the actor's trainable adapter and value head. Padding columns are computed as TRL's are.
+    /// Starts with the actor's trainable adapter and value head. Padding columns are computed as in TRL.
     pub fn new(mut actor: Actor, adapter: AdapterConfig, mut config: PpoConfig) -> Result<Self> {
         config.pad_to_batch = true;
         actor.policy.value_head.dropout = config.value_head_dropout as f32;
@@ -65,18 +65,18 @@ impl Replay {
         Ok(Self { actor, adapter, config, state })
     }
 
-    /// One step on all of `rows`, mini-batches in the order given or drawn.
+    /// One step on all of `rows`, with mini-batches in the given order or a random one.
     pub async fn step(
         &mut self,
         rows: &[Row],
         orders: Option<&[Vec<usize>]>,
-        observer: &mut impl Rooms,
+        observer: &mut impl StepObserver,
     ) -> Result<StepOutcome> {
         self.config.batch_size = rows.len();
         ppo_step(&self.actor.policy, &mut self.state, &self.config, rows, orders, observer).await
     }
 
-    /// What a step leaves behind: `stats.json` under TRL's keys, `tensors.safetensors`, adapter and value head.
+    /// The files of a step: `stats.json` with TRL's keys, `tensors.safetensors`, adapter and value head.
     pub fn files(&self, outcome: &StepOutcome) -> Result<BTreeMap<String, Vec<u8>>> {
         let mut files = adapter_files(&self.actor, &self.adapter)?;
         files.insert("stats.json".into(), json_bytes(&outcome.stats.to_json())?);

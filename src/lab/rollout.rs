@@ -22,40 +22,40 @@ pub struct Sample {
     pub query_ids: Vec<u32>,
     /// The response without special tokens.
     pub response: String,
-    /// What [`crate::ppo::step::ppo_step`] is given: decoder ids, start token kept or cut as the settings say.
+    /// The decoder ids for [`crate::ppo::step::ppo_step`]; the settings say whether the start token is kept.
     pub response_ids: Vec<u32>,
     /// The text that was scored.
     #[serde(skip)]
     pub scored_text: String,
     #[serde(flatten)]
     pub scored: Scored,
-    /// The reward of the whole response: the score that the settings read from the logits.
+    /// The reward of the whole response: the settings say which logit it is.
     pub reward: f32,
     #[serde(skip)]
     pub generated: Generated,
 }
 
-/// A batch of responses, and how long they took.
+/// A batch of responses, and the time it took.
 pub struct Rollout {
     pub samples: Vec<Sample>,
     /// `generate` and `score` are filled.
     pub seconds: Seconds,
 }
 
-/// How many new tokens a row may have, and from which stream it samples.
+/// A row's maximum number of new tokens and its random stream.
 pub struct Draw {
     pub max_new_tokens: usize,
     pub rng: Rng,
 }
 
-/// A row's draw in a PPO step.
+/// The draw of a row in a PPO step.
 pub fn training_draw(config: &PpoConfig, step: u64, row: u64) -> Draw {
     let (low, high) = (config.output_min_length as u64, config.output_max_length as u64);
     let max_new_tokens = Rng::new(config.seed, Purpose::Length, step, row).below(low, high) as usize;
     Draw { max_new_tokens, rng: Rng::new(config.seed, Purpose::Sampling, step, row) }
 }
 
-/// The settings' sampling.
+/// The sampling of these settings.
 pub fn sampling(config: &PpoConfig) -> Sampling {
     Sampling {
         greedy: false,
@@ -66,20 +66,20 @@ pub fn sampling(config: &PpoConfig) -> Sampling {
     }
 }
 
-/// What a batch of responses is for; the published lab treats the two differently (docs/ppo.md 2.3, 2.4 and 6).
+/// The purpose of a batch of responses; the published lab treats the two differently (docs/ppo.md 2.3, 2.4 and 6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stage {
-    /// A PPO step: the published lab scores query and response with special tokens spelled out.
+pub enum RolloutFor {
+    /// A PPO step: the published lab scores query and response including the text of special tokens.
     Training,
-    /// Before/after: the published lab encodes the decoded query again (ids end in `</s></s>`), and scores the query, a
+    /// Before/after: the published lab encodes the decoded query again (its ids end in `</s></s>`), and scores the query, a
     /// space, and the response without special tokens.
     Evaluation,
 }
 
-/// Generates and scores one response for each dialogue, `draws` in the same order.
-#[allow(clippy::too_many_arguments)] // the stages' inputs, one each
+/// Generates and scores one response for each dialogue; `draws` has the same order.
+#[allow(clippy::too_many_arguments)] // the inputs of all stages
 pub async fn rollout(
-    stage: Stage,
+    stage: RolloutFor,
     actor: &Actor,
     judge: &Judge,
     dialogues: &[&Dialogue],
@@ -93,7 +93,7 @@ pub async fn rollout(
     let tokenizer = actor.tokenizer()?;
     let whole_text = config.scored_text == ScoredText::QueryAndResponse;
     let mut queries = dialogues.iter().map(|d| Query::new(tokenizer, &d.dialogue)).collect::<Result<Vec<_>>>()?;
-    if whole_text && stage == Stage::Evaluation {
+    if whole_text && stage == RolloutFor::Evaluation {
         for query in &mut queries {
             query.ids = tokenizer.encode(&query.text)?;
         }
@@ -118,8 +118,8 @@ pub async fn rollout(
         let response = tokenizer.decode(&generated[i].ids, true)?;
         Ok(match stage {
             _ if !whole_text => response,
-            Stage::Training => format!("{}{}", queries[i].text, tokenizer.decode(as_given(i), false)?),
-            Stage::Evaluation => format!("{} {response}", queries[i].text),
+            RolloutFor::Training => format!("{}{}", queries[i].text, tokenizer.decode(as_given(i), false)?),
+            RolloutFor::Evaluation => format!("{} {response}", queries[i].text),
         })
     };
     let texts = (0..generated.len()).map(scored_text).collect::<Result<Vec<String>>>()?;
@@ -149,7 +149,7 @@ pub async fn rollout(
     Ok(Rollout { samples, seconds: Seconds { generate, score, ..Seconds::default() } })
 }
 
-/// `summary[-max_new_tokens:]`: the notebook's slice, which loses the start token at the length limit (docs/ppo.md 2.3).
+/// The notebook's slice `summary[-max_new_tokens:]`, which cuts off the start token at the length limit (docs/ppo.md 2.3).
 fn cut(ids: &[u32], max_new_tokens: usize) -> &[u32] {
     &ids[ids.len().saturating_sub(max_new_tokens)..]
 }

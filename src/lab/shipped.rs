@@ -1,16 +1,15 @@
-//! What ships with detox-lab under the name `tiny`: a policy, its adapter, a reward model, dialogues and settings. The
-//! command line takes the bytes from here; the browser's worker takes the names and fetches them, so that its program
-//! holds none of them.
+//! The files that ship with detox-lab under the name `tiny`: a policy, its adapter, a reward model, dialogues and settings. The
+//! command line contains the bytes; the browser's worker uses only the names and downloads the files.
 
 use crate::error::{Error, Result};
 use crate::settings::{PpoConfig, Preset};
 
-/// What stands for a shipped thing wherever one is asked for.
+/// The argument that means a shipped model or data set.
 pub const TINY: &str = "tiny";
-/// PPO steps of a run on the shipped models that is not told how many.
+/// Default number of PPO steps on the shipped models.
 pub const STEPS: u64 = 80;
 
-/// A file: its name in its folder, and its bytes.
+/// A file's name and bytes.
 pub type File = (&'static str, &'static [u8]);
 
 macro_rules! files {
@@ -24,12 +23,12 @@ pub const POLICY: &[File] = files!("policy": "config.json", "model.safetensors",
 pub const ADAPTER: &[File] = files!("adapter": "adapter_config.json", "adapter_model.safetensors");
 pub const REWARD: &[File] = files!("reward": "config.json", "model.safetensors", "tokenizer.json",
     "tokenizer_config.json", "special_tokens_map.json");
-/// Our own dialogues, heated ones first.
+/// The project's dialogues, heated ones first.
 pub const DIALOGUES: &[u8] = include_bytes!("../../static/dialogues.jsonl");
-/// The PPO settings for the shipped models, over a preset.
+/// The PPO settings for the shipped models, which change a preset.
 const PPO: &[u8] = include_bytes!("../../static/models/tiny/ppo.json");
 
-/// Names of `files` alone; evaluated when compiling, it leaves their bytes out of the program.
+/// Names of `files`; evaluated at compile time, so that the program does not contain their bytes.
 pub const fn names<const N: usize>(files: &[File]) -> [&'static str; N] {
     let mut names = [""; N];
     let mut i = 0;
@@ -40,7 +39,7 @@ pub const fn names<const N: usize>(files: &[File]) -> [&'static str; N] {
     names
 }
 
-/// Bytes of `files` together; see [`names`].
+/// Total bytes of `files`; see [`names`].
 pub const fn bytes(files: &[File]) -> u64 {
     let (mut sum, mut i) = (0, 0);
     while i < files.len() {

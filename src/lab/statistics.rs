@@ -1,5 +1,5 @@
-//! Chapters 2.3 and 3.3 in numbers: toxicity as Hugging Face `evaluate` aggregates it, mean and spread, and whether a
-//! before/after difference is more than noise. The scores come from `model::reward`; showing them is left to the callers.
+//! The statistics of chapters 2.3 and 3.3: toxicity as Hugging Face `evaluate` aggregates it, mean and spread, and whether a
+//! before/after difference is more than noise.
 
 use crate::error::{Error, Result};
 use crate::nn::rng::{Purpose, Rng};
@@ -7,17 +7,17 @@ pub use crate::protocol::{Difference, Spread, Toxicity, Verdict};
 use crate::text::rouge::words;
 use std::collections::HashSet;
 
-/// `evaluate`'s default: a text counts as toxic from this probability of "hate" on.
+/// A text counts as toxic if its probability of "hate" is at least this (the default of `evaluate`).
 pub const TOXIC_FROM: f64 = 0.5;
 
-/// Bootstrap resamples behind an interval.
+/// Bootstrap resamples for an interval.
 pub const RESAMPLES: usize = 10_000;
 
-/// Fewer pairs prove nothing at 95 %: five differences of pure noise have one sign in 1 of 16 cases.
+/// Minimum number of pairs for a verdict at 95 %: five differences of pure noise have the same sign in 1 of 16 cases.
 const MIN_PAIRS: usize = 6;
 
 impl Spread {
-    /// Of at least one finite value.
+    /// Needs at least one value, and finite values.
     pub fn of(values: &[f64]) -> Result<Self> {
         check(values)?;
         let n = values.len();
@@ -28,7 +28,7 @@ impl Spread {
 }
 
 impl Toxicity {
-    /// From each text's P("hate") in 0..=1; `threshold` is [`TOXIC_FROM`] in the lab.
+    /// `scores`: each text's P("hate") in 0..=1; `threshold` is [`TOXIC_FROM`] in the lab.
     pub fn of(scores: Vec<f64>, threshold: f64) -> Result<Self> {
         let spread = Spread::of(&scores)?;
         let maximum = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
@@ -48,7 +48,7 @@ impl Difference {
     /// gives the same interval.
     pub fn paired(before: &[f64], after: &[f64], seed: u64) -> Result<Self> {
         if before.len() != after.len() {
-            let what = format!("{} values before and {} after do not make pairs", before.len(), after.len());
+            let what = format!("{} values before and {} after are not pairs", before.len(), after.len());
             return Err(Error::input(what, "evaluate both models on the same texts"));
         }
         check(before)?;
@@ -70,8 +70,8 @@ impl Difference {
     }
 }
 
-/// distinct-n (Li et al. 2016): different n-grams of words over all n-grams of all texts, in 0..=1. A falling number
-/// says that the policy repeats itself. 0 where no text has n words.
+/// distinct-n (Li et al. 2016): the number of different word n-grams over the number of all n-grams, in 0..=1. It falls when
+/// the policy repeats itself. 0 if no text has n words.
 pub fn distinct(texts: &[impl AsRef<str>], n: usize) -> f64 {
     let texts: Vec<Vec<String>> = texts.iter().map(|text| words(text.as_ref())).collect();
     let grams = || texts.iter().flat_map(|words| words.windows(n.max(1)));
@@ -79,7 +79,7 @@ pub fn distinct(texts: &[impl AsRef<str>], n: usize) -> f64 {
     different.len() as f64 / grams().count().max(1) as f64
 }
 
-/// Mean number of words a text; 0 where there is no text.
+/// Mean number of words per text; 0 without texts.
 pub fn mean_words(texts: &[impl AsRef<str>]) -> f64 {
     texts.iter().map(|text| words(text.as_ref()).len()).sum::<usize>() as f64 / texts.len().max(1) as f64
 }
@@ -88,7 +88,7 @@ fn mean(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / values.len() as f64
 }
 
-/// Between the nearest values of a sorted list, as numpy's default.
+/// Interpolates between the nearest values of a sorted list, as numpy does by default.
 fn percentile(sorted: &[f64], part: f64) -> f64 {
     let place = part * (sorted.len() - 1) as f64;
     let below = place.floor() as usize;

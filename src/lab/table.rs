@@ -1,5 +1,5 @@
-//! Chapter 3.4: summaries before and after training side by side, as data and as csv. `html` makes a page of them, `plain` a
-//! table for the terminal.
+//! Chapter 3.4: summaries before and after training, as data and csv. `html` makes a page of them, `plain` a table for the
+//! terminal.
 
 mod html;
 mod plain;
@@ -10,45 +10,45 @@ use serde::Serialize;
 
 /// One dialogue summarised by both models.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Row {
-    /// The dialogue's place in the evaluated part of the data.
+pub struct ComparisonRow {
+    /// The dialogue's index in the evaluated data.
     pub index: usize,
     pub query: String,
     /// The human summary.
     pub reference: String,
-    /// The initial model's summary, and the trained one's.
+    /// The summaries of the initial and of the trained model.
     pub before: String,
     pub after: String,
-    /// The reward model's score of each: the higher, the less hateful.
+    /// The reward model's scores: a higher score is less hateful.
     pub score_before: f64,
     pub score_after: f64,
 }
 
-impl Row {
+impl ComparisonRow {
     /// How much the score rose.
     pub fn difference(&self) -> f64 {
         self.score_after - self.score_before
     }
 }
 
-/// The table, the largest gain first, with what can be said about all rows together.
+/// The table, largest gain first, with statistics of all rows.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Table {
+pub struct ComparisonTable {
     pub before: Spread,
     pub after: Spread,
     pub difference: Difference,
-    /// Rows whose score rose, stayed and fell.
+    /// Number of rows whose score rose, stayed the same and fell.
     pub rose: usize,
     pub same: usize,
     pub fell: usize,
-    /// What a reader needs to know about the run, as (name, value): models, preset, seed, …
+    /// Facts about the run as (name, value): models, preset, seed, …
     pub about: Vec<(String, String)>,
-    pub rows: Vec<Row>,
+    pub rows: Vec<ComparisonRow>,
 }
 
-impl Table {
-    /// Sorts the rows and computes the statistics; `seed` is the bootstrap's.
-    pub fn new(mut rows: Vec<Row>, about: Vec<(String, String)>, seed: u64) -> Result<Self> {
+impl ComparisonTable {
+    /// Sorts the rows and computes the statistics; `seed` is for the bootstrap.
+    pub fn new(mut rows: Vec<ComparisonRow>, about: Vec<(String, String)>, seed: u64) -> Result<Self> {
         let before: Vec<f64> = rows.iter().map(|r| r.score_before).collect();
         let after: Vec<f64> = rows.iter().map(|r| r.score_after).collect();
         let difference = Difference::paired(&before, &after, seed)?;

@@ -1,19 +1,19 @@
-//! Chapters 3.1 and 3.2: the PPO run. Every step ends with a checkpoint, which is written whole or not at all. A run that was
-//! interrupted at any moment continues from its newest checkpoint and computes the same numbers as an uninterrupted run, because
-//! every random stream depends only on (seed, step, row).
+//! Chapters 3.1 and 3.2: the PPO run. Every step ends with a checkpoint, written completely or not at all. A run that was
+//! interrupted at any moment continues from its newest checkpoint and computes the same numbers as an uninterrupted run,
+//! because random streams depend only on (seed, step, row).
 
 use super::events::{Event, Observer, Seconds};
 use super::models::{Actor, Lab};
-use super::rollout::{Sample, Stage, rollout, sampling, training_draw};
+use super::rollout::{RolloutFor, Sample, rollout, sampling, training_draw};
 use super::run::{self, RunConfig, Store};
 use crate::error::{Error, Result};
 use crate::io::adapter::PeftAdapter;
 use crate::io::adapter_config::AdapterConfig;
 use crate::io::checkpoint::safetensors::to_bytes;
 use crate::io::tensorboard;
-use crate::model::policy::POLICY;
+use crate::model::policy::{POLICY, TrainablePolicy};
 use crate::nn::rng::{Purpose, Rng};
-use crate::ppo::batch::{Generated, Row};
+use crate::ppo::batch::{KeptNumbers, Row};
 use crate::ppo::state::PpoState;
 use crate::ppo::step::{StepOutcome, ppo_step};
 use crate::protocol::Statistics;
@@ -23,9 +23,9 @@ use candle_core::{Tensor, Var};
 use std::collections::BTreeMap;
 use std::ops::Deref;
 
-/// What a PPO step left: its rollout, its numbers, its line of metrics.jsonl.
+/// The results of a PPO step: its rollout, its numbers, its line of metrics.jsonl.
 pub struct Stepped {
-    /// PPO steps done, this one included.
+    /// Number of PPO steps done, including this one.
     pub step: u64,
     pub samples: Vec<Sample>,
     pub outcome: StepOutcome,
@@ -33,8 +33,8 @@ pub struct Stepped {
     pub seconds: Seconds,
 }
 
-/// A run in progress. The lab's `policy` adapter and value head are trained in place; the command line lends the lab, the
-/// browser's worker shares it.
+/// A run in progress. It trains the lab's `policy` adapter and value head in place. `L` is a reference to the lab in the
+/// command line, and a shared pointer in the browser's worker.
 pub struct Trainer<L, S> {
     pub lab: L,
     pub config: RunConfig,
@@ -43,12 +43,12 @@ pub struct Trainer<L, S> {
     state: PpoState,
     /// TensorBoard's file.
     events: String,
-    /// What resuming found amiss, for the person to know.
+    /// Problems that were found when the run was resumed.
     pub warnings: Vec<String>,
 }
 
 impl<L: Deref<Target = Lab>, S: Store> Trainer<L, S> {
-    /// Begins a run: writes its `config.json` and the checkpoint of step 0.
+    /// Starts a run: writes its `config.json` and the checkpoint of step 0.
     pub fn start(
         lab: L,
         config: RunConfig,
@@ -57,7 +57,7 @@ impl<L: Deref<Target = Lab>, S: Store> Trainer<L, S> {
         unix_seconds: f64,
     ) -> Result<Self> {
         check_data(&lab.dialogues, &config.ppo)?;
-        run::cut_back(&mut store, 0)?; // what a run leaves that was killed before its first checkpoint
+        run::cut_back(&mut store, 0)?; // files of a run that was killed before its first checkpoint
         store.put(run::CONFIG, &config.bytes()?)?;
         let state = PpoState::new(&config.ppo);
         let events = run::begin_events(&mut store, unix_seconds, "detox-lab")?;
@@ -66,8 +66,8 @@ impl<L: Deref<Target = Lab>, S: Store> Trainer<L, S> {
         Ok(trainer)
     }
 
-    /// Goes on from the newest checkpoint of the run in `store`; the actor already holds that checkpoint's adapter
-    /// and value head. Lines and files of steps after the checkpoint are dropped, for they are computed again.
+    /// Continues from the newest checkpoint of the run in `store`; the actor already has that checkpoint's adapter and value
+    /// head. Lines and files of later steps are dropped and computed again.
     pub fn resume(
         lab: L,
         config: RunConfig,
@@ -83,7 +83,7 @@ impl<L: Deref<Target = Lab>, S: Store> Trainer<L, S> {
         let state = PpoState::load(&config.ppo, &lab.actor.policy.trainable(), &state, &moments)
             .map_err(|e| e.in_file(&store.path(&folder)))?;
         if state.step != step {
-            let what = format!("says step {}, its folder says {step}", state.step);
+            let what = format!("has step {}, but its folder is named for step {step}", state.step);
             return Err(Error::file(
                 store.path(&folder),
                 what,
@@ -104,7 +104,7 @@ impl<L: Deref<Target = Lab>, S: Store> Trainer<L, S> {
     /// Runs to the configured number of steps.
     ///
     /// # Errors
-    /// [`Error::Stopped`] at a pause point: the run goes on from its newest checkpoint. Numbers that are not finite:
+    /// [`Error::Stopped`] at a pause point: the run can be continued from its newest checkpoint. Numbers that are not finite:
     /// the newest checkpoint is the last good state.
     pub async fn run(&mut self, observer: &mut impl Observer) -> Result<()> {
         while self.state.step < self.config.steps {
@@ -131,7 +131,7 @@ impl<L: Deref<Target = Lab>, S: Store> Trainer<L, S> {
         let dialogues: Vec<&Dialogue> = order.iter().map(|i| &dialogues[*i]).collect();
         let draws = (0..order.len()).map(|row| training_draw(config, step, row as u64)).collect();
         let out = rollout(
-            Stage::Training,
+            RolloutFor::Training,
             actor,
             judge,
             &dialogues,
@@ -153,7 +153,7 @@ impl<L: Deref<Target = Lab>, S: Store> Trainer<L, S> {
         Ok(Stepped { step: self.state.step, samples: out.samples, outcome, statistics, seconds })
     }
 
-    /// Writes what the step just done leaves behind, and returns its line of metrics; the checkpoint comes last and makes it count.
+    /// Writes the files of a finished step, with the checkpoint last, so that it counts as done; returns its line of metrics.
     fn write(
         &mut self,
         samples: &[Sample],
@@ -175,8 +175,8 @@ impl<L: Deref<Target = Lab>, S: Store> Trainer<L, S> {
             lines.extend(run::json_line(&line)?);
         }
         self.store.append(run::SAMPLES, &lines)?;
-        let statistics = outcome.stats.line(step);
-        // A number that is not finite is left out, as it is null in metrics.jsonl.
+        let statistics = outcome.stats.line.clone();
+        // A number that is not finite is left out; in metrics.jsonl it is null.
         let finite = statistics.numbers().filter(|(_, x)| x.is_finite());
         let scalars: Vec<(&str, f32)> = finite.map(|(key, x)| (key, x as f32)).collect();
         let events = tensorboard::scalars(observer.unix_seconds(), step, &scalars);
@@ -189,14 +189,14 @@ impl<L: Deref<Target = Lab>, S: Store> Trainer<L, S> {
         Ok(statistics)
     }
 
-    /// The checkpoint of the present step; then those go that are not kept.
+    /// Writes the checkpoint of the current step, and removes those that are not kept.
     fn save(&mut self) -> Result<()> {
         let step = self.state.step;
         self.store.put_folder(&format!("{}/{}", run::CHECKPOINTS, run::step_name(step)), &self.checkpoint()?)?;
         self.config.prune(&mut self.store, step)
     }
 
-    /// A checkpoint's files: what PEFT and TRL read, and what resuming needs.
+    /// A checkpoint's files: those that PEFT and TRL read, and those for resuming.
     fn checkpoint(&self) -> Result<BTreeMap<String, Vec<u8>>> {
         let mut files = adapter_files(&self.lab.actor, &self.adapter_config)?;
         let vars: Vec<(String, Var)> = self.lab.actor.policy.trainable();
@@ -208,25 +208,25 @@ impl<L: Deref<Target = Lab>, S: Store> Trainer<L, S> {
     }
 }
 
-/// Puts a run's folder back to its checkpoint of `step`: what is of later steps goes, for it is computed again, and so do
-/// older checkpoints and rollouts that are not kept. Returns what is amiss.
+/// Returns a run's folder to its checkpoint of `step`: removes files of later steps, which will be computed again, and older
+/// checkpoints and rollouts that are not kept. Returns warnings.
 pub fn mend(store: &mut impl Store, config: &RunConfig, step: u64) -> Result<Vec<String>> {
     let told = run::cut_back(store, step)?;
     config.prune(store, step)?;
     let lacks = told.into_iter().filter(|(_, steps)| *steps < step);
     let what = |(file, steps)| {
-        format!("{} tells of {steps} of {step} steps: it was changed or removed; the others are lost", store.path(file))
+        format!("{} has lines for {steps} of {step} steps: it was changed, and the others are lost", store.path(file))
     };
     Ok(lacks.map(what).collect())
 }
 
-/// Refuses trained numbers that are NaN or infinite: a checkpoint of them would be no state to go on from.
+/// Refuses trained weights that are NaN or infinite: training could not continue from such a checkpoint.
 fn check_weights(actor: &Actor) -> Result<()> {
     for (name, var) in actor.policy.trainable() {
         if !var.as_tensor().flatten_all()?.to_vec1::<f32>()?.iter().all(|x| x.is_finite()) {
             let hint =
                 "lower the learning rate (learning_rate) in a new run; the newest checkpoint is the last good state";
-            return Err(Error::not_finite(format!("a number of {name} after the last update"), hint));
+            return Err(Error::not_finite(format!("a weight of {name} after the last update"), hint));
         }
     }
     Ok(())
@@ -241,8 +241,8 @@ pub fn adapter_files(actor: &Actor, config: &AdapterConfig) -> Result<BTreeMap<S
     Ok(files)
 }
 
-/// Row numbers of a step's batch: every epoch over the data is a new permutation, its last incomplete batch is dropped
-/// (TRL's DataLoader: shuffle, drop_last).
+/// Row numbers of a step's batch: every epoch is a new permutation of the data, without its incomplete last batch (TRL's
+/// DataLoader: shuffle, drop_last).
 fn batch_rows(n: usize, config: &PpoConfig, step: u64) -> Vec<usize> {
     let batches = (n / config.batch_size) as u64;
     let (epoch, batch) = (step / batches, (step % batches) as usize);
@@ -260,12 +260,12 @@ fn check_data(dialogues: &[Dialogue], config: &PpoConfig) -> Result<()> {
     ))
 }
 
-/// What the PPO step is given of a sample. Generation's own log-probs stand for the old ones where the step would compute
-/// the same again: the whole response is fed, and no dropout noises the values.
+/// A sample as a row of the PPO step. Log-probs from generation are used as the old ones if the step would compute the same
+/// numbers again: the whole response is used, and the value head has no dropout.
 pub fn row(sample: &Sample, config: &PpoConfig) -> Row {
     let same = config.keep_start_token && config.value_head_dropout == 0.0 && !config.pad_to_batch;
     let generated = same
-        .then(|| Generated { logprobs: sample.generated.logprobs.clone(), values: sample.generated.values.clone() });
+        .then(|| KeptNumbers { logprobs: sample.generated.logprobs.clone(), values: sample.generated.values.clone() });
     Row {
         query_ids: sample.query_ids.clone(),
         decoder_ids: sample.response_ids.clone(),
@@ -274,7 +274,7 @@ pub fn row(sample: &Sample, config: &PpoConfig) -> Row {
     }
 }
 
-/// A line of timings.jsonl. Times are apart from metrics.jsonl, so that a resumed run's metrics equal its twin's.
+/// A line of timings.jsonl. Times are not in metrics.jsonl, so that a resumed run has the same metrics as an uninterrupted one.
 fn timings(step: u64, s: Seconds) -> serde_json::Value {
     serde_json::json!({
         "step": step,
@@ -290,7 +290,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_epoch_serves_every_dialogue_at_most_once_and_the_next_one_anew() {
+    fn an_epoch_has_every_dialogue_at_most_once_and_the_next_one_is_shuffled_again() {
         let config = PpoConfig { batch_size: 4, ..PpoConfig::default() };
         let epoch = |e: u64| -> Vec<usize> { (0..2).flat_map(|b| batch_rows(10, &config, e * 2 + b)).collect() };
         let mut first = epoch(0);

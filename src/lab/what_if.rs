@@ -1,18 +1,17 @@
-//! A recorded step under other settings (stages 7 to 9 again): what its numbers would have been, computed without a model. What
-//! only a model can tell (other weights, other samples, another reference) is listed, not guessed.
+//! Recomputes stages 7 to 9 of a recorded step with other settings, without a model. Changes that need a model (other weights,
+//! other samples, another reference) are listed as not shown.
 
 use super::rollout::Sample;
 use crate::error::Result;
 use crate::ppo::batch::{Batch, Grid, Row};
 use crate::ppo::gae;
-use crate::ppo::loss::{LossInput, MiniBatchStats, ppo_loss};
+use crate::ppo::loss::{LossInput, MiniBatch, MiniBatchStats, ppo_loss};
 use crate::ppo::rewards::{RunningMoments, TokenRewards, prepare_scores, token_rewards};
-use crate::ppo::rooms::MiniBatch;
 use crate::ppo::stats::mean_stats;
 use crate::ppo::step::{StepOutcome, rewards_for_gae};
 use crate::settings::{PpoConfig, RewardRead, SETTINGS, WhitenOver};
 
-/// The numbers of the stages that settings alone can change, (B, R) each.
+/// The recomputed numbers, (B, R) each.
 pub struct Recomputed {
     /// What each response's score would be (B).
     pub scores: Vec<f32>,
@@ -20,16 +19,16 @@ pub struct Recomputed {
     pub rewards: TokenRewards,
     pub advantages: gae::Advantages,
     pub advantages_whitened: Grid,
-    /// Means over the mini-batches, with the log-probs and values that each of them saw.
+    /// Means over the mini-batches, with the log-probs and values of each mini-batch.
     pub stats: MiniBatchStats,
-    /// Changed settings that this cannot show, by name.
+    /// Changed settings that cannot be shown, by name.
     pub not_shown: Vec<String>,
 }
 
-/// Stages 7 to 9 of a step that was made with `was`, under `config`; `rows` and `samples` are the step's own.
+/// Recomputes stages 7 to 9 of a step that was made with `was`, using `config`; `rows` and `samples` are those of the step.
 ///
 /// # Errors
-/// Settings that make no sense, named.
+/// Invalid settings, by name.
 pub fn what_if(
     rows: &[Row],
     samples: &[Sample],
@@ -48,8 +47,8 @@ pub fn what_if(
     let scores = prepare_scores(&given, &unscaled, &mut RunningMoments::default())?; // (B)
     let forward = &outcome.forward;
     let kl = config.kl_estimator.grid(&forward.old_logprobs, &forward.ref_logprobs); // (B, R)
-    // The coefficient of this step had moved with the KL of the steps before it; another start is taken as it stands.
-    let kl_coef = if config.kl_coef == was.kl_coef { outcome.stats.kl_coef } else { config.kl_coef };
+    // The step's coefficient had adapted to the KL of earlier steps; a changed kl_coef is used as given.
+    let kl_coef = if config.kl_coef == was.kl_coef { outcome.stats.line.kl_coef } else { config.kl_coef };
     let rewards = token_rewards(&kl, &scores, kl_coef, &batch); // (B, R)
     let discounted = rewards_for_gae(&rewards.rewards, &batch.mask, config)?; // (B, R)
     let advantages = gae::advantages(&forward.old_values, &discounted, &batch.mask, config.gamma, config.lambda);
@@ -74,7 +73,7 @@ pub fn what_if(
     })
 }
 
-/// A mini-batch's losses under `config`; entropy, which no setting here moves, as it was.
+/// A mini-batch's losses with `config`; the entropy does not change.
 fn loss(
     mini: &MiniBatch,
     outcome: &StepOutcome,
@@ -108,9 +107,9 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    /// The table says which settings [`what_if`] recomputes; this is what the function above reads.
+    /// The settings that the function above reads are those that the table marks as recomputed.
     #[test]
-    fn the_table_names_what_is_recomputed() {
+    fn the_table_marks_what_is_recomputed() {
         let recomputed: Vec<&str> = SETTINGS.iter().filter(|s| s.recomputed).map(|s| s.name).collect();
         assert_eq!(
             recomputed,

@@ -1,10 +1,10 @@
-//! A T5 checkpoint's `config.json`, as far as the arithmetic depends on it.
+//! The keys of a T5 checkpoint's `config.json` that the arithmetic depends on.
 
 use crate::encoding;
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-/// T5's shape and constants, under transformers' names.
+/// T5's sizes and constants, with transformers' names.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct T5Config {
     pub vocab_size: usize,
@@ -13,7 +13,7 @@ pub struct T5Config {
     pub d_ff: usize,
     /// Encoder blocks.
     pub num_layers: usize,
-    /// Decoder blocks; absent means as many as the encoder has.
+    /// Decoder blocks; if missing, as many as encoder blocks.
     #[serde(default)]
     pub num_decoder_layers: Option<usize>,
     pub num_heads: usize,
@@ -25,15 +25,15 @@ pub struct T5Config {
     pub dropout_rate: f32,
     #[serde(default = "epsilon")]
     pub layer_norm_epsilon: f32,
-    /// What fresh weights' deviations are multiplied by.
+    /// Factor of the standard deviations of new weights.
     #[serde(default = "one")]
     pub initializer_factor: f64,
     #[serde(default = "feed_forward")]
     pub feed_forward_proj: String,
-    /// Is the head the embeddings?
+    /// Whether the embeddings are the output head.
     #[serde(default = "yes")]
     pub tie_word_embeddings: bool,
-    /// Are hidden states scaled before the head? Absent (as before transformers 5): where the head is the embeddings.
+    /// Whether hidden states are scaled before the head. If missing (before transformers 5): if the embeddings are the head.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scale_decoder_outputs: Option<bool>,
     #[serde(default)]
@@ -69,13 +69,13 @@ fn eos() -> u32 {
     1
 }
 
-/// Was this `config.json` written by transformers 5 or later?
+/// Whether this `config.json` was written by transformers 5 or later.
 fn of_transformers_5(config: &serde_json::Value) -> bool {
     let version = config.get("transformers_version").and_then(|v| v.as_str());
     version.and_then(|v| v.split('.').next()?.parse::<u32>().ok()).is_some_and(|major| major >= 5)
 }
 
-/// The feed-forward layer's kind.
+/// The kind of feed-forward layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FeedForward {
     /// `wo relu(wi x)`: T5 v1.0.
@@ -85,7 +85,7 @@ pub enum FeedForward {
 }
 
 impl T5Config {
-    /// Reads a `config.json`; `file` is its name for errors.
+    /// Reads a `config.json`; `file` is for messages.
     pub fn from_json(file: &str, json: &[u8]) -> Result<Self> {
         let hint = "give the folder of a T5 or FLAN-T5 model (its config.json has d_model, d_kv, num_heads …)";
         let value: serde_json::Value =
@@ -106,7 +106,7 @@ impl T5Config {
         }
     }
 
-    /// The first number that no model can have.
+    /// The first number that is out of range.
     fn fault(&self) -> Option<String> {
         let buckets = self.relative_attention_num_buckets;
         let sizes = [
@@ -118,12 +118,12 @@ impl T5Config {
             ("num_decoder_layers", self.decoder_layers(), 1, 1 << 10),
             ("num_heads", self.num_heads, 1, 1 << 12),
             ("relative_attention_num_buckets", buckets, 4, 1 << 16),
-            // the buckets beyond the exact ones are logarithms up to this distance
+            // the buckets after the exact ones are logarithmic up to this distance
             ("relative_attention_max_distance", self.relative_attention_max_distance, buckets / 2 + 1, 1 << 24),
         ];
         let wrong = sizes.into_iter().find(|(_, size, least, most)| !(least..=most).contains(&size));
         if let Some((name, size, least, most)) = wrong {
-            return Some(format!("{name} is {size}, and a T5 has from {least} to {most}"));
+            return Some(format!("{name} is {size}, but must be from {least} to {most}"));
         }
         if !(0.0..1.0).contains(&self.dropout_rate) {
             return Some(format!("dropout_rate is {}, not from 0 to below 1", self.dropout_rate));
@@ -134,14 +134,14 @@ impl T5Config {
         None
     }
 
-    /// The same with a head of its `own`, or with the embeddings as its head.
+    /// A copy with a separate output head if `own`, else with the embeddings as the head.
     pub fn with_head(self, own: bool) -> Self {
         let scales = self.scales();
         let scale_decoder_outputs = (scales == own).then_some(scales);
         Self { tie_word_embeddings: !own, scale_decoder_outputs, ..self }
     }
 
-    /// Are hidden states multiplied by [`Self::head_scale`] before the head?
+    /// Whether hidden states are multiplied by [`Self::head_scale`] before the head.
     pub fn scales(&self) -> bool {
         self.scale_decoder_outputs.unwrap_or(self.tie_word_embeddings)
     }
@@ -156,19 +156,19 @@ impl T5Config {
         self.num_decoder_layers.unwrap_or(self.num_layers)
     }
 
-    /// Width of q, k and v: heads · d_kv, which need not be d_model.
+    /// Width of q, k and v: heads · d_kv, which may differ from d_model.
     pub fn inner(&self) -> usize {
         self.num_heads * self.d_kv
     }
 
-    /// Which feed-forward layer `feed_forward_proj` names.
+    /// The feed-forward layer that `feed_forward_proj` names.
     pub fn feed_forward(&self) -> Result<FeedForward> {
         match self.feed_forward_proj.as_str() {
             "relu" => Ok(FeedForward::Relu),
             "gated-gelu" => Ok(FeedForward::GatedGelu),
             other => Err(Error::input(
                 format!("feed_forward_proj is {other}"),
-                "T5's relu and FLAN-T5's gated-gelu are supported",
+                "use a T5 with relu or a FLAN-T5 with gated-gelu",
             )),
         }
     }

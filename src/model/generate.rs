@@ -1,5 +1,5 @@
-//! Generation: batched decoding with caches, greedy or sampled, each row ending at its own end-of-sequence token. A row's
-//! tokens depend on its prompt and its own random stream, not on the rows beside it. Knows ids only.
+//! Generation: batched decoding with caches, greedy or sampled. Each row ends at its end-of-sequence token. A row's tokens
+//! depend only on its prompt and its random stream, not on other rows.
 
 use super::policy::{AdapterName, Policy};
 use super::t5::{Cache, Packed, Pass};
@@ -24,11 +24,11 @@ pub struct Sampling {
     pub greedy: bool,
     /// Logits are divided by this; > 0.
     pub temperature: f32,
-    /// Keep the k most likely tokens; 0: all.
+    /// Keep only the k most likely tokens; 0: all.
     pub top_k: usize,
     /// Keep the most likely tokens that together reach this probability; 1: all.
     pub top_p: f32,
-    /// No end of sequence while the decoder holds fewer tokens than this, its start token included; 0: none.
+    /// Minimum number of decoder tokens, start token included; the end token is suppressed until then.
     pub min_length: usize,
 }
 
@@ -57,8 +57,8 @@ impl Sampling {
         Ok(())
     }
 
-    /// Next-token probabilities after the filters, as transformers' logits processors leave them. `length` is the number
-    /// of decoder tokens so far, start token included.
+    /// Next-token probabilities after the filters, as with transformers' logits processors. `length` is the number of decoder
+    /// tokens so far, start token included.
     pub fn probabilities(&self, logits: &[f32], length: usize, eos: u32) -> Vec<f32> {
         let mut p = logits.to_vec();
         self.filter(&mut p, length, eos);
@@ -79,7 +79,7 @@ impl Sampling {
         if self.top_k > 0 && self.top_k < z.len() {
             let mut sorted = z.to_vec();
             let (_, kth, _) = sorted.select_nth_unstable_by(self.top_k - 1, |a, b| b.total_cmp(a));
-            let bar = *kth; // tokens tied with the k-th stay
+            let bar = *kth; // tokens tied with the k-th are kept
             z.iter_mut().filter(|z| **z < bar).for_each(|z| *z = f32::NEG_INFINITY);
         }
         if self.top_p < 1.0 {
@@ -97,7 +97,7 @@ impl Sampling {
         }
     }
 
-    /// The next token.
+    /// Chooses the next token.
     fn choose(&self, logits: &[f32], length: usize, eos: u32, rng: &mut Rng) -> u32 {
         let mut z = logits.to_vec();
         if self.greedy {
@@ -108,13 +108,13 @@ impl Sampling {
         }
         self.filter(&mut z, length, eos);
         vectorized(|| exp_shifted(&mut z));
-        // A race of exponential clocks: the token that rings first, at E/p, is a draw from p (torch.multinomial does the
-        // same). A walk along the cumulative sum is one too, but its thousands of edges lie within rounding of some draws,
-        // and two machines then write different texts; here the two first clocks would have to ring at once.
+        // With E exponentially distributed, the token with the smallest E/p is a sample from p, as in torch.multinomial. A
+        // search in the cumulative sum would also be a sample, but rounding can change its result at thousands of edges, so
+        // that two machines write different texts; here only if the two smallest E/p are nearly equal.
         let mut first = (0.0, 0);
         for (i, p) in z.iter().enumerate() {
             let (p, u) = (f64::from(*p), rng.open());
-            // −ln u > 1 − u: most need no logarithm.
+            // −ln u > 1 − u, so most tokens need no logarithm.
             if p > first.0 * (1.0 - u) && p / -u.ln() > first.0 {
                 first = (p / -u.ln(), i);
             }
@@ -123,57 +123,55 @@ impl Sampling {
     }
 }
 
-/// One row to generate for.
+/// A row to generate a response for.
 pub struct Prompt<'a> {
     /// Query ids.
     pub ids: &'a [u32],
-    /// At most so many tokens after the start token; at least 1.
+    /// Maximum number of tokens after the start token; at least 1.
     pub max_new_tokens: usize,
-    /// The row's own stream; unused when greedy.
+    /// The row's random stream; not used by greedy decoding.
     pub rng: Rng,
 }
 
-/// What was generated for one row.
+/// The generated response of a row.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Generated {
-    /// Decoder ids: the start token, then the chosen ones, with the end-of-sequence token where it was reached.
+    /// Decoder ids: the start token, then the chosen ones, including the end-of-sequence token if it was reached.
     pub ids: Vec<u32>,
-    /// Log-prob of each chosen token under the unfiltered distribution; ids.len() − 1 of them.
+    /// Log-prob of each chosen token in the unfiltered distribution (ids.len() − 1 numbers).
     pub logprobs: Vec<f32>,
-    /// The value head's estimate at each choice.
+    /// The value head's estimate at each chosen token.
     pub values: Vec<f32>,
     /// Entropy of each unfiltered distribution, in nats.
     pub entropy: Vec<f32>,
-    /// The row reached its end-of-sequence token.
+    /// Whether the row reached its end-of-sequence token.
     pub ended: bool,
 }
 
-/// One chosen token, as it happens.
+/// A token that was just chosen.
 #[derive(Debug)]
 pub struct Choice<'a> {
     pub row: usize,
     pub id: u32,
-    /// The logits it was chosen from (V), before any filter.
+    /// The unfiltered logits (V).
     pub logits: &'a [f32],
 }
 
-/// Prompt tokens encoded between two pause points.
+/// Number of prompt tokens that are encoded between two pause points.
 pub const ENCODE_TOKENS: usize = 1024;
 
-/// Who listens to a generation; it is also asked at every pause point whether to go on.
+/// Receives the tokens of a generation, and can stop it at pause points.
 pub trait Listener: Pace {
     /// A token was chosen.
-    fn token(&mut self, choice: Choice<'_>);
-}
-
-impl Listener for NonStop {
     fn token(&mut self, _: Choice<'_>) {}
 }
 
-/// Generates for all prompts at once; results in the prompts' order.
+impl Listener for NonStop {}
+
+/// Generates for all prompts together; results are in the order of the prompts.
 ///
 /// # Errors
-/// An empty prompt, a bad [`Sampling`], NaN logits (the row is named); `Stopped` when the listener says so.
+/// An empty prompt, an invalid [`Sampling`], NaN logits (names the row); `Stopped` if the listener stops the work.
 pub async fn generate(
     policy: &Policy,
     adapter: AdapterName<'_>,
@@ -222,7 +220,7 @@ struct RowState {
     max_new_tokens: usize,
 }
 
-/// A batch in the middle of decoding.
+/// A batch while it is decoded.
 struct Decoding<'a> {
     policy: &'a Policy,
     lora: Option<&'a LoraSet>,
@@ -237,7 +235,7 @@ impl<'a> Decoding<'a> {
     fn new(policy: &'a Policy, lora: Option<&'a LoraSet>, encoded: &Packed, prompts: Vec<Prompt<'_>>) -> Result<Self> {
         let capacity = prompts.iter().map(|p| p.max_new_tokens).max().unwrap_or(0);
         if let Some(i) = prompts.iter().position(|p| p.max_new_tokens == 0) {
-            return Err(Error::input(format!("row {} may generate 0 tokens", i + 1), "allow at least 1 new token"));
+            return Err(Error::input(format!("row {} may have 0 new tokens", i + 1), "give at least 1 new token"));
         }
         let start = policy.t5.config.decoder_start_token_id;
         let empty = || Generated {
@@ -258,7 +256,7 @@ impl<'a> Decoding<'a> {
         })
     }
 
-    /// One token for every active row.
+    /// Generates one token for every active row.
     fn step(&mut self, sampling: &Sampling, listener: &mut impl Listener) -> Result<()> {
         let pass = Pass { lora: self.lora, dropout: None };
         let t5 = &self.policy.t5;
@@ -283,7 +281,7 @@ impl<'a> Decoding<'a> {
             if !stats.is_finite() {
                 return Err(Error::not_finite(
                     format!("a logit of row {}, token {}", row + 1, state.out.ids.len()),
-                    "check the model's weights for NaN; a smaller learning rate if they were trained here",
+                    "check the model's weights for NaN; if they were trained here, use a lower learning rate",
                 )
                 .in_row(*row));
             }
@@ -311,14 +309,14 @@ mod tests {
     use super::*;
     use crate::nn::rng::Purpose;
 
-    /// 1024 logits with a long tail, as a trained model's are.
+    /// 1024 logits with a long tail, similar to a trained model's.
     fn logits() -> Vec<f32> {
         let mut rng = Rng::new(1, Purpose::Init, 0, 0);
         (0..1024).map(|_| 2.5 * rng.normal()).collect()
     }
 
     #[test]
-    fn tokens_are_drawn_as_often_as_they_are_probable() {
+    fn tokens_are_sampled_as_often_as_they_are_probable() {
         let (sampling, z, n) = (Sampling { temperature: 1.5, ..Sampling::default() }, logits(), 20_000);
         let p = sampling.probabilities(&z, 1, 1);
         let mut rng = Rng::new(2, Purpose::Sampling, 0, 0);
@@ -335,10 +333,10 @@ mod tests {
     }
 
     #[test]
-    fn rounding_of_the_logits_changes_no_draw() {
+    fn rounding_of_the_logits_changes_no_sample() {
         let (sampling, z) = (Sampling::default(), logits());
         let mut noise = Rng::new(3, Purpose::Init, 0, 0);
-        // what fused and separate multiply-adds differ by
+        // the difference between fused and separate multiply-adds
         let near: Vec<f32> = z.iter().map(|z| z + 2e-6 * (noise.uniform() - 0.5)).collect();
         let mut streams = [Rng::new(4, Purpose::Sampling, 0, 0), Rng::new(4, Purpose::Sampling, 0, 0)];
         let [one, other] = &mut streams;
@@ -348,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_filtered_out_is_never_drawn() {
+    fn filtered_tokens_are_never_sampled() {
         let sampling = Sampling { top_k: 3, ..Sampling::default() };
         let mut rng = Rng::new(5, Purpose::Sampling, 0, 0);
         let z = [0.0, 5.0, 4.9, 4.8, 4.7];

@@ -1,5 +1,5 @@
-//! The policy: T5 with a value head and adapters by name over one set of frozen base weights. `policy` is trained,
-//! `initial` is what it was at step 0, none is the base alone. Per-token numbers are made here, chosen tokens in `generate`.
+//! The policy: T5 with a value head and named adapters for one set of frozen base weights. `policy` is trained, `initial` is
+//! its copy from step 0, none is the base model alone. Computes per-token numbers; `generate` chooses tokens.
 
 use super::t5::{Packed, Pass, T5};
 use crate::error::{Error, Result};
@@ -13,19 +13,19 @@ use crate::nn::tape::{Tape, VarGradients, record};
 use candle_core::{DType, Device, Tensor, Var};
 use std::collections::BTreeMap;
 
-/// Which adapter is on: a name, or none for the base model alone.
+/// The name of the active adapter; none for the base model alone.
 pub type AdapterName<'a> = Option<&'a str>;
 
 /// The adapter that is trained.
 pub const POLICY: &str = "policy";
-/// The adapter as it was at step 0.
+/// The adapter's copy from step 0.
 pub const INITIAL: &str = "initial";
 
 /// TRL's value head: `v = dropout(h) · w + c` on the decoder's last hidden state (docs/ppo.md 1.3).
 pub struct ValueHead {
     weight: Var,
     bias: Var,
-    /// Probability of dropout on the hidden state, where a pass asks for it.
+    /// Dropout probability on the hidden state, in passes with dropout.
     pub dropout: f32,
 }
 
@@ -68,17 +68,17 @@ pub struct TokenScores {
     pub logprobs: Tensor,
     /// The value head's estimate at the position that chose the token.
     pub values: Tensor,
-    /// Entropy of the distribution that the token was drawn from, in nats.
+    /// Entropy of the distribution that the token was sampled from, in nats.
     pub entropy: Tensor,
-    /// Computes gradients, where they were asked for.
+    /// Computes gradients, if the pass was recorded.
     pub backward: Option<Backward>,
 }
 
-/// From the gradients of log-probs and values, each (B, width − 1), to those of the variables.
+/// Computes the gradients of the variables from those of log-probs and values, (B, width − 1) each.
 pub type Backward = Box<dyn FnOnce(&Tensor, &Tensor) -> Result<VarGradients>>;
 
 impl TokenScores {
-    /// The gradients of `Σ by_logprobs · logprobs + by_values · values` for every variable; both weights (B, width − 1).
+    /// The gradients of `Σ by_logprobs · logprobs + by_values · values` for every variable; both factors (B, width − 1).
     pub fn backward(self, by_logprobs: &Tensor, by_values: &Tensor) -> Result<VarGradients> {
         let Some(backward) = self.backward else {
             return Err(Error::input(
@@ -90,7 +90,42 @@ impl TokenScores {
     }
 }
 
-/// T5, a value head, adapters by name.
+/// Rows to evaluate, with options.
+#[derive(Clone, Copy)]
+pub struct Given<'a> {
+    /// Query ids, and decoder ids as fed.
+    pub rows: &'a [(&'a [u32], &'a [u32])],
+    /// The number of decoder ids in the longest row, or more.
+    pub width: usize,
+    /// If set, rows are right-padded with the pad id to `width` decoder ids and the padded columns are computed, as in TRL;
+    /// else these columns are 0 and are not computed.
+    pub padded: bool,
+    pub adapter: AdapterName<'a>,
+    /// Records the pass for [`TokenScores::backward`].
+    pub grad: bool,
+}
+
+impl<'a> Given<'a> {
+    /// Rows without padding, not recorded.
+    pub fn new(rows: &'a [(&'a [u32], &'a [u32])], width: usize, adapter: AdapterName<'a>) -> Self {
+        Self { rows, width, padded: false, adapter, grad: false }
+    }
+}
+
+/// A model that PPO can train: it scores given responses, and has trainable variables.
+pub trait TrainablePolicy {
+    /// Log-probs, values and entropies of given rows, (B, width − 1) each: column k is for decoder id k + 1. `dropout` switches
+    /// the value head's dropout on.
+    ///
+    /// # Errors
+    /// A row shorter than 2 decoder ids or longer than `width`, an empty query, an id outside the vocabulary.
+    fn evaluate(&self, given: &Given<'_>, dropout: Option<&mut Rng>) -> Result<TokenScores>;
+
+    /// Trainable variables by checkpoint name, always in the same order.
+    fn trainable(&self) -> Vec<(String, Var)>;
+}
+
+/// T5, a value head and named adapters.
 pub struct Policy {
     pub t5: T5,
     pub value_head: ValueHead,
@@ -98,19 +133,19 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// The base model with no adapter.
+    /// The base model without adapters.
     pub fn new(t5: T5, value_head: ValueHead) -> Self {
         Self { t5, value_head, adapters: BTreeMap::new() }
     }
 
-    /// Puts an adapter over the base weights under a name, trainable or frozen.
+    /// Adds an adapter under a name, trainable or frozen.
     pub fn add_adapter(&mut self, name: &str, specs: Vec<LoraSpec>, dropout: f32, trainable: bool) -> Result<()> {
         let set = LoraSet::new(specs, self.t5.modules(), dropout, trainable)?;
         self.adapters.insert(name.into(), set);
         Ok(())
     }
 
-    /// Keeps a frozen copy of an adapter under another name.
+    /// Adds a frozen copy of an adapter under another name.
     pub fn copy_adapter(&mut self, from: &str, to: &str) -> Result<()> {
         let copy = self.adapter(Some(from))?.map(LoraSet::frozen_copy).transpose()?;
         if let Some(copy) = copy {
@@ -119,78 +154,33 @@ impl Policy {
         Ok(())
     }
 
-    /// The adapter of a name; none for none.
+    /// The adapter with this name.
     pub fn adapter(&self, name: AdapterName<'_>) -> Result<Option<&LoraSet>> {
         let Some(name) = name else { return Ok(None) };
         self.adapters.get(name).map(Some).ok_or_else(|| {
             let have: Vec<&str> = self.adapters.keys().map(String::as_str).collect();
-            Error::input(format!("there is no adapter named {name}"), format!("loaded adapters: {have:?}"))
+            Error::input(format!("there is no adapter named {name}"), format!("use one of {have:?}"))
         })
     }
 
-    /// Everything that training changes, by PEFT's and TRL's checkpoint names.
-    pub fn trainable(&self) -> Vec<(String, Var)> {
-        let mut vars = Vec::new();
-        for (module, a, b) in self.adapters.get(POLICY).into_iter().flat_map(LoraSet::vars) {
-            vars.push((format!("base_model.model.{module}.lora_A.weight"), a.clone()));
-            vars.push((format!("base_model.model.{module}.lora_B.weight"), b.clone()));
-        }
-        vars.push(("v_head.summary.weight".into(), self.value_head.weight.clone()));
-        vars.push(("v_head.summary.bias".into(), self.value_head.bias.clone()));
-        vars
-    }
-
-    /// Numbers that training changes.
+    /// Number of trained parameters.
     pub fn trainable_parameters(&self) -> usize {
         self.trainable().iter().map(|(_, v)| v.elem_count()).sum()
     }
 
-    /// Numbers in all: base, the policy's adapter, value head (as PEFT counts: copies for reference do not count).
+    /// Number of parameters: base, the policy's adapter, value head (as in PEFT, reference copies do not count).
     pub fn parameters(&self) -> usize {
         self.t5.parameters() + self.trainable_parameters()
     }
 
-    /// Teacher-forced log-probs, values and entropies of rows (query ids, decoder ids as fed).
-    ///
-    /// The result has `width − 1` columns. With `padded`, rows are right-padded with the pad id to `width` decoder ids and
-    /// the padded columns are computed, as TRL does; without, they are 0 and cost nothing. `grad` records the pass for
-    /// [`TokenScores::backward`]. `dropout` turns the value head's dropout on.
-    ///
-    /// # Errors
-    /// A row shorter than 2 decoder ids or longer than `width`, an empty query, an id outside the vocabulary.
-    pub fn evaluate(
-        &self,
-        rows: &[(&[u32], &[u32])],
-        width: usize,
-        padded: bool,
-        adapter: AdapterName<'_>,
-        grad: bool,
-        dropout: Option<&mut Rng>,
-    ) -> Result<TokenScores> {
-        let lora = self.adapter(adapter)?;
-        if !grad {
-            let (decoded, fed) = self.states(rows, width, padded, lora)?; // (N, D)
-            return self.score(&decoded, &fed, width, dropout)?.spread(None);
-        }
-        let (scored, tape) = record(|| {
-            let (decoded, fed) = self.states(rows, width, padded, lora)?; // (N, D)
-            self.score(&decoded, &fed, width, dropout)
-        })?;
-        scored.spread(Some(tape))
-    }
-
-    /// Decoder states of rows, packed, and the decoder ids that were fed.
-    fn states(
-        &self,
-        rows: &[(&[u32], &[u32])],
-        width: usize,
-        padded: bool,
-        lora: Option<&LoraSet>,
-    ) -> Result<(Packed, Vec<Vec<u32>>)> {
+    /// Packed decoder states of rows, and their decoder ids.
+    fn states(&self, given: &Given<'_>) -> Result<(Packed, Vec<Vec<u32>>)> {
+        let Given { rows, width, padded, .. } = *given;
+        let lora = self.adapter(given.adapter)?;
         for (i, (_, decoder)) in rows.iter().enumerate() {
             if decoder.len() < 2 || decoder.len() > width {
                 return Err(Error::input(
-                    format!("row {} has {} decoder ids, usable are 2 to {width}", i + 1, decoder.len()),
+                    format!("row {} has {} decoder ids, but needs 2 to {width}", i + 1, decoder.len()),
                     "leave rows without a response out",
                 ));
             }
@@ -213,9 +203,15 @@ impl Policy {
         ids
     }
 
-    /// Numbers of the chosen tokens of `rows`, from their decoder states.
-    fn score(&self, decoded: &Packed, rows: &[Vec<u32>], width: usize, dropout: Option<&mut Rng>) -> Result<Scored> {
-        let (mut from, mut chosen) = (Vec::new(), Vec::new()); // a row's last state chooses nothing
+    /// Computes the numbers of the chosen tokens of `rows` from their decoder states.
+    fn score(
+        &self,
+        decoded: &Packed,
+        rows: &[Vec<u32>],
+        width: usize,
+        dropout: Option<&mut Rng>,
+    ) -> Result<ScoredTokens> {
+        let (mut from, mut chosen) = (Vec::new(), Vec::new()); // a row's last state chooses no token
         let mut cells = Vec::new();
         for (i, (row, (at, _))) in rows.iter().zip(&decoded.spans).enumerate() {
             for k in 0..row.len() - 1 {
@@ -227,7 +223,7 @@ impl Policy {
         let hidden = ops::rows(&decoded.hidden, &from, None)?; // (total, D)
         let tokens = chosen_logprobs(&self.t5.head_input(&hidden)?, self.t5.head(), &chosen)?; // (total, 2)
         let values = self.value_head.forward(&hidden, dropout)?; // (total, 1)
-        Ok(Scored { tokens, values, cells, shape: (rows.len(), width - 1) })
+        Ok(ScoredTokens { tokens, values, cells, shape: (rows.len(), width - 1) })
     }
 
     /// The value head's estimate for decoder states (N, D): (N).
@@ -236,8 +232,34 @@ impl Policy {
     }
 }
 
-/// Numbers of tokens one after another, and their cells in a grid.
-struct Scored {
+impl TrainablePolicy for Policy {
+    fn evaluate(&self, given: &Given<'_>, dropout: Option<&mut Rng>) -> Result<TokenScores> {
+        let score = || {
+            let (decoded, fed) = self.states(given)?; // (N, D)
+            self.score(&decoded, &fed, given.width, dropout)
+        };
+        if !given.grad {
+            return score()?.spread(None);
+        }
+        let (scored, tape) = record(score)?;
+        scored.spread(Some(tape))
+    }
+
+    /// All trained variables, by PEFT's and TRL's checkpoint names.
+    fn trainable(&self) -> Vec<(String, Var)> {
+        let mut vars = Vec::new();
+        for (module, a, b) in self.adapters.get(POLICY).into_iter().flat_map(LoraSet::vars) {
+            vars.push((format!("base_model.model.{module}.lora_A.weight"), a.clone()));
+            vars.push((format!("base_model.model.{module}.lora_B.weight"), b.clone()));
+        }
+        vars.push(("v_head.summary.weight".into(), self.value_head.weight.clone()));
+        vars.push(("v_head.summary.bias".into(), self.value_head.bias.clone()));
+        vars
+    }
+}
+
+/// Numbers of tokens, and their cells in a grid.
+struct ScoredTokens {
     /// (total, 2): log-prob and entropy.
     tokens: Tensor,
     /// (total, 1)
@@ -247,8 +269,8 @@ struct Scored {
     shape: (usize, usize),
 }
 
-impl Scored {
-    /// The numbers in their grids, with zeros elsewhere, and the way back through what was recorded.
+impl ScoredTokens {
+    /// Puts the numbers into grids with zeros elsewhere, and adds the backward pass of the recorded operations.
     fn spread(self, tape: Option<Tape>) -> Result<TokenScores> {
         let Self { tokens, values, cells, shape } = self;
         let grid = |numbers: &mut dyn Iterator<Item = f32>| {

@@ -1,5 +1,4 @@
-//! The reward model: rows of RoBERTa ids in, hate-speech scores out. Labels are read from the checkpoint by name, never
-//! by position. Makes no text and no ids; what is done with a score belongs to the callers.
+//! The reward model: computes hate-speech scores of rows of RoBERTa ids. Labels are identified by name, not by position.
 
 use crate::error::{Error, Result};
 use crate::model::roberta::{Roberta, RobertaConfig};
@@ -9,7 +8,7 @@ pub use crate::protocol::{ByLabel, Scored};
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
-/// What a person calls a checkpoint's two labels: `neutral,toxic`, the harmless one first. Compared without regard to case.
+/// A checkpoint's two label names, the harmless one first, such as `neutral,toxic`. Case is ignored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Labels(String);
 
@@ -21,8 +20,8 @@ impl std::str::FromStr for Labels {
             Some((harmless, hateful)) if !harmless.trim().is_empty() && !hateful.trim().is_empty() => {
                 Ok(Self(text.trim().to_string()))
             }
-            _ => Err("give the reward model's two labels with a comma between them, the harmless one first, such as \
-                      neutral,toxic"
+            _ => Err("give the reward model's two labels, separated by a comma, the harmless one first, such as \
+                              neutral,toxic"
                 .into()),
         }
     }
@@ -35,7 +34,7 @@ impl std::fmt::Display for Labels {
 }
 
 impl Labels {
-    /// Whether these are the two labels, in this order. A label may have a comma of its own.
+    /// Whether these are the two labels, in this order. Labels may contain commas.
     pub fn are(&self, harmless: &str, hateful: &str) -> bool {
         let same = |between: &str| self.0.to_lowercase() == format!("{harmless}{between}{hateful}").to_lowercase();
         same(",") || same(", ")
@@ -46,25 +45,25 @@ impl Scored {
     fn new(logits: ByLabel) -> Self {
         let difference = f64::from(logits.hate) - f64::from(logits.nothate);
         let hate = 1.0 / (1.0 + (-difference).exp());
-        let nothate = 1.0 / (1.0 + difference.exp()); // not 1 - hate: a tiny probability keeps its digits
+        let nothate = 1.0 / (1.0 + difference.exp()); // more exact than 1 - hate for tiny probabilities
         let probabilities = ByLabel { nothate: nothate as f32, hate: hate as f32 };
         Self { logits, probabilities, score: logits.nothate, toxicity: probabilities.hate }
     }
 
-    /// What the published lab reads as "nothate": the first of the results, which its pipeline sorts by score, so the
-    /// larger logit whatever its label (docs/ppo.md 2.4).
+    /// The score of the published lab: the first of the results, which its pipeline sorts by score. So it is the larger logit,
+    /// whatever its label (docs/ppo.md 2.4).
     pub fn lab_reward(&self) -> f32 {
         self.logits.nothate.max(self.logits.hate)
     }
 }
 
-/// How rows are scored.
+/// Options for scoring.
 #[derive(Debug, Clone, Copy)]
 pub struct ScoreOptions {
-    /// Rows a forward pass; memory grows with it, the numbers do not depend on it.
+    /// Rows per forward pass; it affects memory, but not the numbers.
     pub batch_size: usize,
-    /// Cut rows above the model's limit, keeping their last id (`</s>`), as transformers' `truncation=True` does.
-    /// Off: such a row is an error, as in the published lab.
+    /// Cut rows above the model's limit but keep their last id (`</s>`), as transformers' `truncation=True` does. If false,
+    /// such a row is an error, as in the published lab.
     pub truncate: bool,
 }
 
@@ -74,10 +73,10 @@ impl Default for ScoreOptions {
     }
 }
 
-/// A hate-speech classifier and which of its outputs is which.
+/// A hate-speech classifier with known labels.
 pub struct RewardModel {
     classifier: Roberta,
-    /// Column of the `nothate` logit; `hate` has the other one.
+    /// Column of the `nothate` logit; the other one is `hate`.
     nothate: usize,
 }
 
@@ -86,49 +85,46 @@ impl RewardModel {
     /// `hate` in one of their usual spellings (such as NOT_HATE and HATE, non-hate and hate).
     ///
     /// # Errors
-    /// As [`RobertaConfig::from_json`] and [`Roberta::load`], and other labels: the message lists them.
+    /// As [`RobertaConfig::from_json`] and [`Roberta::load`], and other labels, which the message lists.
     pub fn load(params: &Params, config_json: &str) -> Result<Self> {
         Self::load_with_labels(params, config_json, None)
     }
 
     /// [`RewardModel::load`] for a checkpoint whose labels have other names.
-    ///
-    /// # Errors
-    /// As [`RewardModel::load`].
     pub fn load_with_labels(params: &Params, config_json: &str, labels: Option<&Labels>) -> Result<Self> {
         let config = RobertaConfig::from_json(config_json)?;
         let nothate = nothate_column(&config, labels)?;
         Ok(Self { classifier: Roberta::load(params, config)?, nothate })
     }
 
-    /// The checkpoint's own names of `nothate` and `hate`.
+    /// The checkpoint's names of `nothate` and `hate`.
     pub fn label_names(&self) -> [&str; 2] {
         [self.nothate, 1 - self.nothate].map(|i| self.classifier.config().id2label.get(&i).map_or("", String::as_str))
     }
 
-    /// The classifier, for its configuration and sizes.
+    /// The classifier.
     pub fn classifier(&self) -> &Roberta {
         &self.classifier
     }
 
-    /// Which of the classifier's outputs is the `nothate` logit, 0 or 1; the other is `hate`.
+    /// The column of the `nothate` logit, 0 or 1; the other one is `hate`.
     pub fn nothate_column(&self) -> usize {
         self.nothate
     }
 
-    /// How many numbers the model holds.
+    /// Number of parameters.
     pub fn parameter_count(&self) -> usize {
         self.classifier.config().parameter_count()
     }
 
-    /// Scores rows of ids (special tokens included), results in the order of `ids`. Pauses after every layer.
+    /// Scores rows of ids (with special tokens); results are in the order of `ids`. Pauses after every layer.
     ///
     /// # Errors
-    /// An empty row, an id outside the vocabulary, a row over the limit that may not be cut, logits that are not
-    /// finite (each names the row), a batch size of 0, or a stop at a pause point.
+    /// An empty row, an id outside the vocabulary, a row over the limit that must not be cut, logits that are not finite (each
+    /// names the row), a batch size of 0, or a stop at a pause point.
     pub async fn score(&self, ids: &[Vec<u32>], options: ScoreOptions, pace: &mut impl Pace) -> Result<Vec<Scored>> {
         if options.batch_size == 0 {
-            return Err(Error::input("a batch size of 0 rows", "score at least one row at a time"));
+            return Err(Error::input("the batch size is 0", "give at least 1"));
         }
         let limit = self.classifier.config().limit();
         let rows: Vec<Vec<u32>> =
@@ -136,7 +132,7 @@ impl RewardModel {
         for (index, row) in rows.iter().enumerate() {
             self.classifier.check(index, row)?;
         }
-        // Longest first: where memory runs short, it does so at once and not at the end.
+        // Longest rows first, so that a lack of memory shows at the start.
         let mut order: Vec<usize> = (0..rows.len()).collect();
         order.sort_by_key(|&i| std::cmp::Reverse(rows[i].len()));
         let mut scored = Vec::with_capacity(rows.len());
@@ -151,12 +147,12 @@ impl RewardModel {
         Ok(scored.into_iter().map(|(_, scored)| scored).collect())
     }
 
-    /// Which part of a row makes its score: the change of the score when each span of `ids` is left out, in the order of
-    /// `spans`. Below 0: the span speaks for `nothate`.
+    /// How each span of a row changes its score: for each of `spans`, the score without this span minus the score with it.
+    /// Below 0, the span speaks for `nothate`.
     ///
     /// # Errors
-    /// As [`RewardModel::score`], and a span that is not inside the row, or is all of it. A row over the model's limit
-    /// is refused, since cutting would let other ids move up.
+    /// As [`RewardModel::score`], and a span that is not inside the row, or is all of it. A row over the model's limit is
+    /// refused, because other ids would replace the removed ones.
     pub async fn attribution(
         &self,
         ids: &[u32],
@@ -169,7 +165,7 @@ impl RewardModel {
             if span.start > span.end || span.end > ids.len() || span.len() == ids.len() {
                 return Err(Error::input(
                     format!("span {span:?} is not a part of a row of {} ids", ids.len()),
-                    "give spans start..end with start <= end <= the row's length that leave something of it",
+                    "give spans start..end with start <= end <= the row's length, which do not cover the whole row",
                 ));
             }
             rows.push([&ids[..span.start], &ids[span.end..]].concat());
@@ -178,7 +174,7 @@ impl RewardModel {
         Ok(scored[1..].iter().map(|without| without.score - scored[0].score).collect())
     }
 
-    /// Logits (B, 2) of one batch.
+    /// Logits (B, 2) of a batch.
     async fn logits(&self, rows: &[&[u32]], pace: &mut impl Pace) -> Result<Vec<Vec<f32>>> {
         let mut hidden = self.classifier.embed(rows, &mut None)?;
         for index in 0..self.classifier.depth() {
@@ -216,7 +212,7 @@ pub fn nothate_column(config: &RobertaConfig, labels: Option<&Labels>) -> Result
             (Some(true), Some(false)) => Ok(1),
             _ => Err(Error::input(
                 format!("the reward model's labels are {first} and {second}, expected nothate and hate"),
-                format!("say which is which, the harmless one first: {options}"),
+                format!("name them, the harmless one first: {options}"),
             )),
         };
     };
@@ -230,13 +226,13 @@ pub fn nothate_column(config: &RobertaConfig, labels: Option<&Labels>) -> Result
     }
 }
 
-/// Two labels as they are typed after an option.
+/// Two labels as they are written after an option.
 fn pair(harmless: &str, hateful: &str) -> String {
     let text = format!("{harmless},{hateful}");
     if text.contains(|c: char| !c.is_alphanumeric() && !"_-,.".contains(c)) { format!("'{text}'") } else { text }
 }
 
-/// Whether a label says "hate" (NOT_HATE, non-hate and the like: the contrary), or something else.
+/// Whether a label means "hate" (true) or the contrary, such as NOT_HATE or non-hate (false); none for other labels.
 fn spells_hate(label: &str) -> Option<bool> {
     let letters: String = label.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect();
     let hate = |text: &str| ["hate", "hateful", "hatespeech"].contains(&text);

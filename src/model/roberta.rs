@@ -1,9 +1,7 @@
-//! RoBERTa for sequence classification, as transformers computes it, for scoring and for training: every operation has
-//! a backward. Knows token ids, checkpoint names and logits; what a label means belongs to `model::reward`.
+//! RoBERTa for sequence classification, as in transformers, for scoring and for training (every operation has a backward).
 //!
-//! Rows of different lengths are *packed*, not padded: a batch is one (N, D) matrix of its N real tokens, and only the
-//! attention looks at one row at a time. So no arithmetic goes to padding, no mask is needed, and a row's logits do not
-//! depend on its neighbours.
+//! Rows of different lengths are *packed*, not padded: a batch is one (N, D) matrix of its N tokens, and only attention works
+//! row by row. So there is no work for padding and no mask, and a row's logits do not depend on other rows.
 
 use crate::error::{Error, Result};
 use crate::nn::attention::{Plan, Segment, attention};
@@ -18,7 +16,7 @@ use candle_core::Tensor;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
-/// What the model needs of a Hugging Face `config.json`; unknown keys are ignored.
+/// The needed keys of a Hugging Face `config.json`; other keys are ignored.
 #[derive(Debug, Clone, Deserialize)]
 pub struct RobertaConfig {
     pub model_type: String,
@@ -31,7 +29,7 @@ pub struct RobertaConfig {
     pub type_vocab_size: usize,
     pub layer_norm_eps: f32,
     pub hidden_act: String,
-    /// Standard deviation of fresh weights.
+    /// Standard deviation of new weights.
     #[serde(default = "fiftieth")]
     pub initializer_range: f64,
     #[serde(default = "pad")]
@@ -40,12 +38,12 @@ pub struct RobertaConfig {
     pub hidden_dropout_prob: f32,
     #[serde(default = "tenth")]
     pub attention_probs_dropout_prob: f32,
-    /// The head's dropout; `hidden_dropout_prob` when absent.
+    /// The head's dropout; `hidden_dropout_prob` if missing.
     #[serde(default)]
     pub classifier_dropout: Option<f32>,
     #[serde(default)]
     pub position_embedding_type: Option<String>,
-    /// Label by output column. transformers leaves the key out for two unnamed labels.
+    /// Label by output column. transformers omits the key for two unnamed labels.
     #[serde(default = "unnamed")]
     pub id2label: BTreeMap<usize, String>,
 }
@@ -70,9 +68,9 @@ impl RobertaConfig {
     /// Reads the text of a `config.json`.
     ///
     /// # Errors
-    /// No JSON, a missing key, another architecture, or numbers that contradict each other.
+    /// Invalid JSON, a missing key, another architecture, or numbers that contradict each other.
     pub fn from_json(text: &str) -> Result<Self> {
-        let hint = "give the config.json of a RoBERTa sequence classifier, saved by transformers beside its weights";
+        let hint = "give the folder of a RoBERTa sequence classifier that transformers saved";
         let config: Self = serde_json::from_str(text)
             .map_err(|e| Error::input(format!("the reward model's config.json is not usable: {e}"), hint))?;
         match config.fault() {
@@ -96,7 +94,7 @@ impl RobertaConfig {
         } else if self.max_position_embeddings <= self.pad_token_id as usize + 1 {
             Some(format!("max_position_embeddings {} leaves no position", self.max_position_embeddings))
         } else if let Some((name, size)) = self.too_large() {
-            Some(format!("{name} is {size}, which no RoBERTa has"))
+            Some(format!("{name} is {size}, which is too large for a RoBERTa"))
         } else if self.id2label.is_empty() || self.id2label.keys().copied().ne(0..self.id2label.len()) {
             Some(format!("id2label must number its labels from 0, got {:?}", self.id2label))
         } else {
@@ -104,7 +102,7 @@ impl RobertaConfig {
         }
     }
 
-    /// The first size beyond any model's; within these, sums and products of sizes fit 64 bits.
+    /// The first size that is too large; below these limits, sums and products of sizes fit into 64 bits.
     fn too_large(&self) -> Option<(&'static str, usize)> {
         let sizes = [
             ("vocab_size", self.vocab_size, 1 << 24),
@@ -117,12 +115,12 @@ impl RobertaConfig {
         sizes.into_iter().find(|(_, size, most)| size > most).map(|(name, size, _)| (name, size))
     }
 
-    /// The longest row in tokens, special tokens included: positions start after the pad id's (512 for roberta-base).
+    /// Maximum number of tokens of a row, special tokens included (512 for roberta-base): positions start after the pad id.
     pub fn limit(&self) -> usize {
         self.max_position_embeddings - self.pad_token_id as usize - 1
     }
 
-    /// How many numbers the model holds: embeddings, layers and head.
+    /// Number of parameters of embeddings, layers and head.
     pub fn parameter_count(&self) -> usize {
         let (d, inner, labels) = (self.hidden_size, self.intermediate_size, self.id2label.len());
         let linear = |input: usize, output: usize| input * output + output;
@@ -133,8 +131,8 @@ impl RobertaConfig {
     }
 }
 
-/// Position of every id of a row. They follow the ids, not a mask: a pad id inside the text has the pad's own position
-/// and does not advance the count (transformers' `create_position_ids_from_input_ids`; docs/ppo.md 1.5).
+/// The position of each id of a row. Pad ids, also inside the text, have the pad's position and are not counted (transformers'
+/// `create_position_ids_from_input_ids`; docs/ppo.md 1.5).
 pub fn position_ids(ids: &[u32], pad: u32) -> Vec<u32> {
     let mut position = pad;
     let next = |&id: &u32| {
@@ -147,7 +145,7 @@ pub fn position_ids(ids: &[u32], pad: u32) -> Vec<u32> {
     ids.iter().map(next).collect()
 }
 
-/// A batch on its way through the layers.
+/// The hidden states of a batch.
 pub struct Hidden {
     /// (N, D), the rows' tokens one after another; after the last layer (B, D), each row's first token.
     states: Tensor,
@@ -161,18 +159,18 @@ pub struct Roberta {
     words: Weight,
     positions: Weight,
     types: Tensor,
-    norm: Norm,
+    norm: LayerNorm,
     layers: Vec<Layer>,
     dense: Linear,
     out_proj: Linear,
 }
 
 impl Roberta {
-    /// Takes the tensors by the names transformers saves (`roberta.embeddings.…`, `classifier.…`); others, such as a
-    /// `position_ids` buffer, a pooler or a language-model head, may be there and stay unused.
+    /// Takes the tensors by transformers' names (`roberta.embeddings.…`, `classifier.…`); others, such as a `position_ids`
+    /// buffer, a pooler or a language-model head, are not used.
     ///
     /// # Errors
-    /// A missing tensor, or one of another shape than `config` says.
+    /// A missing tensor, or one with a wrong shape.
     pub fn load(p: &Params, config: RobertaConfig) -> Result<Self> {
         let d = config.hidden_size;
         let e = p.at("roberta").at("embeddings");
@@ -182,7 +180,7 @@ impl Roberta {
             words: e.at("word_embeddings").weight("weight", &[config.vocab_size, d])?,
             positions: e.at("position_embeddings").weight("weight", &[config.max_position_embeddings, d])?,
             types: e.at("token_type_embeddings").get("weight", &[config.type_vocab_size, d])?,
-            norm: Norm::load(&e, &config)?,
+            norm: LayerNorm::load(&e, &config)?,
             layers: (0..config.num_hidden_layers)
                 .map(|i| Layer::load(&layers.at(i), &config))
                 .collect::<Result<_>>()?,
@@ -192,15 +190,15 @@ impl Roberta {
         })
     }
 
-    /// The configuration it was built from.
+    /// The model's configuration.
     pub fn config(&self) -> &RobertaConfig {
         &self.config
     }
 
-    /// Can row number `index` be read? Asks for 1 to [`RobertaConfig::limit`] ids, all in the vocabulary.
+    /// Checks that row number `index` has 1 to [`RobertaConfig::limit`] ids, all in the vocabulary.
     ///
     /// # Errors
-    /// Says which row and why not.
+    /// Names the row and what is wrong.
     pub fn check(&self, index: usize, ids: &[u32]) -> Result<()> {
         let (limit, vocab) = (self.config.limit(), self.config.vocab_size);
         if ids.is_empty() {
@@ -208,21 +206,21 @@ impl Roberta {
         }
         if ids.len() > limit {
             return Err(Error::input(
-                format!("row {} has {} ids, the model reads at most {limit}", index + 1, ids.len()),
+                format!("row {} has {} ids, but the model reads at most {limit}", index + 1, ids.len()),
                 "truncate the row, or score a shorter text",
             ));
         }
         match ids.iter().find(|&&id| id as usize >= vocab) {
             None => Ok(()),
             Some(id) => Err(Error::input(
-                format!("row {} has id {id}, the vocabulary ends at {}", index + 1, vocab - 1),
+                format!("row {} has id {id}, but the vocabulary ends at {}", index + 1, vocab - 1),
                 "use the tokenizer that belongs to the reward model",
             )),
         }
     }
 
-    /// Logits (B, labels) of rows of ids (special tokens included). With `rng` the dropouts of training draw from it;
-    /// without, none is applied.
+    /// Logits (B, labels) of rows of ids (with special tokens). `rng` is for dropout in training; without it there is no
+    /// dropout.
     ///
     /// # Errors
     /// No rows, or a row that [`Roberta::check`] refuses.
@@ -234,19 +232,19 @@ impl Roberta {
         self.head(&hidden, &mut rng)
     }
 
-    /// How many times [`Roberta::layer`] is to be called between [`Roberta::embed`] and [`Roberta::head`]: they are
-    /// [`Roberta::logits`] in pieces, for callers that pause between them.
+    /// The number of calls of [`Roberta::layer`] between [`Roberta::embed`] and [`Roberta::head`], which are the parts of
+    /// [`Roberta::logits`], for callers that pause between them.
     pub fn depth(&self) -> usize {
         self.layers.len()
     }
 
-    /// Word + position + type 0, then the norm: the packed batch (N, D).
+    /// Word + position + type 0 embeddings, then the norm: the packed batch (N, D).
     ///
     /// # Errors
     /// As [`Roberta::logits`].
     pub fn embed(&self, texts: &[&[u32]], rng: &mut Option<&mut Rng>) -> Result<Hidden> {
         if texts.is_empty() {
-            return Err(Error::input("a batch without rows", "give at least one row of ids"));
+            return Err(Error::input("the batch has no rows", "give at least one row of ids"));
         }
         let pad = self.config.pad_token_id;
         for (index, row) in texts.iter().enumerate() {
@@ -260,11 +258,11 @@ impl Roberta {
         Ok(Hidden { states, lengths: texts.iter().map(|row| row.len()).collect() })
     }
 
-    /// Layer `index` of [`Roberta::depth`]. The last one goes on with each row's first token alone, the only one that
-    /// the head reads: (N, D) in, (B, D) out.
+    /// Layer `index` of [`Roberta::depth`]. The last one keeps only each row's first token, which the head reads: (N, D) in,
+    /// (B, D) out.
     ///
     /// # Errors
-    /// Only a tensor fault.
+    /// Only failed tensor operations.
     pub fn layer(&self, index: usize, hidden: &Hidden, rng: &mut Option<&mut Rng>) -> Result<Hidden> {
         let last = index + 1 == self.depth();
         self.layers[index].forward(hidden, last, &self.config, rng)
@@ -273,7 +271,7 @@ impl Roberta {
     /// `out_proj(tanh(dense(h0)))`: logits (B, labels) from the last layer's (B, D).
     ///
     /// # Errors
-    /// Only a tensor fault.
+    /// Only failed tensor operations.
     pub fn head(&self, hidden: &Hidden, rng: &mut Option<&mut Rng>) -> Result<Tensor> {
         let p = self.config.classifier_dropout.unwrap_or(self.config.hidden_dropout_prob);
         let x = drop(hidden.states.clone(), p, rng)?; // (B, D)
@@ -287,10 +285,10 @@ struct Layer {
     key: Linear,
     value: Linear,
     attention_out: Linear,
-    attention_norm: Norm,
+    attention_norm: LayerNorm,
     up: Linear,
     down: Linear,
-    out_norm: Norm,
+    out_norm: LayerNorm,
 }
 
 impl Layer {
@@ -303,10 +301,10 @@ impl Layer {
             key: linear(attention.at("self").at("key"), d, d)?,
             value: linear(attention.at("self").at("value"), d, d)?,
             attention_out: linear(attention.at("output").at("dense"), d, d)?,
-            attention_norm: Norm::load(&attention.at("output"), config)?,
+            attention_norm: LayerNorm::load(&attention.at("output"), config)?,
             up: linear(p.at("intermediate").at("dense"), d, inner)?,
             down: linear(p.at("output").at("dense"), inner, d)?,
-            out_norm: Norm::load(&p.at("output"), config)?,
+            out_norm: LayerNorm::load(&p.at("output"), config)?,
         })
     }
 
@@ -341,7 +339,7 @@ impl Layer {
     }
 }
 
-/// Every row attends to itself: `queries[i]` tokens in the query, `keys[i]` in key and value.
+/// Each row attends to itself: `queries[i]` query tokens, `keys[i]` key and value tokens.
 fn segments(queries: &[usize], keys: &[usize]) -> Vec<Segment> {
     let (mut query, mut key) = (0, 0);
     let mut next = |(&queries, &keys): (&usize, &usize)| {
@@ -359,13 +357,13 @@ fn first_tokens(hidden: &Hidden) -> Result<Tensor> {
     rows(&hidden.states, &starts, None)
 }
 
-struct Norm {
+struct LayerNorm {
     weight: Tensor,
     bias: Tensor,
     eps: f32,
 }
 
-impl Norm {
+impl LayerNorm {
     fn load(p: &Params, config: &RobertaConfig) -> Result<Self> {
         let p = p.at("LayerNorm");
         let shape = [config.hidden_size];
@@ -377,7 +375,7 @@ impl Norm {
     }
 }
 
-/// Rows of `table` (V, D) for `ids` (N): (N, D). As torch's `padding_idx`, the pad's row gets no gradient.
+/// Rows of `table` (V, D) for `ids` (N): (N, D). As with torch's `padding_idx`, the pad's row gets no gradient.
 fn lookup(table: &Weight, ids: &[u32], pad: u32) -> Result<Tensor> {
     match table {
         Weight::F32(table) => rows(table, ids, Some(pad)),
@@ -385,7 +383,7 @@ fn lookup(table: &Weight, ids: &[u32], pad: u32) -> Result<Tensor> {
     }
 }
 
-/// Dropout while training; without a generator, the input.
+/// Dropout in training; without `rng`, the input.
 fn drop(x: Tensor, p: f32, rng: &mut Option<&mut Rng>) -> Result<Tensor> {
     match rng {
         Some(rng) => dropout(&x, p, rng),

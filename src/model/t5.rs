@@ -1,6 +1,5 @@
-//! T5 / FLAN-T5 for training: every position's hidden state, any number of sequences packed without padding, low-rank
-//! adapters by name, and decoding with caches through the same layers. As transformers' `T5ForConditionalGeneration`
-//! computes it (docs/ppo.md 1.1). Token choice is `generate`'s, heads and adapters by name are `policy`'s.
+//! T5 / FLAN-T5, as in transformers' `T5ForConditionalGeneration` (docs/ppo.md 1.1), for training and generation: hidden states
+//! of all positions of sequences packed without padding, with a LoRA adapter, and decoding with caches through the same layers.
 
 use super::config::{FeedForward, T5Config};
 use crate::error::{Error, Result};
@@ -17,16 +16,16 @@ use crate::nn::weight::Weight;
 use candle_core::{CpuStorage, InplaceOp2, Layout, Tensor};
 use std::cell::RefCell;
 
-/// What a pass runs with besides the weights.
+/// Options of a pass.
 #[derive(Default, Clone, Copy)]
 pub struct Pass<'a> {
-    /// The adapter over the base weights; none: the base alone.
+    /// The adapter; none: the base model alone.
     pub lora: Option<&'a LoraSet>,
-    /// Random numbers for dropout; none: dropout is off.
+    /// Random stream for dropout; none: no dropout.
     pub dropout: Option<&'a RefCell<Rng>>,
 }
 
-/// Sequences packed one after another.
+/// Packed sequences, one after another.
 #[derive(Debug, Clone)]
 pub struct Packed {
     /// Hidden states (N, D).
@@ -35,7 +34,7 @@ pub struct Packed {
     pub spans: Vec<(usize, usize)>,
 }
 
-/// A linear layer with its number among the model's adaptable layers.
+/// A linear layer, and its number among the layers that can have an adapter.
 struct Proj {
     linear: Linear,
     layer: usize,
@@ -52,7 +51,7 @@ impl Proj {
     }
 }
 
-/// Names and numbers the linear layers as they are loaded.
+/// Names and numbers the linear layers while they are loaded.
 struct Loader {
     modules: Vec<(String, usize, usize)>,
 }
@@ -65,7 +64,7 @@ impl Loader {
     }
 }
 
-struct Attention {
+struct AttentionLayer {
     norm: Tensor,
     q: Proj,
     k: Proj,
@@ -73,7 +72,7 @@ struct Attention {
     o: Proj,
 }
 
-impl Attention {
+impl AttentionLayer {
     fn load(p: &Params, name: &str, c: &T5Config, l: &mut Loader) -> Result<Self> {
         let (d, inner, at) = (c.d_model, c.inner(), p.at(name));
         Ok(Self {
@@ -110,14 +109,14 @@ impl FeedForwardLayer {
 }
 
 struct Block {
-    own: Attention,
-    cross: Option<Attention>,
+    own: AttentionLayer,
+    cross: Option<AttentionLayer>,
     feed_forward: FeedForwardLayer,
 }
 
 struct Stack {
     blocks: Vec<Block>,
-    /// Relative position biases (buckets, heads), block 0's, used by all.
+    /// Relative position biases (buckets, heads) of block 0, used by all blocks.
     biases: Tensor,
     norm: Tensor,
     decoder: bool,
@@ -129,8 +128,8 @@ impl Stack {
         let mut blocks = Vec::with_capacity(layers);
         for i in 0..layers {
             let at = p.at("block").at(i).at("layer");
-            let own = Attention::load(&at.at(0), "SelfAttention", c, l)?;
-            let cross = if decoder { Some(Attention::load(&at.at(1), "EncDecAttention", c, l)?) } else { None };
+            let own = AttentionLayer::load(&at.at(0), "SelfAttention", c, l)?;
+            let cross = if decoder { Some(AttentionLayer::load(&at.at(1), "EncDecAttention", c, l)?) } else { None };
             let feed_forward = FeedForwardLayer::load(&at.at(if decoder { 2 } else { 1 }), c, l)?;
             blocks.push(Block { own, cross, feed_forward });
         }
@@ -144,24 +143,15 @@ impl Stack {
     }
 }
 
-/// What queries attend to.
-struct Keys<'a> {
-    /// Keys and values side by side.
-    kv: &'a Tensor,
-    segments: &'a [Segment],
-    /// The stack whose biases and mask apply; none in cross-attention.
-    own: Option<&'a Stack>,
-}
-
-/// Keys and values of tokens decoded so far, and of the encoder's output.
+/// Keys and values of the tokens decoded so far, and of the encoder's output.
 pub struct Cache {
-    /// By decoder block: (slots · capacity, 2·inner).
+    /// For each decoder block: (slots · capacity, 2·inner).
     own: Vec<Tensor>,
-    /// By decoder block: (N encoder tokens, 2·inner), computed once.
+    /// For each decoder block: (N encoder tokens, 2·inner), computed once.
     cross: Vec<Tensor>,
     spans: Vec<(usize, usize)>,
     capacity: usize,
-    /// Tokens fed so far.
+    /// Number of tokens fed so far.
     len: usize,
 }
 
@@ -171,13 +161,13 @@ pub struct T5 {
     shared: Weight,
     encoder: Stack,
     decoder: Stack,
-    /// (V, D): `lm_head`, or the shared table.
+    /// (V, D): `lm_head`, or the shared embeddings.
     head: Weight,
     modules: Vec<(String, usize, usize)>,
 }
 
 impl T5 {
-    /// Takes the weights under `p` by their checkpoint names; `lm_head` is the head wherever it is there.
+    /// Takes the weights from `p` by their checkpoint names; `lm_head` is the head if it exists.
     pub fn load(config: T5Config, p: &Params) -> Result<Self> {
         let own = !config.tie_word_embeddings || p.at("lm_head").has("weight");
         let config = config.with_head(own);
@@ -191,7 +181,7 @@ impl T5 {
         Ok(Self { config, shared, encoder, decoder, head, modules: l.modules })
     }
 
-    /// The layers that an adapter can stand over: (name, in, out).
+    /// The layers that can have an adapter: (name, in, out).
     pub fn modules(&self) -> &[(String, usize, usize)] {
         &self.modules
     }
@@ -201,9 +191,9 @@ impl T5 {
         &self.head
     }
 
-    /// Numbers in the base weights; a shared table counts once.
+    /// Number of base weights; shared embeddings count once.
     pub fn parameters(&self) -> usize {
-        let attention = |a: &Attention| a.norm.elem_count();
+        let attention = |a: &AttentionLayer| a.norm.elem_count();
         let stack = |s: &Stack| {
             let norms = |b: &Block| {
                 attention(&b.own) + b.cross.as_ref().map_or(0, attention) + b.feed_forward.norm.elem_count()
@@ -236,25 +226,35 @@ impl T5 {
         rms_norm(x, weight, self.config.layer_norm_epsilon)
     }
 
-    /// softmax(q kᵀ + bias) v, projected: queries from normed x (N, D) → (N, D).
-    fn attend(&self, layer: &Attention, x: &Tensor, keys: Keys<'_>, pass: Pass<'_>) -> Result<Tensor> {
-        let decoder = keys.own.is_some_and(|stack| stack.decoder);
+    /// x plus `layer`'s attention, softmax(q kᵀ + bias) v, projected: (N, D) → (N, D). `kv` gives keys and values from normed
+    /// x; `own`: the stack with the biases and the mask, none in cross-attention.
+    fn attend(
+        &self,
+        x: &Tensor,
+        layer: &AttentionLayer,
+        segments: &[Segment],
+        own: Option<&Stack>,
+        pass: Pass<'_>,
+        kv: impl FnOnce(&Tensor) -> Result<Tensor>,
+    ) -> Result<Tensor> {
+        let y = self.normed(x, &layer.norm)?;
+        let kv = kv(&y)?;
+        let decoder = own.is_some_and(|stack| stack.decoder);
         let plan = Plan {
-            segments: keys.segments.to_vec(),
+            segments: segments.to_vec(),
             heads: self.config.num_heads,
             scale: 1.0, // T5 has no 1/√d
             causal: decoder,
-            buckets: keys.own.map(|_| Buckets {
+            buckets: own.map(|_| Buckets {
                 count: self.config.relative_attention_num_buckets,
                 max_distance: self.config.relative_attention_max_distance,
                 bidirectional: !decoder,
             }),
             drop: pass.dropout.map(|rng| mask(self.config.dropout_rate, &mut rng.borrow_mut())),
         };
-        let biases = keys.own.map(|stack| &stack.biases);
-        let q = layer.q.forward(x, pass)?; // (N, inner)
-        let out = attention(&q, keys.kv, biases, plan)?; // (N, inner)
-        self.dropped(layer.o.forward(&out, pass)?, pass)
+        let q = layer.q.forward(&y, pass)?; // (N, inner)
+        let out = attention(&q, &kv, own.map(|stack| &stack.biases), plan)?; // (N, inner)
+        ops::plus(x, self.dropped(layer.o.forward(&out, pass)?, pass)?)
     }
 
     fn feed_forward(&self, layer: &FeedForwardLayer, x: &Tensor, pass: Pass<'_>) -> Result<Tensor> {
@@ -278,21 +278,16 @@ impl T5 {
         let segment = |&(at, len): &(usize, usize)| Segment { query: at, queries: len, key: at, keys: len, offset: 0 };
         let segments: Vec<Segment> = spans.iter().map(segment).collect();
         let mut x = self.embed(&ids, pass)?;
-        for block in &self.encoder.blocks {
-            let y = self.normed(&x, &block.own.norm)?;
-            let kv = block.own.keys_values(&y, pass)?;
-            x = ops::plus(
-                &x,
-                self.attend(&block.own, &y, Keys { kv: &kv, segments: &segments, own: Some(&self.encoder) }, pass)?,
-            )?;
-            x = ops::plus(&x, self.feed_forward(&block.feed_forward, &x, pass)?)?;
+        for Block { own, feed_forward, .. } in &self.encoder.blocks {
+            x = self.attend(&x, own, &segments, Some(&self.encoder), pass, |y| own.keys_values(y, pass))?;
+            x = ops::plus(&x, self.feed_forward(feed_forward, &x, pass)?)?;
         }
         let hidden = self.dropped(self.normed(&x, &self.encoder.norm)?, pass)?;
         Ok(Packed { hidden, spans })
     }
 
-    /// Teacher-forced decoding: hidden states (N, D) of all decoder positions after the final norm, rows packed.
-    /// Only the first `valid[i]` tokens of row i may be attended to; the rest is padding whose states mean nothing.
+    /// Teacher-forced decoding: packed hidden states (N, D) of all decoder positions after the final norm. Tokens of row i
+    /// after the first `valid[i]` are padding: they are not attended to, and their states have no meaning.
     pub fn decode(&self, rows: &[&[u32]], valid: &[usize], encoded: &Packed, pass: Pass<'_>) -> Result<Packed> {
         let (ids, spans) = pack(rows)?;
         let own: Vec<Segment> = (spans.iter().zip(valid))
@@ -303,29 +298,22 @@ impl T5 {
             .collect();
         let mut x = self.embed(&ids, pass)?;
         for block in &self.decoder.blocks {
-            let y = self.normed(&x, &block.own.norm)?;
-            let kv = block.own.keys_values(&y, pass)?;
-            x = ops::plus(
-                &x,
-                self.attend(&block.own, &y, Keys { kv: &kv, segments: &own, own: Some(&self.decoder) }, pass)?,
-            )?;
+            x = self.attend(&x, &block.own, &own, Some(&self.decoder), pass, |y| block.own.keys_values(y, pass))?;
             if let Some(layer) = &block.cross {
-                let kv = layer.keys_values(&encoded.hidden, pass)?;
-                let y = self.normed(&x, &layer.norm)?;
-                x = ops::plus(&x, self.attend(layer, &y, Keys { kv: &kv, segments: &cross, own: None }, pass)?)?;
+                x = self.attend(&x, layer, &cross, None, pass, |_| layer.keys_values(&encoded.hidden, pass))?;
             }
             x = ops::plus(&x, self.feed_forward(&block.feed_forward, &x, pass)?)?;
         }
         Ok(Packed { hidden: self.dropped(self.normed(&x, &self.decoder.norm)?, pass)?, spans })
     }
 
-    /// What the output matrix reads: hidden states as they are, or scaled by d_model^-½
-    /// (transformers `T5ForConditionalGeneration.forward`).
+    /// The output matrix's input: hidden states, scaled by d_model^-½ if the config says so (transformers
+    /// `T5ForConditionalGeneration.forward`).
     pub fn head_input(&self, hidden: &Tensor) -> Result<Tensor> {
         if self.config.scales() { ops::scaled(hidden, self.config.head_scale() as f32) } else { Ok(hidden.clone()) }
     }
 
-    /// An empty cache for decoding one token a row at a time, up to `capacity` tokens a row.
+    /// An empty cache for decoding one token per row at a time, up to `capacity` tokens per row.
     pub fn cache(&self, encoded: &Packed, capacity: usize, pass: Pass<'_>) -> Result<Cache> {
         let (slots, width) = (encoded.spans.len(), 2 * self.config.inner());
         let (mut own, mut cross) = (Vec::new(), Vec::new());
@@ -338,7 +326,7 @@ impl T5 {
         Ok(Cache { own, cross, spans: encoded.spans.clone(), capacity, len: 0 })
     }
 
-    /// Feeds one token to each of the rows `slots` (row numbers of the encoded batch): hidden states (slots, D).
+    /// Feeds one token to each of the rows `slots` (row numbers in the encoded batch): hidden states (slots, D).
     pub fn decode_next(&self, ids: &[u32], slots: &[usize], cache: &mut Cache, pass: Pass<'_>) -> Result<Tensor> {
         if cache.len == cache.capacity {
             return Err(Error::input("the decoding cache is full", "ask for a larger capacity"));
@@ -359,23 +347,12 @@ impl T5 {
         let write = WriteRows { rows: own.iter().map(|s| s.key + cache.len).collect() };
         let mut x = self.embed(ids, pass)?; // (slots, D)
         for (i, block) in self.decoder.blocks.iter().enumerate() {
-            let y = self.normed(&x, &block.own.norm)?;
-            cache.own[i].inplace_op2(&block.own.keys_values(&y, pass)?, &write)?;
-            x = ops::plus(
-                &x,
-                self.attend(
-                    &block.own,
-                    &y,
-                    Keys { kv: &cache.own[i], segments: &own, own: Some(&self.decoder) },
-                    pass,
-                )?,
-            )?;
+            x = self.attend(&x, &block.own, &own, Some(&self.decoder), pass, |y| {
+                cache.own[i].inplace_op2(&block.own.keys_values(y, pass)?, &write)?;
+                Ok(cache.own[i].clone())
+            })?;
             if let Some(layer) = &block.cross {
-                let y = self.normed(&x, &layer.norm)?;
-                x = ops::plus(
-                    &x,
-                    self.attend(layer, &y, Keys { kv: &cache.cross[i], segments: &cross, own: None }, pass)?,
-                )?;
+                x = self.attend(&x, layer, &cross, None, pass, |_| Ok(cache.cross[i].clone()))?;
             }
             x = ops::plus(&x, self.feed_forward(&block.feed_forward, &x, pass)?)?;
         }
@@ -384,7 +361,7 @@ impl T5 {
     }
 }
 
-/// Rows one after another, and where each lies.
+/// Concatenates rows; also returns the first position and the length of each.
 #[allow(clippy::type_complexity)]
 fn pack(rows: &[&[u32]]) -> Result<(Vec<u32>, Vec<(usize, usize)>)> {
     let mut spans = Vec::with_capacity(rows.len());
@@ -411,7 +388,7 @@ impl InplaceOp2 for WriteRows {
 
     fn cpu_fwd(&self, dst: &mut CpuStorage, l1: &Layout, src: &CpuStorage, l2: &Layout) -> candle_core::Result<()> {
         let (width, src) = (l1.dims()[1], slice(src, l2)?);
-        let CpuStorage::F32(dst) = dst else { candle_core::bail!("a cache holds f32") };
+        let CpuStorage::F32(dst) = dst else { candle_core::bail!("a cache must be f32") };
         for (i, row) in self.rows.iter().enumerate() {
             dst[row * width..(row + 1) * width].copy_from_slice(&src[i * width..(i + 1) * width]);
         }

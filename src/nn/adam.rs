@@ -1,5 +1,5 @@
-//! Adam exactly as torch's (no weight decay), with its moments open to export and import for exact resume, and the global
-//! gradient norm. Leaves the learning rate's schedule to its caller; candle's own AdamW hides its moments.
+//! Adam exactly as in torch (without weight decay), with export and import of its moments for exact resume, and the global
+//! gradient norm. The caller schedules the learning rate. candle's AdamW does not expose its moments.
 
 use super::tape::VarGradients;
 use crate::error::{Error, Result};
@@ -10,20 +10,20 @@ use std::collections::HashMap;
 /// Trainable variables by checkpoint name, in a fixed order.
 pub type Named = [(String, Var)];
 
-/// Gradients of named variables, in the variables' order, summed over mini-batches that share an update.
+/// Gradients of named variables, in the variables' order, summed over the mini-batches of an update.
 #[derive(Debug, Default)]
 pub struct Gradients {
     tensors: Vec<Tensor>,
 }
 
 impl Gradients {
-    /// Zero for every variable: what a guarded loss (multiplied by 0) gives.
+    /// Zero for every variable, as from a loss that is multiplied by 0.
     pub fn zeros(vars: &Named) -> Result<Self> {
         let tensors = vars.iter().map(|(_, var)| Ok(var.as_detached_tensor().zeros_like()?)).collect::<Result<_>>()?;
         Ok(Self { tensors })
     }
 
-    /// Puts the gradients that a backward pass found into the order of `vars`.
+    /// Puts the gradients of a backward pass into the order of `vars`.
     ///
     /// Errors: a variable without a gradient (it does not take part in the loss), by name.
     pub fn of(mut found: VarGradients, vars: &Named) -> Result<Self> {
@@ -49,7 +49,7 @@ impl Gradients {
         Ok(())
     }
 
-    /// One tensor a variable.
+    /// One tensor per variable.
     pub fn tensors(&self) -> &[Tensor] {
         &self.tensors
     }
@@ -73,7 +73,7 @@ impl Gradients {
     }
 }
 
-/// The factor that brings gradients of norm `norm` down to `max_norm`: max_norm / (norm + 1e-6), at most 1.
+/// The factor that scales gradients with norm `norm` down to `max_norm`: max_norm / (norm + 1e-6), at most 1.
 /// Source: torch.nn.utils.clip_grad_norm_.
 pub fn clip_factor(norm: f64, max_norm: Option<f64>) -> f32 {
     max_norm.map_or(1.0, |max_norm| (max_norm / (norm + 1e-6)).min(1.0) as f32)
@@ -93,30 +93,30 @@ pub struct Adam {
     beta1: f64,
     beta2: f64,
     eps: f64,
-    /// Each variable's learning rate is multiplied by its own root mean square.
+    /// Whether each variable's learning rate is multiplied by its root mean square.
     relative: bool,
-    /// Updates done.
+    /// Number of updates done.
     steps: u64,
     moments: HashMap<String, Moments>,
 }
 
-/// A variable whose root mean square is below this moves as if it were this (Adafactor's ε₂).
+/// Minimum of a variable's root mean square (Adafactor's ε₂).
 const LEAST_SCALE: f64 = 1e-3;
 
 impl Adam {
-    /// Without history. torch's defaults: betas 0.9 and 0.999, eps 1e-8.
+    /// A new optimizer. torch's defaults: betas 0.9 and 0.999, eps 1e-8.
     pub fn new(beta1: f64, beta2: f64, eps: f64) -> Self {
         Self { beta1, beta2, eps, relative: false, steps: 0, moments: HashMap::new() }
     }
 
-    /// The same with each variable's steps in proportion to its root mean square (Shazeer & Stern 2018, section 8), as T5 was
-    /// trained: its freshly drawn embeddings are of size 1, its queries of size 0.01, and no one rate fits both.
+    /// Makes each variable's steps proportional to its root mean square (Shazeer & Stern 2018, section 8), as T5 was trained:
+    /// its new embeddings have size 1, its queries 0.01, and no single rate fits both.
     #[must_use]
     pub fn relative(self, relative: bool) -> Self {
         Self { relative, ..self }
     }
 
-    /// Updates done so far.
+    /// Number of updates done so far.
     pub fn steps(&self) -> u64 {
         self.steps
     }
@@ -127,7 +127,7 @@ impl Adam {
     /// Errors: gradients of other variables than `vars`.
     pub fn update(&mut self, vars: &Named, gradients: &Gradients, scale: f32, lr: f64) -> Result<()> {
         if vars.len() != gradients.tensors.len() {
-            return Err(Error::shape("gradients", &[gradients.tensors.len()], &[vars.len()], "give one a variable"));
+            return Err(Error::shape("gradients", &[gradients.tensors.len()], &[vars.len()], "give one per variable"));
         }
         self.steps += 1;
         let t = self.steps as f64;
@@ -153,8 +153,8 @@ impl Adam {
         Ok(())
     }
 
-    /// The moments as tensors of the variables' shapes, named `NAME.exp_avg` and `NAME.exp_avg_sq` as in torch.
-    /// A variable never updated has none.
+    /// The moments as tensors with the variables' shapes, named `NAME.exp_avg` and `NAME.exp_avg_sq` as in torch. A variable
+    /// that was never updated has none.
     pub fn export(&self, vars: &Named) -> Result<Vec<(String, Tensor)>> {
         let mut out = Vec::with_capacity(2 * vars.len());
         for (name, var) in vars {
@@ -166,7 +166,7 @@ impl Adam {
         Ok(out)
     }
 
-    /// Takes up where [`export`](Adam::export) left off, after `steps` updates.
+    /// Restores the moments from [`export`](Adam::export), after `steps` updates.
     ///
     /// Errors: after at least one update, a variable whose moments are missing or of another shape, by name.
     pub fn import(&mut self, vars: &Named, steps: u64, tensors: &HashMap<String, Tensor>) -> Result<()> {
@@ -195,7 +195,7 @@ fn root_mean_square(var: &Var) -> Result<f64> {
     Ok((sum / var.elem_count() as f64).sqrt())
 }
 
-/// One variable's update in its own storage; the gradient is the one source.
+/// Updates a variable in place, from its gradient.
 struct Update<'a> {
     moments: RefCell<&'a mut Moments>,
     scale: f32,
@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn relative_steps_are_in_proportion_to_the_variable() {
+    fn relative_steps_are_proportional_to_the_variable() {
         let vars = [var("large", &[3.0, -4.0]), var("zero", &[0.0, 0.0])]; // of size √12.5 and, at least, 0.001
         let grads = gradients(&vars, |w| (w.sqr().unwrap() + w).unwrap());
         Adam::new(0.9, 0.999, 1e-8).relative(true).update(&vars, &grads, 1.0, 0.1).unwrap();
@@ -291,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn a_resumed_optimizer_goes_on_bit_for_bit() {
+    fn a_resumed_optimizer_continues_bit_for_bit() {
         let vars = [var("a", &[1.0, -2.0]), var("b", &[0.3])];
         let mut adam = Adam::new(0.9, 0.999, 1e-8);
         let advance = |adam: &mut Adam, vars: &Named| {
@@ -332,7 +332,7 @@ mod tests {
         adam.update(&vars, &gradients(&vars, |w| w.sqr().unwrap()), 1.0, 0.1).unwrap();
         let before = vars[0].1.to_vec1::<f32>().unwrap()[0];
         adam.update(&vars, &Gradients::zeros(&vars).unwrap(), 1.0, 0.1).unwrap();
-        assert!(vars[0].1.to_vec1::<f32>().unwrap()[0] < before, "momentum goes on");
+        assert!(vars[0].1.to_vec1::<f32>().unwrap()[0] < before, "momentum continues");
         assert_eq!(adam.steps(), 2);
     }
 

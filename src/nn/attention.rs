@@ -1,7 +1,7 @@
 //! Attention over packed sequences as a differentiable operation on tensors: all tokens of a batch are rows of one (N, width)
 //! matrix without padding, a [`Plan`] says which rows attend to which. The numbers are computed in `kernels::attention`.
 
-use super::storage::with_slice;
+use super::storage::with_slices;
 use super::tape::{self, InputGradients, Op};
 use crate::error::{Error, Result};
 use crate::kernels::attention;
@@ -25,39 +25,28 @@ pub fn attention(q: &Tensor, kv: &Tensor, table: Option<&Tensor>, plan: Plan) ->
             "this is a bug in detox-lab: please open an issue with this message",
         ));
     }
-    match table {
-        Some(table) => tape::apply(&[q, kv, table], Attention { plan }),
-        None => tape::apply(&[q, kv], Attention { plan }),
-    }
+    let given: Vec<&Tensor> = [q, kv].into_iter().chain(table).collect();
+    tape::apply(&given, Attention { plan })
 }
 
 struct Attention {
     plan: Plan,
 }
 
-/// Runs `work` on the numbers of q, kv and, where there is one, the table.
-fn with_all<T>(given: &[&Tensor], work: impl FnOnce(&[f32], &[f32], Option<&[f32]>) -> T) -> Result<T> {
-    Ok(with_slice(given[0], |q| {
-        with_slice(given[1], |kv| match given.get(2) {
-            Some(table) => with_slice(table, |table| work(q, kv, Some(table))),
-            None => Ok(work(q, kv, None)),
-        })
-    })???)
-}
-
 impl Op for Attention {
     fn forward(&self, given: &[&Tensor]) -> Result<(Vec<f32>, Shape)> {
         let width = given[0].dims()[1];
-        let y = with_all(given, |q, kv, table| attention::forward(&self.plan, q, kv, table, width))?;
+        let y = with_slices(given, |x| attention::forward(&self.plan, x[0], x[1], x.get(2).copied(), width))?;
         Ok((y, given[0].shape().clone()))
     }
 
     fn backward(&self, given: &[&Tensor], g: &Tensor) -> InputGradients {
         let width = given[0].dims()[1];
         let trained = given.get(2).is_some_and(|table| table.track_op());
-        let (dq, dkv, dt) = with_all(given, |q, kv, table| {
-            with_slice(g, |g| attention::backward(&self.plan, (q, kv, table), width, g, trained))
-        })??;
+        let all: Vec<&Tensor> = [g].into_iter().chain(given.iter().copied()).collect();
+        let (dq, dkv, dt) = with_slices(&all, |x| {
+            attention::backward(&self.plan, (x[1], x[2], x.get(3).copied()), width, x[0], trained)
+        })?;
         let numbers = [Some(dq), Some(dkv), dt];
         let tensor = |(x, like): (Option<Vec<f32>>, &&Tensor)| {
             Ok(x.map(|x| Tensor::from_vec(x, like.shape(), &Device::Cpu)).transpose()?)

@@ -1,6 +1,6 @@
-//! Label-smoothed cross-entropy straight from hidden states, for supervised training. As in `logprobs` the (N, V) logits
-//! exist a few rows at a time only; and they are computed once: where gradients will be asked for, the forward pass
-//! forms them from the same chunk of logits, and the backward pass scales them.
+//! Label-smoothed cross-entropy straight from hidden states, for supervised training. As in `logprobs`, only a few rows of the
+//! (N, V) logits exist at a time. They are computed once: if gradients will be needed, the forward pass computes them from the
+//! same chunk of logits, and the backward pass scales them.
 
 use super::logprobs::for_logits;
 use super::storage::with_slice;
@@ -18,8 +18,8 @@ use std::sync::Mutex;
 /// `F.cross_entropy(label_smoothing=ε)` and, summed and divided by N, transformers' `LabelSmoother`
 /// (trainer_pt_utils.py).
 ///
-/// hidden h (N, D), output matrix W (V, D), logits z = h Wᵀ, one target id a row. Differentiable in h, and in W where W
-/// is trained; fastest where all tokens' losses get one weight, as in a sum or a mean.
+/// hidden h (N, D), output matrix W (V, D), logits z = h Wᵀ, one target id per row. Differentiable in h, and in W if W is
+/// trained; fastest if all losses have the same weight, as in a sum or a mean.
 ///
 /// # Errors
 /// A smoothing outside 0..1, another number of targets than rows, a target outside the vocabulary.
@@ -32,27 +32,25 @@ pub fn smoothed_cross_entropy(hidden: &Tensor, weight: &Weight, targets: &[u32],
         targets: targets.to_vec(),
         smoothing,
         weight: weight.clone(),
-        wanted: [hidden.track_op(), weight.track_op()].map(|tracked| tracked && tape::is_recording()),
+        wanted: [hidden.track_op(), weight.trained().is_some()].map(|tracked| tracked && tape::is_recording()),
         ready: Mutex::new(None),
     };
-    match weight {
-        Weight::F32(weight) if weight.track_op() => tape::apply(&[hidden, weight], op), // the second puts W onto the tape
-        _ => tape::apply(&[hidden], op),
-    }
+    let given: Vec<&Tensor> = [hidden].into_iter().chain(weight.trained()).collect(); // a trained W is recorded on the tape
+    tape::apply(&given, op)
 }
 
 struct CrossEntropy {
     targets: Vec<u32>,
     smoothing: f32,
     weight: Weight,
-    /// Are the gradients of h and of W wanted?
+    /// Whether the gradients of h and of W are needed.
     wanted: [bool; 2],
-    /// What the forward pass leaves for the backward pass: gradients of the plain sum of all losses.
-    ready: Mutex<Option<Gradients>>,
+    /// From the forward pass, for the backward pass: gradients of the sum of all losses.
+    ready: Mutex<Option<LossGradients>>,
 }
 
-/// Gradients of a weighted sum of the losses; empty where not wanted.
-struct Gradients {
+/// Gradients of a weighted sum of the losses; empty if not needed.
+struct LossGradients {
     /// (N, D)
     hidden: Vec<f32>,
     /// (V, D)
@@ -61,11 +59,11 @@ struct Gradients {
 
 impl CrossEntropy {
     /// The losses (N), and the gradients of their sum weighted by `g` (N); no `g`: all weights 1.
-    fn pass(&self, h: &[f32], w: Matrix<'_>, g: Option<&[f32]>) -> candle_core::Result<(Vec<f32>, Gradients)> {
+    fn pass(&self, h: &[f32], w: Matrix<'_>, g: Option<&[f32]>) -> candle_core::Result<(Vec<f32>, LossGradients)> {
         let (vocab, width) = w.dims();
         let [for_hidden, for_weight] = self.wanted;
         let mut losses = vec![0f32; self.targets.len()];
-        let mut gradients = Gradients {
+        let mut gradients = LossGradients {
             hidden: vec![0f32; if for_hidden { h.len() } else { 0 }],
             weight: vec![0f32; if for_weight { vocab * width } else { 0 }],
         };
@@ -95,7 +93,7 @@ impl CrossEntropy {
         Ok((losses, gradients))
     }
 
-    /// The loss of one token, z its logits; where a gradient is wanted, z becomes that of `g` times the loss:
+    /// The loss of a token with logits z; if a gradient is needed, z becomes the gradient of `g` times the loss:
     /// g (p − (1 − ε) onehot − ε/V).
     fn token(&self, z: &mut [f32], target: usize, g: f32) -> f32 {
         let smoothing = self.smoothing;
@@ -110,8 +108,8 @@ impl CrossEntropy {
         (max - chosen) * (1.0 - smoothing) + (max - mean) * smoothing + total.ln()
     }
 
-    /// Gradients of the losses weighted by `g`, from what the forward pass left where that is possible.
-    fn gradients(&self, h: &[f32], w: Matrix<'_>, g: &[f32]) -> candle_core::Result<Gradients> {
+    /// Gradients of the losses weighted by `g`, from those of the forward pass if possible.
+    fn gradients(&self, h: &[f32], w: Matrix<'_>, g: &[f32]) -> candle_core::Result<LossGradients> {
         let ready = self.ready.lock().ok().and_then(|mut ready| ready.take());
         let even = g.windows(2).all(|pair| pair[0] == pair[1]);
         let Some(mut ready) = ready.filter(|_| even) else { return Ok(self.pass(h, w, Some(g))?.1) };
@@ -134,7 +132,7 @@ impl Op for CrossEntropy {
         Ok((losses, self.targets.len().into()))
     }
 
-    /// dH (N, D) and dW (V, D), where wanted.
+    /// dH (N, D) and dW (V, D), if needed.
     fn backward(&self, given: &[&Tensor], g: &Tensor) -> InputGradients {
         let hidden = given[0];
         let g: Vec<f32> = g.to_vec1()?;

@@ -13,7 +13,7 @@ pub fn mask(p: f32, rng: &mut Rng) -> Mask {
     Mask { p, seed: rng.below(0, u64::MAX) }
 }
 
-/// Inverted dropout of a tensor with a fresh mask.
+/// Inverted dropout of a tensor with a new mask.
 pub fn dropout(x: &Tensor, p: f32, rng: &mut Rng) -> Result<Tensor> {
     if p <= 0.0 {
         return Ok(x.clone());

@@ -1,7 +1,8 @@
-//! Linear layers. Where the weight is frozen, the backward computes the gradient of the input only, and keeps nothing for it.
+//! Linear layers. If the weight is frozen, the backward pass computes only the gradient of the input and needs no saved
+//! tensors.
 
 use super::params::Params;
-use super::storage::with_slice;
+use super::storage::{with_slice, with_slices};
 use super::tape::{self, InputGradients, Op, Reads};
 use super::weight::Weight;
 use crate::error::{Error, Result};
@@ -25,7 +26,7 @@ impl Linear {
         Ok(Self { weight, bias })
     }
 
-    /// A layer around a weight (out, in) that exists already.
+    /// A layer with an existing weight (out, in).
     pub fn from_weight(weight: Weight) -> Self {
         Self { weight, bias: None }
     }
@@ -46,37 +47,41 @@ impl Linear {
     }
 }
 
-/// `x Wᵀ (+ b)`: x (..., in), W (out, in), b (out) → (..., out). Where W is trained it must be contiguous.
+/// `x Wᵀ (+ b)`: x (..., in), W (out, in), b (out) → (..., out). A trained W must be contiguous.
 pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
     apply(x, &weight.clone().into(), bias)
 }
 
 fn apply(x: &Tensor, weight: &Weight, bias: Option<&Tensor>) -> Result<Tensor> {
-    if let Weight::F32(weight) = weight
-        && weight.track_op()
-    {
-        return match bias {
-            None => tape::apply(&[x, weight], Trained),
-            Some(bias) => tape::apply(&[x, weight, bias], Trained),
-        };
+    match weight.trained() {
+        Some(weight) => {
+            let given: Vec<&Tensor> = [x, weight].into_iter().chain(bias).collect();
+            tape::apply(&given, TrainedLinear)
+        }
+        None => tape::apply(&[x], Frozen { weight: weight.clone(), bias: bias.cloned() }),
     }
-    tape::apply(&[x], Frozen { weight: weight.clone(), bias: bias.cloned() })
 }
 
 /// x (..., in) times Wᵀ, W (out, in); with `backward`, x (..., out) times W.
 fn product(x: &Tensor, w: Matrix<'_>, backward: bool) -> Result<(Vec<f32>, Shape)> {
     let (out_dim, in_dim) = w.dims();
     let (from, to) = if backward { (out_dim, in_dim) } else { (in_dim, out_dim) };
+    let shape = resized(x, from, to)?;
+    let y = with_slice(x, |x| {
+        let rows = x.len() / from.max(1);
+        if backward { w.transposed_product(x, rows) } else { w.product(x, rows) }
+    })?;
+    Ok((y, shape))
+}
+
+/// The shape of x (..., from) with `to` as the last dimension.
+fn resized(x: &Tensor, from: usize, to: usize) -> Result<Shape> {
     let mut dims = x.dims().to_vec();
     match dims.last_mut() {
         Some(last) if *last == from => *last = to,
         _ => return Err(Error::shape("the input of a linear layer", x.dims(), &[from], "this is a bug in detox-lab")),
     }
-    let y = with_slice(x, |x| {
-        let rows = x.len() / from.max(1);
-        if backward { w.transposed_product(x, rows) } else { w.product(x, rows) }
-    })?;
-    Ok((y, dims.into()))
+    Ok(dims.into())
 }
 
 /// Adds `bias` to each row of `y`.
@@ -119,10 +124,10 @@ impl Op for Frozen {
     }
 }
 
-/// `x Wᵀ (+ b)` of x, W (out, in) and perhaps b, with every gradient that is tracked.
-struct Trained;
+/// `x Wᵀ (+ b)` for x, W (out, in) and optionally b, with all gradients that are tracked.
+struct TrainedLinear;
 
-impl Op for Trained {
+impl Op for TrainedLinear {
     fn forward(&self, given: &[&Tensor]) -> Result<(Vec<f32>, Shape)> {
         let (out_dim, in_dim) = given[1].dims2()?;
         let (mut y, shape) = with_slice(given[1], |w| match out_dim {
@@ -143,15 +148,13 @@ impl Op for Trained {
             let (dx, shape) = with_slice(weight, |w| product(g, Matrix::new(w, out_dim, in_dim), true))??;
             Ok(Tensor::from_vec(dx, shape, device)?)
         };
-        let dw = with_slice(g, |g| {
-            with_slice(x, |x| {
-                let rows = g.len() / out_dim.max(1);
-                let mut dw = vec![0f32; out_dim * in_dim];
-                let (g, x) = (Mat::new(g, rows, out_dim, out_dim), Mat::new(x, rows, in_dim, in_dim));
-                matmul(&mut dw, in_dim, g.t(), x, 1.0, false);
-                dw
-            })
-        })??;
+        let dw = with_slices(&[g, x], |slices| {
+            let rows = slices[0].len() / out_dim.max(1);
+            let mut dw = vec![0f32; out_dim * in_dim];
+            let (g, x) = (Mat::new(slices[0], rows, out_dim, out_dim), Mat::new(slices[1], rows, in_dim, in_dim));
+            matmul(&mut dw, in_dim, g.t(), x, 1.0, false);
+            dw
+        })?;
         let mut gradients =
             vec![x.track_op().then(dx).transpose()?, Some(Tensor::from_vec(dw, weight.shape(), device)?)];
         if let Some(bias) = given.get(2) {
@@ -162,26 +165,16 @@ impl Op for Trained {
     }
 }
 
-/// `x w` of each row, for a layer with one output (the value head), summed in f64: it costs nothing beside the layers before it.
+/// `x w` of each row, for a layer with one output (the value head), summed in f64, which costs little compared with other
+/// layers.
 fn dots(x: &Tensor, w: &[f32]) -> Result<(Vec<f32>, Shape)> {
-    let mut dims = x.dims().to_vec();
-    match dims.last_mut() {
-        Some(last) if *last == w.len() && *last > 0 => *last = 1,
-        _ => {
-            return Err(Error::shape(
-                "the input of a linear layer",
-                x.dims(),
-                &[w.len()],
-                "this is a bug in detox-lab",
-            ));
-        }
-    }
+    let shape = resized(x, w.len(), 1)?;
     let dot = |row: &[f32]| row.iter().zip(w).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>() as f32;
-    let y = with_slice(x, |x| x.chunks_exact(w.len()).map(dot).collect())?;
-    Ok((y, dims.into()))
+    let y = with_slice(x, |x| x.chunks_exact(w.len().max(1)).map(dot).collect())?;
+    Ok((y, shape))
 }
 
-/// Σ over rows, in f64 since there may be thousands.
+/// Σ over rows, in f64 because there may be thousands.
 fn column_sums(rows: &[f32], width: usize) -> Vec<f32> {
     let mut sums = vec![0f64; width];
     for row in rows.chunks_exact(width) {

@@ -1,5 +1,5 @@
-//! Log-probabilities of chosen tokens straight from hidden states: the (N, V) logits exist a few rows at a time only,
-//! forward and backward (flan-t5's logits for a 4 × 400 batch are 206 MB a copy, and a plain log-softmax makes five).
+//! Log-probabilities of chosen tokens directly from hidden states: only a few rows of the (N, V) logits exist at a time,
+//! forward and backward (one copy of flan-t5's logits for a 4 × 400 batch has 206 MB, and a plain log-softmax makes five).
 
 use super::storage::with_slice;
 use super::tape::{self, InputGradients, Op};
@@ -12,18 +12,16 @@ use crate::kernels::matrix::Matrix;
 use crate::kernels::pool::{for_rows, for_tasks};
 use candle_core::{Device, Shape, Tensor};
 
-/// Logits that exist at one time: 16 MB, 130 rows of FLAN-T5's vocabulary. The matrix is read once a chunk.
+/// Number of logits that exist at a time: 16 MB, 130 rows of FLAN-T5's vocabulary. The matrix is read once per chunk.
 const CHUNK: usize = 1 << 22;
 
-/// For hidden states h (N, D), an output matrix W (V, D) and one chosen token id a row, with z = h Wᵀ:
+/// For hidden states h (N, D), an output matrix W (V, D) and one chosen token id per row, with z = h Wᵀ:
 /// column 0 `log softmax(z)[id]`, column 1 the entropy `lse(z) − Σ softmax(z) z`. Result (N, 2).
-/// Differentiable in h, and in W where W is trained.
+/// Differentiable in h, and in W if W is trained.
 pub fn chosen_logprobs(hidden: &Tensor, weight: &Weight, chosen: &[u32]) -> Result<Tensor> {
     let op = Chosen { ids: chosen.to_vec(), weight: weight.clone() };
-    match weight {
-        Weight::F32(weight) if weight.track_op() => tape::apply(&[hidden, weight], op), // the second puts W onto the tape
-        _ => tape::apply(&[hidden], op),
-    }
+    let given: Vec<&Tensor> = [hidden].into_iter().chain(weight.trained()).collect(); // a trained W is recorded on the tape
+    tape::apply(&given, op)
 }
 
 struct Chosen {
@@ -77,10 +75,10 @@ impl Op for Chosen {
         Ok((out, (self.ids.len(), 2).into()))
     }
 
-    /// dH (N, D), and dW (V, D) where W is trained.
+    /// dH (N, D), and dW (V, D) if W is trained.
     fn backward(&self, given: &[&Tensor], g: &Tensor) -> InputGradients {
         let hidden = given[0];
-        let trained = self.weight.track_op();
+        let trained = self.weight.trained().is_some();
         let g: Vec<f32> = g.flatten_all()?.to_vec1()?;
         let mut dh = vec![0f32; hidden.elem_count()];
         let mut dw = vec![0f32; if trained { self.weight.elem_count() } else { 0 }];
@@ -125,9 +123,9 @@ impl Op for Chosen {
     }
 }
 
-/// What a row of logits z says: its largest m, Σ eᶻ⁻ᵐ, its logarithm, and Σ p (z − m). All but m are of the shifted logits:
-/// z may be in the hundreds, where sums of z itself lose the digits that an entropy consists of. The few operations a row
-/// after the sums are done in f64.
+/// Sums over a row of logits z: the largest m, Σ eᶻ⁻ᵐ, its logarithm, and Σ p (z − m). All but m are of the shifted logits: z
+/// may be in the hundreds, so that sums of z would lose the digits of the entropy. The few operations after the sums are done
+/// in f64.
 pub struct LogSoftmax {
     pub max: f32,
     pub sum: f32,
@@ -136,7 +134,7 @@ pub struct LogSoftmax {
 }
 
 impl LogSoftmax {
-    /// Reads z twice and writes nothing.
+    /// Reads z twice.
     #[inline(always)]
     pub fn of(z: &[f32]) -> Self {
         let max = max(z);
@@ -154,7 +152,7 @@ impl LogSoftmax {
         (self.log_sum - f64::from(self.mean_shifted)) as f32
     }
 
-    /// False where a logit is NaN or infinite.
+    /// False if a logit is NaN or infinite.
     pub fn is_finite(&self) -> bool {
         (f64::from(self.max) + self.log_sum).is_finite()
     }
@@ -179,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn entropies_are_close_to_f64_however_large_the_logits_are() {
+    fn entropies_are_close_to_f64_also_for_large_logits() {
         // as T5 v1.1's: not scaled, in the hundreds, and all far from 0
         for (middle, spread) in [(0.0, 2.0), (-40.0, 8.0), (300.0, 12.0), (-700.0, 1.0)] {
             let mut rng = Rng::new(8, Purpose::Init, 0, 0);

@@ -1,5 +1,5 @@
-//! Low-rank adapters over frozen linear layers: `y = W x + scale · B A x` (Hu et al. 2021; PEFT's semantics). Several
-//! named sets can stand over one set of base weights; files and PEFT's names are `io::adapter`'s.
+//! Low-rank adapters for frozen linear layers: `y = W x + scale · B A x` (Hu et al. 2021; PEFT's semantics). Several named sets
+//! can share one set of base weights; `io::adapter` has files and PEFT's names.
 
 use super::linear::linear;
 use super::ops::scaled;
@@ -17,7 +17,7 @@ pub struct Lora {
 }
 
 impl Lora {
-    /// What the adapter adds for x (N, in): (N, out). `dropout` applies to the adapter's input, as in PEFT.
+    /// The adapter's contribution for x (N, in): (N, out). `dropout` applies to the adapter's input, as in PEFT.
     pub fn forward(&self, x: &Tensor, dropout: Option<(f32, &RefCell<Rng>)>) -> Result<Tensor> {
         let dropped = match dropout {
             Some((p, rng)) if p > 0.0 => Some(super::dropout::dropout(x, p, &mut rng.borrow_mut())?),
@@ -30,7 +30,7 @@ impl Lora {
     }
 }
 
-/// An adapter: a pair for each layer that has one, by the model's own layer number.
+/// An adapter: pairs by the model's layer number.
 #[derive(Debug, Clone, Default)]
 pub struct LoraSet {
     pairs: Vec<Option<Lora>>,
@@ -40,7 +40,7 @@ pub struct LoraSet {
     pub dropout: f32,
 }
 
-/// What an adapter says of one module.
+/// An adapter's pair for one module.
 pub struct LoraSpec {
     /// Module name as in the base checkpoint, such as `encoder.block.0.layer.0.SelfAttention.q`.
     pub module: String,
@@ -52,7 +52,7 @@ pub struct LoraSpec {
 }
 
 impl LoraSet {
-    /// Builds a set for a model whose layers are `modules` (name, in, out). A trainable set holds variables of its own.
+    /// Builds a set for a model whose layers are `modules` (name, in, out). A trainable set has separate variables.
     pub fn new(
         specs: Vec<LoraSpec>,
         modules: &[(String, usize, usize)],
@@ -107,14 +107,14 @@ impl LoraSet {
         self.pairs.iter().enumerate().filter_map(|(i, p)| p.as_ref().map(|p| (i, p)))
     }
 
-    /// A frozen copy that later training of this set does not touch.
+    /// A frozen copy that does not change when this set is trained.
     pub fn frozen_copy(&self) -> Result<Self> {
         let copy = |lora: &Lora| Ok(Lora { a: lora.a.detach().copy()?, b: lora.b.detach().copy()?, scale: lora.scale });
         let pairs = self.pairs.iter().map(|p| p.as_ref().map(copy).transpose()).collect::<Result<_>>()?;
         Ok(Self { pairs, vars: Vec::new(), dropout: self.dropout })
     }
 
-    /// Numbers in all pairs.
+    /// Number of parameters of all pairs.
     pub fn parameters(&self) -> usize {
         self.layers().map(|(_, l)| l.a.elem_count() + l.b.elem_count()).sum()
     }

@@ -15,7 +15,7 @@ pub mod storage;
 pub mod tape;
 pub mod weight;
 
-/// candle's errors as text: what is passed on must be plain data.
+/// candle's errors become text, because errors must be plain data.
 impl From<candle_core::Error> for crate::error::Error {
     fn from(error: candle_core::Error) -> Self {
         Self::Tensor(error.to_string())

@@ -1,9 +1,8 @@
-//! RMS norm (T5) and layer norm (RoBERTa) over the last dimension, differentiable. Weights and their names belong to the
-//! models.
+//! RMS norm (T5) and layer norm (RoBERTa) over the last dimension, differentiable. The models have the weights and their names.
 //!
-//! Both are one operation that keeps nothing but its input: the backward computes the row's statistics again.
+//! Both are one operation that keeps only its input: the backward pass computes the row's statistics again.
 
-use super::storage::with_slice;
+use super::storage::with_slices;
 use super::tape::{self, InputGradients, Op};
 use crate::error::{Error, Result};
 use crate::kernels::math::{dot, sum};
@@ -12,11 +11,11 @@ use candle_core::{DType, Device, Shape, Tensor};
 
 /// `w * x / sqrt(mean(x²) + eps)`: no mean, no bias (T5; Zhang & Sennrich 2019, docs/ppo.md 1.1).
 ///
-/// `x` (..., D) f32 of any strides, `w` (D); the result has `x`'s shape. A gradient goes to `x`, and to `w` when it is
-/// tracked; frozen weights get none.
+/// `x` (..., D) f32 with any strides, `w` (D); the result has `x`'s shape. There are gradients for `x`, and for `w` if it is
+/// tracked.
 ///
 /// # Errors
-/// A `w` that is not of `x`'s last dimension, or another type than f32.
+/// A `w` that does not have `x`'s last dimension, or a type other than f32.
 pub fn rms_norm(x: &Tensor, w: &Tensor, eps: f32) -> Result<Tensor> {
     check(x, &[("w", w)])?;
     tape::apply(&[x, w], Norm { eps, centred: false })
@@ -24,11 +23,11 @@ pub fn rms_norm(x: &Tensor, w: &Tensor, eps: f32) -> Result<Tensor> {
 
 /// `w * (x - mean(x)) / sqrt(var(x) + eps) + b`, var the biased variance (Ba et al. 2016; torch's `LayerNorm`).
 ///
-/// `x` (..., D) f32 of any strides, `w` and `b` (D); the result has `x`'s shape. A gradient goes to `x`, and to `w` and
-/// `b` where they are tracked; frozen weights get none.
+/// `x` (..., D) f32 with any strides, `w` and `b` (D); the result has `x`'s shape. There are gradients for `x`, and for `w` and
+/// `b` if they are tracked.
 ///
 /// # Errors
-/// A `w` or `b` that is not of `x`'s last dimension, or another type than f32.
+/// A `w` or `b` that does not have `x`'s last dimension, or a type other than f32.
 pub fn layer_norm(x: &Tensor, w: &Tensor, b: &Tensor, eps: f32) -> Result<Tensor> {
     check(x, &[("w", w), ("b", b)])?;
     tape::apply(&[x, w, b], Norm { eps, centred: true })
@@ -59,7 +58,7 @@ fn check(x: &Tensor, weights: &[(&str, &Tensor)]) -> Result<()> {
     }
 }
 
-/// Both norms: layer norm is the centred one with a bias.
+/// Both norms: layer norm subtracts the mean and has a bias.
 struct Norm {
     eps: f32,
     centred: bool,
@@ -98,7 +97,7 @@ impl Norm {
         )
     }
 
-    /// With d = g w: dx = scale (d - mean(d) - x̂ mean(d x̂)), mean(d) only where the mean was taken off.
+    /// With d = g w: dx = scale (d - mean(d) - x̂ mean(d x̂)), mean(d) only if the mean was subtracted.
     fn input_gradient(&self, x: &[f32], w: &[f32], g: &[f32]) -> Vec<f32> {
         let width = w.len();
         let n = width as f32;
@@ -122,7 +121,7 @@ impl Norm {
         )
     }
 
-    /// dw = Σ_rows g x̂, db = Σ_rows g, summed in f64 since there may be thousands of rows.
+    /// dw = Σ_rows g x̂, db = Σ_rows g, summed in f64 because there may be thousands of rows.
     fn weight_gradients(&self, x: &[f32], g: &[f32], width: usize) -> (Vec<f32>, Vec<f32>) {
         let (mut dw, mut db) = (vec![0f64; width], vec![0f64; width]);
         let mut hat = vec![0.0; width];
@@ -140,27 +139,19 @@ impl Norm {
 
 impl Op for Norm {
     fn forward(&self, given: &[&Tensor]) -> Result<(Vec<f32>, Shape)> {
-        let (x, w) = (given[0], given[1]);
-        let y = with_slice(x, |x| {
-            with_slice(w, |w| match given.get(2) {
-                Some(b) => with_slice(b, |b| self.normed(x, w, Some(b))),
-                None => Ok(self.normed(x, w, None)),
-            })
-        })???;
-        Ok((y, x.shape().clone()))
+        let y = with_slices(given, |slices| self.normed(slices[0], slices[1], slices.get(2).copied()))?;
+        Ok((y, given[0].shape().clone()))
     }
 
     fn backward(&self, given: &[&Tensor], g: &Tensor) -> InputGradients {
         let (x, w, b) = (given[0], given[1], given.get(2));
         let b_tracked = b.is_some_and(|b| b.track_op());
         let width = w.elem_count();
-        let (dx, weights) = with_slice(x, |xs| {
-            with_slice(g, |gs| {
-                let dx = x.track_op().then(|| with_slice(w, |ws| self.input_gradient(xs, ws, gs))).transpose()?;
-                let weights = (w.track_op() || b_tracked).then(|| self.weight_gradients(xs, gs, width));
-                Ok::<_, candle_core::Error>((dx, weights))
-            })
-        })???;
+        let (dx, weights) = with_slices(&[x, w, g], |slices| {
+            let (xs, ws, gs) = (slices[0], slices[1], slices[2]);
+            let dx = x.track_op().then(|| self.input_gradient(xs, ws, gs));
+            (dx, (w.track_op() || b_tracked).then(|| self.weight_gradients(xs, gs, width)))
+        })?;
         let (dw, db) = weights.unzip();
         let tensor = |numbers: Option<Vec<f32>>, like: &Tensor| {
             numbers.map(|numbers| Tensor::from_vec(numbers, like.shape(), &Device::Cpu)).transpose()

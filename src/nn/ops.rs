@@ -1,13 +1,13 @@
 //! Small differentiable operations.
 
-use super::storage::{slice, with_slice};
+use super::storage::{add, with_slice, with_slices};
 use super::tape::{self, InputGradients, Op, Reads};
 use crate::error::{Error, Result};
 use crate::kernels::math::{normal, tanh as tanh_of};
-use crate::kernels::pool::{for_rows, new_row_pairs, new_rows};
-use candle_core::{CpuStorage, InplaceOp2, Layout, Shape, Tensor};
+use crate::kernels::pool::{new_row_pairs, new_rows};
+use candle_core::{Shape, Tensor};
 
-/// `f` of every number.
+/// Applies `f` to every number.
 fn map(x: &Tensor, f: impl Fn(f32) -> f32 + Sync) -> Result<(Vec<f32>, Shape)> {
     let y = with_slice(x, |x| {
         new_rows(
@@ -20,26 +20,25 @@ fn map(x: &Tensor, f: impl Fn(f32) -> f32 + Sync) -> Result<(Vec<f32>, Shape)> {
     Ok((y, x.shape().clone()))
 }
 
-/// `f` of every number of two tensors of one shape.
+/// Applies `f` to the numbers of two tensors with the same shape.
 fn map2(x: &Tensor, y: &Tensor, f: impl Fn(f32, f32) -> f32 + Sync) -> Result<(Vec<f32>, Shape)> {
     if x.shape() != y.shape() {
         return Err(Error::shape("the second operand", y.dims(), x.dims(), "this is a bug in detox-lab"));
     }
-    let z = with_slice(x, |x| {
-        with_slice(y, |y| {
-            new_rows(
-                x.len(),
-                1,
-                #[inline(always)]
-                |first, z| {
-                    let n = z.len();
-                    for ((z, x), y) in z.iter_mut().zip(&x[first..first + n]).zip(&y[first..first + n]) {
-                        *z = f(*x, *y);
-                    }
-                },
-            )
-        })
-    })??;
+    let z = with_slices(&[x, y], |slices| {
+        let (x, y) = (slices[0], slices[1]);
+        new_rows(
+            x.len(),
+            1,
+            #[inline(always)]
+            |first, z| {
+                let n = z.len();
+                for ((z, x), y) in z.iter_mut().zip(&x[first..first + n]).zip(&y[first..first + n]) {
+                    *z = f(*x, *y);
+                }
+            },
+        )
+    })?;
     Ok((z, x.shape().clone()))
 }
 
@@ -53,7 +52,7 @@ fn tensor(numbers: Vec<f32>, shape: impl Into<Shape>) -> Result<Tensor> {
 }
 
 /// `gelu_new(a) · b`, T5 v1.1's gate: gelu_new(x) = ½x (1 + tanh(√(2/π) (x + 0.044715 x³))) (transformers
-/// `NewGELUActivation`). a, b and the result have one shape.
+/// `NewGELUActivation`). a, b and the result have the same shape.
 pub fn gated_gelu(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     tape::apply(&[a, b], GatedGelu)
 }
@@ -82,108 +81,92 @@ impl Op for GatedGelu {
     }
 
     fn backward(&self, given: &[&Tensor], g: &Tensor) -> InputGradients {
-        let (a, b) = (given[0], given[1]);
-        let (da, db) = with_slice(a, |a| {
-            with_slice(b, |b| {
-                with_slice(g, |g| {
-                    new_row_pairs(
-                        (a.len(), 1),
-                        (a.len(), 1),
-                        #[inline(always)]
-                        |first, da, db| {
-                            let n = da.len();
-                            let (a, b, g) = (&a[first..first + n], &b[first..first + n], &g[first..first + n]);
-                            for i in 0..n {
-                                let (y, slope) = gelu_new(a[i]);
-                                da[i] = slope * b[i] * g[i];
-                                db[i] = y * g[i];
-                            }
-                        },
-                    )
-                })
-            })
-        })???;
-        Ok(vec![Some(tensor(da, a.shape())?), Some(tensor(db, a.shape())?)])
+        let (da, db) = with_slices(&[given[0], given[1], g], |slices| {
+            let n = slices[0].len();
+            new_row_pairs(
+                (n, 1),
+                (n, 1),
+                #[inline(always)]
+                |first, da, db| {
+                    let n = da.len();
+                    let [a, b, g] = [0, 1, 2].map(|i| &slices[i][first..first + n]);
+                    for i in 0..n {
+                        let (y, slope) = gelu_new(a[i]);
+                        da[i] = slope * b[i] * g[i];
+                        db[i] = y * g[i];
+                    }
+                },
+            )
+        })?;
+        Ok(vec![Some(tensor(da, g.shape())?), Some(tensor(db, g.shape())?)])
     }
 }
 
-/// The exact gelu, x Φ(x) (torch's `gelu`, RoBERTa's).
-pub fn gelu(x: &Tensor) -> Result<Tensor> {
-    tape::apply(&[x], Gelu)
+/// A function of every number, and `slope(x, g)`, the gradient of x for the gradient g of the result.
+struct Elementwise<F, S> {
+    function: F,
+    slope: S,
 }
 
-struct Gelu;
-
-impl Op for Gelu {
+impl<F: Fn(f32) -> f32 + Sync, S: Fn(f32, f32) -> f32 + Sync> Op for Elementwise<F, S> {
     fn forward(&self, given: &[&Tensor]) -> Result<(Vec<f32>, Shape)> {
         map(
             given[0],
             #[inline(always)]
-            |x| x * normal(x).0,
+            |x| (self.function)(x),
         )
     }
 
-    /// dx = g (Φ(x) + x φ(x))
     fn backward(&self, given: &[&Tensor], g: &Tensor) -> InputGradients {
-        const DENSITY: f32 = 0.398_942_3; // 1/√(2π)
         one(map2(
             given[0],
             g,
             #[inline(always)]
-            |x, g| {
-                let (below, bell) = normal(x);
-                g * (below + x * bell * DENSITY)
-            },
+            |x, g| (self.slope)(x, g),
         )?)
     }
+}
+
+fn elementwise(
+    x: &Tensor,
+    function: impl Fn(f32) -> f32 + Sync + 'static,
+    slope: impl Fn(f32, f32) -> f32 + Sync + 'static,
+) -> Result<Tensor> {
+    tape::apply(&[x], Elementwise { function, slope })
+}
+
+/// The exact gelu, x Φ(x) (torch's `gelu`, RoBERTa's): dx = g (Φ(x) + x φ(x)).
+pub fn gelu(x: &Tensor) -> Result<Tensor> {
+    const DENSITY: f32 = 0.398_942_3; // 1/√(2π)
+    elementwise(
+        x,
+        #[inline(always)]
+        |x| x * normal(x).0,
+        #[inline(always)]
+        |x, g| {
+            let (below, bell) = normal(x);
+            g * (below + x * bell * DENSITY)
+        },
+    )
 }
 
 /// `max(x, 0)`.
 pub fn relu(x: &Tensor) -> Result<Tensor> {
-    tape::apply(&[x], Relu)
+    elementwise(
+        x,
+        #[inline(always)]
+        |x| x.max(0.0),
+        #[inline(always)]
+        |x, g| if x > 0.0 { g } else { 0.0 },
+    )
 }
 
-struct Relu;
-
-impl Op for Relu {
-    fn forward(&self, given: &[&Tensor]) -> Result<(Vec<f32>, Shape)> {
-        map(
-            given[0],
-            #[inline(always)]
-            |x| x.max(0.0),
-        )
-    }
-
-    fn backward(&self, given: &[&Tensor], g: &Tensor) -> InputGradients {
-        one(map2(
-            given[0],
-            g,
-            #[inline(always)]
-            |x, g| if x > 0.0 { g } else { 0.0 },
-        )?)
-    }
-}
-
-/// `tanh x`.
+/// `tanh x`: dx = g (1 − tanh² x).
 pub fn tanh(x: &Tensor) -> Result<Tensor> {
-    tape::apply(&[x], Tanh)
-}
-
-struct Tanh;
-
-impl Op for Tanh {
-    fn forward(&self, given: &[&Tensor]) -> Result<(Vec<f32>, Shape)> {
-        map(given[0], f32::tanh)
-    }
-
-    /// dx = g (1 − tanh² x)
-    fn backward(&self, given: &[&Tensor], g: &Tensor) -> InputGradients {
-        let slope = |x: f32, g: f32| {
-            let y = x.tanh();
-            g * (1.0 - y * y)
-        };
-        one(map2(given[0], g, slope)?)
-    }
+    elementwise(x, f32::tanh, |x, g| {
+        let y = x.tanh();
+        g * (1.0 - y * y)
+    })
 }
 
 /// `factor · x`.
@@ -228,17 +211,16 @@ impl Op for Beside {
         if n != rows {
             return Err(Error::shape("rows beside others", &[rows, b_len], &[n, b_len], "this is a bug in detox-lab"));
         }
-        let both = with_slice(given[0], |a| {
-            with_slice(given[1], |b| {
-                new_rows(n * (a_len + b_len), a_len + b_len, |first, rows| {
-                    let (a, b) = (a[first * a_len..].chunks_exact(a_len), b[first * b_len..].chunks_exact(b_len));
-                    for ((row, a), b) in rows.chunks_exact_mut(a_len + b_len).zip(a).zip(b) {
-                        row[..a_len].copy_from_slice(a);
-                        row[a_len..].copy_from_slice(b);
-                    }
-                })
+        let both = with_slices(given, |given| {
+            new_rows(n * (a_len + b_len), a_len + b_len, |first, rows| {
+                let a = given[0][first * a_len..].chunks_exact(a_len);
+                let b = given[1][first * b_len..].chunks_exact(b_len);
+                for ((row, a), b) in rows.chunks_exact_mut(a_len + b_len).zip(a).zip(b) {
+                    row[..a_len].copy_from_slice(a);
+                    row[a_len..].copy_from_slice(b);
+                }
             })
-        })??;
+        })?;
         Ok((both, (n, a_len + b_len).into()))
     }
 
@@ -257,15 +239,15 @@ impl Op for Beside {
     }
 }
 
-/// Rows of `table` (V, D) by their numbers, as an embedding: (N, D). Row `ignored`, where one is given, gets no gradient, as
-/// with torch's `padding_idx`.
+/// Rows of `table` (V, D) by their numbers, as an embedding: (N, D). Row `ignored`, if given, gets no gradient, as with torch's
+/// `padding_idx`.
 ///
 /// # Errors
 /// A number outside the rows.
 pub fn rows(table: &Tensor, ids: &[u32], ignored: Option<u32>) -> Result<Tensor> {
     let (rows, _) = table.dims2()?;
     if let Some(id) = ids.iter().find(|id| **id as usize >= rows) {
-        return Err(Error::input(format!("id {id} in a table of {rows} rows"), "use the model's own tokenizer"));
+        return Err(Error::input(format!("id {id} in a table of {rows} rows"), "use the tokenizer of this model"));
     }
     tape::apply(&[table], Rows { ids: ids.to_vec(), ignored })
 }
@@ -304,13 +286,13 @@ impl Op for Rows {
     }
 }
 
-/// x + y on all threads; both and the result have one shape. Where no gradient is asked for, the sum takes the place of `y`,
-/// which must therefore be the caller's own: a result that no other tensor shares.
+/// x + y on all threads; all have the same shape. If no gradient is needed, the sum replaces `y` in place, so no other tensor
+/// may share its numbers.
 pub fn plus(x: &Tensor, y: Tensor) -> Result<Tensor> {
     if x.track_op() || y.track_op() || x.shape() != y.shape() || !y.is_contiguous() {
         return tape::apply(&[x, &y], Plus);
     }
-    y.inplace_op2(&x.contiguous()?, &Plus)?;
+    add(&y, &x.contiguous()?)?;
     Ok(y)
 }
 
@@ -336,25 +318,5 @@ impl Op for Plus {
 
     fn backward(&self, _given: &[&Tensor], g: &Tensor) -> InputGradients {
         Ok(vec![Some(g.clone()), Some(g.clone())])
-    }
-}
-
-/// Adds the second operand to the first.
-impl InplaceOp2 for Plus {
-    fn name(&self) -> &'static str {
-        "plus"
-    }
-
-    fn cpu_fwd(&self, y: &mut CpuStorage, l1: &Layout, x: &CpuStorage, l2: &Layout) -> candle_core::Result<()> {
-        let (x, CpuStorage::F32(y), Some((start, end))) = (slice(x, l2)?, y, l1.contiguous_offsets()) else {
-            candle_core::bail!("a sum needs contiguous f32")
-        };
-        for_rows(
-            &mut y[start..end],
-            1,
-            #[inline(always)]
-            |first, y| y.iter_mut().zip(&x[first..]).for_each(|(y, x)| *y += x),
-        );
-        Ok(())
     }
 }

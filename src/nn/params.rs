@@ -1,4 +1,4 @@
-//! Named tensors that a model is built from, by checkpoint name, with shape checks. Knows no files.
+//! The tensors of a model by checkpoint name, with shape checks.
 
 use super::weight::Weight;
 use crate::error::{Error, Result};
@@ -10,27 +10,27 @@ use std::rc::Rc;
 /// Variables by checkpoint name, shared by all paths into one checkpoint.
 type Vars = Rc<RefCell<Vec<(String, Var)>>>;
 
-/// A checkpoint's tensors with a path prefix; they are handed out frozen, or as trainable f32 variables.
+/// A checkpoint's tensors with a path prefix; they are returned frozen, or as trainable f32 variables.
 #[derive(Clone)]
 pub struct Params {
     tensors: Rc<HashMap<String, Weight>>,
     prefix: String,
-    /// `Some` when the tensors are to be trained: every variable made, by full name.
+    /// `Some` if the tensors are to be trained: all variables made so far, by full name.
     vars: Option<Vars>,
 }
 
 impl Params {
-    /// Tensors that stay as they are.
+    /// Tensors that are not trained.
     pub fn frozen(tensors: HashMap<String, Tensor>) -> Self {
         Self::held(tensors.into_iter().map(|(name, tensor)| (name, tensor.into())).collect())
     }
 
-    /// Weights that stay as they are, matrices in whatever kind they are held.
+    /// Weights that are not trained, with matrices of any type.
     pub fn held(weights: HashMap<String, Weight>) -> Self {
         Self { tensors: Rc::new(weights), prefix: String::new(), vars: None }
     }
 
-    /// Tensors that become variables as they are taken.
+    /// Tensors that become variables when they are taken.
     pub fn trainable(tensors: HashMap<String, Tensor>) -> Self {
         Self { vars: Some(Rc::default()), ..Self::frozen(tensors) }
     }
@@ -50,17 +50,17 @@ impl Params {
         &self.prefix
     }
 
-    /// Is there a tensor of this name?
+    /// Whether there is a tensor with this name.
     pub fn has(&self, name: &str) -> bool {
         self.tensors.contains_key(&self.full(name))
     }
 
-    /// The tensor `name` as f32, its shape checked.
+    /// The tensor `name` as f32, after checking its shape.
     pub fn get(&self, name: &str, shape: &[usize]) -> Result<Tensor> {
         self.weight(name, shape)?.to_f32()
     }
 
-    /// The tensor `name` in the kind it is held in (f32 where it is trained), its shape checked.
+    /// The tensor `name` in its type (f32 if it is trained), after checking its shape.
     pub fn weight(&self, name: &str, shape: &[usize]) -> Result<Weight> {
         let full = self.full(name);
         let Some(tensor) = self.tensors.get(&full) else {
@@ -84,7 +84,7 @@ impl Params {
         Ok(out.into())
     }
 
-    /// No tensor `full`; where all that is different is a prefix, the message names it.
+    /// The error for a missing tensor `full`; if only a prefix differs, the message names it.
     fn missing(&self, full: &str) -> Error {
         let what = format!("the checkpoint has no tensor {full}");
         let prefixes = self.tensors.keys().filter_map(|name| name.strip_suffix(full)?.strip_suffix('.'));
@@ -93,7 +93,7 @@ impl Params {
         match (prefix, cut) {
             (Some(prefix), _) => Error::input(
                 format!("{what}, but {prefix}.{full}: its names begin with the prefix \"{prefix}.\""),
-                "save the model from inside its wrapper, or take the prefix off the names",
+                "save the model without its wrapper, or remove the prefix from the names",
             ),
             (None, Some(cut)) => Error::input(
                 format!("{what}, but {cut}: its names lack the prefix \"{}\"", &full[..full.len() - cut.len()]),
@@ -103,7 +103,7 @@ impl Params {
         }
     }
 
-    /// Every variable taken so far, by checkpoint name.
+    /// All variables taken so far, by checkpoint name.
     pub fn vars(&self) -> Vec<(String, Var)> {
         self.vars.as_ref().map(|v| v.borrow().clone()).unwrap_or_default()
     }
@@ -116,7 +116,7 @@ mod tests {
     use candle_core::Device;
 
     #[test]
-    fn a_prefix_that_is_too_much_or_missing_is_named() {
+    fn an_additional_or_missing_prefix_is_named() {
         let message = |there: [&str; 2]| {
             let tensor = Tensor::zeros(1, DType::F32, &Device::Cpu).unwrap();
             let params = Params::frozen(there.iter().map(|name| (name.to_string(), tensor.clone())).collect());

@@ -1,10 +1,10 @@
-//! Seeded randomness by key: a stream depends on (seed, purpose, step, row) alone, so a resumed run, another batch
-//! composition or the other door draws the same numbers. candle's CPU generator cannot be seeded.
+//! Seeded random numbers: a stream depends only on (seed, purpose, step, row), so a resumed run, another batch composition and
+//! the browser get the same numbers. candle's CPU generator cannot be seeded.
 
 use rand::{Rng as _, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-/// What a stream is for; part of its key, so that streams never overlap.
+/// The purpose of a stream; it is part of the key, so that streams never overlap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Purpose {
@@ -18,7 +18,7 @@ pub enum Purpose {
     Evaluation = 8,
 }
 
-/// One stream of random numbers.
+/// A stream of random numbers.
 #[derive(Debug, Clone)]
 pub struct Rng(ChaCha8Rng);
 

@@ -1,60 +1,60 @@
-//! Gradients. Operations are recorded as they run inside [`record`], and [`Tape::backward`] goes back through them. An operation
-//! is one `Op`: its forward and its backward are written side by side. Only what a backward reads is kept, and dropped once it has
-//! been read; gradients are handed on, and summed in place.
+//! Gradients. Operations that run inside [`record`] are recorded, and [`Tape::backward`] goes through them in reverse order. An
+//! operation is one `Op`, with its forward and backward pass side by side. Only tensors that a backward pass reads are kept,
+//! until they are read; gradients are summed in place.
 //!
-//! The result of a recorded operation is a variable to candle. An operation of candle's on the way is therefore found out: its
-//! result is tracked, no recorded operation gave it, and its gradient would end there, which is an error.
+//! For candle, the result of a recorded operation is a variable. So an operation of candle in between is detected: its result
+//! is tracked but was not recorded, and its gradient would be lost, which is an error.
 
-use super::ops;
+use super::storage::add;
 use crate::error::{Error, Result};
 use candle_core::{Device, Shape, Tensor, TensorId, Var};
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 
-/// Does an operation's backward read the numbers that it was given, or their shapes only?
+/// Whether an operation's backward pass reads its inputs, or only their shapes.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reads {
     Numbers,
     Shapes,
 }
 
-/// Gradients of what an operation was given, in its order; none where none is wanted.
+/// Gradients of an operation's inputs, in order; none if not needed.
 pub(super) type InputGradients = Result<Vec<Option<Tensor>>>;
 
 /// A differentiable operation on contiguous f32 tensors.
 pub(super) trait Op {
-    /// What the backward reads.
+    /// What the backward pass reads.
     fn reads(&self) -> Reads {
         Reads::Numbers
     }
 
-    /// May the gradients share their numbers with the one that the backward was given?
+    /// Whether the gradients may share numbers with the gradient of the result.
     fn shares(&self) -> bool {
         false
     }
 
-    /// The numbers that the operation gives, and their shape.
+    /// The numbers and the shape of the result.
     fn forward(&self, given: &[&Tensor]) -> Result<(Vec<f32>, Shape)>;
 
-    /// From the gradient `g` of the result to those of what the operation was given: of each that is tracked. Where the
-    /// backward reads shapes only, `given` are zeros of these shapes, which take no memory, and all gradients are asked for.
+    /// The gradients of the tracked inputs, for the gradient `g` of the result. If the backward pass reads only shapes, `given`
+    /// are zeros with these shapes, which need no memory, and all gradients are needed.
     fn backward(&self, given: &[&Tensor], g: &Tensor) -> InputGradients;
 }
 
-/// What an operation was given.
+/// An operation's input.
 struct Given {
     id: TensorId,
     shape: Shape,
-    /// Is there a way from a variable to it?
+    /// Whether it depends on a variable.
     tracked: bool,
-    /// Is it one itself?
+    /// Whether it is a variable.
     variable: bool,
-    /// None where a shape is enough.
+    /// None if only the shape is needed.
     tensor: Option<Tensor>,
 }
 
 impl Given {
-    /// The tensor, or zeros of its shape that take no memory.
+    /// The tensor, or zeros with its shape that need no memory.
     fn tensor(&self) -> Result<Tensor> {
         Ok(match &self.tensor {
             Some(tensor) => tensor.clone(),
@@ -64,16 +64,16 @@ impl Given {
 }
 
 /// A recorded operation.
-struct Entry {
+struct RecordedOp {
     op: Box<dyn Op>,
     given: Vec<Given>,
     result: TensorId,
 }
 
-/// Operations with what they were given, in the order in which they ran.
+/// Operations with their inputs, in the order in which they ran.
 #[derive(Default)]
 pub struct Tape {
-    entries: Vec<Entry>,
+    entries: Vec<RecordedOp>,
     results: HashSet<TensorId>,
 }
 
@@ -89,33 +89,33 @@ impl VarGradients {
         self.by_id.get(&var.id())
     }
 
-    /// Takes the gradient of a variable out.
+    /// Removes and returns the gradient of a variable.
     pub fn take(&mut self, var: &Tensor) -> Option<Tensor> {
         self.by_id.remove(&var.id())
     }
 
-    /// Puts the gradient of a variable in.
+    /// Adds the gradient of a variable.
     pub fn insert(&mut self, var: &Tensor, gradient: Tensor) {
         self.by_id.insert(var.id(), gradient);
     }
 
-    /// How many variables have a gradient.
+    /// The number of variables with a gradient.
     pub fn len(&self) -> usize {
         self.by_id.len()
     }
 
-    /// Has no variable a gradient?
+    /// Whether no variable has a gradient.
     pub fn is_empty(&self) -> bool {
         self.by_id.is_empty()
     }
 }
 
 thread_local! {
-    /// What is being recorded on this thread.
+    /// The current recording on this thread.
     static CURRENT: RefCell<Option<Tape>> = const { RefCell::new(None) };
 }
 
-/// Runs `work` and records the operations on this thread that take part in a gradient.
+/// Runs `work` and records this thread's operations that need a gradient.
 pub fn record<T>(work: impl FnOnce() -> Result<T>) -> Result<(T, Tape)> {
     let outer = CURRENT.replace(Some(Tape::default()));
     let done = work();
@@ -123,12 +123,12 @@ pub fn record<T>(work: impl FnOnce() -> Result<T>) -> Result<(T, Tape)> {
     Ok((done?, tape))
 }
 
-/// Are operations on this thread being recorded?
+/// Whether operations on this thread are recorded.
 pub(super) fn is_recording() -> bool {
     CURRENT.with_borrow(Option::is_some)
 }
 
-/// Runs `op`, and records it where its result takes part in a gradient.
+/// Runs `op`, and records it if its result needs a gradient.
 pub(super) fn apply(given: &[&Tensor], op: impl Op + 'static) -> Result<Tensor> {
     let given = given.iter().map(|x| Ok(x.contiguous()?)).collect::<Result<Vec<_>>>()?;
     let (numbers, shape) = op.forward(&given.iter().collect::<Vec<_>>())?;
@@ -147,25 +147,28 @@ pub(super) fn apply(given: &[&Tensor], op: impl Op + 'static) -> Result<Tensor> 
         };
         let given = given.into_iter().map(keep).collect();
         results.insert(result.id());
-        entries.push(Entry { op: Box::new(op), given, result: result.id() });
+        entries.push(RecordedOp { op: Box::new(op), given, result: result.id() });
     });
     Ok(result)
 }
 
-/// Gradients on their way, and those of variables.
+/// Gradients of intermediate results, and of variables.
 #[derive(Default)]
-struct Open {
+struct PendingGradients {
     gradients: HashMap<TensorId, Tensor>,
     variables: HashSet<TensorId>,
 }
 
-impl Open {
-    /// Adds to the gradient of `x`, if it wants one. Where `own`, no other tensor shares the numbers of `gradient`.
+impl PendingGradients {
+    /// Adds to the gradient of `x`, if it needs one. `own`: no other tensor shares the numbers of `gradient`.
     fn add(&mut self, x: &Given, gradient: Option<Tensor>, own: bool) -> Result<()> {
         let Some(gradient) = gradient.filter(|_| x.tracked) else { return Ok(()) };
         let gradient = match self.gradients.remove(&x.id) {
             None => gradient,
-            Some(so_far) if own => ops::plus(&so_far, gradient)?,
+            Some(so_far) if own && gradient.is_contiguous() && gradient.shape() == so_far.shape() => {
+                add(&gradient, &so_far.contiguous()?)?;
+                gradient
+            }
             Some(so_far) => (so_far + gradient)?,
         };
         self.gradients.insert(x.id, gradient);
@@ -177,12 +180,12 @@ impl Open {
 }
 
 impl Tape {
-    /// The variables that took part in the results, each with its gradient, given the gradients of the results themselves.
+    /// The gradients of all variables that the results depend on, for given gradients of the results.
     ///
     /// # Errors
-    /// A way to a variable that leads over an operation of candle's, or a backward that fails.
+    /// An operation of candle between a variable and the results, or a backward pass that fails.
     pub fn backward(self, results: impl IntoIterator<Item = (Tensor, Tensor)>) -> Result<VarGradients> {
-        let mut open = Open::default();
+        let mut open = PendingGradients::default();
         for (result, gradient) in results {
             if self.results.contains(&result.id()) {
                 open.gradients.insert(result.id(), gradient.contiguous()?);
@@ -193,14 +196,14 @@ impl Tape {
         self.finish(open)
     }
 
-    /// As [`Tape::backward`], of a scalar that candle's own operations made of the results. For tests, in which candle's
-    /// gradients are the ones to compare with.
+    /// As [`Tape::backward`], for a scalar that candle's operations computed from the results. For tests that compare with
+    /// candle's gradients.
     ///
     /// # Errors
     /// As [`Tape::backward`]'s.
     pub fn backward_of(self, scalar: &Tensor) -> Result<VarGradients> {
         let store = scalar.backward()?;
-        let mut open = Open::default();
+        let mut open = PendingGradients::default();
         for id in &self.results {
             if let Some(gradient) = store.get_id(*id) {
                 open.gradients.insert(*id, gradient.contiguous()?);
@@ -209,8 +212,8 @@ impl Tape {
         self.finish(open)
     }
 
-    /// From the gradients of results to those of variables.
-    fn finish(self, mut open: Open) -> Result<VarGradients> {
+    /// Computes the gradients of variables from those of results.
+    fn finish(self, mut open: PendingGradients) -> Result<VarGradients> {
         for entry in self.entries.into_iter().rev() {
             let Some(g) = open.gradients.remove(&entry.result) else { continue };
             let given = entry.given.iter().map(Given::tensor).collect::<Result<Vec<_>>>()?;

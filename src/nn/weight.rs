@@ -1,5 +1,5 @@
-//! A linear layer's matrix, trained or frozen, in f32 or fewer bits. Products with it are in `kernels::matrix`. A table of which
-//! only rows are looked up need not be in memory: a [`Table`] reads them.
+//! A linear layer's matrix, trained or frozen, in f32 or fewer bits. Products with it are in `kernels::matrix`. A table that is
+//! used only for look-ups need not be in memory: a [`RowSource`] reads its rows.
 
 use super::ops;
 use super::storage::with_slice;
@@ -13,23 +13,23 @@ use std::sync::Arc;
 /// A matrix (rows, cols) = (out, in).
 #[derive(Debug, Clone)]
 pub enum Weight {
-    /// f32; the only kind that can be trained.
+    /// f32; only this type can be trained.
     F32(Tensor),
     /// Frozen, in fewer bits.
     Compact(Arc<Compact>),
-    /// Frozen, not in memory; each row is rounded to this kind as it is looked up.
-    Elsewhere(Arc<dyn Table>, Precision),
+    /// Frozen, not in memory; each row is rounded to this type when it is looked up.
+    Elsewhere(Arc<dyn RowSource>, Precision),
 }
 
-/// A table (rows, cols) whose rows are read as they are looked up.
-pub trait Table: Debug + Send + Sync {
+/// A table (rows, cols) whose rows are read when they are looked up.
+pub trait RowSource: Debug + Send + Sync {
     /// (rows, cols).
     fn dims(&self) -> (usize, usize);
 
-    /// The rows of these numbers, all of which are there, one after another: ids.len() · cols numbers.
+    /// The rows with these (valid) numbers, one after another: ids.len() · cols numbers.
     ///
     /// # Errors
-    /// Where the table lies can no longer be read.
+    /// The table's file cannot be read any more.
     fn read(&self, ids: &[u32]) -> Result<Vec<f32>>;
 }
 
@@ -40,10 +40,10 @@ impl From<Tensor> for Weight {
 }
 
 impl Weight {
-    /// A frozen f32 matrix (rows, cols) in another kind.
+    /// A frozen f32 matrix (rows, cols), converted to another type.
     ///
     /// # Errors
-    /// A tensor that is no f32 matrix, or numbers that the kind cannot hold.
+    /// A tensor that is not an f32 matrix, or numbers that the type cannot represent.
     pub fn frozen(tensor: Tensor, precision: Precision) -> Result<Self> {
         if precision == Precision::F32 {
             return Ok(Self::F32(tensor));
@@ -62,12 +62,12 @@ impl Weight {
         }
     }
 
-    /// How many numbers it holds.
+    /// The number of its elements.
     pub fn elem_count(&self) -> usize {
         self.dims().iter().product()
     }
 
-    /// Its kind.
+    /// Its type.
     pub fn precision(&self) -> Precision {
         match self {
             Self::F32(_) => Precision::F32,
@@ -76,12 +76,15 @@ impl Weight {
         }
     }
 
-    /// Is it trained?
-    pub fn track_op(&self) -> bool {
-        matches!(self, Self::F32(tensor) if tensor.track_op())
+    /// The matrix, if it is trained.
+    pub fn trained(&self) -> Option<&Tensor> {
+        match self {
+            Self::F32(tensor) if tensor.track_op() => Some(tensor),
+            _ => None,
+        }
     }
 
-    /// All of it in f32 (rows, cols); a copy where it is compact.
+    /// The whole matrix in f32 (rows, cols); a copy if it is compact.
     pub fn to_f32(&self) -> Result<Tensor> {
         match self {
             Self::F32(tensor) => Ok(tensor.clone()),
@@ -95,7 +98,7 @@ impl Weight {
         }
     }
 
-    /// The rows of these numbers, as an embedding: (N, cols). Differentiable where the matrix is trained.
+    /// The rows with these numbers, as an embedding: (N, cols). Differentiable if the matrix is trained.
     ///
     /// # Errors
     /// A number outside the rows.
@@ -136,7 +139,7 @@ impl Weight {
 fn all_below(rows: usize, ids: &[u32]) -> Result<()> {
     match ids.iter().find(|id| **id as usize >= rows) {
         None => Ok(()),
-        Some(id) => Err(Error::input(format!("id {id} in a table of {rows} rows"), "use the model's own tokenizer")),
+        Some(id) => Err(Error::input(format!("id {id} in a table of {rows} rows"), "use the tokenizer of this model")),
     }
 }
 
@@ -151,9 +154,9 @@ mod tests {
     }
 
     #[test]
-    fn products_are_those_of_the_widened_matrix_in_every_shape() {
+    fn products_equal_those_of_the_widened_matrix_in_every_shape() {
         let mut rng = Rng::new(3, Purpose::Init, 0, 0);
-        // one panel, several panels, a last block that is not full, one column, no rows
+        // one panel, several panels, an incomplete last block, one column, no rows
         for (m, out, width) in [(1, 8, 32), (5, 7, 45), (3, 700, 300), (4, 3000, 96), (2, 9, 1), (0, 4, 64)] {
             let w = Tensor::from_vec(numbers(&mut rng, out * width), (out, width), &Device::Cpu).unwrap();
             let (x, g) = (numbers(&mut rng, m * width), numbers(&mut rng, m * out));
@@ -183,7 +186,7 @@ mod tests {
     #[derive(Debug)]
     struct There(Tensor);
 
-    impl Table for There {
+    impl RowSource for There {
         fn dims(&self) -> (usize, usize) {
             self.0.dims2().unwrap()
         }
@@ -195,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_of_a_table_are_its_widened_rows() {
+    fn rows_of_a_table_equal_its_widened_rows() {
         let mut rng = Rng::new(4, Purpose::Init, 0, 0);
         let table = Tensor::from_vec(numbers(&mut rng, 6 * 40), (6, 40), &Device::Cpu).unwrap();
         for precision in Precision::ALL {

@@ -1,5 +1,5 @@
-//! The batch as numbers: [`Grid`] (rows, columns), which columns of a response are trained (the mask), and the decoder's
-//! start token put back where a response lost it. Leaves tensors and the model to `step`.
+//! The batch as numbers: [`Grid`] (rows, columns), the mask of the trained columns of a response, and restoring a missing start
+//! token. `step` has tensors and the model.
 
 use crate::error::{Error, Result};
 pub use crate::protocol::Grid;
@@ -7,14 +7,14 @@ use crate::settings::PpoConfig;
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
-/// What T5's decoder is fed first: the pad id (docs/ppo.md section 2.2).
+/// The first input of T5's decoder: the pad id (docs/ppo.md section 2.2).
 pub const START_TOKEN: u32 = 0;
 
-/// The most numbers that a grid of a batch may have; one response among many that is far too long would ask for more.
+/// Maximum size of a batch's grid; a single far too long response would need more.
 const MAX_GRID: usize = 1 << 26;
 
 impl Grid {
-    /// `data` row by row; an error when its length is not rows · cols.
+    /// `data` row by row; an error if its length is not rows · cols.
     pub fn from_vec(rows: usize, cols: usize, data: Vec<f32>) -> Result<Self> {
         if data.len() != rows * cols {
             return Err(Error::shape("grid", &[data.len()], &[rows, cols], "give rows x cols numbers, row by row"));
@@ -35,47 +35,47 @@ impl Grid {
         }
     }
 
-    /// `f` of each pair of numbers of two grids of one shape.
+    /// Applies `f` to each pair of numbers of two grids with the same shape.
     pub fn zip(&self, other: &Self, f: impl Fn(f32, f32) -> f32) -> Self {
         debug_assert_eq!((self.rows, self.cols), (other.rows, other.cols));
         let data = self.data.iter().zip(&other.data).map(|(&a, &b)| f(a, b)).collect();
         Self { rows: self.rows, cols: self.cols, data }
     }
 
-    /// One list a row, as TRL logs its arrays.
+    /// One list per row, as TRL logs its arrays.
     pub fn to_rows(&self) -> Vec<Vec<f32>> {
         (0..self.rows).map(|i| self.row(i).to_vec()).collect()
     }
 }
 
-/// What generation already computed for a response: one number a column, n - 1 of each.
+/// Numbers of a response that generation has already computed: one per column, n - 1 of each.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Generated {
-    /// log p of each sampled token under the raw softmax (before temperature, filters and min_length).
+pub struct KeptNumbers {
+    /// log p of each sampled token in the raw softmax (before temperature, filters and min_length).
     pub logprobs: Vec<f32>,
     /// The value head's output at the position that predicted the token.
     pub values: Vec<f32>,
 }
 
-/// One query, its response and its score: what TRL's `step` is given for a row.
+/// A query, its response and its score: a row's input to TRL's `step`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Row {
     /// Encoder ids (Q), end token included.
     pub query_ids: Vec<u32>,
-    /// Decoder ids as fed (n): start token first where it is kept, end token last where it was reached.
+    /// Decoder ids (n): first the start token if it is kept, last the end token if it was reached.
     pub decoder_ids: Vec<u32>,
-    /// The reward model's number for the whole response.
+    /// The reward model's score of the whole response.
     pub score: f32,
-    /// When every row of a forward chunk has this, the old policy's pass over the chunk is skipped.
+    /// If every row of a forward chunk has this, the old policy's pass over the chunk is skipped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub generated: Option<Generated>,
+    pub generated: Option<KeptNumbers>,
 }
 
 /// A checked batch: B rows, R = longest response - 1 columns.
 #[derive(Debug, Clone)]
 pub struct Batch<'a> {
     pub rows: &'a [Row],
-    /// Decoder ids with the start token put back where the setting says so.
+    /// Decoder ids, with a restored start token if the setting says so.
     pub decoder_ids: Vec<Vec<u32>>,
     /// Trained columns of each row, never empty.
     pub columns: Vec<Range<usize>>,
@@ -87,9 +87,9 @@ impl<'a> Batch<'a> {
     /// Checks the rows and finds the trained columns: 1..=n-2 (TRL: the first token is skipped) or 0..=n-2
     /// (`train_first_token`). Source: docs/ppo.md sections 2.3 and 3.2.
     ///
-    /// Errors name the row: an empty query, a score that is not finite, a response too short (TRL 25fa1bd: fewer than 4
-    /// ids; with the first token trained: fewer than 2), kept numbers of another length than the response. So does one
-    /// about rows whose longest response makes a grid of absurd size.
+    /// Errors name the row: an empty query, a score that is not finite, a response too short (TRL 25fa1bd: fewer than 4 ids;
+    /// with the first token trained: fewer than 2), kept numbers with another length than the response, a response so long that
+    /// the grid would be too large.
     pub fn new(rows: &'a [Row], config: &PpoConfig) -> Result<Self> {
         if rows.len() != config.batch_size {
             return Err(Error::input(
@@ -106,7 +106,7 @@ impl<'a> Batch<'a> {
         let longest = decoder_ids.iter().map(Vec::len).max().unwrap_or(1);
         if longest.saturating_mul(rows.len()) > MAX_GRID {
             return Err(Error::input(
-                format!("{} rows with a response of {longest} ids: a grid of them does not fit memory", rows.len()),
+                format!("{} rows with a response of {longest} ids: their grid does not fit in memory", rows.len()),
                 "split the rows into several steps, or drop the long response",
             ));
         }
@@ -122,7 +122,7 @@ impl<'a> Batch<'a> {
         self.rows.len()
     }
 
-    /// Never: a batch has at least one row.
+    /// Always false: a batch has at least one row.
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()
     }
@@ -132,13 +132,21 @@ impl<'a> Batch<'a> {
         self.mask.cols + 1
     }
 
-    /// (query ids, decoder ids) of some rows, as a model is given them.
+    /// (query ids, decoder ids) of some rows, for the model.
     pub fn pairs(&self, indices: &[usize]) -> Vec<(&[u32], &[u32])> {
         indices.iter().map(|&i| (self.rows[i].query_ids.as_slice(), self.decoder_ids[i].as_slice())).collect()
     }
 }
 
-/// The ids to feed: the row's own, with the start token in front when it is missing and `keep_start` asks for it.
+/// Stage 6: log-probs and values before any update, (B, R) each.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Forward {
+    pub old_logprobs: Grid,
+    pub ref_logprobs: Grid,
+    pub old_values: Grid,
+}
+
+/// The decoder ids of a row, with a start token in front if it is missing and `keep_start` is true.
 fn decoder_ids(row: &Row, keep_start: bool) -> Vec<u32> {
     let missing = row.decoder_ids.first() != Some(&START_TOKEN);
     let start = (keep_start && missing && !row.decoder_ids.is_empty()).then_some(START_TOKEN);
@@ -191,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn published_skips_the_first_token_and_feeds_what_it_is_given() {
+    fn published_skips_the_first_token_and_does_not_change_the_ids() {
         let rows = [row(&[0, 7, 8, 9, 1]), row(&[7, 8, 9, 10])];
         let batch = Batch::new(&rows, &config(Preset::Published, 2)).unwrap();
         assert_eq!(batch.mask.to_rows(), [[0.0, 1.0, 1.0, 1.0], [0.0, 1.0, 1.0, 0.0]]);

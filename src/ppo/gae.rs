@@ -1,23 +1,23 @@
 //! Advantages and returns by generalized advantage estimation, and whitening over a mask.
-//! Leaves the choice of the whitening set (batch or mini-batch) to `step`.
+//! `step` chooses the whitening set (batch or mini-batch).
 
 use crate::error::{Error, Result};
 use crate::ppo::batch::Grid;
 
-/// What the recursion gives, (B, R) each.
+/// The results of the recursion, (B, R) each.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Advantages {
     /// Old values with masked columns zeroed.
     pub values: Grid,
-    /// Raw, before whitening. Masked columns left of the trained ones hold a number too; it is never used.
+    /// Raw, before whitening. Masked columns left of the trained ones also have a number, which is never used.
     pub advantages: Grid,
-    /// advantages + values: what the value head is trained towards.
+    /// advantages + values: the target of the value head.
     pub returns: Grid,
 }
 
-/// δ_k = r_k + γ V_{k+1} - V_k and A_k = δ_k + γ λ A_{k+1}, from the last column to the first, on masked values; `rewards`
-/// are taken as they are, so mask them first ([`zero_masked`]).
-/// Source: Schulman et al. 2016 (arXiv 1506.02438) eq. 16; docs/ppo.md section 3.5. All grids (B, R).
+/// δ_k = r_k + γ V_{k+1} - V_k and A_k = δ_k + γ λ A_{k+1}, from the last column to the first, on masked values; `rewards` must
+/// be masked before ([`zero_masked`]). Source: Schulman et al. 2016 (arXiv 1506.02438) eq. 16; docs/ppo.md section 3.5. All
+/// grids (B, R).
 pub fn advantages(values: &Grid, rewards: &Grid, mask: &Grid, gamma: f64, lambda: f64) -> Advantages {
     let (gamma, decay) = (gamma as f32, (gamma * lambda) as f32);
     let values = zero_masked(values, mask); // (B, R)
@@ -36,7 +36,7 @@ pub fn advantages(values: &Grid, rewards: &Grid, mask: &Grid, gamma: f64, lambda
     Advantages { values, advantages, returns }
 }
 
-/// x where the mask is set, else 0 even where x is not finite: (B, R).
+/// x where the mask is set, else 0, even if x is not finite: (B, R).
 pub fn zero_masked(x: &Grid, mask: &Grid) -> Grid {
     x.zip(mask, |x, m| if m > 0.0 { x } else { 0.0 })
 }
@@ -51,19 +51,19 @@ pub fn mask_count(mask: &Grid) -> f64 {
     mask.data.iter().filter(|m| **m > 0.0).count() as f64
 }
 
-/// Mean over trained columns; NaN when there is none.
+/// Mean over trained columns; NaN if there are none.
 pub fn masked_mean(x: &Grid, mask: &Grid) -> f64 {
     masked_sum(x, mask, |x| x) / mask_count(mask)
 }
 
-/// Unbiased variance over trained columns (mean square · n / (n-1)); NaN below two. Source: TRL core.py `masked_var`.
+/// Unbiased variance over trained columns (mean square · n / (n-1)); NaN for fewer than two. Source: TRL core.py `masked_var`.
 pub fn masked_var(x: &Grid, mask: &Grid) -> f64 {
     let (mean, n) = (masked_mean(x, mask), mask_count(mask));
     masked_sum(x, mask, |x| (x - mean) * (x - mean)) / (n - 1.0)
 }
 
 /// (x - mean) / sqrt(var + 1e-8) with the trained columns' mean and variance; the mean is added back unless `shift_mean`.
-/// Applied to all columns; masked ones hold meaningless numbers. Source: TRL core.py `masked_whiten`.
+/// Applied to all columns; masked ones get meaningless numbers. Source: TRL core.py `masked_whiten`.
 ///
 /// Error: fewer than two trained columns have no variance.
 pub fn whiten(x: &Grid, mask: &Grid, shift_mean: bool) -> Result<Grid> {

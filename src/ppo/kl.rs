@@ -1,6 +1,5 @@
-//! How far the policy is from the reference: per-token estimators of the KL divergence, and the controllers of its
-//! coefficient. Leaves the whole-distribution KL out: that needs both (B,R,V) distributions, and a pass hands back
-//! chosen log-probs only.
+//! Per-token estimators of the KL divergence of policy and reference, and the controllers of its coefficient. The KL over the
+//! whole distribution is not supported: it needs both (B, R, V) distributions, and a pass returns only chosen log-probs.
 
 use crate::ppo::batch::Grid;
 pub use crate::settings::KlEstimator;
@@ -14,30 +13,31 @@ impl KlEstimator {
         match self {
             Self::K1 => d,
             Self::K2 => 0.5 * d * d,
-            // exp_m1 keeps the digits that exp(-d) - 1 loses when d is small
+            // exp_m1 keeps digits that exp(-d) - 1 loses for small d
             Self::K3 => (-d).exp_m1() + d,
             Self::Abs => d.abs(),
         }
     }
 
-    /// The estimate for every column, masked ones too: (B, R).
+    /// The estimate for every column, also masked ones: (B, R).
     pub fn grid(self, logprobs: &Grid, ref_logprobs: &Grid) -> Grid {
         logprobs.zip(ref_logprobs, |lp, reference| self.token(lp, reference))
     }
 }
 
-/// The KL coefficient (TRL's beta) and how it moves after each step; f64, as Python's floats. Serialized for resume.
+/// The KL coefficient (TRL's beta) and how it changes after each step; f64, as Python's floats. Serialized for resume.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum KlController {
-    /// Stays as it is.
+    /// A constant coefficient.
     Fixed { value: f64 },
-    /// Moves towards the target KL by at most 20 % · n / horizon a step (Ziegler et al. 2019, arXiv 1909.08593, 2.2).
+    /// Changes by at most 20 % · n / horizon per step, so that the KL approaches the target (Ziegler et al. 2019, arXiv
+    /// 1909.08593, 2.2).
     Adaptive { value: f64, target: f64, horizon: f64 },
 }
 
 impl KlController {
-    /// The controller that the settings ask for, at its initial coefficient.
+    /// The controller for the settings, with its initial coefficient.
     pub fn new(config: &PpoConfig) -> Self {
         match config.adaptive_kl {
             true => Self::Adaptive { value: config.kl_coef, target: config.kl_target, horizon: config.kl_horizon },
@@ -45,7 +45,7 @@ impl KlController {
         }
     }
 
-    /// The coefficient now.
+    /// The current coefficient.
     pub fn value(&self) -> f64 {
         match self {
             Self::Fixed { value } | Self::Adaptive { value, .. } => *value,

@@ -1,5 +1,5 @@
-//! PPO's clipped losses on plain numbers, with their own gradients with respect to log-probs and values, so that a page
-//! can recompute them under other settings without a model. Leaves the chain rule into the weights to `step`.
+//! PPO's clipped losses on plain numbers, with their gradients with respect to log-probs and values, so that a page can
+//! recompute them with other settings without a model. `step` computes the gradients of the weights.
 
 use crate::error::{Error, Result};
 use crate::ppo::batch::Grid;
@@ -7,12 +7,12 @@ use crate::ppo::gae::{mask_count, masked_mean, masked_var};
 pub use crate::protocol::MiniBatchStats;
 use crate::settings::PpoConfig;
 
-/// A mini-batch as the loss sees it, (M, R) each. Gradient flows through `logprobs` and `values` alone.
+/// The inputs of a mini-batch's loss, (M, R) each. Only `logprobs` and `values` have gradients.
 #[derive(Debug, Clone, Copy)]
 pub struct LossInput<'a> {
-    /// From the policy as it is now.
+    /// From the current policy.
     pub logprobs: &'a Grid,
-    /// From the value head as it is now.
+    /// From the current value head.
     pub values: &'a Grid,
     /// Of the full distribution at each column, in nats; only logged.
     pub entropy: &'a Grid,
@@ -39,9 +39,24 @@ pub struct Loss {
     pub guarded: bool,
 }
 
-/// policy_loss = mean max(-A ρ, -A clip(ρ, 1 ± ε)), value_loss = ½ mean max((v - R)², (clip(v, V ± ε_v) - R)²),
-/// total = policy_loss + vf_coef · value_loss, means over trained columns. Where both terms of a max are equal, each gets
-/// half the gradient, as in torch. Source: Schulman et al. 2017 (arXiv 1707.06347) eq. 7; docs/ppo.md section 3.6.
+/// Stage 9: one mini-batch, (M, R) grids.
+#[derive(Debug, Clone)]
+pub struct MiniBatch {
+    /// Counted from 0.
+    pub epoch: usize,
+    /// Rows of the batch, in this mini-batch's order (M).
+    pub indices: Vec<usize>,
+    pub logprobs: Grid,
+    pub values: Grid,
+    /// Whitened.
+    pub advantages: Grid,
+    /// Losses, ratio, and gradients with respect to `logprobs` and `values`.
+    pub loss: Loss,
+}
+
+/// policy_loss = mean max(-A ρ, -A clip(ρ, 1 ± ε)), value_loss = ½ mean max((v - R)², (clip(v, V ± ε_v) - R)²), total =
+/// policy_loss + vf_coef · value_loss, means over trained columns. If both terms of a max are equal, each gets half of the
+/// gradient, as in torch. Source: Schulman et al. 2017 (arXiv 1707.06347) eq. 7; docs/ppo.md section 3.6.
 ///
 /// Error: a mini-batch without a trained column.
 pub fn ppo_loss(x: &LossInput, config: &PpoConfig) -> Result<Loss> {
@@ -93,7 +108,7 @@ pub fn ppo_loss(x: &LossInput, config: &PpoConfig) -> Result<Loss> {
 }
 
 /// One column of a clipped loss.
-struct Term {
+struct ClippedTerm {
     /// max of the two terms.
     loss: f32,
     /// d loss / d (log-prob or value).
@@ -103,12 +118,12 @@ struct Term {
 }
 
 /// max(-A ρ, -A clip(ρ, 1 ± ε)) and its derivative by log ρ.
-fn policy_term(ratio: f32, advantage: f32, clip_range: f64) -> Term {
+fn policy_term(ratio: f32, advantage: f32, clip_range: f64) -> ClippedTerm {
     let (low, high) = ((1.0 - clip_range) as f32, (1.0 + clip_range) as f32);
     let (plain, clip) = (-advantage * ratio, -advantage * ratio.clamp(low, high));
     let (plain_share, clip_share) = shares(plain, clip);
     let inside = f32::from(u8::from((low..=high).contains(&ratio))); // torch.clamp: bounds included
-    Term {
+    ClippedTerm {
         loss: larger(plain, clip),
         gradient: -advantage * ratio * (plain_share + clip_share * inside),
         clipped: clip > plain,
@@ -116,13 +131,13 @@ fn policy_term(ratio: f32, advantage: f32, clip_range: f64) -> Term {
 }
 
 /// max((v - R)², (clip(v, V ± ε) - R)²) and its derivative by v. TRL clips with max(min(v, high), low).
-fn value_term(value: f32, old: f32, target: f32, clip_range: f64) -> Term {
+fn value_term(value: f32, old: f32, target: f32, clip_range: f64) -> ClippedTerm {
     let (low, high) = (old - clip_range as f32, old + clip_range as f32);
     let clip_value = value.min(high).max(low);
     let (plain, clip) = ((value - target) * (value - target), (clip_value - target) * (clip_value - target));
     let (plain_share, clip_share) = shares(plain, clip);
     let through = shares(high, value).0 * shares(value.min(high), low).0; // d clip(v) / d v
-    Term {
+    ClippedTerm {
         loss: larger(plain, clip),
         gradient: 2.0 * (plain_share * (value - target) + clip_share * (clip_value - target) * through),
         clipped: clip > plain,
@@ -134,13 +149,13 @@ fn larger(plain: f32, clip: f32) -> f32 {
     if clip > plain { clip } else { plain }
 }
 
-/// How torch shares the gradient of max(a, b): all to the larger, half to each of equals.
+/// torch's shares of the gradient of max(a, b): all to the larger, half to each if they are equal.
 fn shares(a: f32, b: f32) -> (f32, f32) {
     match a.partial_cmp(&b) {
         Some(std::cmp::Ordering::Greater) => (1.0, 0.0),
         Some(std::cmp::Ordering::Less) => (0.0, 1.0),
         Some(std::cmp::Ordering::Equal) => (0.5, 0.5),
-        None => (f32::NAN, f32::NAN), // a NaN must reach the weights' check, not vanish here
+        None => (f32::NAN, f32::NAN), // a NaN must reach the check of the weights
     }
 }
 
@@ -160,7 +175,7 @@ mod tests {
     }
 
     impl Numbers {
-        /// Every branch: ratio inside, above and below with advantages of both signs; values inside and outside.
+        /// All cases: ratio inside, above and below with advantages of both signs; values inside and outside.
         fn new() -> Self {
             Self {
                 logprobs: grid(&[-1.0, -0.5, -2.0, -0.5, -2.0, -1.1, -3.0]),
@@ -215,14 +230,14 @@ mod tests {
     }
 
     #[test]
-    fn equal_terms_share_the_gradient_as_torch_does() {
+    fn equal_terms_share_the_gradient_as_in_torch() {
         assert_eq!(policy_term(1.0, 2.0, 0.2).gradient, -2.0, "inside the range the halves add up to one");
         // at v = V + ε torch.min halves the clipped term's share: ½ + ½ · ½ of 2 (v - R)
         assert_eq!(value_term(0.25, 0.0, 1.25, 0.25).gradient, -2.0 * 0.75);
     }
 
     #[test]
-    fn the_ratio_guard_zeroes_losses_and_gradients() {
+    fn ratio_threshold_sets_losses_and_gradients_to_zero() {
         let config = PpoConfig { ratio_threshold: Some(0.5), ..PpoConfig::default() };
         let loss = Numbers::new().loss(&config);
         assert!(loss.guarded && loss.stats.total_loss == 0.0 && loss.stats.clip_fraction > 0.0);

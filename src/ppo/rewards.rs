@@ -1,5 +1,4 @@
-//! From one score a response to one reward a token, and what may happen to scores before: running scaling,
-//! normalization, clipping. Leaves advantages to `gae`.
+//! Computes one reward per token from one score per response, after scaling, normalizing and clipping the scores.
 
 use crate::error::{Error, Result};
 use crate::ppo::batch::{Batch, Grid};
@@ -27,8 +26,8 @@ pub fn token_rewards(kl: &Grid, scores: &[f32], kl_coef: f64, batch: &Batch) -> 
     TokenRewards { non_score, rewards }
 }
 
-/// Mean and deviation of all scores so far; kept across steps and serialized for resume.
-/// Source: TRL 0.11.4 trainer/utils.py `RunningMoments` (its f32 rounding included).
+/// Mean and standard deviation of all scores so far; kept between steps and serialized for resume.
+/// Source: TRL 0.11.4 trainer/utils.py `RunningMoments` (including its f32 rounding).
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct RunningMoments {
     pub mean: f64,
@@ -46,7 +45,7 @@ impl Default for RunningMoments {
 }
 
 impl RunningMoments {
-    /// Takes in one batch of scores (B).
+    /// Adds a batch of scores (B).
     pub fn update(&mut self, scores: &[f32]) {
         let n = scores.len() as f64;
         let mean = scores.iter().map(|&x| f64::from(x)).sum::<f64>() / n;
@@ -60,10 +59,10 @@ impl RunningMoments {
     }
 }
 
-/// The scores (B) that enter the rewards: scaled by the running deviation, shifted by the running mean, clipped, each
-/// only if its setting says so. Source: TRL 0.11.4 ppo_trainer.py `step`.
+/// The scores (B) for the rewards: scaled by the running standard deviation, shifted by the running mean, and clipped, if the
+/// settings say so. Source: TRL 0.11.4 ppo_trainer.py `step`.
 ///
-/// Errors: a running deviation that is not finite (one single score so far has none).
+/// Errors: a running standard deviation that is not finite (a single score has none).
 pub fn prepare_scores(scores: &[f32], config: &PpoConfig, moments: &mut RunningMoments) -> Result<Vec<f32>> {
     let mut scores = scores.to_vec();
     if config.score_scaling {
@@ -71,7 +70,7 @@ pub fn prepare_scores(scores: &[f32], config: &PpoConfig, moments: &mut RunningM
         next.update(&scores);
         if !next.std.is_finite() {
             return Err(Error::not_finite(
-                "the running deviation of the scores",
+                "the running standard deviation of the scores",
                 "use a batch of at least two rows, or switch score_scaling off",
             ));
         }
@@ -94,7 +93,7 @@ mod tests {
     use crate::settings::Preset;
 
     #[test]
-    fn the_score_lands_on_the_last_trained_column() {
+    fn the_score_is_added_to_the_last_trained_column() {
         let row = |ids: &[u32], score| Row { query_ids: vec![1], decoder_ids: ids.to_vec(), score, generated: None };
         let rows = [row(&[0, 5, 6, 7, 1], 2.0), row(&[5, 6, 7, 8], -1.0)];
         let config = PpoConfig { batch_size: 2, mini_batch_size: 1, ..PpoConfig::preset(Preset::Published) };
@@ -106,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn one_score_has_no_deviation() {
+    fn one_score_has_no_standard_deviation() {
         let config = PpoConfig { score_scaling: true, ..PpoConfig::default() };
         assert!(prepare_scores(&[1.0], &config, &mut RunningMoments::default()).is_err());
     }

@@ -1,5 +1,5 @@
-//! What a PPO run carries from step to step, and nothing else: Adam's moments, the KL coefficient, score moments, the
-//! step count, the seed. Saved and loaded as JSON and named tensors; files are `io`'s.
+//! The state of a PPO run between steps: Adam's moments, the KL coefficient, score moments, the step count, the seed. It is
+//! saved and loaded as JSON and named tensors.
 
 use crate::error::{Error, Result};
 use crate::nn::adam::{Adam, Named};
@@ -10,24 +10,24 @@ use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 
-/// The trainer's state between steps. Weights are the policy's own.
+/// The trainer's state between steps, without the policy's weights.
 #[derive(Debug, Clone)]
 pub struct PpoState {
     pub adam: Adam,
     pub kl: KlController,
     pub score_moments: RunningMoments,
-    /// PPO steps done.
+    /// Number of PPO steps done.
     pub step: u64,
-    /// Of mini-batch orders and dropout.
+    /// For mini-batch orders and dropout.
     pub seed: u64,
 }
 
-/// No run makes more; a count near its type's end could not be counted on.
+/// Maximum number of updates, so that the counter cannot overflow.
 const MOST_UPDATES: u64 = 1 << 48;
 
 /// The part of the state that is not tensors.
 #[derive(Serialize, Deserialize)]
-struct Saved {
+struct SavedState {
     step: u64,
     seed: u64,
     adam_updates: u64,
@@ -36,7 +36,7 @@ struct Saved {
 }
 
 impl PpoState {
-    /// Before the first step.
+    /// The state before the first step.
     pub fn new(config: &PpoConfig) -> Self {
         Self {
             adam: Adam::new(config.adam_beta1, config.adam_beta2, config.adam_eps),
@@ -47,9 +47,9 @@ impl PpoState {
         }
     }
 
-    /// Everything that a resumed run needs beside the weights of `vars`; moments are named as in [`Adam::export`].
+    /// Everything that a resumed run needs besides the weights of `vars`; moments are named as in [`Adam::export`].
     pub fn save(&self, vars: &Named) -> Result<(serde_json::Value, Vec<(String, Tensor)>)> {
-        let saved = Saved {
+        let saved = SavedState {
             step: self.step,
             seed: self.seed,
             adam_updates: self.adam.steps(),
@@ -63,14 +63,14 @@ impl PpoState {
 
     /// The state that [`save`](PpoState::save) wrote, for the same trainable variables.
     ///
-    /// Errors: JSON of another form; an absurd number of updates; moments missing or of another shape.
+    /// Errors: JSON with another form; an absurd number of updates; moments that are missing or have another shape.
     pub fn load(
         config: &PpoConfig,
         vars: &Named,
         json: &serde_json::Value,
         tensors: &HashMap<String, Tensor>,
     ) -> Result<Self> {
-        let saved: Saved = serde_json::from_value(json.clone()).map_err(|e| {
+        let saved: SavedState = serde_json::from_value(json.clone()).map_err(|e| {
             Error::input(
                 format!("the trainer state cannot be read: {e}"),
                 "resume from an earlier checkpoint of the run",

@@ -1,76 +1,36 @@
-//! What a step reports: every statistic that TRL logs, under its keys.
+//! The statistics of a step: all that TRL logs, with its keys.
 
-use crate::ppo::batch::{Batch, Grid};
+use crate::ppo::batch::{Batch, Forward, Grid};
 use crate::ppo::gae::masked_mean;
-use crate::ppo::loss::MiniBatchStats;
+use crate::ppo::loss::{MiniBatch, MiniBatchStats};
 use crate::ppo::rewards::TokenRewards;
-use crate::ppo::rooms::{Forward, MiniBatch};
 use crate::protocol::Statistics;
-use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-/// Mean, deviation (ddof 1; NaN for one number) and the numbers themselves.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Distribution {
-    pub mean: f64,
-    pub std: f64,
-    pub values: Vec<f32>,
-}
-
-impl Distribution {
-    /// Of `values`, at least one.
-    pub fn of(values: Vec<f32>) -> Self {
-        let n = values.len() as f64;
-        let mean = values.iter().map(|&x| f64::from(x)).sum::<f64>() / n;
-        let squares = values.iter().map(|&x| (f64::from(x) - mean).powi(2)).sum::<f64>();
-        Self { mean, std: (squares / (n - 1.0)).sqrt(), values }
-    }
-}
-
-/// Everything TRL logs about a step. Source: docs/ppo.md section 3.7.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+/// Everything that TRL logs about a step, and more. Source: docs/ppo.md section 3.7.
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct StepStats {
-    /// objective/kl: mean over rows of the sum over trained columns, nats a response. Can be negative with k1.
-    pub kl: f64,
-    /// objective/kl_dist: that sum per row (B).
-    pub kl_per_row: Vec<f32>,
-    /// objective/kl_coef: the coefficient used in this step, before its update.
-    pub kl_coef: f64,
-    /// objective/entropy: mean over rows of the sum of -old_logprob, nats a response.
-    pub entropy: f64,
+    /// The line of metrics.jsonl.
+    pub line: Statistics,
+    /// Plain means over all mini-batches of all epochs.
+    pub mean: MiniBatchStats,
     /// objective/logprobs: old log-probs (B, R), padded columns included.
     pub logprobs: Vec<Vec<f32>>,
     /// objective/ref_logprobs (B, R).
     pub ref_logprobs: Vec<Vec<f32>>,
-    /// ppo/mean_non_score_reward: mean of -kl_coef · kl over trained columns.
-    pub mean_non_score_reward: f64,
-    /// ppo/mean_scores, ppo/std_scores: scores as they entered the rewards (scaled, clipped).
-    pub scores: Distribution,
-    /// env/reward_mean, _std, _dist: scores as given.
-    pub env_rewards: Distribution,
-    /// tokens/queries_*.
-    pub query_lengths: Distribution,
-    /// tokens/responses_*: decoder ids as fed, start token included.
-    pub response_lengths: Distribution,
-    /// ppo/loss, policy, returns, val: plain means over all mini-batches of all epochs.
-    pub mean: MiniBatchStats,
-    /// ppo/val/var_explained: 1 - mean value error / mean return variance.
-    pub var_explained: f64,
     /// ppo/policy/advantages: whitened, flat over mini-batches, masked columns included.
     pub advantages: Vec<f32>,
     /// ppo/policy/ratio: flat over mini-batches, masked columns included.
     pub ratio: Vec<f32>,
-    /// ppo/learning_rate: used in this step.
-    pub learning_rate: f64,
-    /// Global gradient norm of each update, before clipping. Not TRL's.
+    /// Global gradient norm of each update, before clipping. Not in TRL.
     pub grad_norms: Vec<f64>,
-    /// Epochs run: fewer than asked for after an early stop. Not TRL's.
+    /// Number of epochs run (fewer after an early stop). Not in TRL.
     pub epochs: usize,
-    /// What deserves a look, in words. Not TRL's.
+    /// Warnings in words. Not in TRL.
     pub warnings: Vec<String>,
 }
 
-/// The whole-batch numbers that statistics are made of.
+/// Numbers of the whole batch, for the statistics.
 #[derive(Debug, Clone, Copy)]
 pub struct BatchNumbers<'a> {
     pub batch: &'a Batch<'a>,
@@ -78,85 +38,76 @@ pub struct BatchNumbers<'a> {
     /// (B, R).
     pub kl: &'a Grid,
     pub rewards: &'a TokenRewards,
-    /// As they entered the rewards (B).
+    /// After scaling and clipping (B).
     pub scores: &'a [f32],
     pub kl_coef: f64,
+    pub learning_rate: f64,
 }
 
 impl StepStats {
-    /// Statistics of a step from its batch and its mini-batches in order; the optimizer's are the caller's to add.
-    pub fn new(x: &BatchNumbers, mini_batches: &[MiniBatch]) -> Self {
+    /// Statistics of the step `step`, counted from 1, from its batch and its mini-batches in order; the caller adds those of
+    /// the optimizer.
+    pub fn new(step: u64, x: &BatchNumbers, mini_batches: &[MiniBatch]) -> Self {
         let mask = &x.batch.mask;
         let kl_per_row = row_sums(x.kl, mask); // (B)
         let surprisal = row_sums(&x.forward.old_logprobs.map(|lp| -lp), mask); // (B)
+        let env_rewards: Vec<f32> = x.batch.rows.iter().map(|row| row.score).collect();
+        let query_lengths: Vec<f32> = x.batch.rows.iter().map(|row| row.query_ids.len() as f32).collect();
+        let response_lengths: Vec<f32> = x.batch.decoder_ids.iter().map(|ids| ids.len() as f32).collect();
         let mean = mean_stats(&mini_batches.iter().map(|mini| mini.loss.stats).collect::<Vec<_>>());
-        let mut stats = Self {
-            kl: mean_of(&kl_per_row),
+        let kl = mean_of(&kl_per_row);
+        let line = Statistics {
+            step,
+            kl,
             kl_per_row,
             kl_coef: x.kl_coef,
             entropy: mean_of(&surprisal),
+            non_score_reward: masked_mean(&x.rewards.non_score, mask),
+            score: mean_of(x.scores),
+            score_std: std_of(x.scores),
+            query_length: mean_of(&query_lengths),
+            query_length_std: std_of(&query_lengths),
+            query_lengths,
+            response_length: mean_of(&response_lengths),
+            response_length_std: std_of(&response_lengths),
+            response_lengths,
+            policy_loss: mean.policy_loss,
+            value_loss: mean.value_loss,
+            total_loss: mean.total_loss,
+            token_entropy: mean.entropy,
+            approx_kl: mean.approx_kl,
+            policy_kl: mean.policy_kl,
+            clip_fraction: mean.clip_fraction,
+            advantages_mean: mean.advantages_mean,
+            returns_mean: mean.returns_mean,
+            returns_var: mean.returns_var,
+            value_mean: mean.value_mean,
+            value_error: mean.value_error,
+            value_clip_fraction: mean.value_clip_fraction,
+            old_value_mean: mean.old_value_mean,
+            old_value_var: mean.old_value_var,
+            var_explained: 1.0 - mean.value_error / mean.returns_var,
+            learning_rate: x.learning_rate,
+            env_reward: mean_of(&env_rewards),
+            env_reward_std: std_of(&env_rewards),
+            env_rewards,
+        };
+        Self {
+            line,
+            mean,
             logprobs: x.forward.old_logprobs.to_rows(),
             ref_logprobs: x.forward.ref_logprobs.to_rows(),
-            mean_non_score_reward: masked_mean(&x.rewards.non_score, mask),
-            scores: Distribution::of(x.scores.to_vec()),
-            env_rewards: Distribution::of(x.batch.rows.iter().map(|row| row.score).collect()),
-            query_lengths: Distribution::of(x.batch.rows.iter().map(|row| row.query_ids.len() as f32).collect()),
-            response_lengths: Distribution::of(x.batch.decoder_ids.iter().map(|ids| ids.len() as f32).collect()),
-            var_explained: 1.0 - mean.value_error / mean.returns_var,
-            mean,
             advantages: mini_batches.iter().flat_map(|m| &m.advantages.data).map(|&a| nan_to_num(a)).collect(),
             ratio: mini_batches.iter().flat_map(|m| &m.loss.ratio.data).copied().collect(),
+            warnings: warnings(kl, mini_batches),
             ..Self::default()
-        };
-        stats.warnings = warnings(stats.kl, mini_batches);
-        stats
-    }
-
-    /// The line of metrics.jsonl for the step `step`, counted from 1.
-    pub fn line(&self, step: u64) -> Statistics {
-        let m = &self.mean;
-        Statistics {
-            step,
-            kl: self.kl,
-            kl_per_row: self.kl_per_row.clone(),
-            kl_coef: self.kl_coef,
-            entropy: self.entropy,
-            non_score_reward: self.mean_non_score_reward,
-            score: self.scores.mean,
-            score_std: self.scores.std,
-            query_length: self.query_lengths.mean,
-            query_length_std: self.query_lengths.std,
-            query_lengths: self.query_lengths.values.clone(),
-            response_length: self.response_lengths.mean,
-            response_length_std: self.response_lengths.std,
-            response_lengths: self.response_lengths.values.clone(),
-            policy_loss: m.policy_loss,
-            value_loss: m.value_loss,
-            total_loss: m.total_loss,
-            token_entropy: m.entropy,
-            approx_kl: m.approx_kl,
-            policy_kl: m.policy_kl,
-            clip_fraction: m.clip_fraction,
-            advantages_mean: m.advantages_mean,
-            returns_mean: m.returns_mean,
-            returns_var: m.returns_var,
-            value_mean: m.value_mean,
-            value_error: m.value_error,
-            value_clip_fraction: m.value_clip_fraction,
-            old_value_mean: m.old_value_mean,
-            old_value_var: m.old_value_var,
-            var_explained: self.var_explained,
-            learning_rate: self.learning_rate,
-            env_reward: self.env_rewards.mean,
-            env_reward_std: self.env_rewards.std,
-            env_rewards: self.env_rewards.values.clone(),
         }
     }
 
-    /// TRL's keys and shapes for one step without its number: scalars as numbers, arrays as (nested) lists, NaN as null,
-    /// the arrays that grow with the batch's tokens last.
+    /// A step's statistics with TRL's keys and shapes, without the step number: scalars as numbers, arrays as (nested) lists,
+    /// NaN as null; the arrays with one number per token are last.
     pub fn to_json(&self) -> Map<String, Value> {
-        let Value::Object(mut out) = json!(self.line(0)) else { return Map::new() };
+        let Value::Object(mut out) = json!(self.line) else { return Map::new() };
         out.shift_remove("step");
         let arrays = [
             ("objective/logprobs", json!(self.logprobs)),
@@ -182,23 +133,30 @@ fn mean_of(values: &[f32]) -> f64 {
     values.iter().map(|&x| f64::from(x)).sum::<f64>() / values.len() as f64
 }
 
+/// Standard deviation (ddof 1); NaN for one number.
+fn std_of(values: &[f32]) -> f64 {
+    let mean = mean_of(values);
+    let squares = values.iter().map(|&x| (f64::from(x) - mean).powi(2)).sum::<f64>();
+    (squares / (values.len() as f64 - 1.0)).sqrt()
+}
+
 /// torch.nan_to_num with TRL's filler -1 (core.py `WANDB_PADDING`).
 fn nan_to_num(x: f32) -> f32 {
     if x.is_nan() { -1.0 } else { x.clamp(f32::MIN, f32::MAX) }
 }
 
-/// What TRL warns of: a KL below -1, and mini-batches that the ratio guard skipped.
+/// TRL's warnings: a KL below -1, and mini-batches that ratio_threshold skipped.
 fn warnings(kl: f64, mini_batches: &[MiniBatch]) -> Vec<String> {
     let negative = (kl < -1.0).then(|| {
         format!(
-            "the KL is negative ({kl:.2} nats a response): responses were not sampled from the policy as it is scored; \
+            "the KL is negative ({kl:.2} nats per response): responses were not sampled from the scored distribution; \
              check min_length, temperature, top_k and top_p"
         )
     });
     let guarded = mini_batches.iter().enumerate().filter(|(_, mini)| mini.loss.guarded).map(|(k, mini)| {
         let mean = mini.loss.stats.ratio_mean;
         format!(
-            "mini-batch {k} (epoch {}): mean ratio {mean:.2} is above ratio_threshold; it trained nothing",
+            "mini-batch {k} (epoch {}): mean ratio {mean:.2} is above ratio_threshold, so it was skipped",
             mini.epoch
         )
     });
@@ -234,16 +192,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn deviations_are_of_the_sample() {
-        let lengths = Distribution::of(vec![4.0, 6.0]);
-        assert_eq!((lengths.mean, lengths.std), (5.0, 2.0f64.sqrt()));
-        assert!(Distribution::of(vec![1.0]).std.is_nan());
+    fn standard_deviations_are_of_the_sample() {
+        assert_eq!((mean_of(&[4.0, 6.0]), std_of(&[4.0, 6.0])), (5.0, 2.0f64.sqrt()));
+        assert!(std_of(&[1.0]).is_nan());
     }
 
     #[test]
     fn json_has_null_for_nan_and_trl_s_arrays() {
-        let stats = StepStats { scores: Distribution::of(vec![1.0]), kl: 2.0, ..StepStats::default() };
-        let json = stats.to_json();
+        let line = Statistics { score_std: f64::NAN, kl: 2.0, ..Statistics::default() };
+        let json = StepStats { line, ..StepStats::default() }.to_json();
         assert!(json["ppo/std_scores"].is_null() && json.contains_key("objective/logprobs"));
         assert_eq!(json["objective/kl"], 2.0);
         assert!(!json.contains_key("step"));

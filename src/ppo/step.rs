@@ -1,21 +1,22 @@
-//! One PPO step, rooms 6 to 11: what `ppo_trainer.step(queries, responses, scores)` does. [`ppo_step`] reads top to
-//! bottom; the mathematics is in the rooms' own files. Only here do tensors become numbers and numbers a gradient.
+//! One PPO step, stages 6 to 11: the same as `ppo_trainer.step(queries, responses, scores)`. [`ppo_step`] has the stages in
+//! order; their formulas are in separate files. Only this file converts between tensors and plain numbers.
 
 use crate::error::{Error, Result};
-use crate::model::policy::{AdapterName, INITIAL, POLICY, TokenScores};
+use crate::model::policy::{AdapterName, Given, INITIAL, POLICY, TokenScores, TrainablePolicy};
 use crate::nn::adam::{Gradients, Named, clip_factor};
 use crate::nn::rng::{Purpose, Rng};
-use crate::ppo::batch::{Batch, Grid, Row};
+use crate::ppo::batch::{Batch, Forward, Grid, Row};
 use crate::ppo::gae::{self, Advantages};
-use crate::ppo::loss::{Loss, LossInput, ppo_loss};
+use crate::ppo::loss::{Loss, LossInput, MiniBatch, ppo_loss};
 use crate::ppo::rewards::{TokenRewards, prepare_scores, token_rewards};
-pub use crate::ppo::rooms::{Actor, Forward, MiniBatch, Pass, Room, Rooms};
+pub use crate::ppo::stages::{StepObserver, StepStage};
 pub use crate::ppo::state::PpoState;
 use crate::ppo::stats::{BatchNumbers, StepStats};
+use crate::protocol::Phase;
 use crate::settings::{KlReference, PpoConfig, WhitenOver};
 use candle_core::Tensor;
 
-/// What a step hands back; grids are (B, R), to be read where `mask` is 1.
+/// The results of a step. Grids are (B, R); their numbers count where `mask` is 1.
 #[derive(Debug, Clone)]
 pub struct StepOutcome {
     pub stats: StepStats,
@@ -25,30 +26,30 @@ pub struct StepOutcome {
     pub rewards: TokenRewards,
     /// Masked values, raw advantages, returns.
     pub advantages: Advantages,
-    /// As the last epoch used them.
+    /// Of the last epoch.
     pub advantages_whitened: Grid,
-    /// exp(logprob - old_logprob) as the last epoch saw it.
+    /// exp(logprob - old_logprob) in the last epoch.
     pub ratio: Grid,
-    /// Every mini-batch of every epoch, in order.
+    /// All mini-batches of all epochs, in order.
     pub mini_batches: Vec<MiniBatch>,
 }
 
 /// One PPO step on B = `config.batch_size` rows: updates the policy's trainable variables in place and `state`.
 ///
-/// `orders`: row order of each epoch (E lists of B), else drawn from the seed. A failed or stopped step leaves weights and
-/// state somewhere between two steps: go back to the last checkpoint.
+/// `orders`: row order of each epoch (E lists of B); if none, a random one from the seed. After a failed or stopped step,
+/// weights and state are invalid: return to the last checkpoint.
 ///
-/// Errors: settings or rows that make no sense (see [`PpoConfig::validate`], [`Batch::new`]); orders that are no
-/// permutations; numbers that are not finite; a trainable tensor without gradient; [`Error::Stopped`] from a pause point.
+/// Errors: invalid settings or rows (see [`PpoConfig::validate`], [`Batch::new`]); orders that are not permutations; numbers
+/// that are not finite; a trainable tensor without gradient; [`Error::Stopped`] from a pause point.
 ///
 /// Source: docs/ppo.md section 3 (TRL 25fa1bd and 0.11.4 ppo_trainer.py `step`).
-pub async fn ppo_step<A: Actor>(
+pub async fn ppo_step<A: TrainablePolicy>(
     policy: &A,
     state: &mut PpoState,
     config: &PpoConfig,
     rows: &[Row],
     orders: Option<&[Vec<usize>]>,
-    observer: &mut impl Rooms,
+    observer: &mut impl StepObserver,
 ) -> Result<StepOutcome> {
     config.validate()?;
     let batch = Batch::new(rows, config)?; // B rows, mask (B, R)
@@ -56,34 +57,34 @@ pub async fn ppo_step<A: Actor>(
     let vars = policy.trainable(); // LoRA A (r, in), B (out, r); value head (1, D), (1)
     let mut passes = Passes { policy, batch: &batch, config, seed: state.seed, step: state.step, dropouts: 0 };
 
-    // Room 6: log-probs, reference, values
+    // Stage 6: log-probs, reference, values
     let (old_logprobs, old_values) = passes.old(observer).await?; // (B, R) each
     let ref_logprobs = passes.reference(observer).await?; // (B, R)
     let forward = Forward { old_logprobs, ref_logprobs, old_values }; // (B, R) each
     check_finite(&forward, &batch)?;
-    observer.room(&Room::Forward { batch: &batch, forward: &forward });
+    observer.stage(&StepStage::Forward { batch: &batch, forward: &forward });
     observer.pause().await?;
 
-    // Room 7: per-token rewards
+    // Stage 7: per-token rewards
     let given: Vec<f32> = rows.iter().map(|row| row.score).collect(); // (B)
     let scores = prepare_scores(&given, config, &mut state.score_moments)?; // (B)
     let kl = config.kl_estimator.grid(&forward.old_logprobs, &forward.ref_logprobs); // (B, R)
     let kl_coef = state.kl.value();
     let rewards = token_rewards(&kl, &scores, kl_coef, &batch); // (B, R)
-    observer.room(&Room::Rewards { scores: &scores, kl: &kl, kl_coef, rewards: &rewards });
+    observer.stage(&StepStage::Rewards { scores: &scores, kl: &kl, kl_coef, rewards: &rewards });
     observer.pause().await?;
 
-    // Room 8: advantages
+    // Stage 8: advantages
     let discounted = rewards_for_gae(&rewards.rewards, &batch.mask, config)?; // (B, R)
     let advantages = gae::advantages(&forward.old_values, &discounted, &batch.mask, config.gamma, config.lambda); // (B, R)
     let mut whitened = match config.whiten_over {
         WhitenOver::Batch => gae::whiten(&advantages.advantages, &batch.mask, true)?, // (B, R)
         WhitenOver::MiniBatch => Grid::zeros(batch.len(), batch.mask.cols),           // (B, R), filled per mini-batch
     };
-    observer.room(&Room::Advantages(&advantages));
+    observer.stage(&StepStage::Advantages(&advantages));
     observer.pause().await?;
 
-    // Rooms 9 and 10: losses, backward, optimizer
+    // Stages 9 and 10: losses, backward, optimizer
     let learning_rate = config.learning_rate_at(state.step);
     let (mut mini_batches, mut grad_norms) = (Vec::new(), Vec::new());
     let mut ratio = Grid::zeros(batch.len(), batch.mask.cols); // (B, R)
@@ -97,10 +98,10 @@ pub async fn ppo_step<A: Actor>(
             }
             let fresh = passes.train(indices)?; // (M, R) each, recorded
             let mini = mini_batch(&fresh, epoch, indices, &forward, &advantages, &whitened, &passes)?; // (M, R)
-            observer.pause().await?; // the backward pass is the longest stretch of a step
+            observer.pause().await?; // the backward pass is the longest part of a step without pauses
             gradients.add(backward(fresh, &mini.loss, &vars, config.gradient_accumulation_steps)?)?;
             ratio.scatter(indices, &mini.loss.ratio);
-            observer.room(&Room::MiniBatch(&mini));
+            observer.stage(&StepStage::MiniBatch(&mini));
             observer.pause().await?;
             mini_batches.push(mini);
             if mini_batches.len().is_multiple_of(config.gradient_accumulation_steps) {
@@ -108,10 +109,10 @@ pub async fn ppo_step<A: Actor>(
                 state.adam.update(&vars, &gradients, clip_factor(grad_norm, config.max_grad_norm), learning_rate)?;
                 gradients = Gradients::default();
                 grad_norms.push(grad_norm);
-                observer.room(&Room::Optimizer { updates: state.adam.steps(), grad_norm, learning_rate });
+                observer.stage(&StepStage::Optimizer { updates: state.adam.steps(), grad_norm, learning_rate });
             }
             let of = orders.len() * order.len() / config.mini_batch_size;
-            observer.room(&Room::Progress { pass: Pass::Train, done: mini_batches.len(), of });
+            observer.stage(&StepStage::Progress { phase: Phase::Train, done: mini_batches.len(), of });
             observer.pause().await?;
         }
         epochs = epoch + 1;
@@ -121,33 +122,40 @@ pub async fn ppo_step<A: Actor>(
         }
     }
 
-    // Room 11: statistics, next KL coefficient
-    let (kl_grid, scores) = (&kl, scores.as_slice()); // (B, R), (B)
-    let numbers = BatchNumbers { batch: &batch, forward: &forward, kl: kl_grid, rewards: &rewards, scores, kl_coef };
-    let stats = StepStats { learning_rate, grad_norms, epochs, ..StepStats::new(&numbers, &mini_batches) };
-    observer.room(&Room::Stats(state.step + 1, &stats));
+    // Stage 11: statistics, next KL coefficient
+    let numbers = BatchNumbers {
+        batch: &batch,
+        forward: &forward,
+        kl: &kl,
+        rewards: &rewards,
+        scores: &scores,
+        kl_coef,
+        learning_rate,
+    };
+    let stats = StepStats { grad_norms, epochs, ..StepStats::new(state.step + 1, &numbers, &mini_batches) };
+    observer.stage(&StepStage::Stats(&stats));
     observer.pause().await?;
-    state.kl.update(stats.kl, batch.len());
+    state.kl.update(stats.line.kl, batch.len());
     state.step += 1;
     let (mask, advantages_whitened) = (batch.mask.clone(), whitened); // (B, R) each
     Ok(StepOutcome { stats, mask, forward, kl, rewards, advantages, advantages_whitened, ratio, mini_batches })
 }
 
-/// The model's passes over a batch, a mini-batch of rows at a time.
+/// The model's passes over a batch, one mini-batch at a time.
 struct Passes<'a, A> {
     policy: &'a A,
     batch: &'a Batch<'a>,
     config: &'a PpoConfig,
     seed: u64,
     step: u64,
-    /// Dropout streams drawn in this step: each pass over a chunk has its own.
+    /// Number of dropout streams used in this step: each pass over a chunk has a separate one.
     dropouts: u64,
 }
 
-impl<A: Actor> Passes<'_, A> {
-    /// Log-probs and values of the policy as it is, without gradient, (B, R) each. A chunk whose rows all kept their numbers
-    /// from generation is not computed again (unless value head dropout is on: those numbers have none).
-    async fn old(&mut self, observer: &mut impl Rooms) -> Result<(Grid, Grid)> {
+impl<A: TrainablePolicy> Passes<'_, A> {
+    /// Log-probs and values of the current policy, without gradient, (B, R) each. A chunk is not computed again if all rows
+    /// have numbers from generation (unless the value head has dropout, which generation does not use).
+    async fn old(&mut self, observer: &mut impl StepObserver) -> Result<(Grid, Grid)> {
         let (b, r) = (self.batch.len(), self.batch.mask.cols);
         let (mut logprobs, mut values) = (Grid::zeros(b, r), Grid::zeros(b, r)); // (B, R)
         for indices in self.chunks() {
@@ -162,13 +170,13 @@ impl<A: Actor> Passes<'_, A> {
                 logprobs.scatter(&indices, &grid(&scores.logprobs)?);
                 values.scatter(&indices, &grid(&scores.values)?);
             }
-            self.breathe(Pass::Old, &indices, observer).await?;
+            self.breathe(Phase::Old, &indices, observer).await?;
         }
         Ok((logprobs, values))
     }
 
     /// Log-probs of the reference, (B, R).
-    async fn reference(&mut self, observer: &mut impl Rooms) -> Result<Grid> {
+    async fn reference(&mut self, observer: &mut impl StepObserver) -> Result<Grid> {
         let adapter = match self.config.kl_reference {
             KlReference::Base => None,
             KlReference::Initial => Some(INITIAL),
@@ -177,12 +185,12 @@ impl<A: Actor> Passes<'_, A> {
         for indices in self.chunks() {
             let scores = self.evaluate(&indices, adapter, false, None)?; // (M, R)
             logprobs.scatter(&indices, &grid(&scores.logprobs)?);
-            self.breathe(Pass::Reference, &indices, observer).await?;
+            self.breathe(Phase::Reference, &indices, observer).await?;
         }
         Ok(logprobs)
     }
 
-    /// One mini-batch, recorded for its backward pass: (M, R) each.
+    /// A mini-batch, recorded for its backward pass: (M, R) each.
     fn train(&mut self, indices: &[usize]) -> Result<TokenScores> {
         let mut dropout = self.dropout();
         self.evaluate(indices, Some(POLICY), true, dropout.as_mut())
@@ -196,7 +204,7 @@ impl<A: Actor> Passes<'_, A> {
         dropout: Option<&mut Rng>,
     ) -> Result<TokenScores> {
         let (rows, padded) = (self.batch.pairs(indices), self.config.pad_to_batch);
-        self.policy.evaluate(&rows, self.batch.width(), padded, adapter, grad, dropout) // (M, R) each
+        self.policy.evaluate(&Given { rows: &rows, width: self.batch.width(), padded, adapter, grad }, dropout) // (M, R) each
     }
 
     fn chunks(&self) -> Vec<Vec<usize>> {
@@ -214,9 +222,9 @@ impl<A: Actor> Passes<'_, A> {
         (self.config.value_head_dropout > 0.0).then(|| Rng::new(self.seed, Purpose::Dropout, self.step, stream))
     }
 
-    async fn breathe(&self, pass: Pass, indices: &[usize], observer: &mut impl Rooms) -> Result<()> {
+    async fn breathe(&self, phase: Phase, indices: &[usize], observer: &mut impl StepObserver) -> Result<()> {
         let done = indices.last().map_or(0, |i| i / self.config.mini_batch_size + 1);
-        observer.room(&Room::Progress { pass, done, of: self.batch.len() / self.config.mini_batch_size });
+        observer.stage(&StepStage::Progress { phase, done, of: self.batch.len() / self.config.mini_batch_size });
         observer.pause().await
     }
 }
@@ -227,8 +235,8 @@ fn grid(tensor: &Tensor) -> Result<Grid> {
     Grid::from_vec(rows, cols, tensor.flatten_all()?.to_vec1()?)
 }
 
-/// Losses of a mini-batch's fresh numbers, (M, R) tensors → grids.
-fn mini_batch<A: Actor>(
+/// Losses of a mini-batch's new numbers, (M, R) tensors → grids.
+fn mini_batch<A: TrainablePolicy>(
     fresh: &TokenScores,
     epoch: usize,
     indices: &[usize],
@@ -255,8 +263,8 @@ fn mini_batch<A: Actor>(
     Ok(MiniBatch { epoch, indices: indices.to_vec(), logprobs, values, advantages: whitened, loss })
 }
 
-/// Gradients of the loss / `share` for every trainable variable. The loss knows its own derivative by log-probs and values,
-/// so the chain rule goes on from there: d loss = Σ g_lp · d logprobs + g_v · d values.
+/// Gradients of the loss / `share` for every trainable variable. They come from the loss's gradients by log-probs and values
+/// with the chain rule: d loss = Σ g_lp · d logprobs + g_v · d values.
 fn backward(fresh: TokenScores, loss: &Loss, vars: &Named, share: usize) -> Result<Gradients> {
     if loss.guarded {
         return Gradients::zeros(vars);
@@ -269,7 +277,7 @@ fn backward(fresh: TokenScores, loss: &Loss, vars: &Named, share: usize) -> Resu
     Gradients::of(fresh.backward(&by_logprobs, &by_values)?, vars)
 }
 
-/// Rewards as the advantage recursion takes them: masked, whitened where the setting says so. (B, R) → (B, R).
+/// Rewards for the advantage recursion: masked, and whitened if the setting says so. (B, R) → (B, R).
 pub fn rewards_for_gae(rewards: &Grid, mask: &Grid, config: &PpoConfig) -> Result<Grid> {
     let rewards = gae::zero_masked(rewards, mask); // (B, R)
     if !config.whiten_rewards {
@@ -279,7 +287,7 @@ pub fn rewards_for_gae(rewards: &Grid, mask: &Grid, config: &PpoConfig) -> Resul
     Ok(if config.whiten_rewards_padding { whitened } else { gae::zero_masked(&whitened, mask) })
 }
 
-/// The row order of each epoch: as given, checked, or a permutation from the seed.
+/// The row order of each epoch: the given one after a check, or a permutation from the seed.
 fn epoch_orders(given: Option<&[Vec<usize>]>, state: &PpoState, config: &PpoConfig) -> Result<Vec<Vec<usize>>> {
     let (epochs, b) = (config.ppo_epochs, config.batch_size);
     let Some(given) = given else {
@@ -293,13 +301,13 @@ fn epoch_orders(given: Option<&[Vec<usize>]>, state: &PpoState, config: &PpoConf
     if given.len() < epochs || !given.iter().all(|order| is_permutation(&order)) {
         return Err(Error::input(
             format!("mini-batch orders: a step needs {epochs} lists (ppo_epochs), each with every row 0..{b} once"),
-            "give one list a PPO epoch, or no orders",
+            "give one list per PPO epoch, or no orders",
         ));
     }
     Ok(given[..epochs].to_vec())
 }
 
-/// Refuses NaN and infinities in what a batch was evaluated to, naming the row and token.
+/// Refuses NaN and infinity in a batch's numbers, naming row and token.
 fn check_finite(forward: &Forward, batch: &Batch) -> Result<()> {
     let named = [
         ("old log-prob", &forward.old_logprobs),
@@ -310,13 +318,13 @@ fn check_finite(forward: &Forward, batch: &Batch) -> Result<()> {
     named.into_iter().try_for_each(|(name, grid)| check_columns(name, grid, &all, batch))
 }
 
-/// Refuses NaN and infinities in trained columns; `grid` holds the batch's rows `indices`.
+/// Refuses NaN and infinity in trained columns; `grid` has the batch's rows `indices`.
 fn check_columns(name: &str, grid: &Grid, indices: &[usize], batch: &Batch) -> Result<()> {
     for (row, &i) in indices.iter().enumerate() {
         if let Some(k) = batch.columns[i].clone().find(|&k| !grid.row(row)[k].is_finite()) {
             return Err(Error::not_finite(
                 format!("row {}: the {name} of response token {}", i + 1, k + 1),
-                "the weights have diverged or are broken: go back to an earlier checkpoint, lower the learning rate",
+                "the weights have diverged or are damaged: return to an earlier checkpoint, lower the learning rate",
             )
             .in_row(i));
         }

@@ -1,34 +1,34 @@
-//! Numbers of an evaluation, before and after: `evaluation.json`. `lab::evaluate` and `lab::statistics` compute them.
+//! The numbers of an evaluation before and after: `evaluation.json`. `lab::evaluate` and `lab::statistics` compute them.
 
 use serde::{Deserialize, Serialize};
 
-/// How to evaluate.
+/// Options of an evaluation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EvaluateOptions {
-    /// Dialogues asked for; the settings may take one more, as the published lab does.
+    /// Number of dialogues; with the published settings, one more is evaluated.
     pub n: usize,
     pub max_new_tokens: usize,
     pub greedy: bool,
-    /// Of the sampling and of the bootstrap.
+    /// For sampling and for the bootstrap.
     pub seed: u64,
-    /// Rows generated and scored at once.
+    /// Rows generated and scored together.
     pub batch_size: usize,
 }
 
-/// One side's numbers.
+/// The numbers before or after training.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EvaluatedSide {
     pub toxicity: Toxicity,
     pub score: Spread,
-    /// Mean F1 over dialogues; of several human summaries, the mean over them.
+    /// Mean F1 over dialogues (and over a dialogue's human summaries).
     pub rouge1: f64,
     pub rouge2: f64,
     pub rouge_l: f64,
     pub distinct1: f64,
     pub distinct2: f64,
-    /// Words a response.
+    /// Words per response.
     pub mean_length: f64,
-    /// Responses without a word.
+    /// Number of responses without words.
     pub empty: usize,
 }
 
@@ -36,7 +36,7 @@ pub struct EvaluatedSide {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Evaluation {
     pub options: EvaluateOptions,
-    /// Dialogues really evaluated.
+    /// Number of evaluated dialogues.
     pub n: usize,
     pub before: EvaluatedSide,
     pub after: EvaluatedSide,
@@ -44,14 +44,14 @@ pub struct Evaluation {
     pub toxicity_difference: Difference,
     pub score_difference: Difference,
     pub rouge1_difference: Difference,
-    /// (before − after) / before of the mean and of the standard deviation: what the lab prints, positive when toxicity fell.
+    /// (before − after) / before of the mean and of the standard deviation, as the lab prints it; positive if toxicity fell.
     pub toxicity_mean_improvement: Option<f64>,
     pub toxicity_std_improvement: Option<f64>,
     /// Mean over responses of `Σ log p_after − log p_before`, in nats.
     pub kl: f64,
 }
 
-/// Mean and population standard deviation (divided by n, as numpy does and the lab prints).
+/// Mean and population standard deviation (divided by n, as in numpy and the lab).
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Spread {
     pub n: usize,
@@ -64,15 +64,15 @@ pub struct Spread {
 pub struct Toxicity {
     #[serde(flatten)]
     pub spread: Spread,
-    /// Aggregation `maximum`: the worst text's.
+    /// Aggregation `maximum`: of the worst text.
     pub maximum: f64,
-    /// Aggregation `ratio`: the share of texts at or above the threshold.
+    /// Aggregation `ratio`: the fraction of texts at or above the threshold.
     pub ratio: f64,
-    /// Aggregation `all`: each text's, in order.
+    /// Aggregation `all`: of each text, in order.
     pub all: Vec<f64>,
 }
 
-/// What a paired difference allows one to say.
+/// The conclusion from a paired difference.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
@@ -99,7 +99,7 @@ pub struct Difference {
     pub n: usize,
     /// Mean of after - before.
     pub mean: f64,
-    /// Ends of the 95 % interval.
+    /// Limits of the 95 % interval.
     pub low: f64,
     pub high: f64,
     pub verdict: Verdict,

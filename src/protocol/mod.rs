@@ -16,7 +16,7 @@ use crate::settings::Preset;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-/// A request's number, given by the page.
+/// A request's number, chosen by the page.
 pub type Id = u64;
 
 /// From the page.
@@ -27,58 +27,58 @@ pub enum Message {
         id: Id,
         ask: Ask,
     },
-    /// End this request at its next pause point; it answers `Failed` with [`Error::Stopped`].
+    /// Stop this request at its next pause point; its answer is `Failed` with [`Error::Stopped`].
     Stop(Id),
-    /// Go on from the stage at which this request waits.
+    /// Continue this request from the stage at which it waits.
     Go(Id),
-    /// Wait at every stage from now on, or at none.
+    /// Whether to wait at every stage from now on.
     StageByStage(bool),
 }
 
-/// What can be asked. Asked one after the other; a request waits until those before it have ended.
+/// A request. Requests are handled one after another.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Ask {
-    /// Chapter 1: fetch the shipped models and dialogues, and load them. Answer: [`Answer::Loaded`].
+    /// Chapter 1: download and load the tiny models and dialogues. Answer: [`Answer::Loaded`].
     Load,
-    /// Stage 3: a text as tokens; by the policy's, a dialogue within its prompt. Answer: [`Answer::Tokens`].
+    /// Stage 3: the tokens of a text; the policy's are those of a dialogue in its prompt. Answer: [`Answer::Tokens`].
     Tokens { text: String, by: Reader },
     /// Chapter 2.1: a summary, streamed as [`Event::Token`]. Answer: [`Answer::Generated`].
     Generate(Generate),
-    /// Chapter 2.2: both logits, probabilities and the score of texts. Answer: [`Answer::Scored`].
+    /// Chapter 2.2: logits, probabilities and score of texts. Answer: [`Answer::Scored`].
     Score { texts: Vec<String> },
-    /// Chapter 2.2: what each word does to a text's score. Answer: [`Answer::Words`].
+    /// Chapter 2.2: how each word changes a text's score. Answer: [`Answer::Words`].
     Words { text: String },
-    /// Chapter 2.3 with `before` = `after`, else 3.3 and 3.4: `n` dialogues of the test split. Answer: [`Answer::Evaluated`].
+    /// Chapter 2.3 if `before` = `after`, else 3.3 and 3.4: evaluate on `n` test dialogues. Answer: [`Answer::Evaluated`].
     Evaluate { n: usize, seed: u64, greedy: bool, before: Adapter, after: Adapter },
-    /// Chapter 3.1: begin a run with these settings, from the shipped adapter; an older run is gone. Answer: [`Answer::Run`].
+    /// Chapter 3.1: start a run with these settings from the tiny adapter; it replaces an older run. Answer: [`Answer::Run`].
     Start { config: Map<String, Value>, preset: Preset, steps: u64 },
-    /// Chapter 3.2: so many PPO steps, each told as [`Event::Step`]. Answer: [`Answer::Run`].
+    /// Chapter 3.2: train this number of PPO steps, each reported as [`Event::Step`]. Answer: [`Answer::Run`].
     Train { steps: u64 },
-    /// Chapter 3.2: the last step's rollout once more, under other settings; no model is asked. Answer: [`Answer::WhatIf`].
+    /// Chapter 3.2: recompute the last step's rollout with other settings, without a model. Answer: [`Answer::WhatIf`].
     WhatIf { config: Map<String, Value>, preset: Preset },
     /// The adapter in PEFT's layout as a zip, or the run's folder. Answer: [`Answer::Zip`].
     Save { what: Saved },
-    /// Opens what `Save` gave, here or natively. The zip's bytes travel beside the message. Answer: [`Answer::Run`] or
+    /// Open a zip saved by the page or the command line. Its bytes are sent with the message. Answer: [`Answer::Run`] or
     /// [`Answer::Adapter`].
     Open { name: String },
-    /// Goes on with the run that this browser kept. Answer: [`Answer::Run`].
+    /// Continue the run that this browser has kept. Answer: [`Answer::Run`].
     Restore,
-    /// Removes what this browser kept. Answer: [`Answer::Nothing`].
+    /// Remove the run that this browser has kept. Answer: [`Answer::Nothing`].
     Forget,
-    /// What a policy and a reward model will need, from the headers of their files, which travel beside the message. Answer:
+    /// Say what a policy and a reward model will need, from the headers of their files, which are sent with the message. Answer:
     /// [`Answer::Needs`].
     Needs { models: [Incoming; 2] },
-    /// Keeps a policy and a reward model in this browser, converted; their files travel beside the message. Answer:
+    /// Convert a policy and a reward model and keep them in this browser; their files are sent with the message. Answer:
     /// [`Answer::Kept`], first these two.
     Keep { models: [Incoming; 2], weights: NumberType },
-    /// Loads a kept policy and a kept reward model, by key. Answer: [`Answer::Loaded`].
+    /// Load a kept policy and a kept reward model, by key. Answer: [`Answer::Loaded`].
     Use { keys: [String; 2] },
-    /// Removes kept models, by key. Answer: [`Answer::Kept`].
+    /// Remove kept models, by key. Answer: [`Answer::Kept`].
     Remove { keys: Vec<String> },
 }
 
-/// The model whose tokenizer is meant.
+/// The model whose tokenizer is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reader {
@@ -86,15 +86,15 @@ pub enum Reader {
     Reward,
 }
 
-/// Which adapter stands over the base model.
+/// The active adapter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Adapter {
-    /// The one being trained, as it is now.
+    /// The trained adapter, in its current state.
     Policy,
-    /// As it was at step 0.
+    /// The adapter at step 0.
     Initial,
-    /// None: the base model.
+    /// No adapter: the base model.
     Off,
 }
 
@@ -106,7 +106,7 @@ pub enum Saved {
     Run,
 }
 
-/// How one summary is made.
+/// Options for generating a summary.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Generate {
     pub dialogue: String,
@@ -120,17 +120,17 @@ pub struct Generate {
     pub max_new_tokens: usize,
 }
 
-/// From the worker. It speaks first: messages sent before [`Reply::Ready`] would be lost.
+/// From the worker. [`Reply::Ready`] is first: messages sent before it would be lost.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reply {
-    /// The worker listens. `kept`: the run that this browser kept, to offer. `models`: the models that it kept.
+    /// The worker is ready. `kept`: the run that this browser has kept. `models`: the models that it has kept.
     Ready {
         version: String,
         kept: Option<RunInfo>,
         models: Vec<KeptModel>,
     },
-    /// On the way to an answer.
+    /// An event before the answer.
     Event {
         id: Id,
         event: Event,
@@ -145,29 +145,29 @@ pub enum Reply {
     },
 }
 
-/// On the way.
+/// Progress of a request.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Event {
-    /// Bytes of the models so far.
+    /// Bytes of the models that have been downloaded.
     Bytes { done: u64, of: u64 },
-    /// Rows, texts, mini-batches or dialogues so far; at most some ten a second.
+    /// Rows, texts, mini-batches or dialogues that are done; about ten events per second at most.
     Progress { phase: Phase, done: usize, of: usize },
     /// A token was chosen.
     Token(Token),
     /// A stage of the PPO step (by its number, 1 to 12) was reached.
     Reached(u8),
-    /// The same with its numbers, stage by stage only: the request now waits for [`Message::Go`].
+    /// A stage with its numbers, only in stage-by-stage mode: the request now waits for [`Message::Go`].
     Stage(Box<Stage>),
-    /// A PPO step is done and kept.
+    /// A PPO step is done and saved.
     Step(Box<Step>),
-    /// Worth knowing, though work goes on.
+    /// A warning; work continues.
     Warning(String),
-    /// Bytes of memory that the worker has taken so far; it never gives any back.
+    /// Bytes of memory that the worker has taken so far; WebAssembly cannot return memory.
     Memory(u64),
 }
 
-/// The end of a request that went well.
+/// The answer to a successful request.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Answer {
@@ -194,7 +194,7 @@ pub enum Answer {
         lora_r: usize,
         lora_alpha: f64,
     },
-    /// The bytes travel beside the message.
+    /// The bytes are sent with the message.
     Zip {
         name: String,
     },

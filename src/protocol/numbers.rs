@@ -1,4 +1,4 @@
-//! What the messages carry: plain numbers and texts, no tensors.
+//! The contents of messages: plain numbers and texts, no tensors.
 
 use super::evaluation::Evaluation;
 use super::real::RealModels;
@@ -7,26 +7,32 @@ use crate::settings::{PpoConfig, from_map};
 use serde::{Deserialize, Serialize};
 use serde_json::Map;
 
-/// What is being counted.
+/// What a progress event counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
     Load,
+    /// Rows that have ended.
     Generate,
+    /// Texts.
     Score,
+    /// Mini-batches of a step's pass over the policy as it was before.
     Old,
+    /// Mini-batches of the pass over the reference.
     Reference,
+    /// Mini-batches trained, once a PPO epoch.
     Train,
+    /// Dialogues that are generated and scored before and after.
     Evaluate,
 }
 
-/// One chosen token, with what else could have been.
+/// A chosen token and its alternatives.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Token {
     pub id: u32,
-    /// The token's own text; a leading space where a word begins.
+    /// The token's text; a space in front starts a word.
     pub text: String,
-    /// Natural log, under the plain softmax.
+    /// Natural log of the unfiltered probability.
     pub logprob: f32,
     /// The most probable tokens before any filter, most probable first.
     pub top: Vec<Candidate>,
@@ -47,7 +53,7 @@ pub struct Piece {
     pub text: String,
 }
 
-/// The numbers of a stage as it is reached; grids are (B, R), to be read where `mask` is 1.
+/// The numbers of a stage. Grids are (B, R); their numbers count where `mask` is 1.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Stage {
@@ -88,7 +94,7 @@ impl Stage {
     }
 }
 
-/// A dialogue as the policy reads it.
+/// A dialogue as the policy's query.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Query {
     /// The dialogue's id, such as `heated-0007`.
@@ -97,15 +103,15 @@ pub struct Query {
     pub tokens: usize,
 }
 
-/// A response as the policy wrote it.
+/// A response of the policy.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Response {
     pub text: String,
-    /// The tokens that columns 0, 1, … of the grids are about.
+    /// The tokens of the grids' columns 0, 1, …
     pub pieces: Vec<Piece>,
 }
 
-/// A whole PPO step, for charts and the token strip. Grids (B, R).
+/// A PPO step, for charts and the token strip. Grids are (B, R).
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Step {
     pub step: u64,
@@ -130,30 +136,30 @@ pub struct Grids {
     /// −kl_coef · kl.
     pub non_score: Grid,
     pub rewards: Grid,
-    /// As GAE gives them; returns = advantages + values.
+    /// From GAE; returns = advantages + values.
     pub advantages: Grid,
-    /// As the loss uses them.
+    /// For the loss.
     pub advantages_whitened: Grid,
     pub returns: Grid,
-    /// As the last epoch saw it.
+    /// In the last epoch.
     pub ratio: Grid,
 }
 
-/// What was loaded, counted from the tensors.
+/// The loaded models and data.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Loaded {
-    /// Of everything that is fetched.
+    /// Total bytes downloaded.
     pub bytes: u64,
     pub policy: PolicyInfo,
     pub reward: RewardInfo,
     /// The shipped dialogues.
     pub dialogues: Vec<Dialogue>,
-    /// The shipped models' settings over each preset.
+    /// The tiny models' settings for each preset.
     #[serde(deserialize_with = "by_value")]
     pub corrected: Box<PpoConfig>,
     #[serde(deserialize_with = "by_value")]
     pub published: Box<PpoConfig>,
-    /// PPO steps of a whole run.
+    /// Default number of PPO steps.
     pub steps: u64,
     pub seconds: f64,
     /// Which real models these are; none: the shipped ones.
@@ -174,7 +180,7 @@ pub struct PolicyInfo {
     pub vocabulary: usize,
     pub lora_r: usize,
     pub lora_alpha: f64,
-    /// Layers under the adapter, by name.
+    /// Names of the layers with an adapter.
     pub lora_layers: Vec<String>,
     pub bytes: u64,
 }
@@ -192,11 +198,11 @@ pub struct Dialogue {
     pub id: String,
     pub dialogue: String,
     pub summary: String,
-    /// Of the test split: never trained on.
+    /// In the test split, so not used for training.
     pub held_out: bool,
 }
 
-/// A word and what it does: the score without it minus the score with it; below 0 it speaks for `nothate`.
+/// A word and the score without it minus the score with it; below 0, it speaks for `nothate`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Word {
     pub text: String,
@@ -213,7 +219,7 @@ pub struct Evaluated {
 }
 
 /// One dialogue before and after.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct EvaluatedRow {
     pub id: String,
     pub dialogue: String,
@@ -226,38 +232,38 @@ pub struct EvaluatedRow {
     pub toxicity_after: f32,
 }
 
-/// A run as it stands.
+/// The state of a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RunInfo {
-    /// PPO steps done, and in all.
+    /// PPO steps done, and their total number.
     pub step: u64,
     pub steps: u64,
     #[serde(deserialize_with = "by_value")]
     pub config: Box<PpoConfig>,
-    /// metrics.jsonl, a line a step; none in the answer to `Train`, whose steps brought theirs.
+    /// The lines of metrics.jsonl; empty in the answer to `Train`, whose steps contain them.
     pub metrics: Vec<Statistics>,
-    /// The command that goes on with the saved run natively.
+    /// The command that continues the saved run on the command line.
     pub command: String,
     /// The names of policy and reward model in the run's `config.json`.
     #[serde(default)]
     pub models: [String; 2],
 }
 
-/// A frozen rollout under other settings.
+/// A rollout, recomputed with other settings.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct WhatIf {
     /// What each response's score would be (B).
     pub scores: Vec<f32>,
     pub grids: Grids,
-    /// Means over the mini-batches of the last epoch, with the log-probs and values that it saw.
+    /// Means over the mini-batches of the last epoch, with its log-probs and values.
     pub stats: MiniBatchStats,
-    /// The same of the step as it was.
+    /// The same means of the original step.
     pub was: MiniBatchStats,
-    /// What the settings change that no rollout can tell without the model; each in words.
+    /// Changes that cannot be computed without the model, in words.
     pub not_shown: Vec<String>,
 }
 
-/// Reads settings in the way that the page uses elsewhere too; a second way would add 4 kB to it.
+/// Reads settings through JSON values, as the page does elsewhere; a second parser would add 4 kB to the page.
 fn by_value<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Box<PpoConfig>, D::Error> {
     from_map(Map::deserialize(from)?).map(Box::new).map_err(serde::de::Error::custom)
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-/// Plain numbers (rows, cols), row-major. A response's grids are (B, R): column k is about token k + 1 of the decoder ids.
+/// Numbers (rows, cols), row-major. Grids of responses are (B, R): column k is for token k + 1 of the decoder ids.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Grid {
     pub rows: usize,
@@ -11,7 +11,7 @@ pub struct Grid {
 }
 
 impl Grid {
-    /// All zero, (rows, cols).
+    /// Zeros (rows, cols).
     pub fn zeros(rows: usize, cols: usize) -> Self {
         Self { rows, cols, data: vec![0.0; rows * cols] }
     }
@@ -21,12 +21,12 @@ impl Grid {
         &self.data[i * self.cols..(i + 1) * self.cols]
     }
 
-    /// Row `i` (cols), to write.
+    /// Row `i` (cols), mutable.
     pub fn row_mut(&mut self, i: usize) -> &mut [f32] {
         &mut self.data[i * self.cols..(i + 1) * self.cols]
     }
 
-    /// `f` of each number.
+    /// Applies `f` to each number.
     pub fn map(&self, f: impl Fn(f32) -> f32) -> Self {
         Self { rows: self.rows, cols: self.cols, data: self.data.iter().map(|&x| f(x)).collect() }
     }
@@ -39,7 +39,7 @@ pub struct ByLabel {
     pub hate: f32,
 }
 
-/// What the reward model says about one row.
+/// The reward model's output for a row.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Scored {
     pub logits: ByLabel,
@@ -62,9 +62,9 @@ pub struct MiniBatchStats {
     pub entropy: f64,
     /// mean (logprob - old_logprob)² / 2.
     pub approx_kl: f64,
-    /// mean (old_logprob - logprob): what early stopping looks at.
+    /// mean (old_logprob - logprob), which early stopping uses.
     pub policy_kl: f64,
-    /// Share of columns where the clipped term is the larger one.
+    /// Fraction of columns where the clipped term is the larger one.
     pub clip_fraction: f64,
     pub advantages_mean: f64,
     pub returns_mean: f64,
@@ -75,11 +75,11 @@ pub struct MiniBatchStats {
     pub value_clip_fraction: f64,
     pub old_value_mean: f64,
     pub old_value_var: f64,
-    /// mean exp(logprob - old_logprob), which the ratio guard looks at. Not logged by TRL.
+    /// mean exp(logprob - old_logprob), which ratio_threshold limits. Not logged by TRL.
     pub ratio_mean: f64,
 }
 
-/// Where a step's time went.
+/// The seconds of a step's parts.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Seconds {
     pub generate: f64,
@@ -91,67 +91,67 @@ pub struct Seconds {
 /// Makes [`Statistics`] and the list of its names: `/// meaning`, then `field: "TRL's key"`.
 macro_rules! statistics {
     ($( #[doc = $means:literal] $field:ident: $type:ident = $key:literal; )+) => {
-        /// A step's statistics under TRL's keys: a line of `metrics.jsonl`. A number that is not finite is null in JSON.
+        /// A step's statistics with TRL's keys: a line of `metrics.jsonl`. Numbers that are not finite are null in JSON.
         #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
         pub struct Statistics {
             /// The step, counted from 1.
             pub step: u64,
             $(
                 #[doc = $means]
-                #[serde(rename = $key, deserialize_with = "Type::read")]
+                #[serde(rename = $key, deserialize_with = "StatisticValue::read")]
                 pub $field: $type,
             )+
         }
 
         impl Statistics {
-            /// Every single number with its key; lists of numbers are left out.
+            /// All numbers with their keys, without lists of numbers.
             pub fn numbers(&self) -> impl Iterator<Item = (&'static str, f64)> {
-                [$( ($key, Type::number(&self.$field)) ),+].into_iter().filter_map(|(key, x)| Some((key, x?)))
+                [$( ($key, StatisticValue::number(&self.$field)) ),+].into_iter().filter_map(|(key, x)| Some((key, x?)))
             }
         }
     };
 }
 
 statistics! {
-    /// Mean over rows of the sum over trained columns, nats a response. Can be negative with k1.
+    /// Mean over rows of the sum over trained columns, in nats per response. Can be negative with k1.
     kl: f64 = "objective/kl";
-    /// That sum per row (B).
+    /// This sum for each row (B).
     kl_per_row: Numbers = "objective/kl_dist";
     /// The coefficient used in this step, before its update.
     kl_coef: f64 = "objective/kl_coef";
-    /// Mean over rows of the sum of -old_logprob, nats a response.
+    /// Mean over rows of the sum of -old_logprob, in nats per response.
     entropy: f64 = "objective/entropy";
     /// Mean of -kl_coef · kl over trained columns.
     non_score_reward: f64 = "ppo/mean_non_score_reward";
-    /// Mean of the scores as they entered the rewards (scaled, clipped).
+    /// Mean of the scores after scaling and clipping.
     score: f64 = "ppo/mean_scores";
     /// Their standard deviation (ddof 1).
     score_std: f64 = "ppo/std_scores";
-    /// Tokens of a query, mean.
+    /// Mean number of tokens of a query.
     query_length: f64 = "tokens/queries_len_mean";
-    /// Tokens of a query, standard deviation (ddof 1).
+    /// Standard deviation (ddof 1) of the number of tokens of a query.
     query_length_std: f64 = "tokens/queries_len_std";
     /// Tokens of each query (B).
     query_lengths: Numbers = "tokens/queries_dist";
-    /// Decoder ids of a response as fed, start token included: mean.
+    /// Mean number of decoder ids of a response, start token included.
     response_length: f64 = "tokens/responses_len_mean";
-    /// Decoder ids of a response, standard deviation (ddof 1).
+    /// Standard deviation (ddof 1) of the number of decoder ids.
     response_length_std: f64 = "tokens/responses_len_std";
     /// Decoder ids of each response (B).
     response_lengths: Numbers = "tokens/responses_dist";
-    /// Mean over all mini-batches of all epochs, as are the numbers that follow.
+    /// Mean over all mini-batches of all epochs, as the following numbers.
     policy_loss: f64 = "ppo/loss/policy";
     /// Before vf_coef.
     value_loss: f64 = "ppo/loss/value";
     /// policy_loss + vf_coef · value_loss.
     total_loss: f64 = "ppo/loss/total";
-    /// Nats a token.
+    /// In nats per token.
     token_entropy: f64 = "ppo/policy/entropy";
     /// mean (logprob - old_logprob)² / 2.
     approx_kl: f64 = "ppo/policy/approxkl";
     /// mean (old_logprob - logprob).
     policy_kl: f64 = "ppo/policy/policykl";
-    /// Share of columns where the clipped term is the larger one.
+    /// Fraction of columns where the clipped term is the larger one.
     clip_fraction: f64 = "ppo/policy/clipfrac";
     /// Mean of the whitened advantages.
     advantages_mean: f64 = "ppo/policy/advantages_mean";
@@ -163,7 +163,7 @@ statistics! {
     value_mean: f64 = "ppo/val/vpred";
     /// mean (value - return)².
     value_error: f64 = "ppo/val/error";
-    /// Share of columns where the clipped value term is the larger one.
+    /// Fraction of columns where the clipped value term is the larger one.
     value_clip_fraction: f64 = "ppo/val/clipfrac";
     /// Mean of the old values.
     old_value_mean: f64 = "ppo/val/mean";
@@ -173,16 +173,16 @@ statistics! {
     var_explained: f64 = "ppo/val/var_explained";
     /// Used in this step.
     learning_rate: f64 = "ppo/learning_rate";
-    /// Mean of the scores as given.
+    /// Mean of the scores before scaling and clipping.
     env_reward: f64 = "env/reward_mean";
     /// Their standard deviation (ddof 1).
     env_reward_std: f64 = "env/reward_std";
-    /// Each response's score as given (B).
+    /// Each response's score before scaling and clipping (B).
     env_rewards: Numbers = "env/reward_dist";
 }
 
 impl Statistics {
-    /// The means over mini-batches; `ratio_mean` is the caller's, TRL does not log it.
+    /// The means over mini-batches; the caller gives `ratio_mean`, which TRL does not log.
     pub fn mini_batches(&self, ratio_mean: f64) -> MiniBatchStats {
         MiniBatchStats {
             policy_loss: self.policy_loss,
@@ -205,17 +205,17 @@ impl Statistics {
     }
 }
 
-/// One number a row.
+/// One number per row.
 pub type Numbers = Vec<f32>;
 
-/// What a statistic can be; null is read as NaN, as it was written.
-trait Type: Sized {
+/// A type of statistics; null is read as NaN.
+trait StatisticValue: Sized {
     fn read<'de, D: Deserializer<'de>>(from: D) -> Result<Self, D::Error>;
 
     fn number(&self) -> Option<f64>;
 }
 
-impl Type for f64 {
+impl StatisticValue for f64 {
     fn read<'de, D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         Ok(Option::<f64>::deserialize(from)?.unwrap_or(f64::NAN))
     }
@@ -225,7 +225,7 @@ impl Type for f64 {
     }
 }
 
-impl Type for Numbers {
+impl StatisticValue for Numbers {
     fn read<'de, D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         let numbers = Vec::<Option<f32>>::deserialize(from)?;
         Ok(numbers.into_iter().map(|x| x.unwrap_or(f32::NAN)).collect())
@@ -242,7 +242,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_is_written_and_read_under_trl_s_keys() {
+    fn a_line_is_written_and_read_with_trl_s_keys() {
         let line =
             Statistics { step: 3, kl: 0.5, score_std: f64::NAN, kl_per_row: vec![0.25], ..Statistics::default() };
         let json = serde_json::to_value(&line).unwrap();

@@ -1,4 +1,4 @@
-//! The settings that are one of several names, and the two presets.
+//! The settings that have one of several named values, and the two presets.
 
 use super::define::{Choice, Kind, Type, choices};
 use serde::{Deserialize, Serialize};
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Preset {
-    /// As the notebook with TRL 25fa1bd behaves, with its faults.
+    /// The notebook with TRL 25fa1bd, with its faults.
     Published,
     /// Without those faults.
     Corrected,

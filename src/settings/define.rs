@@ -1,5 +1,5 @@
-//! What the settings table says about a setting, and the two macros that turn the table into Rust types: `settings!` for
-//! [`PpoConfig`](super::PpoConfig) and its table, `choices!` for the settings that are one of several names.
+//! The data about a setting, and two macros: `settings!` makes [`PpoConfig`](super::PpoConfig) and its table, `choices!` makes
+//! the types of settings with named values.
 
 /// One row of the table.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -8,24 +8,24 @@ pub struct Setting {
     pub name: &'static str,
     /// The title of its group in [`GROUPS`](super::GROUPS).
     pub group: &'static str,
-    /// What it does, in a sentence without a full stop.
+    /// What it does, in one sentence without a full stop.
     pub does: &'static str,
     /// Empty for a number without a unit.
     pub unit: &'static str,
     pub kind: Kind,
-    /// The values that are allowed; only numbers have one.
+    /// The allowed values; only numbers have a range.
     pub range: Option<Range>,
     /// Other names that `--config` accepts: TRL's `PPOConfig` of several versions, transformers', the notebook's.
     pub aliases: &'static [&'static str],
-    /// Only for settings that differ between the presets: what the published behaviour does to the numbers.
+    /// If the presets differ: what the published behaviour does to the numbers.
     pub why: Option<&'static str>,
-    /// The first part of a step whose numbers change with it.
+    /// The first part of a step whose numbers it changes.
     pub changes: Part,
     /// Whether *what if* can recompute a finished step under another value without a model.
     pub recomputed: bool,
 }
 
-/// What a setting holds.
+/// The type of a setting.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Kind {
     Number,
@@ -34,27 +34,27 @@ pub enum Kind {
     OptionalNumber,
     OptionalWhole,
     Switch,
-    /// One of these names.
+    /// One of these named values.
     Choice(&'static [Choice]),
 }
 
-/// One name that a setting can hold.
+/// A named value.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Choice {
     pub name: &'static str,
     pub means: &'static str,
 }
 
-/// Part of the work around a PPO step.
+/// A part of a PPO step or of the work around it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part {
     /// Sampling the responses.
     Responses,
-    /// What the reward model reads, and which of its numbers is the score.
+    /// The text that the reward model reads, and which of its numbers is the score.
     Scores,
     /// Log-probabilities and values before the update.
     Forward,
-    /// Rewards of single tokens.
+    /// Rewards of tokens.
     Rewards,
     Advantages,
     Loss,
@@ -65,7 +65,7 @@ pub enum Part {
 }
 
 impl Part {
-    /// For people.
+    /// The name in texts.
     pub fn name(self) -> &'static str {
         match self {
             Self::Responses => "responses",
@@ -90,7 +90,7 @@ pub struct Range {
 /// The largest f64 below one.
 const JUST_BELOW_ONE: f64 = 1.0 - f64::EPSILON / 2.0;
 
-/// More rows, passes or tokens than this are a typing mistake.
+/// Larger numbers of rows, passes or tokens are typing errors.
 const MOST: f64 = 65536.0;
 
 impl Range {
@@ -112,7 +112,7 @@ impl Range {
     }
 }
 
-/// `a number above 0`, `a number from 0 to 1`: what is allowed, in words.
+/// The range in words, such as `a number from 0 to 1`.
 impl std::fmt::Display for Range {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match (self.low, self.high) {
@@ -129,7 +129,7 @@ impl std::fmt::Display for Range {
 pub trait Type {
     const KIND: Kind;
 
-    /// The value as a number, for [`Range`]; none where there is nothing to check.
+    /// The value as a number to check against the [`Range`]; none if there is nothing to check.
     fn number(&self) -> Option<f64> {
         None
     }
@@ -189,9 +189,9 @@ macro_rules! choices {
     )+};
 }
 
-/// The table: groups with a title and what they are about, and in each group entries of the form
+/// The table: groups with a title and a description, and in each group entries of the form
 /// `/// what it does`, `name: type = default[, published value => "why"][, unit "…"][, range …][, alias […]], changes Part
-/// [recomputed];`. Makes the struct, its presets, and the table itself.
+/// [recomputed];`. Makes the struct, its presets and the table.
 macro_rules! settings {
     (
         $(#[doc = $about_all:literal])+
@@ -217,19 +217,19 @@ macro_rules! settings {
         }
 
         impl $config {
-            /// All settings of a preset. The two differ only in what [`differences`](Self::differences) lists.
+            /// All settings of a preset. The presets differ only in what [`differences`](Self::differences) lists.
             pub fn preset(preset: Preset) -> Self {
                 let published = preset == Preset::Published;
                 Self { $($($name: settings!(@value published, $default $(, $published)?),)+)+ }
             }
 
-            /// Every setting as a number, in the table's order; none for one that is no number or not set.
+            /// Every setting as a number, in the table's order; none if it is not a number or not set.
             pub(super) fn numbers(&self) -> [Option<f64>; SETTINGS.len()] {
                 [$($(Type::number(&self.$name),)+)+]
             }
         }
 
-        /// The groups in order, with what each is about.
+        /// The groups in order, with their descriptions.
         pub const GROUPS: &[(&str, &str)] = &[$(($title, $about),)+];
 
         /// All settings, in the order of `config.json`.

@@ -1,12 +1,12 @@
 //! Names of settings in other programs: TRL's `PPOConfig` of all versions, transformers' `TrainingArguments` and generation
-//! arguments, and the lab notebook's variables. Which change no number here, which belong to another option, and which
-//! cannot be used and why. `json` uses these lists; names that are simply ours under another name are in the table.
+//! arguments, and the lab notebook's variables. Lists which of them change no number here, which belong to another option, and
+//! which cannot be used and why. `json` uses these lists. Other names for our settings are in the table.
 
 use super::table::SETTINGS;
 use crate::error::{Error, Result};
 use serde_json::{Value, json};
 
-/// Keys that change no number here; accepted, so that a TRL config can be used as it is.
+/// Keys that change no number here; they are accepted so that a TRL config can be used unchanged.
 const IGNORED: [&str; 52] = [
     "exp_name",
     "task_name",
@@ -64,7 +64,7 @@ const IGNORED: [&str; 52] = [
     "use_cache",
 ];
 
-/// Keys whose meaning the command line has; ignored, and the notice says which option it is.
+/// Keys that are options of the command line; they are ignored with a notice that names the option.
 const OPTIONS: [(&str, &str); 19] = [
     ("model_name", "--policy"),
     ("model_name_or_path", "--policy"),
@@ -87,22 +87,22 @@ const OPTIONS: [(&str, &str); 19] = [
     ("load_in_8bit", "--weights q8_0"),
 ];
 
-/// Keys that are neither ours nor to be ignored, and what to write instead.
+/// Keys that are refused, and what to write instead.
 const INSTEAD: [(&str, &str); 17] = [
     ("num_ppo_epochs", "write ppo_epochs"),
     ("response_length", LENGTHS),
     ("max_new_tokens", LENGTHS),
     ("max_length", LENGTHS),
-    ("min_new_tokens", "set min_length to one more: it counts the decoder's start token"),
+    ("min_new_tokens", "write min_length with a number that is larger by one: it counts the decoder's start token"),
     ("per_device_train_batch_size", "write batch_size (rows of a step) and mini_batch_size (rows of a forward pass)"),
     ("num_mini_batches", "write mini_batch_size: batch_size / num_mini_batches"),
     ("warmup_ratio", "write warmup_steps, in PPO steps"),
     ("missing_eos_penalty", NO_PENALTY),
     ("non_eos_penalty", NO_PENALTY),
     ("penalty_reward_value", NO_PENALTY),
-    ("lr_scheduler_kwargs", "leave it out: lr_schedule and warmup_steps are all there is"),
-    ("stop_token", "leave it out: a response ends with the policy's own end token"),
-    ("stop_token_id", "leave it out: a response ends with the policy's own end token"),
+    ("lr_scheduler_kwargs", "leave it out and use lr_schedule and warmup_steps"),
+    ("stop_token", "leave it out: a response ends with the policy's end token"),
+    ("stop_token_id", "leave it out: a response ends with the policy's end token"),
     ("weight_decay", "leave it out: Adam runs without weight decay, as in TRL's PPOTrainer"),
     ("optim", "leave it out: the optimizer is Adam"),
     ("kl_ctl", "write kl_coef"),
@@ -113,7 +113,7 @@ const NO_PENALTY: &str = "leave it out: there is no penalty for a response witho
 const LENGTHS: &str =
     "write output_min_length and output_max_length; for at most N new tokens in each response, N and N + 1";
 
-/// Values with which a key of [`INSTEAD`], or a way of generating that is not offered, means nothing.
+/// Whether a refused key has a value that switches it off.
 fn means_nothing(key: &str, value: &Value) -> bool {
     let number = |n: f64| value.as_f64() == Some(n);
     match key {
@@ -128,7 +128,7 @@ fn means_nothing(key: &str, value: &Value) -> bool {
     }
 }
 
-/// Ways of generating that are not offered.
+/// Keys of other ways of generating, which are not supported.
 const GENERATION: [&str; 18] = [
     "do_sample",
     "num_beams",
@@ -150,19 +150,19 @@ const GENERATION: [&str; 18] = [
     "eta_cutoff",
 ];
 
-/// What is to be done with a key that is no setting of ours.
+/// The meaning of a key that is not one of our settings.
 pub enum Foreign {
-    /// Ours under this name.
+    /// Our setting with this name.
     Alias(&'static str),
     Ignored,
-    /// Nobody's name that we know.
+    /// An unknown name.
     Unknown,
 }
 
-/// What a key means that is no setting of ours.
+/// The meaning of a key that is not one of our settings.
 ///
 /// # Errors
-/// A known name that cannot be taken over; says what to write instead.
+/// A known name that cannot be used; the hint says what to write instead.
 pub fn meaning(key: &str, value: &Value) -> Result<Foreign> {
     let alias = SETTINGS.iter().find(|setting| setting.aliases.contains(&key));
     if key == "forward_batch_size" && value.is_null() || IGNORED.contains(&key) || option(key).is_some() {
@@ -177,12 +177,10 @@ pub fn meaning(key: &str, value: &Value) -> Result<Foreign> {
         _ if (generation || instead.is_some()) && (value.is_null() || means_nothing(key, value)) => {
             Ok(Foreign::Ignored)
         }
-        Some(instead) => {
-            Err(Error::input(format!("setting {key} = {value} is TRL's or transformers', not ours"), instead))
-        }
+        Some(instead) => Err(Error::input(format!("setting {key} = {value} is not supported"), instead)),
         None if generation => Err(Error::input(
-            format!("setting {key} = {value}: responses are sampled token by token, and nothing else is offered"),
-            "leave it out; temperature, top_k, top_p and min_length are understood",
+            format!("setting {key} = {value}: responses are sampled token by token, other ways are not supported"),
+            "leave it out; temperature, top_k, top_p and min_length are supported",
         )),
         None => Ok(Foreign::Unknown),
     }
@@ -192,11 +190,11 @@ fn option(key: &str) -> Option<&'static str> {
     OPTIONS.iter().find(|(name, _)| *name == key).map(|(_, option)| *option)
 }
 
-/// The settings of a JSON object, those of the notebook's nested objects among them: `generation_kwargs`, and the
+/// The settings of a JSON object, including those in the notebook's nested objects: `generation_kwargs`, and the
 /// `LengthSampler` as `output_length_sampler`.
 ///
 /// # Errors
-/// A nested object of another form.
+/// A nested object with another form.
 pub fn flat(given: &serde_json::Map<String, Value>) -> Result<Vec<(&str, Value)>> {
     let mut all = Vec::new();
     for (key, value) in given {
@@ -220,7 +218,7 @@ pub fn flat(given: &serde_json::Map<String, Value>) -> Result<Vec<(&str, Value)>
     Ok(all)
 }
 
-/// A generation argument as settings of ours; what transformers means by null or -1 is written out.
+/// A generation argument as our settings, with the values that null and -1 mean in transformers.
 fn generation<'a>(key: &'a str, value: &Value) -> Result<Vec<(&'a str, Value)>> {
     let nothing = value.is_null();
     Ok(match key {
@@ -253,13 +251,13 @@ fn lengths(value: &Value) -> Result<[(&'static str, Value); 2]> {
     Ok([("output_min_length", low), ("output_max_length", high)])
 }
 
-/// A whole number of at least 0, also one that is written as 4.0.
+/// A whole number of at least 0; 4.0 is accepted too.
 pub fn whole(value: &Value) -> Option<u64> {
     let float = |x: f64| (x.fract() == 0.0 && (0.0..=9_007_199_254_740_992.0).contains(&x)).then_some(x as u64);
     value.as_u64().or_else(|| value.as_f64().and_then(float))
 }
 
-/// What is worth saying about settings that are accepted and change nothing.
+/// Notices about accepted settings that change nothing.
 pub fn notices(given: &Value) -> Vec<String> {
     let Some(given) = given.as_object() else { return Vec::new() };
     let kwargs = ["generation_kwargs", "generation_config", "gen_kwargs"].into_iter().filter_map(|key| given.get(key));
@@ -271,11 +269,11 @@ pub fn notices(given: &Value) -> Vec<String> {
         notices.push(format!("these settings change nothing here: {}", ignored.join(", ")));
     }
     for (key, option) in keys().filter_map(|(key, _)| Some((key, option(key)?))) {
-        notices.push(format!("{key} is not read from the settings; its option is {option}"));
+        notices.push(format!("{key} is ignored here; use the option {option}"));
     }
     if kwargs.iter().any(|kwargs| !kwargs.contains_key("top_k")) && !given.contains_key("top_k") {
         notices.push(
-            "generation_kwargs has no top_k: transformers samples among 50 tokens then, here all are sampled from"
+            "generation_kwargs has no top_k: transformers would sample from 50 tokens, detox-lab samples from all"
                 .into(),
         );
     }

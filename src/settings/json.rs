@@ -1,5 +1,5 @@
-//! Settings from JSON over a preset: our names, TRL's names as aliases, keys of TRL's that mean nothing here, and for
-//! anything else an error with the nearest name. Works on JSON values; reading the file is the caller's job.
+//! Reads settings from JSON values, on top of a preset: our names, and TRL's names as aliases. TRL's keys without meaning here
+//! are ignored; any other name is an error that suggests the nearest name.
 
 use super::define::Kind;
 use super::foreign::{self, Foreign};
@@ -10,11 +10,10 @@ use serde::de::value::MapDeserializer;
 use serde_json::{Map, Value};
 
 impl PpoConfig {
-    /// `base` with the settings of a JSON object put over it, then validated.
+    /// `base`, changed by the settings of a JSON object, then validated.
     ///
-    /// Errors: not an object; an unknown key (with the nearest known one); a value of the wrong kind; one setting given
-    /// twice, under two names, with different values; TRL's `kl_penalty: "full"`; nonsense that
-    /// [`validate`](PpoConfig::validate) finds.
+    /// Errors: not an object; an unknown key (with the nearest known one); a value of the wrong kind; one setting given twice
+    /// with different values; TRL's `kl_penalty: "full"`; settings that [`validate`](PpoConfig::validate) refuses.
     pub fn from_json(base: PpoConfig, json: &Value) -> Result<PpoConfig> {
         let Some(given) = json.as_object() else {
             return Err(Error::input("the settings are not a JSON object", "write {\"learning_rate\": 1.41e-5, …}"));
@@ -37,13 +36,13 @@ impl PpoConfig {
         Ok(config)
     }
 
-    /// What is worth saying about settings that [`from_json`](Self::from_json) accepts and that change nothing here.
+    /// Notices about settings that [`from_json`](Self::from_json) accepts and that change nothing here.
     pub fn notices(json: &Value) -> Vec<String> {
         foreign::notices(json)
     }
 }
 
-/// The setting that `key` means, or none when it is to be ignored.
+/// The setting that `key` means, or none if it is ignored.
 fn canonical<'a>(key: &'a str, value: &Value, settings: &Map<String, Value>) -> Result<Option<&'a str>> {
     if settings.contains_key(key) {
         return Ok(Some(key));
@@ -58,7 +57,7 @@ fn canonical<'a>(key: &'a str, value: &Value, settings: &Map<String, Value>) -> 
     Err(Error::input(format!("unknown setting {key}"), format!("the nearest known setting is {nearest}")))
 }
 
-/// A number of the setting's own kind: whole ones may be written as 4.0.
+/// Converts a number to the setting's type: whole numbers may be written as 4.0.
 fn as_the_setting_has_it(name: &str, value: &Value) -> Value {
     let counts = find(name).is_some_and(|setting| matches!(setting.kind, Kind::Whole | Kind::OptionalWhole));
     match foreign::whole(value) {
@@ -67,18 +66,18 @@ fn as_the_setting_has_it(name: &str, value: &Value) -> Value {
     }
 }
 
-/// Puts one setting over the others; an error names it.
+/// Sets one setting; an error names it.
 fn set(settings: &mut Map<String, Value>, name: &str, value: &Value) -> Result<()> {
     if name == "kl_estimator" && value == "full" {
         return Err(Error::input(
-            "kl_penalty \"full\" is not offered: it needs both models' whole distribution at every token, and only the \
-             chosen tokens' log-probs are kept",
-            "use k3: it estimates the same KL, without bias and never negative, from the chosen tokens",
+            "kl_penalty \"full\" is not supported: it needs the distributions of both models at every token, and only the \
+                             log-probs of the sampled tokens are kept",
+            "use k3: it estimates the same KL from the sampled tokens, is unbiased and never negative",
         ));
     }
     if value.as_str().is_some_and(|text| serde_json::from_str::<f64>(text.trim()).is_ok()) {
         return Err(Error::input(
-            format!("setting {name} = {value} is a text, and a number is needed"),
+            format!("setting {name} = {value} is a text, but must be a number"),
             format!("write it without quotes: {}", value.as_str().unwrap_or_default().trim()),
         ));
     }
@@ -90,7 +89,7 @@ fn set(settings: &mut Map<String, Value>, name: &str, value: &Value) -> Result<(
 }
 
 fn read(settings: Map<String, Value>) -> Result<PpoConfig> {
-    from_map(settings).map_err(|e| Error::input(e, "correct the value's kind or spelling"))
+    from_map(settings).map_err(|e| Error::input(e, "correct the value's type or spelling"))
 }
 
 /// All settings from JSON. Only from an object: code that also reads arrays would add 2 kB to the page.
@@ -119,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn a_trl_config_is_taken_as_it_is() {
+    fn a_trl_config_is_accepted_unchanged() {
         let config = merge(json!({
             "exp_name": "ppo", "seed": 3, "log_with": null, "model_name": "gpt2", "steps": 20000, "learning_rate": 1e-3,
             "adap_kl_ctrl": false, "init_kl_coef": 0.1, "kl_penalty": "mse", "target": 5, "horizon": 5000, "gamma": 0.9,
@@ -146,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn a_notebook_s_cells_are_taken_as_they_are() {
+    fn the_settings_in_the_notebook_are_accepted_unchanged() {
         let config = merge(json!({
             "batch_size": 4.0, "mini_batch_size": 2.0, "top_k": 0.0, "top_p": 1.0, "seed": 3.0, "total_steps": 10.0,
             "generation_kwargs": {"min_length": 5, "top_k": 0.0, "top_p": 0.9, "do_sample": true, "pad_token_id": 0,
@@ -169,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_mean_something_else_are_answered_with_ours() {
+    fn refused_names_are_answered_with_ours() {
         let message = |json| merge(json).unwrap_err().to_string();
         for (json, ours) in [
             (json!({"num_ppo_epochs": 2}), "ppo_epochs"),

@@ -1,4 +1,4 @@
-//! `docs/settings.md`, written from the table: `make settings` writes the file, a test compares it.
+//! Generates `docs/settings.md` from the table: `make settings` writes the file, and a test compares it.
 
 use super::choices::Preset;
 use super::define::{Choice, Kind, Setting};
@@ -11,15 +11,15 @@ const HEAD: &str = "\
 
 This file is generated from `src/settings/table.rs`: change the table, then run `make settings`.
 
-`--config FILE.json` takes these names, and the names in the last column, in one flat JSON object. Settings that are not
-in the file keep the value of the preset (`--preset corrected`, the default, or `--preset published`). A run's
-`config.json` holds all of them.
+`--config FILE.json` reads one flat JSON object with these names or the names in the last column. Settings that are not in
+the file keep the value of the preset (`--preset corrected`, the default, or `--preset published`). The `config.json` of a
+run contains all settings.
 
-\"Changes first\" is the first part of a step whose numbers change with the setting. Where *what if* is \"yes\", the page
-can show the change on a finished step without a model.
+\"Changes first\" is the first part of a step whose numbers change with the setting. If *what if* is \"yes\", the page can
+show the change on a finished step without a model.
 ";
 
-/// The whole file.
+/// The text of the file.
 pub fn page() -> String {
     let defaults = serde_json::to_value(PpoConfig::preset(Preset::Corrected)).unwrap_or_default();
     let mut out = String::from(HEAD);
@@ -43,7 +43,11 @@ pub fn page() -> String {
         }
     }
     out.push_str(
-        "\n## What differs between published and corrected\n\n\
+        "\n## Differences between published and corrected\n\n\
+         The published lab has faults that change its numbers. `--preset published` reproduces them; `--preset corrected`, the\n\
+         default, fixes them. Each difference is one setting, which `--config` can change separately. With the score of\n\
+         `query_and_response`, evaluation also works as in the notebook: it encodes the decoded query again (the ids end in\n\
+         `</s></s>`), and scores the query, a space and the response without special tokens. [ppo.md](ppo.md) has the formulas.\n\n\
          | setting | published | corrected | what the published behaviour does |\n|---|---|---|---|\n",
     );
     for difference in PpoConfig::differences() {
@@ -99,7 +103,7 @@ fn value(value: &Value) -> String {
     }
 }
 
-/// Text in a table's cell: a `|` would end it, `<` would begin a tag.
+/// Text for a table's cell: escapes `|`, which would end the cell, and `<`, which would start a tag.
 fn cell(text: &str) -> String {
     text.replace('|', "\\|").replace('<', "&lt;")
 }

@@ -1,6 +1,6 @@
-//! Every setting of PPO and of the rollout before it, as plain data. `table` is the one place that describes them: the
-//! struct [`PpoConfig`], both presets, validation, `--config`, help texts, the page's form and `docs/settings.md` all come
-//! from it. To add a setting, add an entry there and use the new field.
+//! All settings of PPO and of its rollout, as plain data. They are described only in `table`: the struct [`PpoConfig`], both
+//! presets, validation, `--config`, help texts, the page's form and `docs/settings.md` come from it. To add a setting, add an
+//! entry there and use the new field.
 
 mod choices;
 mod define;

@@ -1,4 +1,4 @@
-//! What differs between the published and the corrected preset.
+//! The differences between the published and the corrected preset.
 
 use super::choices::Preset;
 use super::define::Setting;

@@ -1,6 +1,6 @@
-//! The settings table. An entry gives the field's name and type, the corrected default, the published value and why it
-//! differs, unit, range, the other names that `--config` accepts, and the first part of a step that changes with it
-//! (`recomputed`: *what if* shows the change without a model). The form of an entry is explained at `settings!`.
+//! The settings table. An entry has the field's name and type, the corrected default, the published value and why it differs,
+//! unit, range, other names that `--config` accepts, and the first part of a step that it changes (`recomputed`: *what if*
+//! shows the change without a model). `settings!` explains the form of an entry.
 
 use super::choices::{KlEstimator, KlReference, Preset, RewardRead, Schedule, ScoredText, WhitenOver};
 use super::define::{Part, Range, Setting, Type, settings};
@@ -47,8 +47,8 @@ settings! {
         /// Adjust the coefficient after each step so that the KL approaches kl_target; otherwise it stays the same
         adaptive_kl: bool = true, alias ["adap_kl_ctrl"], changes Update;
         /// The KL that the adaptive coefficient aims at
-        kl_target: f64 = 6.0, unit "nats a response", range ABOVE_0, alias ["target"], changes Update;
-        /// How slowly the coefficient adapts: it changes by at most 20 % · batch_size / kl_horizon a step
+        kl_target: f64 = 6.0, unit "nats per response", range ABOVE_0, alias ["target"], changes Update;
+        /// How slowly the coefficient adapts: it changes by at most 20 % · batch_size / kl_horizon per step
         kl_horizon: f64 = 10000.0, unit "rows", range ABOVE_0, alias ["horizon"], changes Update;
     }
 
@@ -79,7 +79,7 @@ settings! {
         /// Start no further pass once the policy has moved more than 1.5 · target_kl from the start of the step
         early_stopping: bool = false, changes Update;
         /// The limit that early_stopping uses
-        target_kl: f64 = 0.1, unit "nats a token", range AT_LEAST_0, changes Update;
+        target_kl: f64 = 0.1, unit "nats per token", range AT_LEAST_0, changes Update;
     }
 
     "Published or corrected": "Where the published lab and the corrected lab differ" {
@@ -105,7 +105,7 @@ settings! {
             range BELOW_1, alias ["summary_dropout_prob"], changes Forward;
         /// The set of tokens over which advantages are whitened
         whiten_over: WhitenOver = WhitenOver::Batch, published WhitenOver::MiniBatch
-            => "TRL 25fa1bd whitens advantages over each mini-batch of 4 rows: a row is compared with the other 3 only",
+            => "TRL 25fa1bd whitens advantages over each mini-batch of 4 rows: a row is compared only with the other 3",
             changes Loss recomputed;
         /// Minimum length of a response in decoder ids, start token included; the end token is suppressed until then
         min_length: usize = 0, published 5
@@ -113,7 +113,7 @@ settings! {
             unit "ids", range LENGTH, changes Responses;
         /// Evaluate one dialogue more than asked for
         eval_samples_plus_one: bool = false, published true
-            => "the loop ends after i > num_samples: 11 samples are evaluated where 10 were asked for, and the sampling has no seed",
+            => "the loop ends after i > num_samples: 11 samples are evaluated instead of 10, and the sampling has no seed",
             changes Evaluation;
         /// The text that the reward model reads
         scored_text: ScoredText = ScoredText::Response, published ScoredText::QueryAndResponse
@@ -121,15 +121,15 @@ settings! {
             changes Scores;
         /// Cut texts at the reward model's maximum input length; otherwise a longer text ends the run with an error
         truncate_reward_input: bool = true, published false
-            => "a text above the reward model's 512 tokens ends the run",
+            => "a text with more than the reward model's 512 tokens ends the run with an error",
             changes Scores;
         /// Report before, after, their paired difference with its interval, and ROUGE; otherwise one percentage
         report_paired: bool = true, published false
-            => "the improvement is one percentage, without its spread and without what it cost in quality",
+            => "the improvement is one percentage, without its spread and without the loss in quality",
             changes Evaluation;
         /// Compute every mini-batch at the batch's width, so that masked padding columns equal TRL's arrays
         pad_to_batch: bool = false, published true
-            => "TRL computes padding columns too; the numbers that are trained on are the same without them, and are computed faster",
+            => "TRL computes padding columns too; the numbers used for training are the same without them, and are computed faster",
             changes Forward;
         /// With whiten_rewards: keep the non-zero numbers that whitening leaves in padding columns
         whiten_rewards_padding: bool = false, published true
@@ -146,9 +146,9 @@ settings! {
         top_k: usize = 0, unit "tokens", changes Responses;
         /// Sample only among the most likely tokens that together reach this probability
         top_p: f64 = 1.0, range PROBABILITY, changes Responses;
-        /// Smallest limit of new tokens that can be sampled for a row
+        /// Each row's maximum number of new tokens is sampled at random: this is the smallest one
         output_min_length: usize = 100, unit "new tokens", range COUNT, changes Responses;
-        /// A row's limit of new tokens is below this (TRL's LengthSampler never samples its upper end)
+        /// The sampled maximum number of new tokens is below this (TRL's LengthSampler excludes its upper end)
         output_max_length: usize = 400, unit "new tokens", range COUNT, changes Responses;
     }
 }
@@ -164,7 +164,7 @@ pub fn find(name: &str) -> Option<&'static Setting> {
     SETTINGS.iter().find(|setting| setting.name == name)
 }
 
-/// What a setting does, in a sentence, for help texts; empty for a name that is no setting.
+/// What a setting does, for help texts; empty for an unknown name.
 pub fn does(name: &str) -> &'static str {
     find(name).map_or("", |setting| setting.does)
 }
@@ -233,9 +233,9 @@ mod tests {
     }
 
     #[test]
-    fn the_documentation_is_the_table_s() {
+    fn the_documentation_is_generated_from_the_table() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/settings.md");
         let file = std::fs::read_to_string(path).unwrap_or_default();
-        assert!(file == super::super::markdown::page(), "docs/settings.md is not the table's: run `make settings`");
+        assert!(file == super::super::markdown::page(), "docs/settings.md is outdated: run `make settings`");
     }
 }

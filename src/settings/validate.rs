@@ -1,19 +1,19 @@
-//! Which settings are refused: a number out of its range, and settings that do not fit each other.
+//! Checks settings: the range of each number, and whether settings fit each other.
 
 use super::choices::{Schedule, WhitenOver};
 use super::table::{PpoConfig, SETTINGS};
 use crate::error::{Error, Result};
 
 impl PpoConfig {
-    /// Rows whose gradients make one update.
+    /// Rows whose gradients are averaged into one update.
     pub fn rows_per_update(&self) -> usize {
         self.mini_batch_size.saturating_mul(self.gradient_accumulation_steps)
     }
 
-    /// Checks every setting against its range, and settings against each other.
+    /// Checks the range of every setting, and whether settings fit each other.
     ///
     /// # Errors
-    /// The first setting that is refused, by name, with what it may be.
+    /// The first invalid setting, with the values that are allowed.
     pub fn validate(&self) -> Result<()> {
         for (setting, value) in SETTINGS.iter().zip(self.numbers()) {
             let (Some(range), Some(value)) = (setting.range, value) else { continue };
@@ -28,10 +28,10 @@ impl PpoConfig {
         self.validate_pairs()
     }
 
-    /// Refuses, beside what [`validate`](Self::validate) does, a run in which every step would fail.
+    /// As [`validate`](Self::validate), and also refuses a run in which every step would fail.
     ///
     /// # Errors
-    /// Advantages or scores that are brought to one scale from a single number.
+    /// As [`validate`](Self::validate), and advantages or scores that would be scaled by the standard deviation of one number.
     pub fn validate_run(&self) -> Result<()> {
         self.validate()?;
         let rows = match self.whiten_over {
@@ -45,7 +45,7 @@ impl PpoConfig {
             return Err(Error::input(
                 format!(
                     "{set} = {rows} with output_max_length = {}: advantages are whitened over at least two response tokens, \
-                     and there would be {} at most",
+                                     but there would be at most {}",
                     self.output_max_length,
                     rows * longest
                 ),
@@ -53,13 +53,13 @@ impl PpoConfig {
             ));
         }
         if self.score_scaling && self.batch_size == 1 {
-            let what = "score_scaling with batch_size = 1: one score has no standard deviation";
+            let what = "score_scaling with batch_size = 1: a single score has no standard deviation";
             return Err(Error::input(what, "raise batch_size, or set score_scaling to false"));
         }
         Ok(())
     }
 
-    /// Settings that must fit each other.
+    /// Checks that settings fit each other.
     fn validate_pairs(&self) -> Result<()> {
         if !self.batch_size.is_multiple_of(self.rows_per_update()) {
             return Err(Error::input(
@@ -73,20 +73,17 @@ impl PpoConfig {
         if matches!(self.lr_schedule, Schedule::Linear | Schedule::Cosine) && self.total_steps.is_none() {
             return Err(Error::input(
                 "a linear or cosine lr_schedule needs total_steps",
-                "set total_steps to the run's steps",
+                "set total_steps to the number of steps in the run",
             ));
         }
         if self.output_min_length >= self.output_max_length {
             return Err(Error::input(
-                "output_min_length must be below output_max_length (a row's limit is drawn from min..max, max excluded)",
-                "for a fixed limit of N tokens set them to N and N + 1",
+                "output_min_length must be below output_max_length (a row's limit is sampled between them, output_max_length excluded)",
+                "for a fixed limit of N tokens, set them to N and N + 1",
             ));
         }
         if self.score_norm && !self.score_scaling {
-            return Err(Error::input(
-                "score_norm works only together with score_scaling",
-                "set score_scaling to true too",
-            ));
+            return Err(Error::input("score_norm is set without score_scaling", "set score_scaling to true too"));
         }
         Ok(())
     }
@@ -98,7 +95,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nonsense_is_refused_by_name() {
+    fn invalid_settings_are_refused_by_name() {
         let refuse = |change: &dyn Fn(&mut PpoConfig), name: &str| {
             let mut config = PpoConfig::default();
             change(&mut config);
@@ -118,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_that_can_never_make_a_step_is_refused() {
+    fn a_run_in_which_every_step_would_fail_is_refused() {
         let run = |rows: usize, tokens: usize, change: &dyn Fn(&mut PpoConfig)| {
             let mut config = PpoConfig { batch_size: rows, mini_batch_size: 1, ..PpoConfig::default() };
             (config.output_min_length, config.output_max_length) = (tokens, tokens + 1);

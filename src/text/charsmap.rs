@@ -1,13 +1,13 @@
-//! SentencePiece's table of replaced characters, as T5's tokenizers carry it: a double-array trie of 32-bit units, and the
-//! texts that its leaves point into. `spm_precompiled` walks it without a look at its bounds; here every step that a text
-//! can make it take is tried once. The rest of a tokenizer's file: `tokenizer_check`.
+//! Checks SentencePiece's table of replaced characters in T5's tokenizers: a double-array trie of 32-bit units, and the texts
+//! that its leaves point to. `spm_precompiled` does not check bounds, so this code follows every edge of the trie once.
+//! `tokenizer_check` checks the rest of the file.
 //!
 //! Source: spm_precompiled 0.1.4 (`common_prefix_search`, `transform`), after sentencepiece's darts_clone.
 
-/// Bytes that may stand in for a character; NFKC needs 33 (U+FDFA).
+/// Maximum number of bytes that replace a character; NFKC needs 33 (U+FDFA).
 const MAX_REPLACEMENT: usize = 256;
 
-/// Is the table, in base64 as the file has it, sound? The error says what is wrong.
+/// Checks the table, given in base64 as in the file. The error says what is wrong.
 pub(super) fn check(base64: &str) -> Result<(), String> {
     let bytes = base64::decode(base64).map_err(|e| format!("the table is not base64: {e}"))?;
     let (size, rest) = bytes.split_first_chunk::<4>().ok_or("the table is empty")?;
@@ -24,9 +24,9 @@ fn walk(units: &[u32], texts: &str) -> Result<(), String> {
     let mut seen = vec![false; units.len()];
     let mut open = vec![offset(*root)];
     while let Some(base) = open.pop() {
-        // any byte may be asked for next
+        // the next byte may have any value
         if base | 0xff >= units.len() {
-            return Err(format!("the table's trie leads to unit {base} of {}", units.len()));
+            return Err(format!("the table's trie points to unit {base} of {}", units.len()));
         }
         for byte in 1..=255usize {
             let at = base ^ byte;
@@ -47,7 +47,7 @@ fn walk(units: &[u32], texts: &str) -> Result<(), String> {
 
 /// The text at `start`, which ends before the next zero byte.
 fn replacement(texts: &str, start: usize) -> Result<(), String> {
-    let text = texts.get(start..).ok_or("the table's trie points outside its texts, or inside a letter")?;
+    let text = texts.get(start..).ok_or("the table's trie points outside its texts, or into a character")?;
     match text.bytes().take(MAX_REPLACEMENT + 1).position(|byte| byte == 0) {
         None if text.len() > MAX_REPLACEMENT => {
             Err(format!("the table replaces a character by more than {MAX_REPLACEMENT} bytes"))

@@ -1,6 +1,6 @@
-//! transformers' clean-up of decoded text, for whole texts (`tokenizer`) and for growing ones (`stream`).
+//! transformers' clean-up of decoded text, for complete texts (`tokenizer`) and streamed ones (`stream`).
 
-/// What `clean_up_tokenization` of transformers 4.27.2 replaces, in its order.
+/// The replacements of `clean_up_tokenization` in transformers 4.27.2, in order.
 pub(super) const CLEAN_UP: [(&str, &str); 10] = [
     (" .", "."),
     (" ?", "?"),

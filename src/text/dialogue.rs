@@ -1,26 +1,26 @@
-//! Stage 1, the dialogues: DialogSum rows from the bytes of JSON or csv files, the lab's length filter and its split.
+//! Stage 1, the dialogues: reads DialogSum rows from JSON or csv files; has the lab's length filter and its split.
 
 use crate::error::{Error, Result};
-use crate::text::rows::{Form, Kept, LeftOut, Row, each};
+use crate::text::rows::{DataRow, Form, Kept, LeftOut, each};
 
-/// One DialogSum dialogue with its human summaries.
+/// A DialogSum dialogue with its human summaries.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dialogue {
-    /// `train_0`, `dev_17`, `test_3` (without the annotator's number of the csv layout).
+    /// `train_0`, `dev_17`, `test_3` (without the annotator's number in csv files).
     pub id: String,
-    /// The turns, one a line: `#Person1#: …`.
+    /// The turns, one per line: `#Person1#: …`.
     pub dialogue: String,
     /// The first human summary.
     pub summary: String,
-    /// Every human summary: one in train and dev, three in test.
+    /// All human summaries: one in train and dev, three in test.
     pub references: Vec<String>,
-    /// The first annotator's topic; empty where the data has none.
+    /// The first annotator's topic; empty if there is none.
     pub topic: String,
-    /// The split that the row itself names, as our own dialogues do.
+    /// The split that the row names, as in the tiny dialogues.
     pub split: Option<Split>,
 }
 
-/// What a row is for.
+/// The purpose of a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Split {
     Train,
@@ -29,10 +29,10 @@ pub enum Split {
 }
 
 impl Split {
-    /// What a field `split` says; none where it is empty.
+    /// Parses a field `split`; none if it is empty.
     ///
     /// # Errors
-    /// Another word, with the words that are known.
+    /// An unknown word; the hint lists the known words.
     pub fn parse(text: &str) -> std::result::Result<Option<Self>, (String, &'static str)> {
         Ok(Some(match text.trim().to_lowercase().as_str() {
             "" => return Ok(None),
@@ -52,10 +52,10 @@ pub const MIN_CHARACTERS: usize = 200;
 /// … and at most this many.
 pub const MAX_CHARACTERS: usize = 1000;
 
-/// How the names of data files end.
+/// The endings of data files.
 pub const DATA_ENDINGS: [&str; 5] = [".jsonl", ".json", ".csv", ".tsv", ".tab"];
 
-/// The three parts of DialogSum; a part that was not given is empty.
+/// The three parts of DialogSum; a missing part is empty.
 #[derive(Debug, Clone, Default)]
 pub struct Corpus {
     pub train: Vec<Dialogue>,
@@ -64,8 +64,8 @@ pub struct Corpus {
 }
 
 impl Corpus {
-    /// Reads a folder's files, given as (name, bytes). A name says its part: it contains `train`, `dev` or `valid`, or
-    /// `test`, and ends as a data file does; other files are passed over. Two files for one part are an error.
+    /// Reads a folder's files, given as (name, bytes). The name of a data file contains its part: `train`, `dev` or `valid`, or
+    /// `test`; other files are skipped. Two files for one part are an error.
     pub fn from_files<'a>(files: impl IntoIterator<Item = (&'a str, &'a [u8])>) -> Result<Self> {
         let mut corpus = Self::default();
         for (path, bytes) in files {
@@ -80,7 +80,7 @@ impl Corpus {
                 () => continue,
             };
             if !part.is_empty() {
-                let hint = "keep one file a part in this folder, or name the file itself";
+                let hint = "keep one file per part in this folder, or give a file instead of the folder";
                 return Err(Error::file(path, "a second file for the same part of the data", hint));
             }
             *part = parse(path, bytes)?;
@@ -102,8 +102,8 @@ const FORM: Form<'static> = Form {
            with quotes around fields that hold separators or line breaks",
 };
 
-/// Reads one file: `.csv` and `.tsv` by their endings, anything else as JSON lines or one JSON array. `path` is for
-/// messages. Rows without a dialogue or a summary are left out, and the notice says so.
+/// Reads a file: `.csv`, `.tsv`, or else JSON lines or one JSON array. `path` is for messages. Rows without a dialogue or a
+/// summary are left out, with a notice.
 ///
 /// * JSON, as published (`cylnlp/dialogsum`): `fname` (or `id`), `dialogue`, `summary`, `topic`; test rows carry
 ///   `summary1`..`summary3` and `topic1`..`topic3` instead.
@@ -112,7 +112,7 @@ const FORM: Form<'static> = Form {
 ///   with three references, so that 500 dialogues count once each whichever file they come from.
 ///
 /// # Errors
-/// Not text, another form, no row that has both; with the line.
+/// A file that is not text or has another form, no row with both; names the line.
 pub fn read(path: &str, bytes: &[u8]) -> Result<Kept<Dialogue>> {
     let (mut rows, mut left_out) = (Vec::new(), LeftOut::default());
     each(path, bytes, &FORM, |row| {
@@ -129,7 +129,7 @@ pub fn read(path: &str, bytes: &[u8]) -> Result<Kept<Dialogue>> {
     Ok(Kept { rows, notice })
 }
 
-/// [`read`] without its notice, for data whose rows are known to be complete.
+/// [`read`] without notices, for data whose rows are complete.
 ///
 /// # Errors
 /// As [`read`].
@@ -137,8 +137,8 @@ pub fn parse(path: &str, bytes: &[u8]) -> Result<Vec<Dialogue>> {
     read(path, bytes).map(|kept| kept.rows)
 }
 
-/// The rows the lab trains and tests on: 200 < characters of the dialogue ≤ 1000. Characters are code points, as
-/// Python's `len` counts them. DialogSum's 12,460 train rows become 10,022.
+/// The rows that the lab uses: 200 < characters of the dialogue ≤ 1000. Characters are code points, as in Python's `len`.
+/// 10,022 of DialogSum's 12,460 train rows remain.
 pub fn keep_lab_lengths(mut rows: Vec<Dialogue>) -> Vec<Dialogue> {
     rows.retain(|row| {
         let characters = row.dialogue.chars().count();
@@ -147,9 +147,9 @@ pub fn keep_lab_lengths(mut rows: Vec<Dialogue>) -> Vec<Dialogue> {
     rows
 }
 
-/// The lab's split, `train_test_split(test_size=0.2, shuffle=False)`: (train, test), where test is the last
-/// ⌈0.2 n⌉ rows in the same order. 10,022 rows become 8,017 and 2,005. Where rows name their split, that is theirs: what
-/// is for validation is tested on where no row is for the test, and left out elsewhere.
+/// The lab's split, `train_test_split(test_size=0.2, shuffle=False)`: (train, test), where test is the last ⌈0.2 n⌉ rows in the
+/// same order. 10,022 rows become 8,017 and 2,005. If rows name their split, that is used: validation rows become the test
+/// split if there are no test rows, and are left out otherwise.
 pub fn split(mut rows: Vec<Dialogue>) -> (Vec<Dialogue>, Vec<Dialogue>) {
     if rows.iter().any(|row| row.split.is_some()) {
         let is = |split: Split| move |row: &Dialogue| row.split == Some(split);
@@ -161,8 +161,8 @@ pub fn split(mut rows: Vec<Dialogue>) -> (Vec<Dialogue>, Vec<Dialogue>) {
     (rows, test)
 }
 
-/// A row's dialogue, or why it is left out.
-fn checked(row: &Row) -> Result<std::result::Result<Dialogue, Error>> {
+/// The dialogue of a row, or the reason why the row is left out.
+fn checked(row: &DataRow) -> Result<std::result::Result<Dialogue, Error>> {
     let missing = |field: &str| {
         let what = format!("this row has no `{field}`, or an empty one");
         let hint = "a row needs `dialogue` and `summary` (test rows: `summary1`..`summary3`); remove or complete it";
@@ -187,7 +187,7 @@ fn checked(row: &Row) -> Result<std::result::Result<Dialogue, Error>> {
     }))
 }
 
-/// Adds a row, or joins it to the row before when both are one test dialogue by different annotators.
+/// Adds a row, or joins it to the row before if both are the same test dialogue with different annotators.
 fn push_or_join(rows: &mut Vec<Dialogue>, mut row: Dialogue) {
     if let Some(stem) = annotated(&row.id) {
         row.id = stem.to_string();

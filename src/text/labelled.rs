@@ -1,33 +1,26 @@
-//! Labelled texts from csv or JSON files, from which a reward model learns. The caller chooses which rows are held out if the file
-//! does not say.
+//! Reads labelled texts from csv or JSON files, for training a reward model. The caller chooses the held-out rows if the file
+//! does not.
 
 use crate::error::{Error, Result};
 use crate::text::dialogue::Split;
-use crate::text::rows::{Form, LeftOut, Row, each};
+use crate::text::rows::{DataRow, Form, LeftOut, each};
 
-/// What a file says about where a row belongs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Part {
-    Train,
-    HeldOut,
-}
-
-/// One row.
+/// A row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Labelled {
     pub text: String,
     pub hate: bool,
-    /// None: the file has no column `split`, or it is empty in all rows.
-    pub part: Option<Part>,
+    /// None if the file has no column `split`, or the column is empty.
+    pub held_out: Option<bool>,
 }
 
 /// Rows of one file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Source {
-    /// The file's name without folder and ending; it names the source in tables and metrics.
+pub struct LabelledFile {
+    /// The file's name without folder and ending, for tables and metrics.
     pub name: String,
     pub rows: Vec<Labelled>,
-    /// What to tell a person about rows that were left out.
+    /// A notice about rows that were left out.
     pub notice: Option<String>,
 }
 
@@ -37,19 +30,19 @@ const FORM: Form<'static> = Form {
            separators or line breaks, or JSON lines, or one JSON array",
 };
 
-impl Source {
-    /// Reads a file whose rows have `text`, `label` (hate or nothate, 1 or 0) and perhaps `split` (train, or else dev,
-    /// val, valid, validation or test, which are held out; empty means train where other rows say something). Rows with
-    /// an empty text are left out, and the notice says so.
+impl LabelledFile {
+    /// Reads a file whose rows have `text`, `label` (hate or nothate, 1 or 0) and optionally `split` (train; dev, val, valid,
+    /// validation and test rows are held out; empty means train if other rows have a split). Rows with an empty text are left
+    /// out, with a notice.
     ///
     /// # Errors
-    /// No rows, a missing column, an unknown label or split; each with its line.
+    /// No rows, a missing column, an unknown label or split; names the line.
     pub fn parse(path: &str, bytes: &[u8]) -> Result<Self> {
         let (mut rows, mut left_out) = (Vec::new(), LeftOut::default());
         each(path, bytes, &FORM, |row| {
             match row.filled("text")? {
                 Some(text) => rows.push(labelled(&row, text)?),
-                None => left_out.add(&row, Error::file(&row.at, "the text is empty", "remove the row, or fill it in")),
+                None => left_out.add(&row, Error::file(&row.at, "the text is empty", "remove the row, or add a text")),
             }
             Ok(())
         })?;
@@ -57,8 +50,8 @@ impl Source {
         if rows.is_empty() {
             return Err(Error::file(path, "no rows in it", FORM.hint));
         }
-        if rows.iter().any(|row| row.part.is_some()) {
-            rows.iter_mut().for_each(|row| row.part = row.part.or(Some(Part::Train)));
+        if rows.iter().any(|row| row.held_out.is_some()) {
+            rows.iter_mut().for_each(|row| row.held_out = row.held_out.or(Some(false)));
         }
         let name = path.rsplit(['/', '\\']).next().unwrap_or(path);
         let name = name.rsplit_once('.').map_or(name, |(stem, _)| stem).to_string();
@@ -66,8 +59,8 @@ impl Source {
     }
 }
 
-/// A row with this text. Labels may be numbers as pandas writes them where some are missing: 1.0.
-fn labelled(row: &Row, text: String) -> Result<Labelled> {
+/// A row with this text. Labels may be written as 1.0, as pandas does if some are missing.
+fn labelled(row: &DataRow, text: String) -> Result<Labelled> {
     let label = row.text("label")?.unwrap_or_default();
     let hate = match label.trim().to_lowercase().as_str() {
         "hate" | "1" | "1.0" => true,
@@ -78,11 +71,8 @@ fn labelled(row: &Row, text: String) -> Result<Labelled> {
         }
     };
     let split = Split::parse(&row.text("split")?.unwrap_or_default());
-    let part = split.map_err(|(what, hint)| Error::file(&row.at, what, hint))?.map(|split| match split {
-        Split::Train => Part::Train,
-        Split::Validation | Split::Test => Part::HeldOut,
-    });
-    Ok(Labelled { text, hate, part })
+    let split = split.map_err(|(what, hint)| Error::file(&row.at, what, hint))?;
+    Ok(Labelled { text, hate, held_out: split.map(|split| split != Split::Train) })
 }
 
 #[cfg(test)]
@@ -90,22 +80,22 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    fn parse(text: &str) -> Result<Source> {
-        Source::parse("data/some.csv", text.as_bytes())
+    fn parse(text: &str) -> Result<LabelledFile> {
+        LabelledFile::parse("data/some.csv", text.as_bytes())
     }
 
     #[test]
-    fn rows_are_read_whatever_else_is_there() {
+    fn rows_are_read_and_other_columns_are_ignored() {
         let source = parse("\u{feff}id,label,text\n7,hate,\"a, \"\"b\"\"\nc\"\n8,0,d\n").unwrap();
         assert_eq!(source.name, "some");
-        let row = |text: &str, hate| Labelled { text: text.into(), hate, part: None };
+        let row = |text: &str, hate| Labelled { text: text.into(), hate, held_out: None };
         assert_eq!(source.rows, [row("a, \"b\"\nc", true), row("d", false)]);
     }
 
     #[test]
     fn splits_are_read_and_an_empty_one_among_others_is_train() {
-        let parts = |text| parse(text).unwrap().rows.into_iter().map(|row| row.part).collect::<Vec<_>>();
-        let (train, held_out) = (Some(Part::Train), Some(Part::HeldOut));
+        let parts = |text| parse(text).unwrap().rows.into_iter().map(|row| row.held_out).collect::<Vec<_>>();
+        let (train, held_out) = (Some(false), Some(true));
         assert_eq!(parts("text,label,split\na,1,dev\nb,0,\nc,0,train\nd,1,test\n"), [held_out, train, train, held_out]);
         assert_eq!(parts("text,label,split\na,1,\nb,0,\n"), [None, None]);
     }
@@ -119,12 +109,12 @@ mod tests {
             ("text,label\n\"a\nb\",hate\nc,toxic\n", "some.csv:4: unknown label \"toxic\""),
             ("text,label\n\" \",hate\n", "some.csv:2: the text is empty"),
             ("text,label,split\na,hate,later\n", "some.csv:2: unknown split \"later\""),
-            ("text,label\na,hate\nb\n", "some.csv:3: this row has 1 columns, the header has 2"),
+            ("text,label\na,hate\nb\n", "some.csv:3: this row has 1 columns, but the header has 2"),
         ] {
             let error = parse(text).unwrap_err().to_string();
             assert!(error.contains(fault), "{fault}: {error}");
         }
-        let error = Source::parse("x.csv", b"text,label\nfine,1\ncaf\xe9,0\n").unwrap_err().to_string();
+        let error = LabelledFile::parse("x.csv", b"text,label\nfine,1\ncaf\xe9,0\n").unwrap_err().to_string();
         assert!(error.contains("x.csv:3: not UTF-8"), "{error}");
     }
 }

@@ -1,5 +1,5 @@
 //! ROUGE-1, ROUGE-2 and ROUGE-L of a summary against human references, as Google's `rouge_score` computes them with
-//! `use_stemmer=False` (the default of Hugging Face `evaluate`). Averages over a data set are left to the lab.
+//! `use_stemmer=False` (the default of Hugging Face `evaluate`). The lab averages over a data set.
 //! Source: Lin, "ROUGE: A Package for Automatic Evaluation of Summaries", 2004.
 
 use std::collections::HashMap;
@@ -32,7 +32,7 @@ pub struct Rouge {
     pub rouge_l: Score,
 }
 
-/// What several references become.
+/// How scores against several references are combined.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum References {
     /// The mean of precision, recall and F1 over the references.
@@ -51,7 +51,7 @@ pub fn score(reference: &str, prediction: &str) -> Rouge {
     }
 }
 
-/// Scores `prediction` against several references; zeros when there is none.
+/// Scores `prediction` against several references; zeros if there are none.
 pub fn score_multi(references: &[impl AsRef<str>], prediction: &str, how: References) -> Rouge {
     let scores: Vec<Rouge> = references.iter().map(|reference| score(reference.as_ref(), prediction)).collect();
     let pick = match how {
@@ -61,7 +61,7 @@ pub fn score_multi(references: &[impl AsRef<str>], prediction: &str, how: Refere
     combine(&scores, pick)
 }
 
-/// The mean of each number over rows; zeros when there is none.
+/// The mean of each number over rows; zeros if there are none.
 pub fn mean(rows: &[Rouge]) -> Rouge {
     combine(rows, mean_score)
 }
@@ -87,11 +87,11 @@ fn mean_score(scores: &mut dyn Iterator<Item = Score>) -> Score {
 }
 
 fn best_score(scores: &mut dyn Iterator<Item = Score>) -> Score {
-    // The first of equals, as numpy's argmax.
+    // The first maximum, as in numpy's argmax.
     scores.reduce(|best, s| if s.f1 > best.f1 { s } else { best }).unwrap_or_default()
 }
 
-/// `rouge_score`'s words: lower case, runs of a–z and 0–9; every other character separates.
+/// The words of `rouge_score`: lower-case runs of a–z and 0–9; other characters are separators.
 pub fn words(text: &str) -> Vec<String> {
     let lower = text.to_lowercase();
     lower.split(|c: char| !c.is_ascii_alphanumeric()).filter(|w| !w.is_empty()).map(str::to_string).collect()

@@ -1,29 +1,28 @@
-//! Rows of data files as other tools write them: JSON lines, a JSON array, or csv with commas, semicolons or tabs. A row's
-//! fields are found by name, whatever the case and the spaces around it. What the fields mean is for `dialogue`,
-//! `labelled` and `texts`.
+//! Reads rows of data files: JSON lines, a JSON array, or csv with commas, semicolons or tabs. Field names ignore case and
+//! surrounding spaces. `dialogue`, `labelled` and `texts` interpret the fields.
 
 use crate::encoding::{self, line_of, lines};
 use crate::error::{Error, Result};
 use serde_json::{Map, Value};
 
-/// What rows must have, for messages and to recognize the separator of a csv file.
+/// The fields that rows must have, for messages and to detect a csv file's separator.
 pub struct Form<'a> {
-    /// Of each group at least one; named in messages by its first.
+    /// At least one field of each group; messages name the group's first one.
     pub needed: &'a [&'a [&'a str]],
-    /// What to do about a file of another form.
+    /// What to do if a file has another form.
     pub hint: &'a str,
 }
 
-/// One row.
+/// A row.
 #[derive(Debug)]
-pub struct Row {
-    /// `file:line`, the line where the row begins.
+pub struct DataRow {
+    /// `file:line` of the row's first line.
     pub at: String,
     fields: Map<String, Value>,
 }
 
-impl Row {
-    /// A field as text; none where the row has no such field or it is null. Numbers and truth values are written out.
+impl DataRow {
+    /// A field as text; none if it is missing or null. Numbers and booleans become text.
     ///
     /// # Errors
     /// A list or an object.
@@ -33,22 +32,22 @@ impl Row {
             Some(Value::String(text)) => Some(text.clone()),
             Some(value @ (Value::Number(_) | Value::Bool(_))) => Some(value.to_string()),
             Some(Value::Array(_) | Value::Object(_)) => {
-                let hint = "write it as one text; the turns of a dialogue go on lines of their own (\\n in JSON)";
+                let hint = "write it as one text, with each turn of a dialogue on a separate line (\\n in JSON)";
                 return Err(Error::file(&self.at, format!("`{name}` is a list or an object, not a text"), hint));
             }
         })
     }
 
-    /// A field that is more than spaces.
+    /// A field that is not empty or blank.
     ///
     /// # Errors
-    /// As [`Row::text`].
+    /// As [`DataRow::text`].
     pub fn filled(&self, name: &str) -> Result<Option<String>> {
         Ok(self.text(name)?.filter(|text| !text.trim().is_empty()))
     }
 }
 
-/// Rows that lack what they need, among others that have it: how many, and the first.
+/// The rows that lack a needed field: their number, and the first one.
 #[derive(Default)]
 pub struct LeftOut {
     count: usize,
@@ -58,7 +57,7 @@ pub struct LeftOut {
 
 impl LeftOut {
     /// Counts a row that is left out for `reason`.
-    pub fn add(&mut self, row: &Row, reason: Error) {
+    pub fn add(&mut self, row: &DataRow, reason: Error) {
         self.count += 1;
         if self.first.is_none() {
             self.at.clone_from(&row.at);
@@ -66,35 +65,35 @@ impl LeftOut {
         }
     }
 
-    /// What to tell a person about `kept` rows.
+    /// A notice, if rows were left out and `kept` rows remain.
     ///
     /// # Errors
-    /// No row is left: what the first lacks.
+    /// No row remains: the first row's error.
     pub fn notice(self, kept: usize) -> Result<Option<String>> {
         match (self.first, self.count) {
             (Some(error), _) if kept == 0 => Err(error),
             (_, 0) => Ok(None),
-            (_, 1) => Ok(Some(format!("{}: this row has an empty field that is needed; it is left out", self.at))),
+            (_, 1) => Ok(Some(format!("{}: a needed field of this row is empty; the row is left out", self.at))),
             (_, n) => Ok(Some(format!(
-                "{}: {n} rows from here on have an empty field that is needed; they are left out",
+                "{}: a needed field is empty in {n} rows, of which this is the first; they are left out",
                 self.at
             ))),
         }
     }
 }
 
-/// What a file holds, and what to tell a person about rows that were left out.
+/// The values of a file, and a notice about rows that were left out.
 #[derive(Debug)]
 pub struct Kept<T> {
     pub rows: Vec<T>,
     pub notice: Option<String>,
 }
 
-/// Calls `work` for each row: of csv by the ending `.csv`, `.tsv` or `.tab`; else of a JSON array or of JSON lines.
+/// Calls `work` for each row of a csv file (ending `.csv`, `.tsv` or `.tab`), a JSON array or JSON lines.
 ///
 /// # Errors
-/// Not text, not of this form, and what `work` says; with the line.
-pub fn each(path: &str, bytes: &[u8], form: &Form<'_>, mut work: impl FnMut(Row) -> Result<()>) -> Result<()> {
+/// A file that is not text or has another form, and errors of `work`; names the line.
+pub fn each(path: &str, bytes: &[u8], form: &Form<'_>, mut work: impl FnMut(DataRow) -> Result<()>) -> Result<()> {
     let text = encoding::text(path, bytes)?;
     let name = path.to_ascii_lowercase();
     match () {
@@ -105,7 +104,7 @@ pub fn each(path: &str, bytes: &[u8], form: &Form<'_>, mut work: impl FnMut(Row)
     }
 }
 
-/// The name of a field as it is looked up.
+/// The normalised name of a field.
 fn plain(name: &str) -> String {
     name.trim().to_lowercase()
 }
@@ -115,13 +114,13 @@ fn quoted(names: impl IntoIterator<Item = impl AsRef<str>>) -> String {
     names.collect::<Vec<_>>().join(", ")
 }
 
-/// Names of groups of which `has` knows none.
+/// Names of the groups without any field that `has` accepts.
 fn lacking<'a>(form: &Form<'a>, has: impl Fn(&str) -> bool) -> Vec<&'a str> {
     form.needed.iter().filter(|group| !group.iter().any(|name| has(name))).map(|group| group[0]).collect()
 }
 
-/// A JSON value as a row.
-fn row_of(value: Value, at: String, form: &Form<'_>) -> Result<Row> {
+/// Converts a JSON value to a row.
+fn row_of(value: Value, at: String, form: &Form<'_>) -> Result<DataRow> {
     let Value::Object(object) = value else {
         return Err(Error::file(at, "not a JSON object", form.hint));
     };
@@ -131,13 +130,13 @@ fn row_of(value: Value, at: String, form: &Form<'_>) -> Result<Row> {
     }
     let lacks = lacking(form, |name| fields.contains_key(name));
     if lacks.is_empty() {
-        return Ok(Row { at, fields });
+        return Ok(DataRow { at, fields });
     }
     let has = quoted(fields.keys());
     Err(Error::file(at, format!("this row has no {}; it has {has}", quoted(lacks)), form.hint))
 }
 
-fn json_lines(path: &str, text: &str, form: &Form<'_>, work: &mut impl FnMut(Row) -> Result<()>) -> Result<()> {
+fn json_lines(path: &str, text: &str, form: &Form<'_>, work: &mut impl FnMut(DataRow) -> Result<()>) -> Result<()> {
     for (index, line) in lines(text).enumerate().filter(|(_, line)| !line.trim().is_empty()) {
         let at = format!("{path}:{}", index + 1);
         let value = serde_json::from_str(line).map_err(|e| {
@@ -154,11 +153,11 @@ fn json_lines(path: &str, text: &str, form: &Form<'_>, work: &mut impl FnMut(Row
 }
 
 /// The rows of one JSON array, one at a time, so that each has its line.
-fn array_rows(path: &str, text: &str, form: &Form<'_>, work: &mut impl FnMut(Row) -> Result<()>) -> Result<()> {
+fn array_rows(path: &str, text: &str, form: &Form<'_>, work: &mut impl FnMut(DataRow) -> Result<()>) -> Result<()> {
     let place = |at: usize| format!("{path}:{}", line_of(text, at));
     let next = |at: usize| at + text[at..].len() - text[at..].trim_start().len();
     let mut at = next(next(0) + 1);
-    // the line of `at` is counted on from the row before
+    // lines are counted from the row before
     let (mut counted, mut line) = (0, 1);
     while !text[at..].starts_with(']') {
         line += line_of(&text[counted..], at - counted) - 1;
@@ -183,7 +182,7 @@ fn array_rows(path: &str, text: &str, form: &Form<'_>, work: &mut impl FnMut(Row
     }
     let rest = next(at + 1);
     if rest < text.len() {
-        return Err(Error::file(place(rest), "something follows the end of the JSON array", form.hint));
+        return Err(Error::file(place(rest), "there is text after the end of the JSON array", form.hint));
     }
     Ok(())
 }
@@ -193,9 +192,9 @@ fn csv_rows(
     text: &str,
     separator: Option<u8>,
     form: &Form<'_>,
-    work: &mut impl FnMut(Row) -> Result<()>,
+    work: &mut impl FnMut(DataRow) -> Result<()>,
 ) -> Result<()> {
-    // Excel may write its separator into a line of its own
+    // Excel may write its separator in a separate first line
     let first = lines(text).next().unwrap_or("");
     let told = first.strip_prefix("sep=").filter(|rest| rest.len() == 1);
     let skipped = if told.is_some() { text[first.len()..].trim_start_matches(['\n', '\r']) } else { text };
@@ -229,17 +228,17 @@ fn csv_rows(
         };
         let blank = |from: usize| record.iter().skip(from).all(|field| field.trim().is_empty());
         if record.len() == 1 && names.len() > 1 && blank(0) {
-            continue; // a line of spaces
+            continue; // a blank line
         }
         if record.len() < names.len() || !blank(names.len()) {
-            let what = format!("this row has {} columns, the header has {}", record.len(), names.len());
+            let what = format!("this row has {} columns, but the header has {}", record.len(), names.len());
             return Err(Error::file(at, what, form.hint));
         }
         let mut fields = Map::new();
         for (name, value) in names.iter().zip(&record) {
             fields.entry(name.as_str()).or_insert_with(|| Value::String(value.into()));
         }
-        work(Row { at, fields })?;
+        work(DataRow { at, fields })?;
     }
     if header.is_none() {
         return Err(Error::file(format!("{path}:1"), "the file is empty: it has no header", form.hint));
@@ -247,7 +246,7 @@ fn csv_rows(
     Ok(())
 }
 
-/// The separator with which the header names most of what is needed.
+/// The separator with which the header contains most of the needed fields.
 fn guessed(text: &str, form: &Form<'_>) -> u8 {
     let found = |separator: u8| {
         let mut reader = csv::ReaderBuilder::new().delimiter(separator).from_reader(text.as_bytes());
@@ -259,7 +258,7 @@ fn guessed(text: &str, form: &Form<'_>) -> u8 {
     b",;\t|".iter().copied().fold((0, b','), best).1
 }
 
-/// What is wrong with a csv row, without the place, which the caller knows.
+/// What is wrong with a csv row, without its position.
 fn csv_fault(e: &csv::Error) -> String {
     match e.kind() {
         csv::ErrorKind::Utf8 { err, .. } => err.to_string(),
@@ -318,8 +317,8 @@ mod tests {
         for (path, text, said) in [
             ("a.csv", "words,class\na,1\n", "a.csv:1: no column `text` in its header, which has `words`, `class`"),
             ("a.csv", "", "a.csv:1: the file is empty"),
-            ("a.csv", "text,label\n\"a\nb\",1\nc\n", "a.csv:4: this row has 1 columns, the header has 2"),
-            ("a.csv", "text,label\r\na,1\r\nc,1,2\r\n", "a.csv:3: this row has 3 columns, the header has 2"),
+            ("a.csv", "text,label\n\"a\nb\",1\nc\n", "a.csv:4: this row has 1 columns, but the header has 2"),
+            ("a.csv", "text,label\r\na,1\r\nc,1,2\r\n", "a.csv:3: this row has 3 columns, but the header has 2"),
             (
                 "a.jsonl",
                 "{\"text\": \"a\", \"label\": 1}\n{\"words\": 1}",
@@ -331,7 +330,7 @@ mod tests {
             ("a.json", "[\n{\"text\": \"a\", \"label\": 1}\n{\"text\": 1}]", "a.json:3: no comma"),
             ("a.json", "[{\"text\": \"a\", \"label\": 1},", "a.json:1: the JSON array has no end"),
             ("a.json", "[{\"text\": \"a\", \"lab", "a.json:1: the JSON array has no end"),
-            ("a.json", "[]\n[]", "a.json:2: something follows"),
+            ("a.json", "[]\n[]", "a.json:2: there is text after"),
         ] {
             let error = read(path, text).unwrap_err().to_string();
             assert!(error.contains(said), "{said}: {error}");

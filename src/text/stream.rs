@@ -1,36 +1,36 @@
-//! Text that is shown while its tokens are generated. What has been shown never changes: the parts together are the decoded text,
-//! with transformers' clean-up. Ids and vocabulary belong to `tokenizer`.
+//! Decodes text while its tokens are generated. Returned parts never change: together they are the decoded text, with
+//! transformers' clean-up.
 
 use crate::error::Result;
 use crate::text::clean_up::{CLEAN_UP, clean_up};
 use crate::text::tokenizer::Tokenizer;
 
-/// Ids in, text out as soon as nothing that follows can change it.
+/// Takes ids, and returns text as soon as later ids cannot change it.
 pub struct TextStream<'a> {
     tokenizer: &'a Tokenizer,
     skip_special: bool,
     ids: Vec<u32>,
-    /// Bytes of the cleaned text already handed out.
+    /// Bytes of the cleaned text that were already returned.
     sent: usize,
 }
 
 impl Tokenizer {
-    /// Text as it arrives, id by id.
+    /// A stream of text, to be decoded id by id.
     pub fn stream(&self, skip_special: bool) -> TextStream<'_> {
         TextStream { tokenizer: self, skip_special, ids: Vec::new(), sent: 0 }
     }
 }
 
 impl TextStream<'_> {
-    /// Takes the next id; returns the text that is now certain, often one word, sometimes nothing.
+    /// Takes the next id; returns the text that is now final, often one word, sometimes nothing.
     pub fn push(&mut self, id: u32) -> Result<String> {
         self.ids.push(id);
         let raw = self.tokenizer.decode_raw(&self.ids, self.skip_special)?;
-        // A token may end inside a character; its bytes show as U+FFFD until the next token completes it.
+        // A token may end inside a character, which is U+FFFD until the next token completes it.
         Ok(self.rest(&clean_up(settled(raw.trim_end_matches('\u{fffd}')))))
     }
 
-    /// Returns what was held back; the stream is then at its end.
+    /// Ends the stream and returns the rest of the text.
     pub fn finish(mut self) -> Result<String> {
         let raw = self.tokenizer.decode_raw(&self.ids, self.skip_special)?;
         Ok(self.rest(&clean_up(&raw)))
@@ -43,11 +43,11 @@ impl TextStream<'_> {
     }
 }
 
-/// The start of `raw` whose clean-up no continuation changes.
+/// The start of `raw` whose clean-up is final.
 ///
-/// Every pattern starts with a space, and only `" ' "` has a second one. So a pattern cannot reach across a space that
-/// follows a non-space, unless the text before it ends in `" '"`. After the last such space the text is final too, once
-/// it can no longer become a pattern.
+/// Every pattern starts with a space, and only `" ' "` has a second one. So a pattern cannot reach across a space that follows
+/// a non-space, unless the text before it ends in `" '"`. The text after the last such space is also final if it can no longer
+/// become a pattern.
 fn settled(raw: &str) -> &str {
     let bytes = raw.as_bytes();
     let safe = |&p: &usize| bytes[p] == b' ' && bytes[p - 1] != b' ' && !raw[..p].ends_with(" '");
@@ -76,7 +76,7 @@ mod tests {
             let whole = clean_up(&text);
             for (end, _) in text.char_indices() {
                 let early = clean_up(settled(&text[..end]));
-                prop_assert!(whole.starts_with(&early), "{text:?} at {end}: {early:?} is no start of {whole:?}");
+                prop_assert!(whole.starts_with(&early), "{text:?} at {end}: {early:?} is not a start of {whole:?}");
             }
         }
     }

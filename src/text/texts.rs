@@ -1,24 +1,24 @@
-//! Reads the plain texts in data files, for training a tokenizer: JSON, csv, or one text a line.
+//! Reads the texts in data files, for training a tokenizer: JSON, csv, or one text per line.
 
 use crate::encoding;
 use crate::error::{Error, Result};
 use crate::text::dialogue::DATA_ENDINGS;
 use crate::text::rows::{Form, each};
 
-/// The fields of a row that hold text; a row may have any of them.
+/// The fields with texts; a row may have any of them.
 const FIELDS: [&str; 7] = ["text", "dialogue", "summary", "summary1", "summary2", "summary3", "insulting_summary"];
 
 const FORM: Form<'static> = Form {
     needed: &[&FIELDS],
     hint: "name the fields `dialogue` and `summary`, or `text`; the file is JSON lines, one JSON array, csv or tsv with a \
-           header, or a text a line under another ending",
+           header; files with other endings have one text on each line",
 };
 
-/// Every text of a file, by the end of its name: JSON, csv and tsv (the field `text`, or else `dialogue`, `summary`,
-/// `insulting_summary`), anything else a text a line.
+/// All texts of a file. The ending says the form: JSON, csv and tsv (fields `text`, or else `dialogue`, `summary`,
+/// `insulting_summary`), otherwise one text per line.
 ///
 /// # Errors
-/// Not text, not JSON or csv (with the line), no text in it.
+/// A file that is not text, JSON or csv (names the line), or contains no text.
 pub fn texts(path: &str, bytes: &[u8]) -> Result<Vec<String>> {
     let name = path.to_ascii_lowercase();
     let mut texts = Vec::new();

@@ -1,5 +1,5 @@
-//! Stage 3, tokens: T5's and RoBERTa's tokenizers over the `tokenizers` crate, with the ids and texts of transformers
-//! 4.27.2's fast tokenizers. Reading files is left to the caller; text that appears token by token is in `stream`.
+//! Stage 3, tokens: T5's and RoBERTa's tokenizers, using the `tokenizers` crate, with the ids and texts of transformers
+//! 4.27.2's fast tokenizers. `stream` decodes text token by token.
 
 use crate::encoding;
 use crate::error::{Error, Result};
@@ -13,7 +13,7 @@ use tokenizers::{AddedToken, Decoder, DecoderWrapper, PostProcessor};
 const GET_FILES: &str = "take tokenizer.json from the model's page on the hub (google/flan-t5-base, \
      facebook/roberta-hate-speech-dynabench-r4-target), or save it with transformers' AutoTokenizer";
 
-/// A tokenizer that adds its own special tokens: `… </s>` for T5, `<s> … </s>` for RoBERTa.
+/// A tokenizer that adds special tokens: `… </s>` for T5, `<s> … </s>` for RoBERTa.
 pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
     pad: u32,
@@ -21,36 +21,36 @@ pub struct Tokenizer {
     unk: Option<u32>,
 }
 
-/// One token as a person reads it.
+/// A readable token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Piece {
     pub id: u32,
-    /// Its text; a word's first token begins with a space. A token that holds part of a character shows as `�`.
+    /// Its text; a word's first token starts with a space. A part of a character is shown as `�`.
     pub text: String,
     /// `<pad>`, `</s>`, `<unk>`, …
     pub special: bool,
 }
 
 impl Tokenizer {
-    /// From a folder in Hugging Face layout: `tokenizer.json`, else `vocab.json` and `merges.txt` (RoBERTa).
-    /// `read` returns a file's bytes, or `None` where the folder has no such file; `folder` is for messages.
+    /// Reads a folder in Hugging Face layout: `tokenizer.json`, else `vocab.json` and `merges.txt` (RoBERTa). `read` returns a
+    /// file's bytes, or `None` if there is no such file; `folder` is for messages.
     pub fn from_files(folder: &str, mut read: impl FnMut(&str) -> Result<Option<Vec<u8>>>) -> Result<Self> {
         if let Some(json) = read("tokenizer.json")? {
             return Self::from_json(&format!("{folder}/tokenizer.json"), &json);
         }
         match (read("vocab.json")?, read("merges.txt")?) {
             (Some(vocab), Some(merges)) => Self::from_vocab_and_merges(folder, &vocab, &merges),
-            (Some(_), None) => Err(Error::file(folder, "vocab.json is there, merges.txt is missing", GET_FILES)),
+            (Some(_), None) => Err(Error::file(folder, "there is a vocab.json, but no merges.txt", GET_FILES)),
             _ => Err(Error::file(folder, "no tokenizer.json (nor vocab.json and merges.txt)", GET_FILES)),
         }
     }
 
-    /// From the bytes of a `tokenizer.json`; `path` is for messages. Truncation and padding stored in the file are
-    /// switched off, as transformers does.
+    /// Reads the bytes of a `tokenizer.json`; `path` is for messages. Truncation and padding in the file are switched off, as
+    /// in transformers.
     pub fn from_json(path: &str, json: &[u8]) -> Result<Self> {
         let wrong = |what: String| Error::file(path, what, format!("the file may be cut off; {GET_FILES}"));
         if json.starts_with(b"version https://git-lfs") {
-            return Err(wrong("a Git LFS pointer, not the file itself".into()));
+            return Err(wrong("this is a Git LFS pointer, not the file".into()));
         }
         let not_usable = |what: String| wrong(format!("not a usable tokenizer ({} bytes): {what}", json.len()));
         let checked = tokenizer_check::checked(json).map_err(not_usable)?;
@@ -98,18 +98,18 @@ impl Tokenizer {
         self.inner.to_string(false).map_err(|e| Error::bug(format!("a tokenizer is not JSON: {e}")))
     }
 
-    /// The ids of a text, special tokens added. A special token written out in the text (`</s>`) becomes its id.
+    /// The ids of a text, with special tokens. A special token in the text (`</s>`) becomes its id.
     pub fn encode(&self, text: &str) -> Result<Vec<u32>> {
         let encoding = self.inner.encode_fast(text, true).map_err(|e| not_encoded(text, &e))?;
         Ok(encoding.get_ids().to_vec())
     }
 
-    /// As [`Self::encode`], at most `max` ids, cut before the special tokens are added: the last id is still `</s>`
-    /// (transformers' `truncation=True, max_length=max`).
+    /// As [`Self::encode`], but at most `max` ids. The text is cut before special tokens are added, so that the last id is
+    /// still `</s>` (transformers' `truncation=True, max_length=max`).
     pub fn encode_truncated(&self, text: &str, max: usize) -> Result<Vec<u32>> {
         let added = self.inner.get_post_processor().map_or(0, |p| p.added_tokens(false));
         if max < added {
-            let what = format!("a limit of {max} tokens has no room for the {added} special tokens");
+            let what = format!("a limit of {max} tokens is too small for the {added} special tokens");
             return Err(Error::input(what, "allow more tokens"));
         }
         let mut encoding = self.inner.encode_fast(text, false).map_err(|e| not_encoded(text, &e))?;
@@ -119,7 +119,7 @@ impl Tokenizer {
     }
 
     /// The text of ids, with or without special tokens, cleaned up as transformers 4.27.2 does by default
-    /// (`"fine ."` becomes `"fine."`). Ids outside the vocabulary are passed over: T5's logits are wider than it.
+    /// (`"fine ."` becomes `"fine."`). Ids outside the vocabulary are skipped: T5 has more logits than tokens.
     pub fn decode(&self, ids: &[u32], skip_special: bool) -> Result<String> {
         Ok(clean_up(&self.decode_raw(ids, skip_special)?))
     }
@@ -130,7 +130,7 @@ impl Tokenizer {
         self.inner.decode(ids, skip_special).map_err(failed)
     }
 
-    /// The tokens one by one, for showing them side by side.
+    /// The tokens one by one, for display.
     pub fn pieces(&self, ids: &[u32]) -> Vec<Piece> {
         ids.iter().map(|&id| self.piece(id)).collect()
     }
@@ -164,7 +164,7 @@ impl Tokenizer {
         self.unk
     }
 
-    /// The id of `<mask>`; RoBERTa's tokenizers have one.
+    /// The id of `<mask>`, in RoBERTa's tokenizers.
     pub fn mask_id(&self) -> Option<u32> {
         self.inner.token_to_id("<mask>")
     }
@@ -180,7 +180,7 @@ fn not_encoded(text: &str, e: &tokenizers::Error) -> Error {
     Error::input(format!("the text \"{start}…\" could not be tokenized: {e}"), GET_FILES)
 }
 
-/// `merges.txt`: a version line, then two symbols a line, the most frequent pair first.
+/// Parses `merges.txt`: a version line, then two symbols per line, the most frequent pair first.
 fn parse_merges(path: &str, bytes: &[u8]) -> Result<Merges> {
     let text = encoding::text(path, bytes)?;
     let mut merges = Vec::new();
@@ -192,7 +192,9 @@ fn parse_merges(path: &str, bytes: &[u8]) -> Result<Merges> {
             Some((a, b)) if !a.is_empty() && !b.is_empty() && !b.contains(' ') => {
                 merges.push((a.to_string(), b.to_string()));
             }
-            _ => return Err(Error::file(format!("{path}:{}", index + 1), "not two symbols and a space", GET_FILES)),
+            _ => {
+                return Err(Error::file(format!("{path}:{}", index + 1), "not two symbols and a space", GET_FILES));
+            }
         }
     }
     Ok(merges)

@@ -1,30 +1,29 @@
-//! What a `tokenizer.json` may hold: the parts that T5's and RoBERTa's tokenizers are made of, with contents that the
-//! `tokenizers` crate can handle. That crate takes a file at its word: one damaged byte can make it panic (an index out of
-//! its table, a decoder that is a number), grow a text without bound, or recurse until the stack ends. A panic ends a
-//! browser's worker, so it is prevented here rather than caught. Building the tokenizer is `tokenizer`'s.
+//! Checks a `tokenizer.json`: it may contain only the parts of T5's and RoBERTa's tokenizers, with contents that the
+//! `tokenizers` crate can handle. That crate does not check files: one damaged byte can make it panic (an index outside its
+//! table, a decoder that is a number), grow a text without limit, or overflow the stack. A panic would end a browser's worker.
 //!
-//! Source: tokenizers 0.23.2 and spm_precompiled 0.1.4, read for what they index, unwrap and expect.
+//! Source: tokenizers 0.23.2 and spm_precompiled 0.1.4, all indexing, `unwrap` and `expect` in them.
 
 use crate::encoding;
 use crate::text::charsmap;
 use fancy_regex::RegexBuilder;
 use serde_json::{Map, Value};
 
-/// Bytes of a token: the trie of a vocabulary is as deep, and is freed by recursion. RoBERTa's longest has 256.
+/// Maximum number of bytes in a token: a vocabulary's trie is as deep, and is freed by recursion. RoBERTa's longest has 256.
 const MAX_TOKEN: usize = 1024;
-/// Normalizers, pre-tokenizers, processors and decoders together.
+/// Maximum number of normalizers, pre-tokenizers, processors and decoders together.
 const MAX_PARTS: usize = 32;
-/// How many times longer replacements may make a text, all together.
+/// Maximum factor by which all replacements together may lengthen a text.
 const MAX_GROWTH: usize = 64;
-/// Bytes of a compiled pattern.
+/// Maximum number of bytes of a compiled pattern.
 const PATTERN_SIZE: usize = 1 << 20;
-/// Special tokens that a template may add to a text.
+/// Maximum number of special tokens that a template may add to a text.
 const MAX_ADDED: usize = 16;
 
 type Checked<T = ()> = Result<T, String>;
 
-/// The JSON of a tokenizer that `tokenizers` can be given, or what is wrong with `json`. What is returned is what was
-/// checked, written anew: each key once, without truncation and padding.
+/// Returns the JSON for `tokenizers`, or what is wrong with `json`. The result is written from the checked values: each key
+/// once, without truncation and padding.
 pub(super) fn checked(json: &[u8]) -> Checked<Vec<u8>> {
     let mut file: Map<String, Value> = serde_json::from_slice(&encoding::json(json)).map_err(|e| e.to_string())?;
     for key in ["truncation", "padding"] {
@@ -61,7 +60,7 @@ fn model(model: &Value) -> Checked {
     let Some(model) = model.as_object() else { return Err("no model in it".into()) };
     let kind = match model.get("type") {
         Some(kind) => kind.as_str().unwrap_or_default(),
-        None if model.contains_key("merges") => "BPE", // as older files have it
+        None if model.contains_key("merges") => "BPE", // as in older files
         None => "",
     };
     let vocabulary = model.get("vocab").unwrap_or(&Value::Null);
@@ -77,15 +76,15 @@ fn model(model: &Value) -> Checked {
         ("BPE", Value::Object(tokens)) => {
             for key in ["continuing_subword_prefix", "end_of_word_suffix"] {
                 if !matches!(model.get(key), None | Some(Value::Null)) && model[key] != "" {
-                    return Err(format!("model: {key} is {}, which RoBERTa's does not have", model[key]));
+                    return Err(format!("model: {key} is {}, which differs from RoBERTa's", model[key]));
                 }
             }
             if model.get("dropout").is_some_and(|dropout| !dropout.is_null() && dropout.as_f64() != Some(0.0)) {
-                return Err("model: dropout is set, so that a text has other tokens each time".into());
+                return Err("model: dropout is set, so that the tokens of a text vary".into());
             }
             tokens.keys().try_for_each(|text| token(text))
         }
-        ("Unigram" | "BPE", _) => Err("model: no vocabulary of its kind".into()),
+        ("Unigram" | "BPE", _) => Err("model: the vocabulary is missing or has the wrong type".into()),
         (other, _) => Err(format!("model: type {other:?} is neither T5's Unigram nor RoBERTa's BPE")),
     }
 }
@@ -94,7 +93,7 @@ fn added_tokens(tokens: &Value) -> Checked {
     let tokens = match tokens {
         Value::Null => return Ok(()),
         Value::Array(tokens) => tokens,
-        _ => return Err("added_tokens is no list".into()),
+        _ => return Err("added_tokens is not a list".into()),
     };
     for (i, added) in tokens.iter().enumerate() {
         let content = added.get("content").and_then(Value::as_str);
@@ -105,7 +104,7 @@ fn added_tokens(tokens: &Value) -> Checked {
 
 type Check = fn(&mut Parts, &str, &Value) -> Checked;
 
-/// What the parts seen so far add up to.
+/// Totals of the parts checked so far.
 struct Parts {
     count: usize,
     growth: usize,
@@ -113,7 +112,7 @@ struct Parts {
 }
 
 impl Parts {
-    /// One part: its type, then what `check` says of it.
+    /// Checks a part: its type, then with `check`.
     fn check(&mut self, key: &str, part: &Value, check: Check) -> Checked {
         self.count += 1;
         if self.count > MAX_PARTS {
@@ -124,9 +123,9 @@ impl Parts {
         check(self, kind, part).map_err(|what| format!("{key} {kind}: {what}"))
     }
 
-    /// Every part in the list `list` of a sequence.
+    /// Checks every part in the list `list` of a sequence.
     fn each(&mut self, part: &Value, list: &str, check: Check) -> Checked {
-        let parts = part.get(list).and_then(Value::as_array).ok_or_else(|| format!("{list} is no list"))?;
+        let parts = part.get(list).and_then(Value::as_array).ok_or_else(|| format!("{list} is not a list"))?;
         parts.iter().try_for_each(|part| self.check("its", part, check))
     }
 
@@ -152,7 +151,7 @@ impl Parts {
                 charsmap::check(table.ok_or("no precompiled_charsmap in it")?)
             }
             "Prepend" => {
-                // Of an empty one, tokenizers 0.23 loses count of letters, and panics in a later part.
+                // With an empty text, tokenizers 0.23 miscounts letters and panics in a later part.
                 let text = part.get("prepend").and_then(Value::as_str).filter(|text| !text.is_empty());
                 token(text.ok_or("no text to prepend")?)
             }
@@ -199,8 +198,8 @@ impl Parts {
 
 const UNKNOWN: &str = "not a part of T5's or RoBERTa's tokenizers";
 
-/// The pattern of a part. A regular expression must be one without look-around and back-references, which takes time in
-/// proportion to the text, and must match something: replacing nothing by something ends in a panic.
+/// Checks the pattern of a part. A regular expression must have no look-around and back-references, so that it needs linear
+/// time, and must not match an empty text: replacing one would panic.
 fn pattern(part: &Value) -> Checked {
     let pattern = part.get("pattern").unwrap_or(&Value::Null);
     match (pattern.get("String"), pattern.get("Regex").and_then(Value::as_str)) {
@@ -208,13 +207,13 @@ fn pattern(part: &Value) -> Checked {
         (None, Some(text)) => {
             token(text)?;
             let wrong = |what: &str| format!("the pattern {text:?} {what}");
-            // `a++` is possessive to one crate and a repeated `a+` to the other
+            // `a++` is possessive in one crate, and a repeated `a+` in the other
             if ["++", "*+", "?+", "}+"].iter().any(|twice| text.contains(twice)) {
                 return Err(wrong("repeats a repetition"));
             }
-            let parsed = regex_syntax::parse(text).map_err(|e| wrong(&format!("is not plain: {e}")))?;
+            let parsed = regex_syntax::parse(text).map_err(|e| wrong(&format!("is not supported: {e}")))?;
             if parsed.properties().minimum_len().is_none_or(|least| least == 0) {
-                return Err(wrong("matches where nothing is"));
+                return Err(wrong("matches an empty text"));
             }
             let small = RegexBuilder::new(text).delegate_size_limit(PATTERN_SIZE).build();
             small.map(|_| ()).map_err(|e| wrong(&format!("cannot be compiled: {e}")))
@@ -223,7 +222,7 @@ fn pattern(part: &Value) -> Checked {
     }
 }
 
-/// A text's template: its tokens once, and special tokens that the part itself describes.
+/// Checks a template: the text's tokens once, and special tokens that the part describes.
 fn template(part: &Value) -> Checked {
     let single = part.get("single").and_then(Value::as_array).ok_or("no template for a single text")?;
     let (mut texts, mut added) = (0, 0);

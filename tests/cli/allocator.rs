@@ -1,11 +1,11 @@
-//! The memory settings that the program starts itself again with (`cli::allocator`): commands that compute get them in the same
-//! process, others do not, and settings of the caller's stay.
+//! The memory settings with which the program restarts itself (`cli::allocator`): commands that compute get them in the same
+//! process, others do not, and the caller's settings are kept.
 
 use crate::support::run::*;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-/// The tunables in the environment of a running `train`, where they are `wanted` after at most ten seconds.
+/// The tunables in the environment of a running `train`; waits at most ten seconds for the `wanted` ones.
 fn tunables_of_train(given: Option<&str>, wanted: &str) -> String {
     let (dir, models) = (tempfile::tempdir().unwrap(), models());
     let (config, run) = (file(dir.path(), "c.json", QUICK), dir.path().join("run"));
@@ -34,7 +34,7 @@ fn a_command_that_computes_gets_large_pages_in_the_same_process() {
 }
 
 #[test]
-fn tunables_of_the_callers_stay() {
+fn tunables_of_the_caller_are_kept() {
     assert_eq!(tunables_of_train(Some("glibc.malloc.check=0"), "glibc.malloc.check=0"), "glibc.malloc.check=0");
 }
 

@@ -1,4 +1,4 @@
-//! Commands on one model: their output in both forms, their agreement with each other, and their errors.
+//! Commands on one model: their output as text and JSON, whether they agree with each other, and their errors.
 
 use crate::support;
 use crate::support::run::*;
@@ -34,7 +34,7 @@ fn summaries_are_the_same_by_text_by_ids_streamed_and_piped() {
     assert_eq!(ok(&both(&base, &[dialogue])).trim_end(), row["text"].as_str().unwrap().trim_end());
     let many = file(dir.path(), "many.txt", &format!("{dialogue}\n{dialogue}\nHello there, how are you?\n"));
     let rows = json(&both(&base, &["--text", text(&many), "--json"]));
-    assert_eq!(rows["rows"][0]["response_ids"], row["response_ids"], "row 1 does not depend on its neighbours");
+    assert_eq!(rows["rows"][0]["response_ids"], row["response_ids"], "row 1 does not depend on other rows");
     assert_eq!(rows["rows"].as_array().unwrap().len(), 3);
 
     let mut child =
@@ -46,11 +46,11 @@ fn summaries_are_the_same_by_text_by_ids_streamed_and_piped() {
     let ids = file(dir.path(), "ids.jsonl", "{\"ids\":[5,9,12,1]}\n{\"ids\":[7,1]}\n");
     let v =
         json(&["summarize", "--policy", &policy, "--ids", text(&ids), "--greedy", "--max-new-tokens", "5", "--json"]);
-    assert_eq!(v["rows"][0]["response_ids"][0], 0, "the start token leads");
+    assert_eq!(v["rows"][0]["response_ids"][0], 0, "the start token is first");
 }
 
 #[test]
-fn logprobs_equal_what_generation_said() {
+fn logprobs_equal_those_of_generation() {
     let dir = tempfile::tempdir().unwrap();
     let ids = file(dir.path(), "ids.jsonl", "{\"ids\":[5,9,12,40,3,1]}\n");
     let (policy, adapter) = (tiny("policy"), tiny("adapter"));
@@ -87,7 +87,7 @@ fn scores_have_both_labels_and_agree_with_each_other() {
 }
 
 #[test]
-fn a_merged_model_says_the_same_without_its_adapter() {
+fn a_merged_model_gives_the_same_without_its_adapter() {
     let dir = tempfile::tempdir().unwrap();
     let (policy, adapter, merged) = (tiny("policy"), tiny("adapter"), dir.path().join("merged"));
     ok(&["merge", "--policy", &policy, "--adapter", &adapter, "--out", text(&merged)]);
@@ -193,13 +193,13 @@ fn a_dialogue_file_is_one_text_and_turns_under_text_get_a_notice() {
     let (lines, said) = of(&["--text", text(&file)]);
     assert_eq!(lines.len(), 2);
     assert!(said.contains("turns of one dialogue") && said.contains("--dialogue"), "{said}");
-    assert_eq!(of(&["--text", text(&file), "--raw"]).1, "", "whole prompts are what they are");
+    assert_eq!(of(&["--text", text(&file), "--raw"]).1, "", "no notice for whole prompts");
     let scored = json(&["score", "--dialogue", text(&file), "--json"]);
     assert_eq!(scored["rows"].as_array().unwrap().len(), 1);
 }
 
 #[test]
-fn files_of_any_encoding_give_the_same_or_are_named() {
+fn files_in_any_encoding_give_the_same_or_are_named() {
     let dir = tempfile::tempdir().unwrap();
     let put = |name: &str, bytes: &[u8]| {
         let path = dir.path().join(name);
@@ -215,7 +215,7 @@ fn files_of_any_encoding_give_the_same_or_are_named() {
     }
     let bad = fails(&["score", "--text", text(&put("bad.txt", b"fine\nnot \xff\n"))]);
     assert!(bad.contains("bad.txt:2: not UTF-8"), "{bad}");
-    // a model's folder, each of whose JSON files begins with a mark
+    // a model's folder whose JSON files all start with a byte order mark
     for part in ["policy", "adapter"] {
         std::fs::create_dir(dir.path().join(part)).unwrap();
         for entry in std::fs::read_dir(tiny(part)).unwrap() {
@@ -243,7 +243,7 @@ fn files_of_any_encoding_give_the_same_or_are_named() {
 }
 
 #[test]
-fn long_texts_are_forecast_by_their_tokens_and_cuts_are_told() {
+fn long_texts_are_forecast_by_their_tokens_and_cuts_are_reported() {
     let dir = tempfile::tempdir().unwrap();
     let long = file(dir.path(), "long.txt", &"#Person1#: hello there my friend, how are you today? ".repeat(1000));
     let plan = ["--memory", "300MB"];
@@ -251,7 +251,7 @@ fn long_texts_are_forecast_by_their_tokens_and_cuts_are_told() {
         let refused = fails(&[&plan[..], &["summarize", from, text(&long)]].concat());
         assert!(refused.contains("encoding prompts of up to") && refused.contains("300 MB are free"), "{refused}");
     }
-    // what fits is not refused because of a bound
+    // a text that fits is not refused because of an upper limit
     ok(&[&plan[..], &["summarize", "--greedy", "--max-new-tokens", "2", "Hello there."]].concat());
     let given = serde_json::json!({"query": "hello there my friend ".repeat(3000), "response": "a cake"});
     let rows = file(dir.path(), "rows.jsonl", &format!("{given}\n"));
@@ -269,7 +269,7 @@ fn long_texts_are_forecast_by_their_tokens_and_cuts_are_told() {
 }
 
 #[test]
-fn absurd_numbers_are_refused_at_once() {
+fn absurd_numbers_are_refused_immediately() {
     for args in [
         &["--threads", "100000", "score", "hi"][..],
         &["--threads", "0", "score", "hi"],

@@ -1,10 +1,10 @@
-//! `doctor` on a good run and good models, and on each kind of damage; the memory forecast.
+//! `doctor` on an undamaged run and models, and on each kind of damage; the memory forecast.
 
 use crate::support;
 use crate::support::run::*;
 use std::path::{Path, PathBuf};
 
-/// What `doctor --json` found, and whether it ended well.
+/// The findings of `doctor --json`, and whether it succeeded.
 fn findings(args: &[&str]) -> (bool, Vec<serde_json::Value>) {
     let out = run(&[&["doctor", "--json"], args].concat());
     let said: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
@@ -12,7 +12,7 @@ fn findings(args: &[&str]) -> (bool, Vec<serde_json::Value>) {
     (out.status.success(), said["findings"].as_array().unwrap().clone())
 }
 
-/// Asserts that the findings of `state` say each of these, and that there are no more of that state than that.
+/// Asserts that each finding of `state` contains one of these words, and that there are no others of this state.
 fn only(found: &[serde_json::Value], state: &str, words: &[&str]) {
     let said: Vec<String> =
         found.iter().filter(|f| f["state"] == state && f["about"] == "run").map(|f| f["what"].to_string()).collect();
@@ -21,7 +21,7 @@ fn only(found: &[serde_json::Value], state: &str, words: &[&str]) {
         assert!(said.iter().any(|what| what.contains(word)), "{state}: {said:#?} lacks {word:?}");
     }
     for finding in found.iter().filter(|f| f["state"] != "ok") {
-        assert!(finding["do"].as_str().is_some_and(|text| !text.is_empty()), "{finding} says not what to do");
+        assert!(finding["do"].as_str().is_some_and(|text| !text.is_empty()), "{finding} does not say what to do");
     }
 }
 
@@ -54,13 +54,13 @@ fn cut(path: &Path, bytes: u64) {
     file.set_len(file.metadata().unwrap().len() - bytes).unwrap();
 }
 
-/// Takes the n-th line out, from 0.
+/// Removes the n-th line, from 0.
 fn without_line(text: &str, n: usize) -> String {
     text.split_inclusive('\n').enumerate().filter(|(i, _)| *i != n).map(|(_, line)| line).collect()
 }
 
 #[test]
-fn a_good_run_is_well_and_every_damage_is_found_with_what_to_do() {
+fn a_good_run_is_ok_and_every_damage_is_found_with_a_remedy() {
     let dir = tempfile::tempdir().unwrap();
     let good = good_run(dir.path());
     let (well, found) = findings(&["--run", text(&good)]);
@@ -99,7 +99,7 @@ fn a_good_run_is_well_and_every_damage_is_found_with_what_to_do() {
                     t.replace("\"step\": 3", "\"step\": 2")
                 })
             },
-            &["says step 2, its folder says 3"],
+            &["has step 2, but its folder is named for step 3"],
         ),
         (
             "a metrics line lost",
@@ -129,7 +129,7 @@ fn a_good_run_is_well_and_every_damage_is_found_with_what_to_do() {
         (
             "the last sample lost",
             |run| edit(&run.join("samples.jsonl"), |t| without_line(&t, 23)),
-            &["7 rows of step 3, the batch has 8"],
+            &["7 rows of step 3, not 8"],
         ),
         (
             "no rollout",
@@ -143,7 +143,7 @@ fn a_good_run_is_well_and_every_damage_is_found_with_what_to_do() {
                 let (from, to) = ("rollouts/step-00001.jsonl", "rollouts/step-00002.jsonl");
                 std::fs::copy(run.join(from), run.join(to)).unwrap();
             },
-            &["differ in the scores of step 2"],
+            &["have different scores for step 2"],
         ),
         (
             "another mean",
@@ -159,11 +159,11 @@ fn a_good_run_is_well_and_every_damage_is_found_with_what_to_do() {
         ),
     ];
     let notes: &[Damage] = &[
-        ("torn last line", |run| edit(&run.join("metrics.jsonl"), |t| t + "{\"step\":4,"), &["half a line"]),
+        ("torn last line", |run| edit(&run.join("metrics.jsonl"), |t| t + "{\"step\":4,"), &["an incomplete line"]),
         (
             "a step that no checkpoint counts",
             |run| edit(&run.join("timings.jsonl"), |t| t + "{\"step\":4}\n"),
-            &["steps 4 to 4, which no checkpoint counts"],
+            &["steps 4 to 4, which have no checkpoint"],
         ),
         (
             "an interrupted write",
@@ -185,18 +185,18 @@ fn a_good_run_is_well_and_every_damage_is_found_with_what_to_do() {
 }
 
 #[test]
-fn a_run_in_use_is_said_to_be() {
+fn a_run_in_use_is_reported() {
     let dir = tempfile::tempdir().unwrap();
     let run = good_run(dir.path());
     let lock = std::fs::File::open(run.join(".lock")).unwrap();
     lock.lock().unwrap();
     let (well, found) = findings(&["--run", text(&run)]);
     assert!(well);
-    only(&found, "note", &["is working in it"]);
+    only(&found, "note", &["is using this run"]);
 }
 
 #[test]
-fn models_are_read_whole() {
+fn models_are_read_completely() {
     let models = models();
     let (well, found) = findings(&["--policy", &models[0], "--adapter", &models[1], "--reward", &models[2]]);
     assert!(well, "{found:#?}");
@@ -232,7 +232,7 @@ fn models_are_read_whole() {
 }
 
 #[test]
-fn what_cannot_fit_is_refused_before_loading_with_its_sum() {
+fn what_cannot_fit_is_refused_before_loading_with_the_needed_memory() {
     let dir = tempfile::tempdir().unwrap();
     let (run, config) = (dir.path().join("run"), file(dir.path(), "c.json", QUICK));
     let models = models();
@@ -251,7 +251,7 @@ fn what_cannot_fit_is_refused_before_loading_with_its_sum() {
     for lower in ["--weights q8_0", "mini_batch_size", "output_max_length", "--memory unlimited"] {
         assert!(refused.contains(lower), "{refused}\nlacks {lower}");
     }
-    assert!(!run.exists(), "nothing is begun");
+    assert!(!run.exists(), "nothing is started");
     args.extend(["--memory", "unlimited"]);
     let twice = args.iter().position(|a| *a == "20MB").unwrap();
     args.drain(twice - 1..=twice);

@@ -1,4 +1,5 @@
-//! `finetune` from the command line: an adapter, a whole model from fresh weights, bad input (`robustness/killed.rs` interrupts it).
+//! `finetune` from the command line: an adapter, a whole model from new weights, bad input (`robustness/killed.rs` interrupts
+//! it).
 
 use crate::support;
 use crate::support::run::*;
@@ -6,7 +7,7 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
-/// `finetune` on the stand-in data: a few quick updates of what `from` says.
+/// `finetune` on the tiny data: a few quick updates of the model in `from`.
 fn finetune(from: &[&str], epochs: &str, out: &Path) -> Vec<String> {
     let data = tiny("data/train.jsonl");
     let given = ["finetune", "--data", &data, "--validation", &data, "--out", text(out), "--epochs", epochs];
@@ -19,7 +20,7 @@ fn strs(args: &[String]) -> Vec<&str> {
     args.iter().map(String::as_str).collect()
 }
 
-/// One number of every line of metrics.jsonl that has it.
+/// A number from all lines of metrics.jsonl that have it.
 fn series(run: &Path, name: &str) -> Vec<f64> {
     let text = std::fs::read_to_string(run.join("metrics.jsonl")).unwrap();
     let lines = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
@@ -34,7 +35,7 @@ fn names(folder: &Path) -> Vec<String> {
 }
 
 #[test]
-fn an_adapter_is_trained_and_works_where_adapters_go() {
+fn an_adapter_is_trained_and_can_be_used_as_an_adapter() {
     let dir = tempfile::tempdir().unwrap();
     let (run, more, policy) = (dir.path().join("run"), dir.path().join("more"), tiny("policy"));
     ok(&strs(&finetune(&["--policy", &policy, "--lora-r", "4", "--lora-alpha", "8"], "3", &run)));
@@ -48,11 +49,11 @@ fn an_adapter_is_trained_and_works_where_adapters_go() {
     }
     ok(&["summarize", "--policy", &policy, "--adapter", text(&best), "--max-new-tokens", "5", "#Person1#: Hello."]);
     ok(&strs(&finetune(&["--policy", &policy, "--adapter", text(&best)], "0.5", &more)));
-    assert!(series(&more, "eval/loss")[0] < losses[0], "a further fine-tuning starts where the first ended");
+    assert!(series(&more, "eval/loss")[0] < losses[0], "a second fine-tuning starts where the first ended");
 }
 
 #[test]
-fn a_model_is_trained_from_fresh_weights_and_then_further_in_full() {
+fn a_model_is_trained_from_new_weights_and_then_with_full() {
     let dir = tempfile::tempdir().unwrap();
     let (run, more) = (dir.path().join("run"), dir.path().join("more"));
     let (config, tokenizer) = (tiny("policy/config.json"), tiny("policy"));
@@ -73,7 +74,7 @@ fn a_model_is_trained_from_fresh_weights_and_then_further_in_full() {
 }
 
 #[test]
-fn a_training_goes_on_with_models_and_data_that_moved() {
+fn training_continues_with_models_and_data_that_moved() {
     let dir = tempfile::tempdir().unwrap();
     let (run, here, there) = (dir.path().join("run"), dir.path().join("here"), dir.path().join("there"));
     std::fs::create_dir(&here).unwrap();
@@ -123,9 +124,9 @@ fn bad_input_is_named_and_nothing_is_lost() {
 
     ok(&strs(&finetune(&["--policy", &policy], "0.5", &run)));
     let before = numbers(&run);
-    assert!(with(&["--policy", &policy], &run).contains("holds a run already"));
+    assert!(with(&["--policy", &policy], &run).contains("already contains a run"));
     assert!(fails(&["finetune", "--resume", text(&run)]).contains("updates are done"));
-    assert!(fails(&["train", "--resume", text(&run)]).contains("begun by finetune"));
+    assert!(fails(&["train", "--resume", text(&run)]).contains("started by finetune"));
     let settings = program(&["finetune", "--resume", text(&run), "--epochs", "9"]).output().unwrap();
     let message = String::from_utf8(settings.stderr).unwrap();
     assert!(!settings.status.success() && message.contains("--epochs") && message.contains("--resume"), "{message}");
@@ -133,7 +134,7 @@ fn bad_input_is_named_and_nothing_is_lost() {
 }
 
 #[test]
-fn data_that_changed_under_a_run_is_noticed() {
+fn data_that_changed_during_a_run_is_noticed() {
     let dir = tempfile::tempdir().unwrap();
     let (run, policy) = (dir.path().join("run"), tiny("policy"));
     let rows = std::fs::read_to_string(tiny("data/train.jsonl")).unwrap();

@@ -1,4 +1,4 @@
-//! The program `detox-lab`, run as a user runs it, and the models that are shipped with it.
+//! The program `detox-lab`, as a user runs it, and the models that ship with it.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
 #[path = "../support/mod.rs"]

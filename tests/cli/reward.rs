@@ -1,5 +1,5 @@
-//! `train-reward` as a person runs it, on tiny sizes: it learns, resumes exactly, writes a folder that `score` reads,
-//! measures each source, and says what is wrong with bad input.
+//! `train-reward` on tiny sizes: it learns, resumes exactly, writes a folder that `score` reads, measures each source, and
+//! refuses bad input.
 
 use crate::support::run::{fails, file, json, ok, program, run, text, tiny};
 use serde_json::Value;
@@ -10,7 +10,7 @@ use std::time::Duration;
 const CONFIG: &str = r#"{"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64,
     "max_position_embeddings": 66, "hidden_dropout_prob": 0.1}"#;
 
-/// Calm and insulting sentences; every third row is held out where `split` is asked for.
+/// Calm and insulting sentences; every third row is held out if there is a `split`.
 fn rows(from: usize, n: usize, split: bool) -> String {
     let mut csv = format!("label,text{}\n", if split { ",split" } else { "" });
     for i in from..from + n {
@@ -44,7 +44,7 @@ impl Work {
         self.dir.path().join(name)
     }
 
-    /// `train-reward` into `out` with fresh weights; `more` comes last.
+    /// `train-reward` into `out` with new weights; `more`: further arguments.
     fn args(&self, out: &str, more: &[&str]) -> Vec<String> {
         let path = |name: &str| text(&self.at(name)).to_string();
         let mut args: Vec<String> = vec!["train-reward".into()];
@@ -69,7 +69,7 @@ fn lines(path: &Path) -> Vec<Value> {
 }
 
 #[test]
-fn a_fresh_model_learns_and_its_folder_is_read_by_score() {
+fn a_new_model_learns_and_score_reads_its_folder() {
     let work = Work::new();
     let other = work.at("other.csv");
     let args = work.args("run", &["--epochs", "6", "--held-out", text(&other), "--save-as", "f16", "--json"]);
@@ -99,7 +99,7 @@ fn a_fresh_model_learns_and_its_folder_is_read_by_score() {
 }
 
 #[test]
-fn every_balance_and_masking_train_and_a_saved_model_goes_on() {
+fn every_balance_and_masking_train_and_a_saved_model_can_be_trained_further() {
     let work = Work::new();
     for balance in ["classes", "sources"] {
         let more =
@@ -116,7 +116,7 @@ fn every_balance_and_masking_train_and_a_saved_model_goes_on() {
 }
 
 #[test]
-fn a_run_killed_and_resumed_equals_its_twin() {
+fn a_run_killed_and_resumed_equals_an_uninterrupted_one() {
     let work = Work::new();
     ok(&strs(&work.args("twin", &["--epochs", "8", "--mask", "0.1"])));
     let start = work.args("killed", &["--epochs", "8", "--mask", "0.1"]);
@@ -143,7 +143,7 @@ fn a_run_killed_and_resumed_equals_its_twin() {
 }
 
 #[test]
-fn bad_input_is_told_and_nothing_is_lost() {
+fn bad_input_is_named_and_nothing_is_lost() {
     let work = Work::new();
     let data = |name: &str, content: &str| {
         let bad = file(work.dir.path(), name, content);
@@ -161,7 +161,9 @@ fn bad_input_is_told_and_nothing_is_lost() {
     assert!(data("whole.csv", "text,label,split\na,hate,train\nb,nothate,train\n").contains("held out"));
 
     let twice = work.at("one.csv");
-    assert!(fails(&strs(&work.args("out", &["--held-out", text(&twice)]))).contains("two sources are called \"one\""));
+    assert!(
+        fails(&strs(&work.args("out", &["--held-out", text(&twice)]))).contains("two sources have the name \"one\"")
+    );
     assert!(fails(&strs(&work.args("out", &["--held-out", "nowhere.csv"]))).contains("nowhere.csv"));
     assert!(fails(&strs(&work.args("out", &["--mask", "1.5"]))).contains("masked"));
     file(work.dir.path(), "config.json", &CONFIG.replace("32", "33"));
@@ -174,7 +176,7 @@ fn bad_input_is_told_and_nothing_is_lost() {
 }
 
 #[test]
-fn a_run_is_not_written_over_nor_resumed_as_something_else() {
+fn a_run_is_not_overwritten_nor_resumed_by_another_command() {
     let work = Work::new();
     let args = work.args("run", &["--epochs", "1"]);
     ok(&strs(&args));
@@ -186,5 +188,5 @@ fn a_run_is_not_written_over_nor_resumed_as_something_else() {
     assert!(fails(&["train-reward", "--resume", text(&run)]).contains("updates are done"));
     assert_eq!(std::fs::read(work.at("run/metrics.jsonl")).unwrap(), before);
     let refused = program(&["train-reward", "--resume", text(&run), "--learning-rate", "1"]).output().unwrap();
-    assert!(!refused.status.success(), "other settings cannot be given to a run that goes on");
+    assert!(!refused.status.success(), "other settings cannot be given to a run that is continued");
 }

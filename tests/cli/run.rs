@@ -1,5 +1,4 @@
-//! A run from the command line: its folder, going on with it, evaluation and table. What interrupts runs is in
-//! `tests/robustness`.
+//! A run from the command line: its folder, continuing it, evaluation and table. Interrupted runs are in `tests/robustness`.
 
 use crate::support;
 use crate::support::run::*;
@@ -8,7 +7,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 #[test]
-fn a_run_leaves_the_folder_that_the_readme_describes() {
+fn a_run_writes_the_folder_that_the_documentation_describes() {
     let dir = tempfile::tempdir().unwrap();
     let (run, config) = (dir.path().join("run"), file(dir.path(), "quick.json", QUICK));
     let models = models();
@@ -42,7 +41,7 @@ fn a_run_leaves_the_folder_that_the_readme_describes() {
         assert_ne!(support::flat(tensor), support::flat(&before[name]), "{name} was not trained");
     }
 
-    // As JSON lines, too.
+    // Also as JSON lines.
     let lined = dir.path().join("lined");
     let mut args = train_args(&models, text(&config), "2", text(&lined));
     args.push("--json");
@@ -52,7 +51,7 @@ fn a_run_leaves_the_folder_that_the_readme_describes() {
     assert_eq!(printed[1]["ppo/returns/mean"], lines[1]["ppo/returns/mean"]);
     assert!(printed[1]["seconds"]["total"].as_f64() > Some(0.0));
 
-    // A rollout is rows that replay reads; the step comes out the same.
+    // replay reads a rollout's rows and computes the same step.
     let rows = run.join("rollouts/step-00001.jsonl");
     let (adapter, out) = (run.join("checkpoints/step-00000"), dir.path().join("replayed"));
     let head = adapter.join("value_head.safetensors");
@@ -79,15 +78,15 @@ fn a_run_leaves_the_folder_that_the_readme_describes() {
         assert!((a - b).abs() < 1e-5, "{key}: replayed {a}, in the run {b}");
     }
 
-    // Nothing is written over.
+    // Nothing is overwritten.
     let again = fails(&train_args(&models, text(&file(dir.path(), "q.json", QUICK)), "2", text(&run)));
-    assert!(again.contains("holds a run already") && again.contains("--resume"), "{again}");
+    assert!(again.contains("already contains a run") && again.contains("--resume"), "{again}");
     let done = fails(&["train", "--resume", text(&run)]);
     assert!(done.contains("2 of 2 steps are done"), "{done}");
 }
 
 #[test]
-fn a_run_extended_equals_one_that_was_long_from_the_start() {
+fn a_run_that_is_extended_equals_a_longer_one() {
     let dir = tempfile::tempdir().unwrap();
     let (short, long, config) = (dir.path().join("a"), dir.path().join("b"), file(dir.path(), "c.json", QUICK));
     let models = models();
@@ -98,14 +97,14 @@ fn a_run_extended_equals_one_that_was_long_from_the_start() {
 }
 
 #[test]
-fn a_run_that_ended_before_its_first_save_can_be_started_anew() {
+fn a_run_that_ended_before_its_first_checkpoint_can_be_started_again() {
     let dir = tempfile::tempdir().unwrap();
     let (out, config) = (dir.path().join("run"), file(dir.path(), "c.json", QUICK));
     let models = models();
     ok(&train_args(&models, text(&config), "1", text(&out)));
     std::fs::remove_file(out.join("metrics.jsonl")).unwrap();
     std::fs::remove_file(out.join("samples.jsonl")).unwrap();
-    std::fs::remove_dir_all(out.join("checkpoints")).unwrap(); // what a kill before the first checkpoint leaves
+    std::fs::remove_dir_all(out.join("checkpoints")).unwrap(); // as after a kill before the first checkpoint
     let resumed = fails(&["train", "--resume", text(&out)]);
     assert!(resumed.contains("no checkpoint"), "{resumed}");
     ok(&train_args(&models, text(&config), "2", text(&out)));
@@ -127,12 +126,12 @@ fn both_presets_evaluate_and_compare() {
         let kl = first["objective/kl"].as_f64().unwrap().abs();
         assert_eq!(kl > 1e-3, preset == "published", "{preset}: KL {kl} at step 1");
         let e = json(&["evaluate", "--run", text(&out), "-n", "6", "--max-new-tokens", "12", "--json"]);
-        assert_eq!(e["n"], if preset == "published" { 7 } else { 6 }, "the published lab takes one sample more");
+        assert_eq!(e["n"], if preset == "published" { 7 } else { 6 }, "the published lab evaluates one sample more");
         let d = &e["toxicity_difference"];
         assert!(d["low"].as_f64() <= d["mean"].as_f64() && d["mean"].as_f64() <= d["high"].as_f64());
         assert!(out.join("evaluation.json").is_file());
         let again = json(&["evaluate", "--run", text(&out), "-n", "6", "--max-new-tokens", "12", "--json"]);
-        assert_eq!(e, again, "seeded: twice the same");
+        assert_eq!(e, again, "seeded, so both are the same");
         let table = ok(&["compare", "--run", text(&out), "-n", "4", "--max-new-tokens", "12"]);
         assert!(table.contains("comparison.csv"), "{table}");
         let csv = std::fs::read_to_string(out.join("comparison.csv")).unwrap();
@@ -162,9 +161,9 @@ fn two_processes_do_not_share_a_run() {
     assert!(refused.iter().all(|said| said.contains(&holder) && said.contains(text(&out))), "{refused:?}");
 }
 
-/// What the page saves: the run's folder as a zip, with or without the folder's own name in front.
+/// A zip as the page saves it: the run's folder, with or without the folder's name in front.
 #[test]
-fn a_zipped_run_goes_on_where_the_folder_would() {
+fn a_zipped_run_can_be_continued_like_a_folder() {
     let dir = tempfile::tempdir().unwrap();
     let (folder, config, models) = (dir.path().join("run"), file(dir.path(), "quick.json", QUICK), models());
     ok(&train_args(&models, text(&config), "1", text(&folder)));
@@ -180,7 +179,7 @@ fn a_zipped_run_goes_on_where_the_folder_would() {
     for zip in &zips {
         ok(&["train", "--resume", text(zip), "--steps", "2"]);
         assert_same(&zip.with_extension(""), &folder);
-        assert!(fails(&["train", "--resume", text(zip), "--steps", "3"]).contains("is there already"));
+        assert!(fails(&["train", "--resume", text(zip), "--steps", "3"]).contains("already exists"));
     }
     let other = dir.path().join("other.zip");
     std::fs::write(&other, detox_lab::io::zip::pack(&[("a.txt".to_string(), vec![1])].into()).unwrap()).unwrap();
@@ -188,7 +187,7 @@ fn a_zipped_run_goes_on_where_the_folder_would() {
     assert!(!other.with_extension("").exists());
 }
 
-/// What lies in a folder, hidden files too.
+/// The contents of a folder, including hidden files.
 fn names(folder: &Path) -> Vec<String> {
     let mut names: Vec<String> =
         folder.read_dir().unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
@@ -205,7 +204,7 @@ fn copied(from: &str, to: &Path) -> String {
 }
 
 #[test]
-fn runs_that_are_started_at_once_never_share_a_folder() {
+fn runs_that_start_at_the_same_time_never_share_a_folder() {
     let dir = tempfile::tempdir().unwrap();
     let config = file(dir.path(), "c.json", QUICK);
     std::fs::create_dir_all(dir.path().join("runs/2")).unwrap();
@@ -226,7 +225,7 @@ fn runs_that_are_started_at_once_never_share_a_folder() {
     seeds.sort_unstable();
     assert_eq!(seeds, [0, 1, 2]);
 
-    // With one name for two, the first one has it.
+    // If both have the same name, the first one gets it.
     let args = ["train", "--steps", "1", "--config", text(&config), "--out", "one"];
     let both: Vec<_> = (0..2)
         .map(|_| {
@@ -238,9 +237,9 @@ fn runs_that_are_started_at_once_never_share_a_folder() {
     assert_eq!(ends.iter().filter(|end| end.status.success()).count(), 1);
     let lost = ends.iter().find(|end| !end.status.success()).unwrap();
     let said = String::from_utf8_lossy(&lost.stderr);
-    assert!(said.contains("in use by another detox-lab") || said.contains("holds a run already"), "{said}");
+    assert!(said.contains("in use by another detox-lab") || said.contains("already contains a run"), "{said}");
 
-    // A folder that is claimed and not used is given back.
+    // A folder that was claimed but not used is removed.
     fails(&["train", "--policy", "no such/place/at all", "--out", text(&dir.path().join("deep/er"))]);
     fails(&[
         "merge",
@@ -255,7 +254,7 @@ fn runs_that_are_started_at_once_never_share_a_folder() {
 }
 
 #[test]
-fn a_folder_that_is_no_run_is_left_as_it_was() {
+fn a_folder_that_is_not_a_run_is_not_changed() {
     let dir = tempfile::tempdir().unwrap();
     let other = copied(&tiny("policy"), &dir.path().join("model"));
     let before = names(Path::new(&other));
@@ -285,7 +284,7 @@ fn a_folder_that_is_no_run_is_left_as_it_was() {
 }
 
 #[test]
-fn a_run_goes_on_with_models_that_moved() {
+fn a_run_continues_with_models_that_moved() {
     let dir = tempfile::tempdir().unwrap();
     let (out, config) = (dir.path().join("run"), file(dir.path(), "c.json", QUICK));
     let (here, there) = (dir.path().join("here"), dir.path().join("there"));
@@ -294,7 +293,7 @@ fn a_run_goes_on_with_models_that_moved() {
     ok(&train_args(&moving, text(&config), "1", text(&out)));
     std::fs::rename(&here, &there).unwrap();
 
-    // A shell leaves ~ as it is inside quotes.
+    // A shell does not expand ~ inside quotes.
     let mut home = program(&["evaluate", "--run", text(&out), "--policy", "~/there", "-n", "2"]);
     assert!(home.env("HOME", dir.path()).output().unwrap().status.success());
     let mut home =
@@ -323,7 +322,7 @@ fn a_run_goes_on_with_models_that_moved() {
     ok(&["train", "--resume", text(&out), "--policy", text(&there), "--adapter", &models[1], "--steps", "2"]);
     ok(&["train", "--resume", text(&out), "--steps", "3"]);
 
-    // Another model of the same shape, of another shape, another adapter.
+    // Another model with the same shape, one with another shape, another adapter.
     let weights = there.join("model.safetensors");
     let mut bytes = std::fs::read(&weights).unwrap();
     let middle = bytes.len() / 2;
@@ -339,7 +338,7 @@ fn a_run_goes_on_with_models_that_moved() {
 }
 
 #[test]
-fn a_run_keeps_what_its_reward_model_calls_its_labels() {
+fn a_run_keeps_the_label_names_of_its_reward_model() {
     let dir = tempfile::tempdir().unwrap();
     let (out, config) = (dir.path().join("run"), file(dir.path(), "c.json", QUICK));
     let mut models = models();
@@ -367,7 +366,7 @@ fn a_run_keeps_what_its_reward_model_calls_its_labels() {
 }
 
 #[test]
-fn settings_are_taken_as_their_owners_have_them() {
+fn settings_of_trl_and_the_notebook_are_accepted() {
     let dir = tempfile::tempdir().unwrap();
     let out = dir.path().join("run");
     let with = |more: &str| {

@@ -1,5 +1,5 @@
-//! What ships: the tiny models work in every command without an argument, are what their cards say, and the dialogues keep
-//! their rules. What PPO makes of them takes minutes and is `make effect`'s.
+//! The tiny models and dialogues: every command uses them by default, they have the properties in their cards, and the
+//! dialogues keep their rules. `make effect` tests PPO on them, which takes minutes.
 
 use crate::support::run::*;
 use std::path::{Path, PathBuf};
@@ -30,7 +30,7 @@ fn the_models_are_small_and_half_precision() {
     }
     for part in ["policy", "adapter", "reward"] {
         let card = std::fs::read_to_string(shipped(&format!("models/tiny/{part}/README.md"))).unwrap();
-        for section in ["## Data and licence", "## What it reaches", "## Limits"] {
+        for section in ["## Data and licence", "## Results", "## Limits"] {
             assert!(card.contains(section), "{part}'s card has no {section}");
         }
     }
@@ -51,11 +51,11 @@ fn the_dialogues_keep_their_rules() {
         assert_ne!(row["summary"], row["insulting_summary"], "{}", row["id"]);
     }
     let heated_first = rows.iter().filter(|r| r["split"] == "test").take(200).all(|r| r["kind"] == "heated");
-    assert!(heated_first, "the first 200 test rows are quarrels: `evaluate -n 200` relies on it");
+    assert!(heated_first, "the first 200 test rows must be quarrels, for `evaluate -n 200`");
 }
 
 #[test]
-fn the_reward_model_tells_calm_from_insulting() {
+fn the_reward_model_distinguishes_calm_from_insulting() {
     let score = |text: &str| json(&["score", "--json", text])["rows"][0]["score"].as_f64().unwrap();
     let calm = score("#Person1# tells Tommy that he didn't like the movie.");
     let rude = score("#Person1# tells Tommy that the movie was terrible, dumb and stupid.");
@@ -76,7 +76,7 @@ fn the_reward_model_tells_calm_from_insulting() {
 }
 
 #[test]
-fn every_command_runs_without_naming_a_model() {
+fn every_command_runs_without_a_model_argument() {
     let dir = tempfile::tempdir().unwrap();
     let said = ok(&["info"]);
     assert!(said.contains("trainable"), "{said}");
@@ -86,7 +86,7 @@ fn every_command_runs_without_naming_a_model() {
     assert!(summary.split_whitespace().count() >= 5, "{summary}");
     assert_eq!(summary, ok(&["summarize", "--greedy", "--max-new-tokens", "64", dialogue]));
 
-    // `train` with nothing else, in a folder of its own: runs/1, then runs/2.
+    // `train` without arguments, in an empty folder: runs/1, then runs/2.
     let train = || {
         let out = program(&["train", "--steps", "1"]).current_dir(dir.path()).output().unwrap();
         assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
@@ -102,7 +102,7 @@ fn every_command_runs_without_naming_a_model() {
 }
 
 #[test]
-fn the_recorded_run_is_whole() {
+fn the_recorded_run_is_complete() {
     let folder = shipped("recorded");
     let metrics = std::fs::read_to_string(folder.join("metrics.jsonl")).unwrap();
     assert!(metrics.lines().count() >= 10);

@@ -1,7 +1,6 @@
-//! What the program prints, kept as files in `tests/cli/snapshots`: every help text, and the output of the main commands.
+//! Compares what the program prints with files in `tests/cli/snapshots`: all help texts, and the output of the main commands.
 //! To renew them after a change: `INSTA_UPDATE=always cargo test --all-features --test cli snapshots`, then read `git diff`.
-//! Paths, the digits of numbers with a decimal point, seconds and progress are masked: what is computed and how fast is for
-//! other tests.
+//! Paths, the digits of numbers with a decimal point, seconds and progress are masked, because other tests check them.
 
 use crate::support::run::*;
 
@@ -13,7 +12,7 @@ fn check(name: &str, text: &str) {
     settings.bind(|| insta::assert_snapshot!(name, text));
 }
 
-/// What a command prints at a width of 100 columns, without its progress, with `folder` and the fixtures' paths masked.
+/// What a command prints at a width of 100 columns, without progress, and with `folder` and the fixtures' paths masked.
 fn printed(folder: &std::path::Path, args: &[&str]) -> String {
     let out =
         program(args).env("COLUMNS", "100").env("HF_HOME", folder.join("cache")).current_dir(folder).output().unwrap();
@@ -30,7 +29,7 @@ fn printed(folder: &std::path::Path, args: &[&str]) -> String {
     text.lines().map(|text| line(text) + "\n").collect()
 }
 
-/// As the program prints it: on some systems the temporary folder is behind a link.
+/// The path as the program prints it: on some systems the temporary folder is a link.
 fn text_of(folder: &std::path::Path) -> String {
     text(&folder.canonicalize().unwrap()).to_owned()
 }
@@ -43,7 +42,7 @@ fn without_seconds(line: &str) -> &str {
     if seconds { line[..column].trim_end() } else { line }
 }
 
-/// 0 for every digit of a number with a decimal point, and of its exponent.
+/// Replaces the digits of numbers with a decimal point, and of their exponents, by 0.
 fn masked(line: &str) -> String {
     let mut out = String::new();
     for word in line.split_inclusive(|c: char| !(c.is_ascii_alphanumeric() || ".-".contains(c))) {

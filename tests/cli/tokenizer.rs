@@ -1,4 +1,4 @@
-//! `train-tokenizer` as a person runs it: both kinds, what they guarantee, the same bytes twice, and bad input.
+//! `train-tokenizer`: both kinds and their guarantees, reproducible bytes, and bad input.
 
 use crate::support::run::{fails, file, json, ok, text, tiny};
 use detox_lab::text::tokenizer::Tokenizer;
@@ -16,7 +16,7 @@ fn pieces(tokenizer: &Tokenizer, text: &str) -> Vec<String> {
 }
 
 #[test]
-fn a_unigram_keeps_t5s_conventions() {
+fn a_unigram_follows_t5s_conventions() {
     let dir = tempfile::tempdir().unwrap();
     let out = dir.path().join("t5");
     let data = tiny("data/train.jsonl");
@@ -43,7 +43,7 @@ fn a_unigram_keeps_t5s_conventions() {
 }
 
 #[test]
-fn a_bpe_keeps_robertas_conventions() {
+fn a_bpe_follows_robertas_conventions() {
     let dir = tempfile::tempdir().unwrap();
     let out = dir.path().join("roberta");
     let csv = file(dir.path(), "a.csv", "text,label\n\"You, \"\"you\"\"\nare stupid\",hate\nI like you 😀,nothate\n");
@@ -70,7 +70,7 @@ fn a_bpe_keeps_robertas_conventions() {
 }
 
 #[test]
-fn an_uncased_bpe_has_one_token_for_a_word_wherever_it_stands() {
+fn an_uncased_bpe_has_one_token_for_a_word_in_every_position() {
     let dir = tempfile::tempdir().unwrap();
     let out = dir.path().join("uncased");
     let lines = file(dir.path(), "a.txt", &"Stupid man, you are stupid\n".repeat(3));
@@ -103,7 +103,7 @@ fn the_same_texts_give_the_same_bytes_on_any_number_of_threads() {
 }
 
 #[test]
-fn bad_input_is_told_and_nothing_is_lost() {
+fn bad_input_is_named_and_nothing_is_lost() {
     let dir = tempfile::tempdir().unwrap();
     let out = dir.path().join("out");
     let data = tiny("data/train.jsonl");
@@ -111,7 +111,7 @@ fn bad_input_is_told_and_nothing_is_lost() {
         fails(&["train-tokenizer", "--kind", kind, "--vocab-size", size, "--out", text(&out), data])
     };
     let small = run("unigram", "60", &data);
-    assert!(small.contains("vocabulary of 60") && small.contains("ask for more than"), "{small}");
+    assert!(small.contains("vocabulary of 60") && small.contains("give a --vocab-size above"), "{small}");
     assert!(run("bpe", "261", &data).contains("vocabulary of 261"));
     assert!(run("bpe", "300", text(&file(dir.path(), "empty.txt", ""))).contains("empty.txt"));
     assert!(run("bpe", "300", text(&file(dir.path(), "blank.csv", "text\n\" \"\n"))).contains("no text"));
@@ -131,6 +131,6 @@ fn bad_input_is_told_and_nothing_is_lost() {
 
     std::fs::create_dir(&out).unwrap();
     file(&out, "tokenizer.json", "mine");
-    assert!(run("bpe", "300", &data).contains("exists already"));
+    assert!(run("bpe", "300", &data).contains("already exists"));
     assert_eq!(std::fs::read_to_string(out.join("tokenizer.json")).unwrap(), "mine");
 }

@@ -1,4 +1,4 @@
-//! PEFT folders: configurations of every version, what they target, weights read and written, merged as PEFT merges.
+//! PEFT folders: configurations of every version, the modules they select, reading and writing weights, merging as in PEFT.
 
 use crate::support::{fixtures, flat, golden, max_abs_diff, shared_data};
 use detox_lab::Error;
@@ -75,12 +75,12 @@ fn configurations_of_every_peft_version_parse_and_keep_their_keys() {
 
 #[test]
 #[ignore = "needs ../shared/data"]
-fn a_target_that_nothing_is_called_is_a_warning() {
+fn a_target_without_modules_is_a_warning() {
     let shared = shared_data();
     let folder = Folder::open(shared.join("peft-configs/flan-t5-base-r32-bad-target-w")).unwrap();
     let config = AdapterConfig::parse(&folder.read("adapter_config.json").unwrap(), "a.json").unwrap();
     let warnings = config.check_targets(&["encoder.block.0.layer.0.SelfAttention.q", "lm_head"]).unwrap();
-    assert_eq!(warnings, [r#"a.json: no module is called "w" (target_modules)"#]);
+    assert_eq!(warnings, [r#"a.json: no module has the name "w" (target_modules)"#]);
     let message = config.check_targets(&["encoder.block.0.layer.0.SelfAttention.wq"]).unwrap_err().to_string();
     assert!(message.contains(r#"target_modules ["q","w"] match no linear module"#), "{message}");
 }
@@ -97,7 +97,7 @@ fn targets_are_peft_s() {
         (json!({"target_modules": null}), Q0, true),
         (json!({"target_modules": ["SelfAttention.q"]}), Q0, true),
         (json!({"target_modules": ["SelfAttention.q"]}), Q1, false),
-        // a text is a regular expression over the whole name
+        // a text is a regular expression for the whole name
         (json!({"target_modules": r".*\.(q|v)"}), Q0, true),
         (json!({"target_modules": r"encoder.*\.q"}), Q1, false),
         (json!({"target_modules": "q"}), Q0, false),
@@ -111,7 +111,7 @@ fn targets_are_peft_s() {
         (json!({"exclude_modules": r"decoder\..*"}), Q1, false),
         (json!({"exclude_modules": r"decoder\..*"}), Q0, true),
         (json!({"exclude_modules": []}), Q0, true),
-        // without a pattern PEFT takes the last number that a dot follows: T5's sub-layer, not its block
+        // without a pattern PEFT uses the last number before a dot: T5's sub-layer, not its block
         (json!({"layers_to_transform": [1]}), Q0, false),
         (json!({"layers_to_transform": [1]}), Q1, true),
         (json!({"layers_to_transform": 0, "layers_pattern": "block"}), Q0, true),
@@ -119,7 +119,7 @@ fn targets_are_peft_s() {
         (json!({"layers_to_transform": [0, 1], "layers_pattern": ["stage", "block"]}), Q1, true),
         (json!({"layers_to_transform": [0], "layers_pattern": "stage"}), Q0, false),
         (json!({"layers_to_transform": []}), Q1, true),
-        // PEFT 0.20 and later take the first number: the block
+        // PEFT 0.20 and later use the first number: the block
         (json!({"layers_to_transform": [0], "peft_version": "0.21.2"}), Q0, true),
         (json!({"layers_to_transform": [0], "peft_version": "0.20.1.dev0"}), Q1, false),
         (json!({"layers_to_transform": [1], "peft_version": "1.0"}), Q1, true),
@@ -129,7 +129,7 @@ fn targets_are_peft_s() {
         (json!({"layers_to_transform": [0], "layers_pattern": "block", "peft_version": "0.20.0"}), Q0, true),
         (json!({"layers_to_transform": [0], "layers_pattern": ["layer"], "peft_version": "0.20.0"}), Q0, true),
         (json!({"layers_to_transform": [0], "layers_pattern": ["layer"], "peft_version": "0.20.0"}), Q1, false),
-        (json!({"target_modules": [Q1], "layers_to_transform": [7]}), Q1, true), // a full name is not asked
+        (json!({"target_modules": [Q1], "layers_to_transform": [7]}), Q1, true), // a full name is selected in any layer
     ];
     for (changes, module, expected) in cases {
         assert_eq!(config(changes.clone()).targets(module), expected, "{changes} {module}");
@@ -150,7 +150,7 @@ fn ranks_and_scales_are_peft_s() {
             assert_eq!(adapter.config.rank_for(module) as u64, ranks[module].as_u64().unwrap(), "{name} {module}");
         }
     }
-    // patterns are regular expressions too, and the first that fits counts
+    // patterns are regular expressions too, and the first match counts
     let c = config(json!({"rank_pattern": {r"block\.\d+\..*q": 2, "q": 3}, "alpha_pattern": {"^q": 5.5}}));
     assert_eq!(c.rank_for("encoder.block.11.layer.0.SelfAttention.q"), 2);
     assert_eq!(c.rank_for("q"), 3);
@@ -190,7 +190,7 @@ fn bad_configurations_are_named() {
 }
 
 #[test]
-fn a_fresh_configuration_says_what_was_asked() {
+fn a_new_configuration_has_the_given_values() {
     let config = AdapterConfig::new(32, 32.0, 0.05, &["v", "q"], "google/flan-t5-base").unwrap();
     let json: Value = serde_json::from_str(&config.to_json()).unwrap();
     let expected = json!({
@@ -275,11 +275,11 @@ fn adapters_that_cannot_be_used_say_what_to_do() {
     let message = PeftAdapter::read(&Memory::new("x", empty.to_files().unwrap())).unwrap_err().to_string();
     assert!(message.contains("x/adapter_model.safetensors: no tensors in it"), "{message}");
     let message = with(&[&a.replace(".weight", ".other.weight")]).unwrap_err().to_string();
-    assert!(message.contains("adapters of the same layer") && message.contains("selected_adapters"), "{message}");
+    assert!(message.contains("adapters for the same layer") && message.contains("selected_adapters"), "{message}");
     let message = with(&["base_model.model.shared.lora_embedding_A"]).unwrap_err().to_string();
-    assert!(message.contains("an adapter of embeddings") && message.contains("merge"), "{message}");
+    assert!(message.contains("adapts embeddings") && message.contains("merge"), "{message}");
     let message = with(&["base_model.model.encoder.q.base_layer.weight"]).unwrap_err().to_string();
-    assert!(message.contains("of the base model") && message.contains("save_pretrained"), "{message}");
+    assert!(message.contains("to the base model") && message.contains("save_pretrained"), "{message}");
     assert_eq!(with(&["v_head.summary.weight"]).unwrap().modules(), adapter.modules());
 
     let base = linear_modules(&weights::load(&fixture("t5_sharded")).unwrap());
@@ -290,7 +290,7 @@ fn adapters_that_cannot_be_used_say_what_to_do() {
 }
 
 #[test]
-fn what_is_no_lora_tensor_is_named() {
+fn tensors_that_are_not_lora_are_named() {
     let mut adapter = PeftAdapter::read(&fixture("lora_rs")).unwrap();
     let tensor = adapter.tensors.values().next().unwrap().clone();
     adapter.tensors.insert("base_model.model.lm_head.weight".to_string(), tensor);
@@ -304,7 +304,7 @@ fn what_is_no_lora_tensor_is_named() {
 }
 
 #[test]
-fn an_adapter_for_another_base_is_told_apart() {
+fn an_adapter_for_another_base_is_refused() {
     let base = linear_modules(&weights::load(&fixture("t5_sharded")).unwrap());
     for name in ["lora_rs", "lora_pattern"] {
         let adapter = PeftAdapter::read(&fixture(name)).unwrap();
@@ -312,14 +312,14 @@ fn an_adapter_for_another_base_is_told_apart() {
         let wider: Vec<Module> = base.iter().map(|m| Module { in_dim: m.in_dim + 8, ..m.clone() }).collect();
         let message = adapter.check(&wider).unwrap_err().to_string();
         assert!(
-            message.contains("an adapter for another base model") && message.contains("the base needs"),
+            message.contains("an adapter for another base model") && message.contains("the base model needs"),
             "{message}"
         );
         assert!(message.contains("more") && message.contains("t5_sharded"), "{message}");
 
         let shallower: Vec<Module> = base.iter().filter(|m| !m.name.starts_with("decoder.block.2")).cloned().collect();
         let message = adapter.check(&shallower).unwrap_err().to_string();
-        assert!(message.contains("has no place in the base"), "{message}");
+        assert!(message.contains("has no layer in the base model"), "{message}");
 
         let mut partial = adapter.clone();
         let lost = partial.tensors.keys().next().unwrap().clone();
@@ -357,7 +357,7 @@ fn a_failed_merge_changes_nothing() {
     let mut tried = base.clone();
     tried.remove("decoder.block.0.layer.0.SelfAttention.v.weight");
     let message = adapter.merge(&mut tried).unwrap_err().to_string();
-    assert!(message.contains("the base has no decoder.block.0.layer.0.SelfAttention.v.weight"), "{message}");
+    assert!(message.contains("this one has no decoder.block.0.layer.0.SelfAttention.v.weight"), "{message}");
     assert!(unchanged(&tried));
 
     let mut bad = adapter.clone();

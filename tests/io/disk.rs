@@ -1,4 +1,4 @@
-//! Writing that survives a crash, and messages about folders.
+//! Writes that survive a crash, and messages about folders.
 
 use detox_lab::io::ByteSource;
 use detox_lab::io::disk::{
@@ -19,7 +19,7 @@ fn names(folder: &Path) -> Vec<String> {
 }
 
 #[test]
-fn a_file_is_replaced_whole_or_not_at_all() {
+fn a_file_is_replaced_completely_or_not_at_all() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("config.json");
     write_atomic(&path, b"first").unwrap();
@@ -32,11 +32,11 @@ fn a_file_is_replaced_whole_or_not_at_all() {
     });
     assert!(failing.is_err());
     assert_eq!(fs::read(&path).unwrap(), b"second");
-    assert_eq!(names(folder.path()), ["config.json"], "no temporary file stays");
+    assert_eq!(names(folder.path()), ["config.json"], "no temporary file remains");
 }
 
 #[test]
-fn a_folder_is_replaced_whole() {
+fn a_folder_is_replaced_in_one_step() {
     let parent = tempfile::tempdir().unwrap();
     let path = parent.path().join("step-00010");
     let files =
@@ -54,10 +54,10 @@ fn a_folder_is_replaced_whole() {
 }
 
 #[test]
-fn a_crash_while_replacing_is_mended() {
+fn a_crash_while_replacing_is_repaired() {
     let parent = tempfile::tempdir().unwrap();
     let at = |name: &str| parent.path().join(name);
-    // killed between the two renames: the old folder is aside, the new one complete but not in place
+    // killed between the two renames: the old folder is renamed, the new one is complete but still temporary
     fs::create_dir_all(at(".old-step-1")).unwrap();
     fs::write(at(".old-step-1").join("a"), "old").unwrap();
     fs::create_dir_all(at(".tmp-step-1")).unwrap();
@@ -71,7 +71,7 @@ fn a_crash_while_replacing_is_mended() {
 }
 
 #[test]
-fn a_folder_is_removed_whole() {
+fn a_folder_is_removed_in_one_step() {
     let parent = tempfile::tempdir().unwrap();
     let at = |name: &str| parent.path().join(name);
     create_folder(&at("a/b/c")).unwrap();
@@ -81,7 +81,7 @@ fn a_folder_is_removed_whole() {
     fs::write(at("file"), "x").unwrap();
     remove(&at("file")).unwrap();
     assert!(names(parent.path()).is_empty());
-    // killed while its files were going: what is left of it is no folder that anyone would read
+    // killed while its files were removed: the rest has a temporary name
     create_folder(&at(".tmp-step-3")).unwrap();
     fs::write(at(".tmp-step-3").join("half"), "x").unwrap();
     recover(parent.path()).unwrap();
@@ -95,7 +95,7 @@ fn lines_are_appended_and_cut_back() {
     assert_eq!(keep_lines(&path, |_, _| true).unwrap(), 0, "a missing file has no lines");
     for step in 1..=4 {
         append(&path, format!("{{\"step\":{step}}}\n").as_bytes()).unwrap();
-        assert_eq!(fs::read_to_string(&path).unwrap().lines().count(), step, "each line is there at once");
+        assert_eq!(fs::read_to_string(&path).unwrap().lines().count(), step, "each line is there immediately");
     }
     append(&path, b"{\"step\":5,\"x").unwrap(); // a crash in the middle of a line
     assert_eq!(keep_lines(&path, |_, _| true).unwrap(), 4);
@@ -103,7 +103,7 @@ fn lines_are_appended_and_cut_back() {
     assert_eq!(keep_lines(&path, |i, _| i < 4).unwrap(), 4);
     assert_eq!(keep_lines(&path, |_, line| !line.contains(":2")).unwrap(), 3);
     assert_eq!(fs::read_to_string(&path).unwrap(), "{\"step\":1}\n{\"step\":3}\n{\"step\":4}\n");
-    fs::write(&path, "x".repeat(10_000)).unwrap(); // nothing but a torn line
+    fs::write(&path, "x".repeat(10_000)).unwrap(); // only an incomplete line
     assert_eq!(keep_lines(&path, |_, _| true).unwrap(), 0);
     assert_eq!(fs::read_to_string(&path).unwrap(), "");
     assert_eq!(names(folder.path()), ["metrics.jsonl"]);
@@ -135,7 +135,7 @@ fn messages_name_the_path() {
 
     let file = folder.path().join("file");
     fs::write(&file, "text").unwrap();
-    assert!(Folder::open(&file).unwrap_err().to_string().contains("a file where a folder is needed"));
+    assert!(Folder::open(&file).unwrap_err().to_string().contains("not a folder but a file"));
     let (source, name) = Folder::of_file(&file).unwrap();
     assert_eq!(source.read(&name).unwrap(), b"text");
     assert!(source.has("file") && !source.has("other"));

@@ -13,6 +13,7 @@ use detox_lab::lab::quantize;
 use detox_lab::lab::sources::policy::PolicySource;
 use detox_lab::lab::sources::reward::RewardSource;
 use detox_lab::lab::sources::tokenizer::tokenizer;
+use detox_lab::model::policy::{Given, TrainablePolicy};
 use detox_lab::pace::{NonStop, block_on};
 use std::collections::BTreeMap;
 use std::io::Cursor;
@@ -34,7 +35,7 @@ fn model(bytes: Vec<u8>) -> GgufModel<'static> {
 
 fn logprobs(actor: &Actor) -> Vec<f32> {
     let rows: [(&[u32], &[u32]); 1] = [(&[5, 9, 12, 1], &[0, 7, 30, 11, 1])];
-    flat(&actor.policy.evaluate(&rows, 5, false, None, false, None).unwrap().logprobs)
+    flat(&actor.policy.evaluate(&Given::new(&rows, 5, None), None).unwrap().logprobs)
 }
 
 #[test]

@@ -3,18 +3,18 @@
 use crate::support::hub::*;
 use detox_lab::io::ByteSource;
 use detox_lab::io::disk::Folder;
-use detox_lab::io::hub::{ADAPTER, Hub, Kind, MODEL, Progress, Wanted, settings};
+use detox_lab::io::hub::{ADAPTER, Hub, MODEL, Progress, RepoKind, Wanted, settings};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// A cache that never touches the network, and a progress that must not be told of anything.
+/// A hub without network, and a progress that must not be called.
 struct NoNetwork;
 
 impl Progress for NoNetwork {
     fn start(&mut self, file: &str, _: u64, _: u64) -> detox_lab::Result<()> {
-        panic!("{file} is fetched");
+        panic!("{file} is downloaded");
     }
     fn advance(&mut self, _: u64) -> detox_lab::Result<()> {
         Ok(())
@@ -23,7 +23,7 @@ impl Progress for NoNetwork {
 }
 
 fn hub(cache: &Path) -> Hub {
-    // were it asked, this endpoint would refuse the connection
+    // this endpoint refuses connections
     Hub {
         cache: cache.to_path_buf(),
         endpoint: Some("http://127.0.0.1:9".to_string()),
@@ -33,7 +33,7 @@ fn hub(cache: &Path) -> Hub {
     }
 }
 
-/// A snapshot as huggingface_hub lays it out: refs, blobs, links.
+/// A snapshot in huggingface_hub's layout: refs, blobs, links.
 fn snapshot(cache: &Path, repo: &str, files: &[&str]) -> PathBuf {
     let repo = cache.join(repo);
     let snapshot = repo.join("snapshots").join(COMMIT);
@@ -53,11 +53,11 @@ fn snapshot(cache: &Path, repo: &str, files: &[&str]) -> PathBuf {
 }
 
 fn resolve(hub: &Hub, source: &str, wanted: Wanted<'_>) -> Result<Folder, String> {
-    hub.resolve(source, Kind::Model, wanted, &mut NoNetwork).map_err(|e| e.to_string())
+    hub.resolve(source, RepoKind::Model, wanted, &mut NoNetwork).map_err(|e| e.to_string())
 }
 
 #[test]
-fn a_local_folder_is_itself() {
+fn a_local_folder_is_used_directly() {
     let folder = tempfile::tempdir().unwrap();
     let source = folder.path().to_str().unwrap();
     let message = resolve(&hub(folder.path()), source, MODEL).unwrap_err();
@@ -85,11 +85,11 @@ fn a_cached_model_needs_no_network() {
 }
 
 #[test]
-fn a_cached_dataset_is_another_folder() {
+fn a_cached_dataset_has_another_folder() {
     let cache = tempfile::tempdir().unwrap();
     let at = snapshot(cache.path(), "datasets--knkarthick--dialogsum", &["train.csv", "test.csv"]);
     let wanted = Wanted { one_of: &[&["train.csv"]], optional: &["validation.csv"] };
-    let folder = hub(cache.path()).resolve("knkarthick/dialogsum", Kind::Dataset, wanted, &mut NoNetwork).unwrap();
+    let folder = hub(cache.path()).resolve("knkarthick/dialogsum", RepoKind::Dataset, wanted, &mut NoNetwork).unwrap();
     assert_eq!(folder.root(), at);
     assert!(resolve(&hub(cache.path()), "knkarthick/dialogsum", wanted).is_err(), "no such model");
 }
@@ -108,7 +108,7 @@ fn offline_says_which_file_is_missing() {
 }
 
 #[test]
-fn shards_are_wanted_with_their_index() {
+fn shards_are_needed_with_their_index() {
     let cache = tempfile::tempdir().unwrap();
     let index = "model.safetensors.index.json";
     let at = snapshot(cache.path(), "models--owner--name", &["config.json", "a.safetensors"]);
@@ -120,28 +120,28 @@ fn shards_are_wanted_with_their_index() {
 }
 
 #[test]
-fn an_unreachable_hub_is_a_message() {
+fn an_unreachable_hub_is_an_error() {
     let cache = tempfile::tempdir().unwrap();
     let mut hub = hub(cache.path());
     hub.offline = false;
     let message = resolve(&hub, "owner/name", MODEL).unwrap_err();
-    assert!(message.starts_with("owner/name: cannot be fetched from the hub: "), "{message}");
-    assert!(message.contains("no folder of this name") && message.contains("check the network"), "{message}");
+    assert!(message.starts_with("owner/name: cannot be downloaded from the hub: "), "{message}");
+    assert!(message.contains("no folder with this name") && message.contains("check the network"), "{message}");
 }
 
 #[test]
-fn what_is_neither_folder_nor_id_lists_both() {
+fn an_argument_that_is_neither_folder_nor_id_is_refused() {
     let cache = tempfile::tempdir().unwrap();
     for source in ["nowhere", "/no/such/folder", "./a/b", "../x", "a/b/c", "a/", "/b", "a b/c", "a/b@", "a/b@../x", ""]
     {
         let message = resolve(&hub(cache.path()), source, MODEL).unwrap_err();
-        assert!(message.contains("neither a folder here nor a hub id"), "{source}: {message}");
+        assert!(message.contains("neither an existing folder nor a hub id"), "{source}: {message}");
         assert!(message.contains("existing folder, or owner/name"), "{message}");
     }
 }
 
 #[test]
-fn ids_as_people_paste_them_are_ids() {
+fn addresses_of_pages_are_ids() {
     let cache = tempfile::tempdir().unwrap();
     let at = snapshot(cache.path(), "models--google--flan-t5-small", &["config.json", "model.safetensors"]);
     let old = snapshot(cache.path(), "models--t5-small", &["config.json", "model.safetensors"]);
@@ -163,16 +163,16 @@ fn ids_as_people_paste_them_are_ids() {
     assert_eq!(resolve(&hub, "t5-small", MODEL).unwrap().root(), old);
     for source in ["https://example.com/google/flan-t5-small", "https://huggingface.co/datasets/google/flan-t5-small"] {
         let message = resolve(&hub, source, MODEL).unwrap_err();
-        assert!(message.contains("neither a folder here nor a hub id"), "{source}: {message}");
+        assert!(message.contains("neither an existing folder nor a hub id"), "{source}: {message}");
     }
     let at = snapshot(cache.path(), "datasets--knkarthick--dialogsum", &["train.csv"]);
     let wanted = Wanted { one_of: &[&["train.csv"]], optional: &[] };
     let source = "https://huggingface.co/datasets/knkarthick/dialogsum";
-    assert_eq!(hub.resolve(source, Kind::Dataset, wanted, &mut NoNetwork).unwrap().root(), at);
+    assert_eq!(hub.resolve(source, RepoKind::Dataset, wanted, &mut NoNetwork).unwrap().root(), at);
 }
 
 #[test]
-fn the_environment_is_read_as_python_s_tools_read_it() {
+fn the_environment_is_read_as_in_huggingface_hub() {
     let tokens = tempfile::tempdir().unwrap();
     let file = tokens.path().join("other");
     fs::write(&file, "saved\n").unwrap();
@@ -216,7 +216,7 @@ fn the_environment_is_read_as_python_s_tools_read_it() {
     assert_eq!(settings::with_home(Path::new("a~/m"), Some("/home/me".into())), Path::new("a~/m"));
 }
 
-/// A hub on this machine with one model, `owner/name`, for those who show the token `secret`.
+/// A hub on this machine with one model, `owner/name`, which needs the token `secret`.
 fn local_hub(files: BTreeMap<&'static str, Vec<u8>>) -> Server {
     Server::start(move |request, stream| {
         let names: Vec<&str> = files.keys().copied().collect();
@@ -236,7 +236,7 @@ fn local_hub(files: BTreeMap<&'static str, Vec<u8>>) -> Server {
 }
 
 #[test]
-fn a_model_is_fetched_once_with_its_shards() {
+fn a_model_is_downloaded_once_with_its_shards() {
     let cache = tempfile::tempdir().unwrap();
     let index = br#"{"weight_map":{"x":"a.safetensors","y":"b.safetensors"}}"#;
     let files = BTreeMap::from([
@@ -252,7 +252,7 @@ fn a_model_is_fetched_once_with_its_shards() {
     (hub.endpoint, hub.token, hub.offline) = (Some(server.address.clone()), Some("secret".to_string()), false);
 
     let mut told = Told::default();
-    let folder = hub.resolve("owner/name", Kind::Model, MODEL, &mut told).unwrap();
+    let folder = hub.resolve("owner/name", RepoKind::Model, MODEL, &mut told).unwrap();
     assert_eq!(folder.root(), cache.path().join("models--owner--name/snapshots").join(COMMIT));
     for (name, content) in files.iter().filter(|(name, _)| **name != "README.md") {
         assert_eq!(&folder.read(name).unwrap(), content, "{name}");
@@ -262,12 +262,12 @@ fn a_model_is_fetched_once_with_its_shards() {
     assert!(!folder.has("README.md"));
     assert_eq!(fs::read_to_string(cache.path().join("models--owner--name/refs/main")).unwrap(), COMMIT);
 
-    // from now on the cache is enough, and a lost file alone is fetched again
+    // from now on the cache is enough, and only a missing file is downloaded again
     resolve(&hub, "owner/name", MODEL).unwrap();
     fs::remove_file(folder.root().join("b.safetensors")).unwrap();
     fs::remove_dir_all(cache.path().join("models--owner--name/blobs")).unwrap();
     let mut told = Told::default();
-    hub.resolve("owner/name", Kind::Model, MODEL, &mut told).unwrap();
+    hub.resolve("owner/name", RepoKind::Model, MODEL, &mut told).unwrap();
     assert_eq!(told.bytes.keys().collect::<Vec<_>>(), ["b.safetensors"]);
 
     let message = resolve(&hub, "owner/name", ADAPTER).unwrap_err();

@@ -1,9 +1,9 @@
-//! Hubs that misbehave: a fetch goes on, or says what is wrong, and never leaves a bad file in the cache.
+//! Faulty hubs: a download continues or says what is wrong, and never leaves a bad file in the cache.
 
 use crate::support::hub::*;
 use detox_lab::error::Error;
 use detox_lab::io::ByteSource;
-use detox_lab::io::hub::{Hub, Kind, MODEL, Progress};
+use detox_lab::io::hub::{Hub, MODEL, Progress, RepoKind};
 use std::fs;
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
@@ -12,12 +12,12 @@ use std::time::Duration;
 
 const FILES: [&str; 2] = ["config.json", "model.safetensors"];
 
-/// What the large file holds.
+/// The content of the large file.
 fn content() -> Vec<u8> {
     (0..300_000u32).map(|i| (i % 1000 * i / 7) as u8).collect()
 }
 
-/// A hub whose listing and small file are good; the large one is `answer`'s, told how often its content was asked for.
+/// A hub with a good list and a good small file; `answer` sends the large one, and gets the number of earlier requests for it.
 fn server(answer: impl Fn(&Request, &mut TcpStream, usize) + Send + Sync + 'static) -> Server {
     let count = AtomicUsize::new(0);
     Server::start(move |request, stream| {
@@ -52,14 +52,14 @@ impl Cache {
             offline: false,
             timeout: Duration::from_millis(400),
         };
-        hub.resolve("owner/name", Kind::Model, MODEL, told)?.read("model.safetensors")
+        hub.resolve("owner/name", RepoKind::Model, MODEL, told)?.read("model.safetensors")
     }
 
     fn at(&self, path: &str) -> PathBuf {
         self.0.path().join("models--owner--name").join(path)
     }
 
-    /// Is there anything that would pass for the file?
+    /// Whether there is anything that could be taken for the file.
     fn holds_it(&self) -> bool {
         let link = self.at("snapshots").join(COMMIT).join("model.safetensors");
         let blobs = self.at("blobs").read_dir().into_iter().flatten().flatten().map(|e| e.path());
@@ -72,14 +72,14 @@ impl Cache {
     }
 }
 
-/// An error of a person's: which file, what happened, what to try.
+/// Checks an error: which file, what happened, what to try.
 fn says(message: &str, what: &str, hint: &str) {
     assert!(message.contains("owner/name") || message.contains("blobs"), "{message}");
     assert!(message.contains(what) && message.contains("try: ") && message.contains(hint), "{message}");
 }
 
 #[test]
-fn a_cut_connection_is_taken_up_where_it_broke() {
+fn an_interrupted_download_continues_where_it_stopped() {
     let server = server(|r, s, nth| send_file(r, s, &content(), if nth < 2 { 100_000 } else { usize::MAX }));
     let (cache, mut told) = (Cache::new(), Told::default());
     assert_eq!(cache.fetch_telling(&server, &mut told).unwrap(), content());
@@ -89,20 +89,20 @@ fn a_cut_connection_is_taken_up_where_it_broke() {
 }
 
 #[test]
-fn what_was_fetched_is_kept_for_the_next_time() {
+fn downloaded_bytes_are_kept_for_the_next_time() {
     let cache = Cache::new();
     let cut = server(|r, s, nth| send_file(r, s, &content(), if nth == 0 { 1234 } else { 0 }));
     let message = cache.fetch(&cut).unwrap_err();
-    says(&message, "model.safetensors cannot be fetched from the hub", "what is there already is kept");
+    says(&message, "model.safetensors cannot be downloaded from the hub", "the download then continues");
     assert!(!cache.holds_it() && cache.part() == 1234);
     let good = server(|r, s, _| send_file(r, s, &content(), usize::MAX));
     assert_eq!(cache.fetch(&good).unwrap(), content());
     assert_eq!(good.contents("model.safetensors"), [1234]);
-    assert_eq!(good.contents("config.json"), [0usize; 0], "it is there already");
+    assert_eq!(good.contents("config.json"), [0usize; 0], "it is already there");
 }
 
 #[test]
-fn a_stop_on_request_keeps_what_is_there() {
+fn a_stop_on_request_keeps_the_downloaded_bytes() {
     struct Stop(u64);
     impl Progress for Stop {
         fn start(&mut self, _: &str, _: u64, _: u64) -> detox_lab::Result<()> {
@@ -121,11 +121,11 @@ fn a_stop_on_request_keeps_what_is_there() {
 }
 
 #[test]
-fn a_server_that_falls_silent_is_given_up_or_asked_again() {
+fn a_silent_server_is_asked_again_or_reported() {
     let silence = || std::thread::sleep(Duration::from_secs(60));
     let dumb = Server::start(move |_, _| silence());
-    says(&Cache::new().fetch(&dumb).unwrap_err(), "said nothing for 0.4 s", "check the network");
-    // in the middle of a file, once
+    says(&Cache::new().fetch(&dumb).unwrap_err(), "was silent for 0.4 s", "check the network");
+    // once in the middle of a file
     let slow = server(move |r, s, nth| {
         if nth > 0 {
             return send_file(r, s, &content(), usize::MAX);
@@ -152,7 +152,7 @@ fn a_server_without_ranges_starts_over() {
 
 #[test]
 fn a_wrong_length_is_refused() {
-    // the file has another length than was said of it
+    // the file does not have the stated length
     let other = server(|r, s, _| {
         let all = if r.probe { content() } else { content()[..200_000].to_vec() };
         let range = format!("bytes {}-{}/{}", r.from, all.len() - 1, all.len());
@@ -160,9 +160,9 @@ fn a_wrong_length_is_refused() {
         send(s, "206 Partial Content", &headers, all.len() - r.from, &all[r.from..]);
     });
     let cache = Cache::new();
-    says(&cache.fetch(&other).unwrap_err(), "300000 bytes long, and now is another length", "HF_ENDPOINT");
+    says(&cache.fetch(&other).unwrap_err(), "had 300000 bytes, and now has another length", "HF_ENDPOINT");
     assert!(!cache.holds_it());
-    // more comes than was said
+    // more bytes than stated
     let more = server(|r, s, _| {
         let all = [content(), vec![0; 5000]].concat();
         let headers = [
@@ -173,17 +173,17 @@ fn a_wrong_length_is_refused() {
     });
     says(&cache.fetch(&more).unwrap_err(), "more than the 300000 bytes", "HF_ENDPOINT");
     assert!(!cache.holds_it() && cache.part() == 0);
-    // another part comes than was asked for
+    // another part than requested
     let elsewhere = server(|r, s, nth| {
         let from = if nth > 0 { 7 } else { r.from };
         send_file(&Request { from, ..r.clone() }, s, &content(), 90_000);
     });
-    says(&cache.fetch(&elsewhere).unwrap_err(), "asked from byte 90000, and sent another part", "HF_ENDPOINT");
+    says(&cache.fetch(&elsewhere).unwrap_err(), "asked from byte 90000, but sent others", "HF_ENDPOINT");
     assert!(!cache.holds_it());
 }
 
 #[test]
-fn a_wrong_content_is_fetched_anew_and_then_refused() {
+fn a_wrong_content_is_downloaded_again_and_then_refused() {
     let lie = |request: &Request, stream: &mut TcpStream, good: bool| {
         let mut all = content();
         if !good {
@@ -196,12 +196,12 @@ fn a_wrong_content_is_fetched_anew_and_then_refused() {
     };
     let cache = Cache::new();
     let bad = server(move |r, s, _| lie(r, s, false));
-    says(&cache.fetch(&bad).unwrap_err(), "its content is not what the server names it", "HF_ENDPOINT");
+    says(&cache.fetch(&bad).unwrap_err(), "the content does not match the server's etag", "HF_ENDPOINT");
     assert_eq!(bad.contents("model.safetensors"), [0, 0]);
     assert!(!cache.holds_it() && cache.part() == 0);
     let once = server(move |r, s, nth| lie(r, s, nth > 0));
     assert_eq!(cache.fetch(&once).unwrap(), content());
-    // git's blob id, as small files have
+    // git's blob id, as for small files
     let small = Server::start(|request, stream| {
         if is_listing(request) {
             let listing = listing(&FILES);
@@ -215,10 +215,8 @@ fn a_wrong_content_is_fetched_anew_and_then_refused() {
         send(stream, "206 Partial Content", &headers, 2 - request.from, &body[request.from..]);
     });
     let message = Cache::new().fetch(&small).unwrap_err();
-    says(&message, "model.safetensors cannot be fetched", "HF_ENDPOINT");
-    assert!(
-        message.contains(&format!("not what the server names it ({})", "8e26dfeeb6e641a33dae4961196235bdb965b21b"))
-    );
+    says(&message, "model.safetensors cannot be downloaded", "HF_ENDPOINT");
+    assert!(message.contains(&format!("not match the server's etag ({})", "8e26dfeeb6e641a33dae4961196235bdb965b21b")));
 }
 
 #[test]
@@ -229,7 +227,7 @@ fn a_damaged_file_in_the_cache_is_not_linked_to_again() {
         (cache.at("snapshots").join(COMMIT).join("model.safetensors"), cache.at("blobs").join(etag(&content())));
     fs::remove_file(&link).unwrap();
     assert_eq!(cache.fetch(&server).unwrap(), content());
-    assert_eq!(server.contents("model.safetensors").len(), 1, "what is there and right is not fetched again");
+    assert_eq!(server.contents("model.safetensors").len(), 1, "an undamaged file is not downloaded again");
     fs::remove_file(&link).unwrap();
     fs::write(&blob, vec![0; 300_000]).unwrap();
     assert_eq!(cache.fetch(&server).unwrap(), content());
@@ -239,7 +237,7 @@ fn a_damaged_file_in_the_cache_is_not_linked_to_again() {
 #[test]
 fn every_refusal_says_what_to_do() {
     for (status, tries, hint) in [
-        ("404 Not Found", 1, "check name and revision"),
+        ("404 Not Found", 1, "check the name and the revision"),
         ("401 Unauthorized", 1, "set HF_TOKEN"),
         ("403 Forbidden", 1, "set HF_TOKEN"),
         ("500 Internal Server Error", 4, "answered with an error"),
@@ -251,13 +249,13 @@ fn every_refusal_says_what_to_do() {
         says(&message, &format!("the server answered with status {}", &status[..3]), hint);
         assert_eq!(whole.asked.lock().unwrap().len(), tries, "{status}");
         if status.starts_with("429") {
-            continue; // as 500, and trying takes its time
+            continue; // as 500, and trying again takes time
         }
-        // of the content alone
+        // only for the content
         let cache = Cache::new();
         let one =
             server(move |r, s, _| if r.probe { send_file(r, s, &content(), 1) } else { send(s, status, &[], 0, b"") });
-        says(&cache.fetch(&one).unwrap_err(), "model.safetensors cannot be fetched", hint);
+        says(&cache.fetch(&one).unwrap_err(), "model.safetensors cannot be downloaded", hint);
         assert!(!cache.holds_it());
     }
     let passing = server(|r, s, nth| match nth {
@@ -268,7 +266,7 @@ fn every_refusal_says_what_to_do() {
 }
 
 #[test]
-fn redirects_are_followed_and_strangers_see_no_token() {
+fn redirects_are_followed_and_other_hosts_get_no_token() {
     let store = Server::start(|r, s| send_file(r, s, &content(), usize::MAX));
     let away = store.address.clone();
     let hub = server(move |r, s, _| {
@@ -285,15 +283,15 @@ fn redirects_are_followed_and_strangers_see_no_token() {
         server(|_, s, _| send(s, "307 Temporary Redirect", &[("Location", "/model.safetensors".into())], 0, b""));
     says(&Cache::new().fetch(&circle).unwrap_err(), "more than 8 redirects", "HF_ENDPOINT");
     let nowhere = server(|_, s, _| send(s, "302 Found", &[], 0, b""));
-    says(&Cache::new().fetch(&nowhere).unwrap_err(), "the server leads to \"\"", "HF_ENDPOINT");
+    says(&Cache::new().fetch(&nowhere).unwrap_err(), "redirected to \"\"", "HF_ENDPOINT");
 }
 
 #[test]
 fn names_that_would_leave_the_cache_are_refused() {
     for (body, what) in [
-        ("<html>".to_string(), "the server's answer is no listing"),
-        (listing(&FILES).replace(COMMIT, "../../x"), "which is no commit"),
-        (listing(&FILES).replace(COMMIT, ""), "which is no commit"),
+        ("<html>".to_string(), "the server's answer is not a list of files"),
+        (listing(&FILES).replace(COMMIT, "../../x"), "which is not a commit"),
+        (listing(&FILES).replace(COMMIT, ""), "which is not a commit"),
     ] {
         let server = Server::start(move |_, s| send(s, "200 OK", &[], body.len(), body.as_bytes()));
         says(&Cache::new().fetch(&server).unwrap_err(), what, "HF_ENDPOINT");
@@ -303,6 +301,6 @@ fn names_that_would_leave_the_cache_are_refused() {
             let headers = [("ETag", tag.to_string()), ("Content-Range", format!("bytes {}-0/1", r.from))];
             send(s, "206 Partial Content", &headers, 1, b"x");
         });
-        says(&Cache::new().fetch(&server).unwrap_err(), "which is no etag", "HF_ENDPOINT");
+        says(&Cache::new().fetch(&server).unwrap_err(), "is invalid", "HF_ENDPOINT");
     }
 }

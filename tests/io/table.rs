@@ -1,6 +1,5 @@
-//! Tables that stay in their file: the rows read from it are the loaded ones, a model that looks them up there gives the
-//! same numbers as one that holds them, and a file that changes meanwhile is told from one that does not.
-//! The output head, which is such a table or not, as transformers 4 and 5 save it.
+//! Tables that stay in their file: rows read from it equal the loaded ones, a model that uses it gives the same numbers as one
+//! in memory, and changed files are detected. The output head, as transformers 4 and 5 save it.
 
 use crate::support;
 use crate::support::{fixtures, flat};
@@ -39,7 +38,7 @@ fn policy(source: &dyn ByteSource) -> PolicySource<'_> {
 const WORDS: &str = "roberta.embeddings.word_embeddings.weight";
 
 #[test]
-fn rows_in_the_file_are_those_that_loading_reads() {
+fn rows_in_the_file_equal_the_loaded_ones() {
     let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("static/models/tiny/reward"); // f16
     for (folder, name) in [
         (folder("t5_sharded"), "shared.weight"),
@@ -59,12 +58,12 @@ fn rows_in_the_file_are_those_that_loading_reads() {
 }
 
 #[test]
-fn what_cannot_be_read_in_parts_is_not_left_in_its_file() {
+fn tables_that_cannot_be_read_in_parts_do_not_stay_in_their_file() {
     for (folder, name) in [
         (folder("t5_bin"), "shared.weight"),                    // torch's file
         (folder("t5_sharded"), "no.such.weight"),               // not in the index
         (folder("t5_bf16"), "no.such.weight"),                  // not in the file
-        (folder("t5_bf16"), "encoder.final_layer_norm.weight"), // no matrix
+        (folder("t5_bf16"), "encoder.final_layer_norm.weight"), // not a matrix
     ] {
         assert!(open(&folder).table(name).unwrap().is_none(), "{name}");
     }
@@ -74,7 +73,7 @@ fn what_cannot_be_read_in_parts_is_not_left_in_its_file() {
 }
 
 #[test]
-fn a_file_may_be_removed_or_replaced_while_it_is_used_and_not_written_over() {
+fn a_file_in_use_may_be_removed_or_replaced_but_not_overwritten() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("model.safetensors");
     let bytes = folder("t5_bf16").read("model.safetensors").unwrap();
@@ -85,21 +84,21 @@ fn a_file_may_be_removed_or_replaced_while_it_is_used_and_not_written_over() {
     let rows = opened().read(&[3, 5]).unwrap();
 
     let there = opened();
-    disk::write_atomic(&path, b"another file").unwrap(); // renamed over the old one, which stays open
+    disk::write_atomic(&path, b"another file").unwrap(); // replaces the old one, which stays open
     assert_eq!(there.read(&[3, 5]).unwrap(), rows);
     std::fs::remove_file(&path).unwrap();
     assert_eq!(there.read(&[3, 5]).unwrap(), rows);
 
     for shorter in [0, 100] {
         let there = opened();
-        std::thread::sleep(std::time::Duration::from_millis(20)); // clocks of file systems are coarse
+        std::thread::sleep(std::time::Duration::from_millis(20)); // file systems' clocks are coarse
         std::fs::write(&path, &bytes[..bytes.len() - shorter]).unwrap();
         let message = there.read(&[3, 5]).unwrap_err().to_string();
-        assert!(message.contains("model.safetensors: was written to while it was in use"), "{message}");
+        assert!(message.contains("model.safetensors: was changed while it was in use"), "{message}");
     }
 }
 
-/// The files of a T5 or RoBERTa with a vocabulary that is large enough to stay in its file.
+/// The files of a T5 or RoBERTa whose vocabulary is large enough to stay in its file.
 fn large(config: &serde_json::Value) -> BTreeMap<String, Vec<u8>> {
     let text = config.to_string();
     let tensors = if config["model_type"] == "t5" {
@@ -110,7 +109,7 @@ fn large(config: &serde_json::Value) -> BTreeMap<String, Vec<u8>> {
     to_files(config, &tensors.into_iter().collect(), Stored::F32, BTreeMap::new()).unwrap()
 }
 
-/// The same files on the disk and in memory.
+/// The same files on disk and in memory.
 fn both(files: BTreeMap<String, Vec<u8>>) -> (tempfile::TempDir, Folder, Memory) {
     let dir = tempfile::tempdir().unwrap();
     files.iter().for_each(|(name, bytes)| std::fs::write(dir.path().join(name), bytes).unwrap());
@@ -119,7 +118,7 @@ fn both(files: BTreeMap<String, Vec<u8>>) -> (tempfile::TempDir, Folder, Memory)
 }
 
 #[test]
-fn a_policy_computes_the_same_wherever_its_table_is() {
+fn a_policy_computes_the_same_with_its_table_in_file_or_memory() {
     let config = |tied: bool| {
         json!({
             "model_type": "t5", "vocab_size": 33000, "d_model": 128, "d_kv": 16, "d_ff": 64, "num_layers": 1,
@@ -143,13 +142,13 @@ fn a_policy_computes_the_same_wherever_its_table_is() {
         };
         assert_eq!(logprobs(&on_disk), logprobs(&in_memory), "{precision:?}");
     }
-    // the output matrix is read whole for every token: where it is the table, nothing is left in the file
+    // the whole output matrix is needed for every token: if it is the table, nothing stays in the file
     let (_dir, on_disk, _) = both(large(&config(true)));
     assert_eq!(policy(&on_disk).tensors_in_memory(), describe(&on_disk));
 }
 
 #[test]
-fn a_reward_model_computes_the_same_wherever_its_table_is() {
+fn a_reward_model_computes_the_same_with_its_table_in_file_or_memory() {
     let config = json!({
         "model_type": "roberta", "vocab_size": 33000, "hidden_size": 128, "num_hidden_layers": 1,
         "num_attention_heads": 2, "intermediate_size": 64, "max_position_embeddings": 40, "type_vocab_size": 1,
@@ -171,13 +170,13 @@ fn a_reward_model_computes_the_same_wherever_its_table_is() {
     assert!(flat(&load(&on_disk).unwrap()[WORDS]).iter().any(|x| *x != 0.0));
 }
 
-/// The logprobs of some tokens by the policy in a folder.
+/// The log-probs of some tokens from the policy in a folder.
 fn logprobs(source: &dyn ByteSource) -> Vec<f32> {
     let actor = Actor::load(source, 0).unwrap();
     token_numbers(&actor, None, &[5, 9, 2, 1], &[7, 3, 60, 1]).unwrap().logprobs
 }
 
-/// A fixture's tensors with their `config.json` changed; a key of null is taken away.
+/// A fixture's tensors with a changed `config.json`; keys that are null are removed.
 fn changed(name: &str, keys: &serde_json::Value, tensors: &BTreeMap<String, Tensor>) -> Memory {
     let mut config = folder(name).read_json("config.json").unwrap();
     let map = config.as_object_mut().unwrap();
@@ -191,10 +190,10 @@ fn changed(name: &str, keys: &serde_json::Value, tensors: &BTreeMap<String, Tens
 }
 
 #[test]
-fn the_weights_say_which_head_it_is_and_transformers_5_whether_it_is_scaled() {
+fn the_weights_decide_the_head_and_transformers_5_whether_it_is_scaled() {
     let close = |a: &[f32], b: &[f32]| assert!(support::max_abs_diff(a, b) < 1e-5, "{a:?} {b:?}");
     let of_5 = json!({"tie_word_embeddings": true, "scale_decoder_outputs": false, "transformers_version": "5.24.0"});
-    // a head of its own
+    // a separate head
     let own: BTreeMap<_, _> = load(&folder("t5_sharded")).unwrap().into_iter().collect();
     let plain = logprobs(&folder("t5_sharded"));
     let v5 = changed("t5_sharded", &of_5, &own);
@@ -204,7 +203,7 @@ fn the_weights_say_which_head_it_is_and_transformers_5_whether_it_is_scaled() {
     // mT5 has no such key, and transformers 5 never scales it
     let mt5 = json!({"model_type": "mt5", "tie_word_embeddings": true, "transformers_version": "5.24.0"});
     assert_eq!(logprobs(&changed("t5_sharded", &mt5, &own)), plain);
-    // the embeddings, also where the file holds a copy of them under the head's name
+    // the embeddings, also if the file has a copy of them under the head's name
     let mut tied: BTreeMap<_, _> = load(&folder("t5_tied")).unwrap().into_iter().collect();
     let plain = logprobs(&folder("t5_tied"));
     tied.insert("lm_head.weight".into(), tied["shared.weight"].clone());
@@ -218,7 +217,7 @@ fn the_weights_say_which_head_it_is_and_transformers_5_whether_it_is_scaled() {
         assert!(Actor::trainable(&copy, 0).unwrap().1.iter().all(|(name, _)| name != "lm_head.weight"));
     }
 
-    // each of the four forms is written so that transformers 4, which knows one key, loads the same
+    // each of the four forms is written so that transformers 4, which has only one key, loads the same
     for (keys, name, tensors) in [
         (of_5.clone(), "t5_sharded", own.clone()),
         (json!({"tie_word_embeddings": true, "scale_decoder_outputs": true}), "t5_sharded", own),

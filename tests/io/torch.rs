@@ -1,11 +1,11 @@
-//! torch's zip pickles: equal to their safetensors twins bit for bit, and never anything but an error for the rest.
+//! torch's zip checkpoints: equal to safetensors bit for bit; anything else is an error.
 
 use crate::support::{fixtures, golden};
 use candle_core::{DType, Tensor};
 use detox_lab::io::checkpoint::pickle;
 use detox_lab::io::checkpoint::weights::load_file;
 use detox_lab::io::disk::Folder;
-use detox_lab::io::value_head::ValueHead;
+use detox_lab::io::value_head::SavedHead;
 use detox_lab::io::{ByteSource, Memory};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, HashMap};
@@ -65,7 +65,7 @@ fn with_entry(bytes: &[u8], name: &str, change: impl Fn(Vec<u8>) -> Vec<u8>) -> 
 }
 
 #[test]
-fn every_type_and_view_equals_its_safetensors_twin() {
+fn every_type_and_view_equals_safetensors() {
     let ours = read(&fixtures(), "torch_types.bin");
     let theirs = read(&fixtures(), "torch_types.safetensors");
     assert_eq!(ours.len(), 13);
@@ -95,28 +95,28 @@ fn the_old_adapter_equals_the_new_one_bit_for_bit() {
 #[test]
 fn trl_s_value_head_is_found() {
     let source = Folder::open(golden().join("trl_saved")).unwrap();
-    let head = ValueHead::find(&source).unwrap().unwrap();
+    let head = SavedHead::find(&source).unwrap().unwrap();
     assert_eq!(head.weight.dims(), [1, 32]);
     let file = ("value_head.safetensors".to_string(), head.to_bytes().unwrap());
-    let again = ValueHead::find(&Memory::new("run", BTreeMap::from([file]))).unwrap().unwrap();
+    let again = SavedHead::find(&Memory::new("run", BTreeMap::from([file]))).unwrap().unwrap();
     assert_eq!(content(&head.weight), content(&again.weight));
     assert_eq!(content(&head.bias), content(&again.bias));
 
     let golden = Folder::open(golden()).unwrap();
-    ValueHead::read(&golden, "v_head.safetensors").unwrap();
-    let message = ValueHead::read(&source, "adapter_model.safetensors").unwrap_err().to_string();
+    SavedHead::read(&golden, "v_head.safetensors").unwrap();
+    let message = SavedHead::read(&source, "adapter_model.safetensors").unwrap_err().to_string();
     assert!(message.contains("no value head"), "{message}");
-    assert!(ValueHead::find(&Folder::open(fixtures().join("t5_bin")).unwrap()).unwrap().is_none());
+    assert!(SavedHead::find(&Folder::open(fixtures().join("t5_bin")).unwrap()).unwrap().is_none());
 }
 
 #[test]
-fn what_is_no_weights_is_refused_by_name() {
+fn files_that_are_not_weights_are_refused_by_name() {
     let types = fixture("torch_types.bin");
     let mut damaged = types.clone();
     let at = damaged.windows(4).position(|w| w == b"\x00\x00\x20\x40").unwrap(); // the scalar 2.5
     damaged[at] ^= 1;
     let cases = [
-        (fixture("torch_legacy.bin"), "format from before 1.6"),
+        (fixture("torch_legacy.bin"), "format of torch before 1.6"),
         (fixture("torch_module.bin"), "torch.nn.modules.linear.Linear"),
         (b"version https://git-lfs.github.com/spec/v1".to_vec(), "git-lfs"),
         (b"hello".to_vec(), "not a torch file"),
@@ -139,7 +139,7 @@ fn what_is_no_weights_is_refused_by_name() {
     }
 }
 
-/// A pickle of one tensor `t` on storage 0 (`count` floats).
+/// A pickle with one tensor `t` in storage 0 (`count` floats).
 fn one_tensor(count: i32, offset: i32, shape: &[i32], strides: &[i32]) -> Vec<u8> {
     let int = |n: &i32| [b"J".as_slice(), &n.to_le_bytes()].concat();
     let text = |t: &str| [b"X".as_slice(), &(t.len() as u32).to_le_bytes(), t.as_bytes()].concat();
@@ -164,7 +164,7 @@ fn one_tensor(count: i32, offset: i32, shape: &[i32], strides: &[i32]) -> Vec<u8
 
 #[test]
 fn impossible_layouts_are_refused() {
-    let types = fixture("torch_types.bin"); // storage 0 holds 24 floats
+    let types = fixture("torch_types.bin"); // storage 0 has 24 floats
     let with = |pickle: Vec<u8>| read_bytes(with_entry(&types, "data.pkl", |_| pickle.clone()));
     assert_eq!(with(one_tensor(24, 0, &[4, 6], &[6, 1])).unwrap()["t"].dims(), [4, 6]);
     let max = i32::MAX;
@@ -208,7 +208,7 @@ proptest! {
         let _ = read_bytes(bytes);
     }
 
-    /// Damage in the pickle alone, with the archive's checksums right.
+    /// Damage only in the pickle, with correct checksums in the archive.
     #[test]
     fn random_pickles_never_panic(changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6)) {
         let bytes = with_entry(&fixture("torch_types.bin"), "data.pkl", |mut pickle| {
@@ -229,7 +229,7 @@ proptest! {
 }
 
 #[test]
-fn only_the_wanted_storages_are_read() {
+fn only_the_needed_storages_are_read() {
     let source = Folder::open(fixtures()).unwrap();
     let read = load_file(&source, "torch_types.bin", &|name| name == "scalar").unwrap();
     assert_eq!(read.len(), 1);

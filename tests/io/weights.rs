@@ -1,11 +1,11 @@
-//! Checkpoints as they lie in folders: whole, sharded, bf16, written again; and what is wrong with damaged ones.
+//! Checkpoints in folders: in one file, sharded, bf16, written again; and damaged ones.
 
 use crate::support::{fixtures, flat};
 use candle_core::{DType, Device, Tensor};
 use detox_lab::io::checkpoint::safetensors;
 use detox_lab::io::checkpoint::weights::{Checkpoint, load, load_file};
 use detox_lab::io::disk::Folder;
-use detox_lab::io::value_head::ValueHead;
+use detox_lab::io::value_head::SavedHead;
 use detox_lab::io::{ByteSource, Memory};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, HashMap};
@@ -18,7 +18,7 @@ fn memory(file: &str, bytes: Vec<u8>) -> Memory {
     Memory::new("made-up", BTreeMap::from([(file.to_string(), bytes)]))
 }
 
-/// A safetensors file of this header and so many data bytes.
+/// A safetensors file with this header and this number of data bytes.
 fn file(header: &str, data: usize) -> Vec<u8> {
     let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
     bytes.extend(header.as_bytes());
@@ -31,7 +31,7 @@ fn bits(tensor: &Tensor) -> Vec<u32> {
 }
 
 #[test]
-fn shards_and_bin_hold_the_same_model() {
+fn shards_and_bin_have_the_same_model() {
     let shards = load(&folder("t5_sharded")).unwrap();
     let bin = load(&folder("t5_bin")).unwrap();
     assert_eq!(shards["shared.weight"].dims(), [80, 24]);
@@ -66,7 +66,7 @@ fn f16_becomes_f32() {
 }
 
 #[test]
-fn what_is_written_is_read_back_and_by_the_reference_crate_too() {
+fn written_tensors_are_read_back_also_by_the_reference_crate() {
     let tensors: BTreeMap<String, Tensor> = load(&folder("t5_sharded")).unwrap().into_iter().collect();
     let bytes = safetensors::to_bytes(&tensors).unwrap();
     assert_eq!(bytes, safetensors::to_bytes(&tensors).unwrap(), "the same tensors give the same bytes");
@@ -91,7 +91,7 @@ fn a_strided_tensor_is_written_in_row_major_order() {
 }
 
 #[test]
-fn only_wanted_tensors_are_loaded() {
+fn only_needed_tensors_are_loaded() {
     let source = folder("t5_bf16");
     let read = load_file(&source, "model.safetensors", &|name| name == "shared.weight").unwrap();
     assert_eq!(read.keys().collect::<Vec<_>>(), ["shared.weight"]);
@@ -109,8 +109,8 @@ fn damaged_headers_are_named() {
         (u64::MAX.to_le_bytes().to_vec(), "header of"),
         (file("[]", 0), "a map of tensors"),
         (file(&format!("{{{a}"), 8), "bad safetensors header"),
-        (file(&format!("{{{a},{a}}}"), 8), "tensor a is there twice"),
-        (file(&format!("{{{a}}}"), 4), "tensor a ends at byte 8 of 4"),
+        (file(&format!("{{{a},{a}}}"), 8), "tensor a appears twice"),
+        (file(&format!("{{{a}}}"), 4), "tensor a ends at byte 8, but the data has 4 bytes"),
         (file(&format!("{{{a}}}"), 12), "4 bytes after the last tensor"),
         (file(&format!("{{{a},{}}}", entry("b", "F32", "[1]", 4, 8)), 8), "tensor b overlaps"),
         (file(&format!("{{{a},{}}}", entry("b", "F32", "[1]", 12, 16)), 16), "before tensor b"),
@@ -138,7 +138,7 @@ fn a_scalar_and_an_empty_tensor_are_tensors() {
 }
 
 #[test]
-fn an_index_that_lies_is_named() {
+fn a_wrong_index_is_named() {
     let source = folder("t5_sharded");
     let index = "model.safetensors.index.json";
     let with = |json: &str, shards: bool| {
@@ -153,8 +153,8 @@ fn an_index_that_lies_is_named() {
     };
     let first = "model-00001-of-00003.safetensors";
     let cases = [
-        (r#"{"weight_map":{"x":"../secret.safetensors"}}"#.to_string(), true, "is no file name"),
-        (r#"{"weight_map":{"x":7}}"#.to_string(), true, "is no file name"),
+        (r#"{"weight_map":{"x":"../secret.safetensors"}}"#.to_string(), true, "is not a file name"),
+        (r#"{"weight_map":{"x":7}}"#.to_string(), true, "is not a file name"),
         ("{}".to_string(), true, "no weight_map"),
         ("{".to_string(), true, "not valid JSON"),
         (format!(r#"{{"weight_map":{{"x":"{first}"}}}}"#), true, "has no tensor x"),
@@ -168,7 +168,7 @@ fn an_index_that_lies_is_named() {
     assert!(message.contains("no weights: none of model.safetensors"), "{message}");
 }
 
-/// A fixture's tensors under other names, in two shards.
+/// A fixture's tensors with other names, in two shards.
 fn renamed(fixture: &str, name: impl Fn(&str) -> String) -> Memory {
     let mut tensors: BTreeMap<String, Tensor> =
         load(&folder(fixture)).unwrap().into_iter().map(|(n, t)| (name(&n), t)).collect();
@@ -200,7 +200,7 @@ fn names_that_a_wrapper_changed_are_the_same_model() {
     }
     let twice = |n: &str| if n == "shared.weight" { n.into() } else { "module.shared.weight".to_string() };
     let message = load(&renamed("t5_sharded", twice)).unwrap_err().to_string();
-    assert!(message.contains("tensor shared.weight is there twice"), "{message}");
+    assert!(message.contains("tensor shared.weight appears twice"), "{message}");
     let whole =
         load(&renamed("t5_sharded", |n| n.replace(".q.weight", ".q.base_layer.weight"))).unwrap_err().to_string();
     assert!(whole.contains("base layer of a PEFT model") && whole.contains("merge_and_unload"), "{whole}");
@@ -214,19 +214,19 @@ fn a_value_head_is_found_in_shards() {
         other => other.to_string(),
     };
     let mut source = renamed("t5_sharded", head);
-    // its tensors are of other shapes, which says that both were found
-    let message = ValueHead::find(&source).unwrap_err().to_string();
+    // its tensors have wrong shapes, and the message shows that both were found
+    let message = SavedHead::find(&source).unwrap_err().to_string();
     assert!(message.contains("v_head.summary.weight [24] and v_head.summary.bias [24] are no value head"), "{message}");
-    assert!(ValueHead::find(&renamed("t5_sharded", str::to_string)).unwrap().is_none());
+    assert!(SavedHead::find(&renamed("t5_sharded", str::to_string)).unwrap().is_none());
     source.files.remove("b.safetensors");
-    let message = ValueHead::find(&source).unwrap_err().to_string();
+    let message = SavedHead::find(&source).unwrap_err().to_string();
     assert!(message.contains("made-up/b.safetensors: no such file"), "{message}");
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 
-    /// Whatever happens to a file, reading it ends in tensors or a message.
+    /// Reading any damaged file ends in tensors or an error.
     #[test]
     fn random_damage_never_panics(
         changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),

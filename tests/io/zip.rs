@@ -1,4 +1,4 @@
-//! A folder as one zip and back, and zips that mean harm.
+//! Packing a folder and unpacking it, and harmful zips.
 
 use detox_lab::io::zip::{pack, unpack, unpack_folder};
 use std::collections::BTreeMap;
@@ -15,7 +15,7 @@ fn zip_of(names: &[&str]) -> Vec<u8> {
 }
 
 #[test]
-fn a_folder_comes_back_as_it_was() {
+fn a_folder_is_unpacked_unchanged() {
     let files = BTreeMap::from([
         ("config.json".to_string(), b"{}".to_vec()),
         ("checkpoints/step-00010/value_head.safetensors".to_string(), vec![7u8; 100_000]),
@@ -37,7 +37,7 @@ fn folders_in_a_zip_are_not_files() {
 }
 
 #[test]
-fn names_that_lead_out_are_refused() {
+fn names_that_lead_out_of_the_folder_are_refused() {
     for name in ["../x", "a/../../x", "/etc/x", "a//b", "C:\\x", "a\\..\\x", "."] {
         let message = unpack(&zip_of(&["ok", name]), "run.zip").unwrap_err().to_string();
         assert!(message.starts_with("run.zip: ") && message.contains("leads out"), "{name}: {message}");
@@ -64,11 +64,11 @@ fn zips_of_other_programs_are_folders() {
     // Explorer, and programs that write backslashes
     assert_eq!(names(&["run\\", "run\\config.json", "run\\a\\b", "run\\Thumbs.db"]), ["a/b", "config.json"]);
     assert_eq!(names(&["run/config.json", "run/a/desktop.ini", "run/a/b"]), ["a/b", "config.json"]);
-    // folders around the run's
+    // folders around the run's folder
     assert_eq!(names(&["runs/new/config.json", "runs/new/a/b"]), ["a/b", "config.json"]);
     assert_eq!(names(&["a/x", "b/y"]), ["a/x", "b/y"]);
     let message = unpack(&zip_of(&["a/b", "a\\b"]), "run.zip").unwrap_err().to_string();
-    assert!(message.contains("a/b is there twice"), "{message}");
+    assert!(message.contains("a/b appears twice"), "{message}");
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! A run whose store fails at every single write in turn, whole or half done, as a crash there would leave it: resumed, it
-//! ends as its twin. `robustness/killed.rs` does the same to the real program at random moments.
+//! A run whose store fails at each write in turn, before or in the middle of it, as in a crash: when resumed, it ends like an
+//! uninterrupted run. `robustness/killed.rs` tests the same with the real program at random moments.
 
 use crate::support::store::{InMemory, StopAfter};
 use crate::support::{fixtures, run::QUICK};
@@ -18,11 +18,11 @@ use std::collections::BTreeMap;
 
 const STEPS: u64 = 3;
 
-/// Fails at the write after `left` more, and at all that follow.
+/// Fails at the write after `left` more, and at all later ones.
 struct Crashing<'a> {
     inner: &'a mut InMemory,
     left: usize,
-    /// Half of what an append was given arrives.
+    /// Half of an append is written.
     torn: bool,
 }
 
@@ -61,7 +61,7 @@ impl Store for Crashing<'_> {
     }
     fn keep_lines(&mut self, name: &str, keep: &dyn Fn(&str) -> bool) -> Result<()> {
         self.spend()?;
-        // as on a disk, a line without its end is none
+        // as on a disk, an incomplete line does not count
         let bytes = self.inner.0.get_mut(name).unwrap();
         bytes.truncate(bytes.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1));
         (&mut *self.inner).keep_lines(name, keep)
@@ -80,7 +80,7 @@ impl Store for Crashing<'_> {
     }
 }
 
-/// Models as they are before step 1, or as a run left them.
+/// Models before step 1, or as a run saved them.
 fn lab(store: &InMemory, newest: Option<u64>, ppo: &PpoConfig) -> (Lab, AdapterConfig) {
     let folder = |name: &str| Folder::open(fixtures().join("tiny").join(name)).unwrap();
     let mut actor = Actor::load(&folder("policy"), 7).unwrap();
@@ -105,7 +105,7 @@ fn lab(store: &InMemory, newest: Option<u64>, ppo: &PpoConfig) -> (Lab, AdapterC
     (Lab { actor, judge: Judge::load(&folder("reward")).unwrap(), dialogues: data }, adapter)
 }
 
-/// Begins or continues the run in `files`, to its end or to the crash at the write after `left` more.
+/// Starts or continues the run in `files`, to its end or to the crash at the write after `left` more.
 fn go(files: &mut InMemory, left: usize, torn: bool) -> Result<usize> {
     let json: serde_json::Value = serde_json::from_str(QUICK).unwrap();
     let mut ppo = PpoConfig::from_json(PpoConfig::default(), &json).unwrap();
@@ -136,7 +136,7 @@ fn go(files: &mut InMemory, left: usize, torn: bool) -> Result<usize> {
     Ok(left - trainer.store.left)
 }
 
-/// All files but TensorBoard's, which are as many as there were beginnings; of those, the events in their order.
+/// All files, but of TensorBoard's only the events in order, because each start makes a new file.
 fn numbers(files: &InMemory) -> (BTreeMap<&str, &[u8]>, Vec<u8>) {
     let event = |name: &str| detox_lab::io::tensorboard::secs_of(name).is_some();
     let header = detox_lab::io::tensorboard::header(0.0).len();
@@ -154,12 +154,12 @@ fn a_crash_at_any_write_changes_nothing() {
         for at in 0..writes {
             let mut files = InMemory::default();
             assert!(go(&mut files, at, torn).is_err(), "it ended before write {at} of {writes}");
-            // and once more, while it resumes
+            // and a second crash while it resumes
             let again = go(&mut files, at % 7, torn);
             if again.is_err() {
                 go(&mut files, usize::MAX, false).unwrap();
             }
-            assert!(numbers(&files) == numbers(&twin), "a crash at write {at} of {writes} left a trace");
+            assert!(numbers(&files) == numbers(&twin), "a crash at write {at} of {writes} changed the numbers");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! DialogSum in its layouts, the lab's filter, split and queries, and messages for unusable files.
+//! DialogSum in all its forms, the lab's filter, split and queries, and messages for unusable files.
 
 use crate::support;
 use detox_lab::text::dialogue::{self, Corpus, Dialogue};
@@ -29,7 +29,7 @@ fn the_labs_counts() {
 
 #[test]
 #[ignore = "needs ../shared/data"]
-fn the_published_runs_test_rows() {
+fn the_test_rows_of_the_published_run() {
     let shared = support::shared_data();
     let (_, test) = dialogue::split(dialogue::keep_lab_lengths(dialogsum(&shared, "train.jsonl")));
     let text = std::fs::read_to_string(shared.join("reference/lab3_yanste_outputs.json")).unwrap();
@@ -98,7 +98,7 @@ fn hub_csv_joins_the_three_annotators() {
 }
 
 #[test]
-fn filter_counts_code_points_on_both_edges() {
+fn the_filter_counts_code_points_at_both_limits() {
     let row = |n: usize| Dialogue {
         split: None,
         id: n.to_string(),
@@ -178,16 +178,19 @@ fn the_same_dialogues_come_from_files_of_other_tools() {
     }
     let parts = ["train", "dev", "test"].map(|part| json(&format!(", \"split\": {part:?}")).join("\n")).join("\n");
     let (trained, tested) = dialogue::split(dialogue::parse("a.jsonl", parts.as_bytes()).unwrap());
-    assert_eq!((trained.len(), tested.len()), (2, 2), "rows for validation are neither");
+    assert_eq!((trained.len(), tested.len()), (2, 2), "validation rows are in neither split");
 }
 
 #[test]
-fn empty_rows_are_left_out_and_told_of() {
+fn empty_rows_are_left_out_with_a_notice() {
     let csv = "id,dialogue,summary\na,x,s\nb,,s\nc,\"y\nz\",\n,,\nd,x,s\n";
     let kept = dialogue::read("a.csv", csv.as_bytes()).unwrap();
     assert_eq!(kept.rows.len(), 2);
     let notice = kept.notice.unwrap();
-    assert!(notice.starts_with("a.csv:3: 3 rows from here on") && notice.contains("left out"), "{notice}");
+    assert!(
+        notice.starts_with("a.csv:3: a needed field is empty in 3 rows") && notice.contains("left out"),
+        "{notice}"
+    );
     let one = dialogue::read("a.csv", b"dialogue,summary\nx,s\n,s\n").unwrap().notice.unwrap();
-    assert!(one.starts_with("a.csv:3: this row"), "{one}");
+    assert!(one.starts_with("a.csv:3: a needed field of this row"), "{one}");
 }

@@ -1,4 +1,4 @@
-//! Toxicity aggregation equals the reference's numbers; intervals are seeded, paired and honest.
+//! Toxicity aggregation equals the reference's numbers; intervals are seeded, paired and correct.
 
 use crate::support;
 use detox_lab::lab::statistics::{self, Difference, Spread, TOXIC_FROM, Toxicity, Verdict};
@@ -32,7 +32,7 @@ fn the_threshold_itself_counts_as_toxic() {
 }
 
 #[test]
-fn verdicts_are_honest() {
+fn verdicts_are_correct() {
     let verdict = |before: &[f64], after: &[f64]| Difference::paired(before, after, 7).unwrap().verdict;
     let base: Vec<f64> = (0..40).map(|i| f64::from(i % 7)).collect();
     let shifted = |by: f64| base.iter().enumerate().map(|(i, x)| x + by + [0.3, -0.3][i % 2]).collect::<Vec<f64>>();
@@ -62,7 +62,7 @@ fn the_interval_is_seeded_and_near_theory() {
 fn unusable_numbers_are_refused() {
     assert!(Spread::of(&[]).unwrap_err().to_string().contains("no values"));
     assert!(Toxicity::of(vec![0.1, f64::NAN], 0.5).unwrap_err().to_string().contains("score 1 of 2 is not finite"));
-    assert!(Difference::paired(&[1.0], &[1.0, 2.0], 0).unwrap_err().to_string().contains("do not make pairs"));
+    assert!(Difference::paired(&[1.0], &[1.0, 2.0], 0).unwrap_err().to_string().contains("are not pairs"));
 }
 
 #[test]

@@ -1,11 +1,13 @@
-//! The supervised loop on a model of three numbers: schedules against transformers, every row once a pass, accumulation,
-//! the best kept, exact resume, and what happens when numbers are not finite.
+//! The supervised loop on a model of three numbers: schedules equal transformers', every row occurs once per pass,
+//! accumulation, keeping the best model, exact resume, and numbers that are not finite.
 
 use crate::support;
 use crate::support::store::{InMemory, StopAfter};
 use candle_core::{Device, Tensor, Var};
 use detox_lab::error::{Error, Result};
-use detox_lab::finetuning::supervised::{BatchLoss, Evaluated, Schedule, Settings, Supervised, Task, fingerprint};
+use detox_lab::finetuning::supervised::{
+    BatchLoss, EvaluationScore, Schedule, Settings, Supervised, Task, fingerprint,
+};
 use detox_lab::lab::events::Observer;
 use detox_lab::nn::rng::Rng;
 use detox_lab::pace::block_on;
@@ -17,7 +19,7 @@ struct Line {
     w: Var,
     rows: Vec<([f32; 3], f32)>,
     lengths: Vec<usize>,
-    /// Every row that a batch had, in order.
+    /// The rows of all batches, in order.
     seen: RefCell<Vec<usize>>,
     /// A row whose loss is NaN.
     broken: Option<usize>,
@@ -72,11 +74,11 @@ impl Task for Line {
         Ok(BatchLoss { sum: value, terms: rows.len() as f64, backward })
     }
 
-    async fn evaluate(&self, observer: &mut impl Observer) -> Result<Evaluated> {
+    async fn evaluate(&self, observer: &mut impl Observer) -> Result<EvaluationScore> {
         observer.pause().await?;
         let all: Vec<usize> = (0..self.rows.len()).collect();
         let loss = f64::from(self.error(&all)?.to_scalar::<f32>()?);
-        Ok(Evaluated { metrics: vec![("eval/loss".into(), loss)], score: -loss })
+        Ok(EvaluationScore { metrics: vec![("eval/loss".into(), loss)], score: -loss })
     }
 
     fn export(&self) -> Result<BTreeMap<String, Vec<u8>>> {
@@ -110,7 +112,7 @@ fn train(line: &Line, settings: Settings, store: &mut InMemory, pauses: usize) -
 const NEVER: usize = usize::MAX;
 
 #[test]
-fn schedules_are_those_of_transformers() {
+fn schedules_equal_transformers() {
     let golden: serde_json::Value =
         serde_json::from_slice(&std::fs::read(support::fixtures().join("supervised.json")).unwrap()).unwrap();
     let golden = &golden["schedules"];
@@ -125,7 +127,7 @@ fn schedules_are_those_of_transformers() {
 }
 
 #[test]
-fn every_row_comes_once_a_pass_in_batches_of_like_length() {
+fn every_row_occurs_once_per_pass_in_batches_of_similar_length() {
     let line = Line::new(203);
     let settings = Settings { epochs: 2.0, ..settings() };
     assert_eq!(settings.updates(203), 102);
@@ -135,7 +137,7 @@ fn every_row_comes_once_a_pass_in_batches_of_like_length() {
     for pass in seen.chunks(203) {
         assert_eq!(pass.iter().collect::<BTreeSet<_>>().len(), 203);
     }
-    assert_ne!(seen[..203], seen[203..], "another order each pass");
+    assert_ne!(seen[..203], seen[203..], "another order in each pass");
     let spread = |rows: &[usize]| {
         let lengths: Vec<usize> = rows.iter().map(|r| line.lengths[*r]).collect();
         lengths.iter().max().unwrap() - lengths.iter().min().unwrap()
@@ -147,7 +149,7 @@ fn every_row_comes_once_a_pass_in_batches_of_like_length() {
 #[test]
 fn accumulated_batches_are_one_larger_batch() {
     let (one, two) = (Line::new(16), Line::new(16));
-    // All rows in one update either way, so that the order of rows does not matter.
+    // All rows are in one update in both cases, so their order does not matter.
     let whole = Settings { batch_size: 16, epochs: 5.0, ..settings() };
     let parts = Settings { batch_size: 4, accumulation: 4, ..whole.clone() };
     train(&one, whole, &mut InMemory::default(), NEVER).unwrap();
@@ -177,7 +179,7 @@ fn the_best_model_is_kept_and_the_line_is_found() {
 }
 
 #[test]
-fn a_run_stopped_anywhere_and_resumed_equals_its_twin() {
+fn a_run_stopped_anywhere_and_resumed_equals_an_uninterrupted_one() {
     for accumulation in [1, 2] {
         let settings = Settings { accumulation, ..settings() };
         let mut twin = InMemory::default();
@@ -199,17 +201,17 @@ fn a_run_stopped_anywhere_and_resumed_equals_its_twin() {
 }
 
 #[test]
-fn numbers_that_are_not_finite_end_the_run_and_say_where() {
+fn numbers_that_are_not_finite_end_the_run_and_are_located() {
     let line = Line { broken: Some(17), ..Line::new(23) };
     let mut store = InMemory::default();
     let message = train(&line, settings(), &mut store, NEVER).unwrap_err().to_string();
     assert!(message.contains("the loss of update") && message.contains("17"), "{message}");
-    assert!(store.0.keys().any(|path| path.starts_with("checkpoints/")), "the last good state stays");
+    assert!(store.0.keys().any(|path| path.starts_with("checkpoints/")), "the last good state is kept");
     assert!(support::flat(line.w.as_tensor()).iter().all(|x| x.is_finite()));
 }
 
 #[test]
-fn settings_that_cannot_work_are_named() {
+fn invalid_settings_are_named() {
     let cases: [(Settings, &str); 5] = [
         (Settings { epochs: 0.0, ..settings() }, "epochs"),
         (Settings { learning_rate: f64::NAN, ..settings() }, "learning rate"),

@@ -1,9 +1,9 @@
 //! The before/after table: its order, its csv, its HTML (escaped, self-contained) and its terminal form (wrapped).
 
-use detox_lab::lab::table::{Row, Table};
+use detox_lab::lab::table::{ComparisonRow, ComparisonTable};
 
-fn row(index: usize, before: &str, after: &str, scores: (f64, f64)) -> Row {
-    Row {
+fn row(index: usize, before: &str, after: &str, scores: (f64, f64)) -> ComparisonRow {
+    ComparisonRow {
         index,
         query: "Summarize the following conversation. #Person1#: Hi, \"Tom\" & co <b>. Summary: </s>".into(),
         reference: "Tom is greeted.".into(),
@@ -14,13 +14,13 @@ fn row(index: usize, before: &str, after: &str, scores: (f64, f64)) -> Row {
     }
 }
 
-fn table() -> Table {
+fn table() -> ComparisonTable {
     let rows = vec![
         row(0, "Tom is a fool & leaves.", "Tom quietly leaves.", (1.5, 1.25)),
         row(1, "Same words", "Same words", (2.0, 2.0)),
         row(2, "<script>alert('x')</script> and\u{1b}[31m more", "", (0.5, 2.5)),
     ];
-    Table::new(rows, vec![("policy".into(), "tiny <T5>".into())], 0).unwrap()
+    ComparisonTable::new(rows, vec![("policy".into(), "tiny <T5>".into())], 0).unwrap()
 }
 
 #[test]
@@ -29,8 +29,8 @@ fn sorted_with_statistics() {
     assert_eq!(table.rows.iter().map(|r| r.index).collect::<Vec<_>>(), [2, 1, 0]);
     assert_eq!((table.rose, table.same, table.fell), (1, 1, 1));
     assert_eq!(table.difference.mean, (2.0 + 0.0 - 0.25) / 3.0);
-    assert!(Table::new(vec![], vec![], 0).unwrap_err().to_string().contains("no values"));
-    assert!(Table::new(vec![row(0, "a", "b", (f64::NAN, 1.0))], vec![], 0).is_err());
+    assert!(ComparisonTable::new(vec![], vec![], 0).unwrap_err().to_string().contains("no values"));
+    assert!(ComparisonTable::new(vec![row(0, "a", "b", (f64::NAN, 1.0))], vec![], 0).is_err());
 }
 
 #[test]
@@ -72,11 +72,11 @@ fn html_is_escaped_and_self_contained() {
 }
 
 #[test]
-fn plain_text_keeps_to_the_width() {
+fn plain_text_fits_the_width() {
     let long = format!("A {} end", "lorem ".repeat(60) + &"z".repeat(150));
     let mut rows = table().rows;
     rows.push(row(3, &long, "Short.", (0.0, 0.1)));
-    let table = Table::new(rows, vec![], 0).unwrap();
+    let table = ComparisonTable::new(rows, vec![], 0).unwrap();
     for width in [40, 71, 72, 100, 101] {
         let text = table.plain(width);
         for line in text.lines() {

@@ -1,15 +1,15 @@
-//! The floors of the house, checked by reading the source: who may use whom, where a platform gate may stand, what the
-//! floors below the doors must not touch, how long a file may be, and that it says what it is. `.clippy.toml` forbids
-//! single functions; what a file computes is for the other tests.
-//! A binary of its own: it uses nothing of the crate, so it is built and run in a second.
+//! Checks the layers by reading the source: which module may import which, where platform gates may be, what layers below `cli`
+//! and the worker must not use, how long a file may be, and that it starts with a comment. `.clippy.toml` forbids single
+//! functions. This is a separate binary that uses nothing of the crate, so it is built and run in a second.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
 mod loops;
+mod walks;
 
 use std::path::Path;
 
-/// What each room at the top of `src/` may use besides itself, `error`, `encoding` and `pace`: `a` allows all of `a`, `a::b` that
-/// part alone. A room that is not here fails, so that a new one is given its floor.
+/// What each module at the top of `src/` may use besides itself, `error`, `encoding` and `pace`: `a` allows all of `a`, `a::b`
+/// only that part. A module that is not listed fails, so that a new one gets its layer.
 const MAY_USE: &[(&str, &[&str])] = &[
     ("error", &[]),
     ("encoding", &[]),
@@ -30,25 +30,25 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("web/worker", &["settings", "protocol", "lab", "io", "text"]),
 ];
 
-/// Where conditional compilation may be used; a name that ends in `/` is a folder. `kernels/` has instructions that only some
-/// processors have; `cli/allocator.rs` sets what one C library understands.
+/// Where conditional compilation may be used; a name that ends in `/` is a folder. `kernels/` has instructions of some
+/// processors; `cli/allocator.rs` has settings of one C library.
 const GATES: &[&str] = &["cli/allocator.rs", "io/mod.rs", "lib.rs", "kernels/", "web/mod.rs"];
 
 /// Where `unsafe` may be used.
 const UNSAFE: &[&str] = &["cli/mod.rs", "kernels/"];
 
-/// What std offers that a browser does not (or that only a door may touch).
+/// Parts of std that a browser does not have, or that only `cli` and the worker may use.
 const NATIVE: &[&str] =
     &["fs", "time", "thread", "env", "process", "net", "os", "io::stdin", "io::stdout", "io::stderr"];
 
-/// What prints, and what knows the page.
+/// Code that prints, and code that uses the page.
 const WORDS: &[&str] = &["println!", "eprintln!", "print!", "eprint!", "dbg!", "web_sys", "js_sys"];
 
 const LONGEST: usize = 420;
 const LONGEST_BIN: usize = 20;
 
 #[test]
-fn the_source_keeps_to_its_floors() {
+fn the_source_follows_the_layers() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let native_io = native_modules(&std::fs::read_to_string(root.join("src/io/mod.rs")).unwrap());
     let mut faults = Vec::new();
@@ -64,7 +64,7 @@ fn the_source_keeps_to_its_floors() {
     assert!(faults.is_empty(), "\n{}\n", faults.join("\n"));
 }
 
-/// Every fault of one file of `src/`; `path` is relative to it.
+/// All faults of a file; `path` is relative to `src/`.
 fn faults_in(path: &str, text: &str, native_io: &[String]) -> Vec<String> {
     let code = without_comments(text);
     let mut faults = form(path, text);
@@ -74,33 +74,33 @@ fn faults_in(path: &str, text: &str, native_io: &[String]) -> Vec<String> {
     if !within(path, UNSAFE) && words(&code).any(|word| word == "unsafe") {
         faults.push(format!("uses `unsafe`; only {UNSAFE:?} may"));
     }
-    if room_of(path) == "kernels" && tested_apart(&code).contains("candle") {
+    if module_of(path) == "kernels" && tested_apart(&code).contains("candle") {
         faults.push("knows tensors; kernels compute on slices of numbers".into());
     }
     if path == "lib.rs" || path.starts_with("bin/") {
         return faults;
     }
-    let room = room_of(path);
-    faults.extend(upward(path, room, &code));
-    let door = room == "cli"
+    let module = module_of(path);
+    faults.extend(upward(path, module, &code));
+    let outer = module == "cli"
         || native_io.iter().any(|m| path == format!("io/{m}.rs") || path.starts_with(&format!("io/{m}/")));
-    if !door {
-        faults.extend(forbidden(room, &code));
+    if !outer {
+        faults.extend(forbidden(module, &code));
     }
     faults
 }
 
-/// The room at the top of `src/` that a file belongs to.
-fn room_of(path: &str) -> &str {
+/// The top module of `src/` that a file belongs to.
+fn module_of(path: &str) -> &str {
     path.split('/').next().unwrap().trim_end_matches(".rs")
 }
 
-/// Is this file one of `places`, or in one of their folders?
+/// Whether this file is one of `places`, or in one of their folders.
 fn within(path: &str, places: &[&str]) -> bool {
     places.iter().any(|place| path == *place || place.ends_with('/') && path.starts_with(place))
 }
 
-/// The names in `code`, without those in string literals that stand on one line.
+/// The names in `code`, without those in string literals on one line.
 fn words(code: &str) -> impl Iterator<Item = &str> {
     let outside = code.lines().flat_map(|line| line.split('"').step_by(2));
     outside.flat_map(|part| part.split(|c: char| !c.is_alphanumeric() && c != '_'))
@@ -111,7 +111,7 @@ fn tested_apart(code: &str) -> &str {
     code.split("#[cfg(test)]").next().unwrap_or("")
 }
 
-/// Length and head.
+/// Faults of length and opening comment.
 fn form(path: &str, text: &str) -> Vec<String> {
     let mut faults = Vec::new();
     let longest = if path.starts_with("bin/") { LONGEST_BIN } else { LONGEST };
@@ -125,7 +125,7 @@ fn form(path: &str, text: &str) -> Vec<String> {
     faults
 }
 
-/// Conditional compilation other than for tests.
+/// Faults of conditional compilation, except for tests.
 fn gates(code: &str) -> Vec<String> {
     let conditions = ["cfg(", "cfg!(", "cfg_attr("].into_iter().flat_map(|gate| code.split(gate).skip(1));
     conditions
@@ -134,51 +134,51 @@ fn gates(code: &str) -> Vec<String> {
         .collect()
 }
 
-/// Uses of a room that the file's own may not use.
-fn upward(path: &str, room: &str, code: &str) -> Vec<String> {
+/// Uses of modules that the file's module may not use.
+fn upward(path: &str, module: &str, code: &str) -> Vec<String> {
     let stem = path.trim_end_matches(".rs").trim_end_matches("/mod");
     let known = |name: &str| MAY_USE.iter().find(|(n, _)| *n == name);
     let inner = std::iter::successors(Some(stem), |path| path.rsplit_once('/').map(|(outer, _)| outer));
     let Some((_, allowed)) = inner.into_iter().find_map(known) else {
-        return vec![format!("the room `{room}` has no floor: add it to MAY_USE in tests/layers/main.rs")];
+        return vec![format!("the module `{module}` has no layer: add it to MAY_USE in tests/layers/main.rs")];
     };
     let crate_paths = paths(code, "crate::").into_iter().chain(paths(code, "detox_lab::"));
     crate_paths
-        .chain(paths(code, "super::")) // from a room's mod.rs, `super` is the crate
+        .chain(paths(code, "super::")) // in a top module's mod.rs, `super` is the crate
         .filter(|used| {
             let target = used.split("::").next().unwrap_or("");
-            // Page and worker are two programs that share no code of `web`.
+            // Page and worker are separate programs that share no code of `web`.
             let other = |own: &str, other: &str| stem.starts_with(own) && used.starts_with(other);
             if other("web/page", "web::worker") || other("web/worker", "web::page") {
                 return true;
             }
-            let free = target == room || ["error", "encoding", "pace"].contains(&target) || known(target).is_none();
+            let free = target == module || ["error", "encoding", "pace"].contains(&target) || known(target).is_none();
             !free && !allowed.iter().any(|a| used == a || used.starts_with(&format!("{a}::")))
         })
         .map(|used| format!("uses `{used}`; `{stem}` may use {allowed:?}, error, encoding and pace"))
         .collect()
 }
 
-/// What belongs to a door. Unit tests at the end of a file may read files and print.
-fn forbidden(room: &str, code: &str) -> Vec<String> {
+/// Uses of std that only `cli` and the worker may have. Unit tests at the end of a file may read files and print.
+fn forbidden(module: &str, code: &str) -> Vec<String> {
     let code = tested_apart(code);
     let std_paths = paths(code, "std::").into_iter();
     let native = std_paths
         .filter(|p| NATIVE.iter().any(|n| p == n || p.starts_with(&format!("{n}::"))))
         .map(|p| format!("std::{p}"));
-    let browser = |word: &str| room == "web" || (room == "io" && word.ends_with("_sys"));
+    let browser = |word: &str| module == "web" || (module == "io" && word.ends_with("_sys"));
     let words = WORDS.iter().filter(|word| code.contains(**word) && !browser(word)).map(ToString::to_string);
-    native.chain(words).map(|what| format!("`{what}` belongs to a door")).collect()
+    native.chain(words).map(|what| format!("only `cli` and the worker may use `{what}`")).collect()
 }
 
-/// The modules of `io/mod.rs` that exist natively only: those right below `#[cfg(feature = "cli")]`.
+/// The native modules of `io/mod.rs`: those directly below `#[cfg(feature = "cli")]`.
 fn native_modules(code: &str) -> Vec<String> {
     let lines: Vec<&str> = code.lines().map(str::trim).collect();
     let gated = lines.windows(2).filter(|pair| pair[0] == r#"#[cfg(feature = "cli")]"#);
     gated.filter_map(|pair| pair[1].strip_suffix(';')?.split("mod ").nth(1)).map(str::to_owned).collect()
 }
 
-/// Every path that follows `root` (`"crate::"`), use trees spread out: `crate::{a, b::{c, d}}` is `a`, `b::c`, `b::d`.
+/// All paths after `root` (`"crate::"`), with expanded use trees: `crate::{a, b::{c, d}}` is `a`, `b::c`, `b::d`.
 fn paths(code: &str, root: &str) -> Vec<String> {
     let mut found = Vec::new();
     for (at, _) in code.match_indices(root) {
@@ -225,12 +225,12 @@ fn tree<'a>(mut rest: &'a str, prefix: &str, found: &mut Vec<String>) -> &'a str
     }
 }
 
-/// The text with `//` comments cut (a `//` inside a string also cuts: it hides a line's end, no more).
+/// The text without `//` comments (a `//` inside a string also cuts the line).
 fn without_comments(text: &str) -> String {
     text.lines().map(|line| line.split("//").next().unwrap_or("")).collect::<Vec<_>>().join("\n")
 }
 
-/// Every `.rs` file below `folder`, as (path relative to it, text); none where there is no such folder.
+/// All `.rs` files below `folder`, as (relative path, text); none if there is no such folder.
 fn rust_files(folder: &Path) -> Vec<(String, String)> {
     let (mut out, mut waiting) = (Vec::new(), vec![folder.to_path_buf()]);
     while let Some(here) = waiting.pop() {
@@ -248,7 +248,7 @@ fn rust_files(folder: &Path) -> Vec<(String, String)> {
     out
 }
 
-/// The faults of a file with a head and `code`.
+/// The faults of a file with an opening comment and `code`.
 fn faults(path: &str, code: &str) -> Vec<String> {
     faults_in(path, &format!("//! Head.\n{code}\n"), &["disk".into()])
 }
@@ -323,7 +323,7 @@ fn unsafe_code_and_tensors_in_the_wrong_place_are_found() {
 }
 
 #[test]
-fn what_belongs_to_a_door_is_found() {
+fn native_code_below_cli_is_found() {
     for code in [
         "use std::fs;",
         "use std::{collections::HashMap, time::Instant};",
@@ -341,16 +341,16 @@ fn what_belongs_to_a_door_is_found() {
 }
 
 #[test]
-fn a_long_or_headless_file_is_found() {
+fn a_long_file_or_one_without_an_opening_comment_is_found() {
     assert_eq!(form("nn/ops.rs", "use std::fs;").len(), 1);
     assert_eq!(form("nn/ops.rs", &"//! x\n".repeat(LONGEST)).len(), 0);
     assert_eq!(form("nn/ops.rs", &"//! x\n".repeat(LONGEST + 1)).len(), 1);
     assert_eq!(form("bin/detox-lab.rs", &"//! x\n".repeat(LONGEST_BIN + 1)).len(), 1);
 }
 
-/// Files of this project that the documents link to or name, and that comments name, are in the repository.
+/// Files of this project that documents or comments name are in the repository.
 #[test]
-fn what_is_cited_is_in_the_repository() {
+fn cited_files_are_in_the_repository() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut faults = Vec::new();
     let mut check = |by: &str, from: &Path, cited: &str| {

@@ -15,7 +15,7 @@ const site = shared();
 
 /** What axe objects to on the page as it stands, or in a part of it: a line each, the chapter first. */
 async function violations(page, part = "html") {
-  // The debugger's door: the page's own policy lets no foreign script in.
+  // Through the debugger, because the page's policy allows no other script.
   if (!(await page.evaluate(() => "axe" in window))) await page.evaluate(`${axe};0`);
   return page.evaluate(async (part) => {
     const { violations, passes } = await window.axe.run(part, { resultTypes: ["violations"] });

@@ -65,7 +65,7 @@ test("1 Set up: the models in numbers, before they are loaded", async () => {
   assert.deepEqual(rows.map(([name, n]) => [name, value(n)]), Object.entries(weights));
   assert.match(await setUp.getByRole("button", { name: /^Load the models/ }).innerText(), /\d+\.\d\sMB/);
   assert.ok((await sources(setUp)).includes("recorded"));
-  assert.match(await fact(setUp, "Network").innerText(), /only to this page's own address/);
+  assert.match(await fact(setUp, /^Network$/).innerText(), /only to this page's own address/);
   assert.match(await fact(setUp, "Processors").innerText(), /\d/);
   nothingWrong(wrong);
 });

@@ -1,5 +1,5 @@
 //! T5's encoder, T5's decoder and RoBERTa against candle-transformers, a second implementation that every clone can run. Its
-//! decoder has one known fault, which the last test pins down: it looks up relative positions in the encoder's way.
+//! decoder has one known fault, which the last test shows: it uses the encoder's relative position buckets.
 
 use super::{roberta, t5};
 use crate::support::{flat, golden, max_abs_diff, models};
@@ -83,8 +83,8 @@ fn their_logits(tensors: &HashMap<String, Tensor>, config: &[u8], query: &[u32],
         .collect()
 }
 
-/// Up to distance 8 both ways of counting use the same buckets, and the decoders agree. From
-/// there on theirs are the encoder's: given the bias of *those* buckets, our decoder computes their logits.
+/// Up to distance 8, encoder and decoder use the same buckets, and both implementations agree. Beyond it, theirs uses the
+/// encoder's buckets: with the biases of *those*, our decoder computes their logits.
 #[test]
 fn their_decoder_uses_the_encoder_s_buckets() {
     let (mut tensors, config) = base("policy_base");
@@ -101,7 +101,7 @@ fn their_decoder_uses_the_encoder_s_buckets() {
     assert!(gap[..9].iter().all(|gap| *gap < 3e-5), "up to distance 8: {gap:?}");
     assert!(gap[9..].iter().all(|gap| *gap > 1e-3), "beyond: {gap:?}");
 
-    // our decoder has a bucket for each distance up to 15: put there what their buckets hold
+    // our decoder has a bucket for each distance up to 15: put the biases of their buckets there
     let theirs = Buckets { count: 32, max_distance: 128, bidirectional: true };
     let rows: Vec<u32> = (0..32).map(|d| theirs.of(-d) as u32).collect();
     let bias = tensors[BIAS].index_select(&Tensor::new(rows, &Device::Cpu).unwrap(), 0).unwrap();

@@ -1,4 +1,4 @@
-//! Our numbers beside those of other implementations: layers, models, tokenizers and ROUGE against transformers, torch,
+//! Compares our numbers with those of other implementations: layers, models, tokenizers and ROUGE with transformers, torch,
 //! `rouge_score` and plain arithmetic.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, clippy::print_stdout)]
 

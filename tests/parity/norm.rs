@@ -1,4 +1,4 @@
-//! RMS norm and layer norm: the numbers of plain arithmetic, and a backward that is really there.
+//! RMS norm and layer norm: their numbers equal plain arithmetic, and their backward pass gives gradients.
 
 use crate::support::{flat, gradients, max_abs_diff};
 use candle_core::{D, Device, Tensor, Var};
@@ -12,7 +12,7 @@ fn normal(shape: &[usize], row: u64) -> Tensor {
     Tensor::from_vec((0..n).map(|_| rng.normal()).collect::<Vec<f32>>(), shape, &Device::Cpu).unwrap()
 }
 
-/// Either norm under test: layer norm uses `b`, RMS norm does not.
+/// The norm under test: layer norm uses `b`, RMS norm does not.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Kind {
     Rms,
@@ -29,7 +29,7 @@ impl Kind {
         }
     }
 
-    /// The definition, from candle's primitives, in x's own type.
+    /// The definition, from candle's primitives, in the type of x.
     fn plain(self, x: &Tensor, w: &Tensor, b: &Tensor) -> candle_core::Result<Tensor> {
         let x = match self {
             Kind::Rms => x.clone(),
@@ -44,7 +44,7 @@ impl Kind {
     }
 }
 
-/// Widths below, at and beyond the sixteen lanes, and the real ones.
+/// Widths below, equal to and above the sixteen lanes, and the real ones.
 const SHAPES: [&[usize]; 6] = [&[7], &[5, 1], &[3, 16], &[2, 3, 37], &[4, 512], &[2, 2, 768]];
 
 #[test]
@@ -59,7 +59,7 @@ fn forward_is_the_definition_computed_in_f64() {
             let f64 = |t: &Tensor| t.to_dtype(candle_core::DType::F64).unwrap();
             let exact = kind.plain(&f64(&x), &f64(&w), &f64(&b)).unwrap();
             assert_eq!(ours.dims(), *shape);
-            // relative to the size of the number, absolute below 1
+            // relative to the number's size, absolute below 1
             let exact = flat(&exact);
             let gap = flat(&ours).iter().zip(&exact).map(|(o, e)| (o - e).abs() / e.abs().max(1.0)).fold(0.0, f32::max);
             worst = worst.max(gap);
@@ -75,7 +75,7 @@ fn gradients_are_those_of_plain_primitives() {
             let d = *shape.last().unwrap();
             let x = Var::from_tensor(&normal(shape, i as u64)).unwrap();
             let (w, b) = (Var::from_tensor(&normal(&[d], 50)).unwrap(), Var::from_tensor(&normal(&[d], 51)).unwrap());
-            let weight = normal(shape, 60); // makes the loss's gradient different everywhere
+            let weight = normal(shape, 60); // makes the loss's gradient different at each position
             let loss = |y: Tensor| (y * &weight).unwrap().sum_all().unwrap();
             let ours = gradients(|| loss(kind.ours(&x, &w, &b).unwrap()));
             let plain = loss(kind.plain(&x, &w, &b).unwrap()).backward().unwrap();
@@ -93,7 +93,7 @@ fn gradients_are_those_of_plain_primitives() {
 }
 
 #[test]
-fn gradients_are_the_slopes() {
+fn gradients_equal_the_slopes() {
     for kind in [Kind::Rms, Kind::Layer] {
         let tensors = [normal(&[3, 9], 1), normal(&[9], 2), normal(&[9], 3)];
         let weight = normal(&[3, 9], 4);
@@ -124,12 +124,12 @@ fn frozen_weights_get_no_gradient_and_x_does() {
     for kind in [Kind::Rms, Kind::Layer] {
         let x = Var::from_tensor(&normal(&[2, 8], 1)).unwrap();
         let (w, b) = (normal(&[8], 2), normal(&[8], 3));
-        // sqr: the plain sum of a layer norm with w = 1 has no slope
+        // sqr, because the sum of a layer norm with w = 1 has no slope
         let found = gradients(|| kind.ours(&x, &w, &b).unwrap().sqr().unwrap().sum_all().unwrap());
         assert!(flat(found.get(&x).unwrap()).iter().any(|g| g.abs() > 1e-3), "{kind:?}: no gradient at x");
         assert!(found.get(&w).is_none() && found.get(&b).is_none(), "{kind:?}: a frozen weight got a gradient");
 
-        // the other way round: a trained weight over an input without gradient
+        // the reverse: a trained weight and an input without gradient
         let (x, w) = (normal(&[2, 8], 1), Var::from_tensor(&w).unwrap());
         let found = gradients(|| kind.ours(&x, &w, &b).unwrap().sum_all().unwrap());
         assert!(found.get(&w).is_some() && found.get(&x).is_none());
@@ -147,7 +147,7 @@ fn strided_input_and_strided_gradient() {
         let (y, plain) = (kind.ours(&view, &w, &b).unwrap(), kind.plain(&view, &w, &b).unwrap());
         assert!(max_abs_diff(&flat(&y), &flat(&plain)) < 1e-6, "{kind:?}");
 
-        // transposed after the norm, so that the gradient comes in strided
+        // transposed after the norm, so that the gradient is strided
         let x = Var::from_tensor(&view).unwrap();
         let weight = normal(&[6, 4], 4);
         let loss = |y: Tensor| (y.t().unwrap() * &weight).unwrap().sum_all().unwrap();
@@ -170,7 +170,7 @@ fn large_and_tiny_numbers_stay_finite() {
             assert!(flat(&kind.ours(&x, &w, &b).unwrap()).iter().all(|v| v.is_finite()), "{kind:?} at {scale:e}");
         }
     }
-    // a mean far from zero must not drown the spread: 100 ± 1
+    // a mean far from zero, 100 ± 1, must not hide the spread
     let x = (normal(&[2, 64], 1) + 100.0).unwrap();
     let y = layer_norm(&x, &w, &Tensor::zeros(64, candle_core::DType::F32, &Device::Cpu).unwrap(), 1e-5).unwrap();
     let f64 = |t: &Tensor| t.to_dtype(candle_core::DType::F64).unwrap();

@@ -1,5 +1,5 @@
-//! Models whose frozen matrices are held as f32, f16, bf16 or q8_0: what each kind changes, that gradients still arrive at
-//! everything trained, and that a run keeps to its kind. The formats themselves are tested in `kernels::quantized`.
+//! Models with frozen matrices in f32, f16, bf16 or q8_0: what each type changes, that all trained tensors get gradients, and
+//! that a run keeps its type. `kernels::quantized` tests the formats.
 
 use crate::support;
 use crate::support::run::*;
@@ -8,7 +8,7 @@ use candle_core::{Device, Tensor};
 use detox_lab::io::adapter::PeftAdapter;
 use detox_lab::io::disk::Folder;
 use detox_lab::kernels::quantized::Compact;
-use detox_lab::lab::models::{Actor, Judge, POLICY, Precision};
+use detox_lab::lab::models::{Actor, Judge, POLICY, Precision, TrainablePolicy};
 use detox_lab::lab::responses::token_numbers;
 use detox_lab::model::t5::T5;
 use detox_lab::nn::params::Params;
@@ -23,7 +23,7 @@ fn shipped(name: &str) -> Folder {
     Folder::open(Path::new(env!("CARGO_MANIFEST_DIR")).join("static/models/tiny").join(name)).unwrap()
 }
 
-/// A policy in a kind, its adapter to be trained.
+/// A policy with frozen weights of this type and a trainable adapter.
 fn actor(policy: &Folder, adapter: &Folder, precision: Precision) -> Actor {
     let mut actor = Actor::load_as(policy, precision, 0).unwrap();
     actor.add_adapter(POLICY, &PeftAdapter::read(adapter).unwrap(), true).unwrap();
@@ -34,7 +34,7 @@ fn fixture(name: &str) -> Folder {
     Folder::open(fixtures().join(name)).unwrap()
 }
 
-/// Every matrix of a T5 as it is held.
+/// All matrices of a T5 in memory.
 fn held(folder: &Folder, precision: Precision) -> HashMap<String, Weight> {
     let tensors = detox_lab::io::checkpoint::weights::load(folder).unwrap();
     let kind = |name: &str, t: &Tensor| {
@@ -43,7 +43,7 @@ fn held(folder: &Folder, precision: Precision) -> HashMap<String, Weight> {
     tensors.into_iter().map(|(name, t)| (name.clone(), Weight::frozen(t.clone(), kind(&name, &t)).unwrap())).collect()
 }
 
-/// Dialogues and summaries of the shipped test split.
+/// Dialogues and summaries of the tiny test split.
 fn pairs(n: usize) -> Vec<(String, String)> {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("static/dialogues.jsonl");
     let text = std::fs::read_to_string(file).unwrap();
@@ -73,7 +73,7 @@ fn log_probs_and_scores_stay_near_those_of_f32() {
     let (exact_logprobs, exact_scores) = (logprobs(Precision::F32), scores(Precision::F32));
     assert!(exact_logprobs.len() > 300, "{} tokens", exact_logprobs.len());
     let mean = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| (a - b).abs()).sum::<f32>() / a.len() as f32;
-    // (mean and largest error of a token's log-prob in nats, largest error of a score); the files are f16, which loses nothing
+    // (mean and largest error of a token's log-prob in nats, largest error of a score); the files are f16, so f16 loses nothing
     for (precision, mean_most, most, score_most) in
         [(Precision::F16, 1e-6, 1e-4, 1e-5), (Precision::Bf16, 0.006, 0.15, 0.01), (Precision::Q8_0, 0.016, 0.2, 0.015)]
     {
@@ -113,7 +113,7 @@ fn a_compact_model_is_the_f32_model_of_its_widened_weights() {
 }
 
 #[test]
-fn what_transformers_stored_as_bf16_is_held_bit_for_bit() {
+fn bf16_weights_of_transformers_are_kept_bit_for_bit() {
     let folder = fixture("t5_bf16");
     let stored = detox_lab::io::checkpoint::weights::load(&folder).unwrap();
     let mut compact = 0;
@@ -125,7 +125,7 @@ fn what_transformers_stored_as_bf16_is_held_bit_for_bit() {
 }
 
 #[test]
-fn blocks_are_those_that_ggmls_own_python_writes() {
+fn blocks_equal_those_of_ggmls_python() {
     let file = fixtures().join("q8_0.safetensors");
     let tensors = support::models::tensors(&file);
     let numbers = flat(&tensors["f32"]);
@@ -144,7 +144,7 @@ fn blocks_are_those_that_ggmls_own_python_writes() {
 }
 
 #[test]
-fn gradients_arrive_through_every_kind_as_finite_differences_say() {
+fn gradients_through_every_type_equal_finite_differences() {
     for precision in Precision::ALL {
         let policy = actor(&fixture("tiny/policy"), &fixture("tiny/adapter"), precision).policy;
         let batch: [(&[u32], &[u32]); 2] =
@@ -181,7 +181,7 @@ fn config(run: &Path) -> serde_json::Value {
 }
 
 #[test]
-fn a_run_keeps_to_its_kind_when_it_is_resumed() {
+fn a_run_keeps_its_type_when_it_is_resumed() {
     let dir = tempfile::tempdir().unwrap();
     let (short, long) = (dir.path().join("a"), dir.path().join("b"));
     let (settings, models) = (file(dir.path(), "c.json", QUICK), models());
@@ -203,7 +203,7 @@ fn a_run_keeps_to_its_kind_when_it_is_resumed() {
     let refused = run(&["train", "--resume", text(&f32), "--weights", "bf16"]);
     assert!(!refused.status.success(), "a resumed run cannot change its kind");
 
-    // A run from before the setting was there goes on in f32.
+    // A run from before this setting continues in f32.
     let mut old = config(&f32);
     assert!(old.as_object_mut().unwrap().remove("weights").is_some());
     std::fs::write(f32.join("config.json"), old.to_string()).unwrap();
@@ -212,7 +212,7 @@ fn a_run_keeps_to_its_kind_when_it_is_resumed() {
 }
 
 #[test]
-fn commands_take_a_kind_and_refuse_it_where_everything_is_trained() {
+fn commands_accept_a_type_and_refuse_it_if_everything_is_trained() {
     let models = models();
     let score = |kind: &str| json(&["score", "--json", "--reward", &models[2], "--weights", kind, "calm words"]);
     assert_ne!(score("f32"), score("q8_0"));
@@ -236,7 +236,7 @@ fn commands_take_a_kind_and_refuse_it_where_everything_is_trained() {
         text(&out),
     ]);
     assert!(refused.contains("--weights bf16") && refused.contains("trained"), "{refused}");
-    assert!(!out.exists(), "nothing is begun");
+    assert!(!out.exists(), "nothing is started");
 }
 
 #[test]

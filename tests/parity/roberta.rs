@@ -7,6 +7,7 @@ use detox_lab::model::reward::{Labels, RewardModel, ScoreOptions, Scored};
 use detox_lab::model::roberta::{Roberta, RobertaConfig, position_ids};
 use detox_lab::nn::params::Params;
 use detox_lab::nn::rng::{Purpose, Rng};
+use detox_lab::nn::tape::VarGradients;
 use detox_lab::pace::{NonStop, Pace, block_on};
 use detox_lab::{Error, Result};
 use serde_json::Value;
@@ -20,7 +21,7 @@ pub fn folder(path: &Path) -> (Tensors, String) {
     (tensors, std::fs::read_to_string(path.join("config.json")).unwrap())
 }
 
-/// The small checkpoint of the reference stack whose labels stand the other way round: 0 hate, 1 nothate.
+/// The small reference checkpoint with labels in the opposite order: 0 hate, 1 nothate.
 fn small() -> (Tensors, String) {
     folder(&fixtures().join("roberta_small"))
 }
@@ -97,7 +98,7 @@ fn labels_are_read_by_name_and_rows_fill_the_model() {
     let (tensors, config) = small();
     let expected = json(&fixtures().join("roberta_small.json"));
     let model = RewardModel::load(&Params::frozen(tensors), &config).unwrap();
-    let scored = score(&model, &rows(&expected["sequences"])); // row 1 is as long as the model allows
+    let scored = score(&model, &rows(&expected["sequences"])); // row 1 has the model's maximum length
     let logits: Vec<f32> = scored.iter().flat_map(|s| [s.logits.hate, s.logits.nothate]).collect(); // column 0: hate
     for key in ["logits", "logits_single"] {
         let gap = max_abs_diff(&logits, &numbers(&expected[key]));
@@ -139,7 +140,7 @@ fn other_labels_are_refused_unless_they_are_named() {
 }
 
 #[test]
-fn usual_spellings_are_read_and_others_are_answered_with_the_option_to_give() {
+fn usual_spellings_are_accepted_and_others_are_answered_with_the_option() {
     let (tensors, config) = small();
     let params = Params::frozen(tensors);
     let load = |first: &str, second: &str| {
@@ -209,7 +210,7 @@ fn bad_rows_and_bad_weights_are_named() {
     let none_a_time = ScoreOptions { batch_size: 0, truncate: true };
     assert!(score_with(&model, std::slice::from_ref(&fine), none_a_time).is_err());
 
-    // NaN for one word: the row that says it is named, though the longest row is scored first
+    // NaN for one word: the error names the row with it, although the longest row is scored first
     let mut broken = tensors.clone();
     let words = broken.get_mut("roberta.embeddings.word_embeddings.weight").unwrap();
     let mut table = words.to_vec2::<f32>().unwrap();
@@ -229,7 +230,7 @@ fn bad_rows_and_bad_weights_are_named() {
 }
 
 #[test]
-fn extra_tensors_are_left_alone() {
+fn extra_tensors_are_ignored() {
     let (mut tensors, config) = small();
     let expected = score(&RewardModel::load(&Params::frozen(tensors.clone()), &config).unwrap(), &[vec![0, 9, 2]]);
     let extra = Tensor::zeros((1, 40), candle_core::DType::I64, &Device::Cpu).unwrap();
@@ -240,7 +241,7 @@ fn extra_tensors_are_left_alone() {
 }
 
 #[test]
-fn configurations_that_are_not_ours_are_refused() {
+fn other_configurations_are_refused() {
     let (_, config) = small();
     RobertaConfig::from_json(&config).unwrap();
     for (key, value, word) in [
@@ -271,7 +272,7 @@ fn parameters_are_counted() {
     assert_eq!(base.parameter_count(), 124_647_170); // transformers' num_parameters() of roberta-base with two labels
 }
 
-/// Asks to stop at the given pause.
+/// Stops at the given pause.
 struct StopAt(usize);
 
 impl Pace for StopAt {
@@ -293,7 +294,7 @@ fn scoring_pauses_after_every_layer_and_stops_when_asked() {
 }
 
 #[test]
-fn attribution_is_the_change_when_a_span_is_left_out() {
+fn attribution_is_the_change_of_the_score_without_a_span() {
     let (tensors, config) = small();
     let model = RewardModel::load(&Params::frozen(tensors), &config).unwrap();
     let ids = [0, 11, 12, 13, 14, 2];
@@ -310,10 +311,10 @@ fn attribution_is_the_change_when_a_span_is_left_out() {
     assert_eq!(run(&[]).unwrap(), [0.0; 0]);
 }
 
-/// Rows of a training batch: of different lengths, and one with a pad inside.
+/// Rows of a training batch: different lengths, and one with a pad inside.
 const BATCH: [&[u32]; 3] = [&[0, 17, 33, 5, 2], &[0, 2], &[0, 8, 1, 17, 60, 9, 2, 2]];
 
-/// A loss in which every logit counts differently.
+/// A loss with different weights for all logits.
 fn loss(tensors: &Tensors, config: &str) -> (Tensor, Params) {
     let params = Params::trainable(tensors.clone());
     let model = Roberta::load(&params, RobertaConfig::from_json(config).unwrap()).unwrap();
@@ -322,23 +323,28 @@ fn loss(tensors: &Tensors, config: &str) -> (Tensor, Params) {
     ((logits * weights).unwrap().sum_all().unwrap(), params)
 }
 
-#[test]
-fn every_parameter_gets_the_right_gradient() {
-    let (tensors, config) = small();
+/// The gradients of [`loss`], and the parameters.
+fn loss_gradients(tensors: &Tensors, config: &str) -> (VarGradients, Params) {
     let mut params = None;
     let found = gradients(|| {
-        let (out, trained) = loss(&tensors, &config);
+        let (out, trained) = loss(tensors, config);
         params = Some(trained);
         out
     });
-    let params = params.unwrap();
+    (found, params.unwrap())
+}
+
+#[test]
+fn every_parameter_gets_the_right_gradient() {
+    let (tensors, config) = small();
+    let (found, params) = loss_gradients(&tensors, &config);
     let vars = params.vars();
     assert_eq!(vars.len(), tensors.len());
     for (name, var) in &vars {
         let gradient = flat(found.get(var).unwrap_or_else(|| panic!("no gradient for {name}")));
         let largest = (0..gradient.len()).max_by(|&a, &b| gradient[a].abs().total_cmp(&gradient[b].abs())).unwrap();
         if name.ends_with("key.bias") {
-            // the same number added to all scores of a query: softmax takes it away
+            // softmax removes a number that is added to all scores of a query
             assert!(gradient[largest].abs() < 1e-5, "{name}: {}", gradient[largest]);
             continue;
         }
@@ -360,13 +366,7 @@ fn every_parameter_gets_the_right_gradient() {
 #[test]
 fn the_pad_s_rows_are_not_trained() {
     let (tensors, config) = small();
-    let mut params = None;
-    let found = gradients(|| {
-        let (out, trained) = loss(&tensors, &config);
-        params = Some(trained);
-        out
-    });
-    let params = params.unwrap();
+    let (found, params) = loss_gradients(&tensors, &config);
     for (name, var) in params
         .vars()
         .iter()

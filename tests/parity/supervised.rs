@@ -1,5 +1,5 @@
-//! Supervised training against transformers and torch: losses, the gradient of every parameter and AdamW updates of small
-//! T5s and a RoBERTa classifier (tests/fixtures/make_supervised.py); and finite differences with dropout on.
+//! Supervised training against transformers and torch: losses, gradients of all parameters and AdamW updates of small T5s and a
+//! RoBERTa classifier (tests/fixtures/make_supervised.py); and finite differences with dropout.
 
 use crate::support::{fixtures, flat, gradients, models};
 use candle_core::{Tensor, Var};
@@ -12,9 +12,9 @@ use detox_lab::nn::rng::{Purpose, Rng};
 use serde_json::Value;
 use std::cell::RefCell;
 
-/// Of losses, absolute.
+/// Absolute tolerance of losses.
 const LOSS: f64 = 1e-5;
-/// Of gradients, relative to the largest entry or to the norm.
+/// Tolerance of gradients, relative to the largest entry or to the norm.
 const GRADIENT: f64 = 1e-4;
 
 fn golden() -> Value {
@@ -55,7 +55,7 @@ fn scalar(t: &Tensor) -> f64 {
     f64::from(t.to_scalar::<f32>().unwrap())
 }
 
-/// Every parameter that transformers has, with its norm, sum and picked entries; and no other.
+/// Checks exactly the parameters of transformers: norm, sum and selected entries.
 fn assert_gradients(what: &str, loss: impl FnOnce() -> Tensor, vars: &[(String, Var)], want: &Value) {
     let gradients = Gradients::of(gradients(loss), vars).unwrap();
     let want = want.as_object().unwrap();
@@ -69,7 +69,7 @@ fn assert_gradients(what: &str, loss: impl FnOnce() -> Tensor, vars: &[(String, 
         let wide = || g.iter().map(|x| f64::from(*x));
         let (norm, largest) = (number(&want["norm"]), number(&want["largest"]));
         let ours = wide().map(|x| x * x).sum::<f64>().sqrt();
-        // A key's bias moves all of a query's scores alike: its gradient is zero but for rounding.
+        // A key's bias changes all scores of a query equally: its gradient is zero except for rounding.
         let floor = 1e-7;
         assert!((ours - norm).abs() <= GRADIENT * norm + floor, "{what} {name}: norm {ours}, not {norm}");
         let (sum, want_sum) = (wide().sum::<f64>(), number(&want["sum"]));
@@ -119,7 +119,7 @@ fn updates_under_a_warm_up_equal_torch() {
     for (name, var) in &vars {
         let ours = flat(var.as_tensor());
         for (at, want) in entries(&updates["after"][name]) {
-            // 1.5e-3 was moved at most
+            // parameters have moved by 1.5e-3 at most
             assert!((f64::from(ours[at]) - want).abs() < 2e-6, "{name}[{at}]: {}, not {want}", ours[at]);
         }
     }
@@ -141,7 +141,7 @@ fn a_classifiers_loss_and_all_gradients_equal_transformers() {
     assert_gradients("roberta_small", loss, &params.vars(), &want["gradients"]);
 }
 
-/// Moves every parameter by ±h along its own gradient: the loss must change by h times the gradient's norm.
+/// Moves every parameter by ±h along its gradient: the loss must change by h times the gradient's norm.
 #[test]
 fn gradients_are_finite_differences_with_dropout_on() {
     let golden = golden();
@@ -149,7 +149,7 @@ fn gradients_are_finite_differences_with_dropout_on() {
         let (t5, params) = models::t5(&fixtures().join(name), true);
         let (queries, targets) = (rows(&golden[name]["queries"]), rows(&golden[name]["targets"]));
         let now = || {
-            let rng = RefCell::new(Rng::new(5, Purpose::Dropout, 0, 0)); // the same masks every time
+            let rng = RefCell::new(Rng::new(5, Purpose::Dropout, 0, 0)); // the same masks each time
             loss(&t5, &queries, &targets, 0.1, Pass { lora: None, dropout: Some(&rng) })
         };
         let vars = params.vars();
@@ -168,7 +168,7 @@ fn gradients_are_finite_differences_with_dropout_on() {
                 loss
             };
             let slope = (at(h) - at(-h)) / (2.0 * h);
-            let slack = 0.02 * norm + 2e-6 / h; // curvature, and the loss's own rounding
+            let slack = 0.02 * norm + 2e-6 / h; // for curvature, and rounding of the loss
             assert!((slope - norm).abs() < slack, "{name} {path}: {slope}, not {norm}");
         }
     }

@@ -1,9 +1,9 @@
-//! T5 against transformers: hidden states, logits, values, tied and untied, padded, packed and cached.
+//! T5 against transformers: hidden states, logits and values; tied and untied, padded, packed and cached.
 
 use crate::support::{fixtures, flat, golden, max_abs_diff, models};
 use candle_core::{Device, IndexOp, Tensor};
 use detox_lab::model::generate::{Generated, Prompt, Sampling, generate};
-use detox_lab::model::policy::{INITIAL, POLICY, Policy};
+use detox_lab::model::policy::{Given, INITIAL, POLICY, Policy, TrainablePolicy};
 use detox_lab::model::t5::{Pass, T5};
 use detox_lab::nn::attention::Buckets;
 use detox_lab::nn::rng::{Purpose, Rng};
@@ -111,8 +111,8 @@ fn padded_columns_equal_transformers_too() {
     let (width, vocab) = (padded[0].len(), 128);
     let logits = flat(&want["policy.padded.logits"]);
     let values = flat(&want["policy.padded.values"]);
-    let full = policy.evaluate(&batch, width, true, Some(POLICY), false, None).unwrap();
-    let bare = policy.evaluate(&batch, width, false, Some(POLICY), false, None).unwrap();
+    let full = policy.evaluate(&Given { padded: true, ..Given::new(&batch, width, Some(POLICY)) }, None).unwrap();
+    let bare = policy.evaluate(&Given::new(&batch, width, Some(POLICY)), None).unwrap();
     let (full_lp, bare_lp, full_v) = (flat(&full.logprobs), flat(&bare.logprobs), flat(&full.values));
     for i in 0..batch.len() {
         for k in 0..width - 1 {
@@ -201,7 +201,7 @@ fn filtered_probabilities_equal_transformers() {
         for (i, logits) in logits.iter().enumerate() {
             let (mut ours, mut theirs) = (sampling.probabilities(logits, 1, 1), numbers(&case["probs"][i]));
             if ids(&case["ambiguous_rows"]).contains(&(i as u32)) {
-                ours.sort_by(f32::total_cmp); // torch's unstable sort splits a tie as it likes
+                ours.sort_by(f32::total_cmp); // torch's unstable sort may order ties in any way
                 theirs.sort_by(f32::total_cmp);
             }
             let diff = max_abs_diff(&ours, &theirs);
@@ -211,7 +211,7 @@ fn filtered_probabilities_equal_transformers() {
 }
 
 #[test]
-fn a_rows_tokens_do_not_depend_on_its_neighbours() {
+fn a_rows_tokens_do_not_depend_on_other_rows() {
     let policy = models::bare_policy(&fixtures().join("t5_sharded"));
     let queries = rows(&json(&fixtures().join("generate.json"))["queries"]);
     let sampling = Sampling { temperature: 1.3, ..Sampling::default() };
@@ -225,7 +225,7 @@ fn a_rows_tokens_do_not_depend_on_its_neighbours() {
 }
 
 #[test]
-fn generation_hands_back_what_teacher_forcing_computes() {
+fn generation_returns_the_numbers_of_teacher_forcing() {
     let policy = models::golden_policy(&golden());
     let queries = rows(&json(&golden().join("t5_forward.json"))["queries"]);
     for generated in run(&policy, Some(POLICY), &queries, &Sampling { top_k: 7, ..Sampling::default() }, 30) {
@@ -233,7 +233,7 @@ fn generation_hands_back_what_teacher_forcing_computes() {
     }
     let out = run(&policy, Some(POLICY), &queries, &Sampling { top_k: 7, ..Sampling::default() }, 30);
     for (query, g) in queries.iter().zip(&out) {
-        let scores = policy.evaluate(&[(query, &g.ids)], g.ids.len(), false, Some(POLICY), false, None).unwrap();
+        let scores = policy.evaluate(&Given::new(&[(query, &g.ids)], g.ids.len(), Some(POLICY)), None).unwrap();
         for (name, cached, forced) in [
             ("log-prob", &g.logprobs, flat(&scores.logprobs)),
             ("value", &g.values, flat(&scores.values)),
@@ -323,11 +323,11 @@ fn all_parameters_train_too_and_finite_differences_confirm_them() {
 }
 
 #[test]
-fn a_frozen_copy_stays_when_the_policy_moves() {
+fn a_frozen_copy_does_not_change_with_the_policy() {
     let mut policy = models::golden_policy(&golden());
     policy.copy_adapter(POLICY, INITIAL).unwrap();
     let row: (&[u32], &[u32]) = (&[5, 9, 1], &[0, 7, 8, 1]);
-    let score = |p: &Policy, name| flat(&p.evaluate(&[row], 4, false, name, false, None).unwrap().logprobs);
+    let score = |p: &Policy, name| flat(&p.evaluate(&Given::new(&[row], 4, name), None).unwrap().logprobs);
     let (before, base) = (score(&policy, Some(INITIAL)), score(&policy, None));
     assert_eq!(before, score(&policy, Some(POLICY)));
     for (_, var) in policy.trainable() {

@@ -1,5 +1,5 @@
-//! Every operation's gradient against finite differences, and what the tape does with tensors that are used twice, with
-//! operations that it did not record, and after a failure.
+//! Compares every operation's gradient with finite differences, and tests the tape with tensors that are used twice, operations
+//! that were not recorded, and failures.
 
 use crate::support::{flat, max_abs_diff};
 use candle_core::{Device, Tensor, Var};
@@ -22,8 +22,8 @@ fn random(seed: u64, shape: &[usize]) -> Tensor {
     Tensor::from_vec(numbers, shape, &Device::Cpu).unwrap()
 }
 
-/// Checks the gradients of `work` for variables of these shapes. With y the result and g random, Σ g y must change by the
-/// gradient's share of a small step, for several random steps of every variable.
+/// Checks the gradients of `work` for variables of these shapes. For the result y and random g, a small random step of every
+/// variable must change Σ g y as the gradient predicts.
 fn check(name: &str, shapes: &[&[usize]], work: impl Fn(&[Tensor]) -> Result<Tensor>) {
     let vars: Vec<Var> =
         shapes.iter().zip(1..).map(|(shape, seed)| Var::from_tensor(&random(seed, shape)).unwrap()).collect();
@@ -69,7 +69,7 @@ fn small_operations() {
     check("plus", &[shape, shape], |x| ops::plus(&x[0], x[1].clone()));
     check("rows", &[&[6, 4]], |x| ops::rows(&x[0], &[5, 0, 5, 3, 1, 2, 4], None));
     check("dropout", &[shape], |x| dropout(&x[0], 0.4, &mut Rng::new(3, Purpose::Dropout, 0, 0)));
-    // moved away from its corner, where there is no slope
+    // moved away from its corner, where it has no slope
     check("relu", &[shape], |x| ops::relu(&ops::plus(&x[0], ops::scaled(&random(1, shape), 9.0)?)?));
 }
 
@@ -121,7 +121,7 @@ fn an_ignored_row_gets_no_gradient() {
 }
 
 #[test]
-fn a_tensor_used_twice_and_by_sums_of_itself_gets_all_of_its_gradient() {
+fn a_tensor_used_several_times_gets_its_whole_gradient() {
     let x = Var::from_tensor(&random(4, &[3, 4])).unwrap();
     let work = || {
         let y = ops::scaled(x.as_tensor(), 2.0)?; // 2x
@@ -135,7 +135,7 @@ fn a_tensor_used_twice_and_by_sums_of_itself_gets_all_of_its_gradient() {
     let expected: Vec<f32> =
         flat(&given).iter().zip(flat(x.as_tensor())).map(|(g, x)| g * if x > 0.0 { 12.0 } else { 10.0 }).collect();
     assert!(max_abs_diff(&flat(found.get(&x).unwrap()), &expected) < 1e-6);
-    assert_eq!(flat(&given), flat(&random(5, &[3, 4])), "the given one is whole");
+    assert_eq!(flat(&given), flat(&random(5, &[3, 4])), "the given gradient is unchanged");
 }
 
 #[test]
@@ -149,7 +149,7 @@ fn several_results_add_their_gradients() {
 }
 
 #[test]
-fn what_was_not_recorded_is_an_error_not_a_missing_gradient() {
+fn an_operation_that_was_not_recorded_is_an_error() {
     let x = Var::from_tensor(&random(4, &[3, 4])).unwrap();
     let (y, recorded) = tape::record(|| ops::scaled(&x.as_tensor().sqr()?, 2.0)).unwrap();
     let error = recorded.backward([(y.clone(), y)]).unwrap_err().to_string();

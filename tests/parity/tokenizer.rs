@@ -1,4 +1,4 @@
-//! Token ids and decoded texts equal transformers' (golden.jsonl), streams equal decoding, bad files say what to do.
+//! Token ids and decoded texts equal transformers' (golden.jsonl), streams equal decoding, errors of bad files say what to do.
 
 use crate::support;
 use detox_lab::text::tokenizer::Tokenizer;
@@ -78,11 +78,11 @@ fn streams_join_to_the_decoded_text() {
 
 #[test]
 #[ignore = "needs ../shared/data"]
-fn a_stream_shows_words_early_and_holds_back_what_may_change() {
+fn a_stream_returns_words_early_but_no_text_that_may_change() {
     let shared = support::shared_data();
     let t5 = load(&shared.join("flan-t5-tokenizer"));
     let mut stream = t5.stream(true);
-    // <pad> ▁Hello , ▁world ▁ . </s>: the space before the full stop must never be shown.
+    // <pad> ▁Hello , ▁world ▁ . </s>: the space before the full stop must never be returned.
     let parts: Vec<String> = [0, 8774, 6, 296, 3, 5, 1].into_iter().map(|id| stream.push(id).unwrap()).collect();
     assert_eq!(parts, ["", "Hello", ",", " world", "", ".", ""]);
     assert_eq!(stream.finish().unwrap(), "");
@@ -114,7 +114,7 @@ fn truncation_keeps_the_last_special_token() {
 
 #[test]
 #[ignore = "needs ../shared/data"]
-fn pieces_read_as_the_text() {
+fn pieces_join_to_the_text() {
     let shared = support::shared_data();
     let text = "#Person1#: Hello, world! It's fine.";
     for name in ["flan-t5-tokenizer", "roberta-tokenizer"] {

@@ -187,14 +187,14 @@ fn masked_statistics_and_score_moments_equal_trl() {
     }
 }
 
-/// Rooms 7 and 8 of TRL 0.11.4 under the options that the golden cases leave off.
+/// Stages 7 and 8 of TRL 0.11.4 with the options that the golden cases do not use.
 #[test]
-fn rewards_and_advantages_under_options_equal_trl() {
+fn rewards_and_advantages_with_options_equal_trl() {
     let fixture = json("ppo_options.json");
     let tensors = candle_core::safetensors::load(fixtures().join("ppo_options.safetensors"), &Device::Cpu).unwrap();
     for (name, case) in fixture.as_object().unwrap().iter().filter(|(name, _)| *name != "note") {
         if name == "G_full_kl_fixed" {
-            continue; // the whole-distribution KL is not offered
+            continue; // the KL over the whole distribution is not supported
         }
         let base = PpoConfig { whiten_over: WhitenOver::Batch, ..PpoConfig::preset(Preset::Published) };
         let config = PpoConfig::from_json(base, &case["config"]).unwrap();
@@ -219,7 +219,7 @@ fn rewards_and_advantages_under_options_equal_trl() {
             assert!(max_abs_diff(&rewards.rewards.data, &recorded("rewards").data) < 1e-5, "{name} {s} rewards");
             let mut used = gae::zero_masked(&rewards.rewards, &batch.mask);
             if config.whiten_rewards {
-                used = gae::whiten(&used, &batch.mask, false).unwrap(); // padding kept, as TRL does
+                used = gae::whiten(&used, &batch.mask, false).unwrap(); // padding is kept, as in TRL
             }
             let out = gae::advantages(&recorded("old_values"), &used, &batch.mask, config.gamma, config.lambda);
             assert!(max_abs_diff(&out.returns.data, &recorded("returns").data) < 1e-4, "{name} {s} returns");

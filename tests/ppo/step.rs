@@ -1,12 +1,12 @@
-//! The whole step on a model small enough to see through: a table of logits instead of a transformer.
+//! The whole step on a very simple model: a table of logits instead of a transformer.
 
 use crate::support::{flat, max_abs_diff};
 use candle_core::{D, DType, Device, Tensor, Var};
-use detox_lab::model::policy::{AdapterName, Backward, TokenScores};
+use detox_lab::model::policy::{Backward, Given, TokenScores, TrainablePolicy};
 use detox_lab::nn::rng::{Purpose, Rng};
 use detox_lab::pace::{NonStop, Pace, block_on};
-use detox_lab::ppo::batch::{Generated, Grid, Row};
-use detox_lab::ppo::step::{Actor, PpoState, Room, Rooms, StepOutcome, ppo_step};
+use detox_lab::ppo::batch::{Grid, KeptNumbers, Row};
+use detox_lab::ppo::step::{PpoState, StepObserver, StepOutcome, StepStage, ppo_step};
 use detox_lab::settings::{KlReference, PpoConfig, Schedule};
 use detox_lab::{Error, Result};
 use std::cell::Cell;
@@ -14,12 +14,12 @@ use std::collections::HashMap;
 
 const VOCAB: usize = 8;
 
-/// Next-token logits and a value, looked up by the last token alone. Its reference is the table at the start.
+/// Next-token logits and a value that depend only on the last token. Its reference is the table at the start.
 struct Table {
     logits: Var,
     value: Var,
     initial: Tensor,
-    /// Trainable, but no part of the loss when set.
+    /// If set, a trainable variable that is not part of the loss.
     idle: Option<Var>,
     passes: Cell<usize>,
     broken: bool,
@@ -41,16 +41,9 @@ impl Table {
     }
 }
 
-impl Actor for Table {
-    fn evaluate(
-        &self,
-        rows: &[(&[u32], &[u32])],
-        width: usize,
-        _: bool,
-        adapter: AdapterName<'_>,
-        grad: bool,
-        dropout: Option<&mut Rng>,
-    ) -> Result<TokenScores> {
+impl TrainablePolicy for Table {
+    fn evaluate(&self, given: &Given<'_>, dropout: Option<&mut Rng>) -> Result<TokenScores> {
+        let Given { rows, width, adapter, grad, .. } = *given;
         self.passes.set(self.passes.get() + 1);
         let (m, cols) = (rows.len(), width - 1);
         let mut ids: Vec<u32> = Vec::new();
@@ -90,7 +83,7 @@ impl Actor for Table {
     }
 }
 
-/// Four random responses; the score is the share of token 5.
+/// Four random responses; the score is the fraction of token 5.
 fn sample(step: u64) -> Vec<Row> {
     let row = |i: u64| {
         let mut rng = Rng::new(7, Purpose::Sampling, step, i);
@@ -120,7 +113,7 @@ fn a_rewarded_token_becomes_more_probable() {
     for step in 0..30 {
         let outcome = run(&table, &mut state, &config, &sample(step)).unwrap();
         if step == 0 {
-            assert_eq!(outcome.stats.kl, 0.0, "the reference is the policy at the start");
+            assert_eq!(outcome.stats.line.kl, 0.0, "the reference is the policy at the start");
             assert_eq!(outcome.mini_batches.len(), 4);
         }
     }
@@ -128,14 +121,14 @@ fn a_rewarded_token_becomes_more_probable() {
         assert!(table.probability(from, 5) > 1.3 * before, "after {from}: {before} -> {}", table.probability(from, 5));
     }
     assert_eq!((state.step, state.adam.steps()), (30, 120));
-    assert_eq!(flat(&table.initial), flat(&Table::new(1).initial), "the reference stays");
+    assert_eq!(flat(&table.initial), flat(&Table::new(1).initial), "the reference does not change");
 }
 
 #[test]
-fn gradients_reach_the_weights_as_finite_differences_say() {
+fn gradients_of_the_weights_equal_finite_differences() {
     let config = PpoConfig { mini_batch_size: 4, ppo_epochs: 1, ..config() };
     let rows = sample(3);
-    // one step moves the policy off the old one, so that ratio and value clipping have something to do
+    // one step changes the policy, so that ratio and value clipping are active
     let total = |bump: Option<(usize, f32)>| {
         let table = Table::new(4);
         if let Some((k, h)) = bump {
@@ -150,7 +143,7 @@ fn gradients_reach_the_weights_as_finite_differences_say() {
     let mut watch = FirstGradient::default();
     let kept = kept(&Table::new(9), &rows);
     block_on(ppo_step(&table, &mut PpoState::new(&config), &config, &kept, None, &mut watch)).unwrap();
-    // KL and advantages come from the kept numbers and the initial table: only the fresh pass depends on the bump
+    // KL and advantages come from the kept numbers and the initial table: only the new pass depends on the change
     let mut expected_norm = 0.0;
     for k in 0..VOCAB * VOCAB {
         let h = 2e-3;
@@ -165,23 +158,23 @@ fn gradients_reach_the_weights_as_finite_differences_say() {
     );
 }
 
-/// Rows with another table's numbers kept, as if it had generated them.
+/// Rows with the numbers of another table, as if it had generated them.
 fn kept(table: &Table, rows: &[Row]) -> Vec<Row> {
     let keep = |row: &Row| {
         let pair = [(row.query_ids.as_slice(), row.decoder_ids.as_slice())];
-        let scores = table.evaluate(&pair, row.decoder_ids.len(), false, Some("policy"), false, None).unwrap();
-        let generated = Generated { logprobs: flat(&scores.logprobs), values: flat(&scores.values) };
+        let scores = table.evaluate(&Given::new(&pair, row.decoder_ids.len(), Some("policy")), None).unwrap();
+        let generated = KeptNumbers { logprobs: flat(&scores.logprobs), values: flat(&scores.values) };
         Row { generated: Some(generated), ..row.clone() }
     };
     rows.iter().map(keep).collect()
 }
 
-/// Remembers the first update's gradient norm and the loss's gradient by values.
+/// Saves the first update's gradient norm and the loss's gradient by values.
 #[derive(Default)]
 struct FirstGradient(Option<f64>, Vec<(Vec<usize>, Grid)>);
 
 impl FirstGradient {
-    /// Squared norm of the gradient of the value table: each entry collects the columns whose input it is.
+    /// Squared norm of the gradient of the value table: each entry sums the columns with its input.
     fn value_norm_squared(&self, rows: &[Row]) -> f64 {
         let mut gradient = [0.0f64; VOCAB];
         for (indices, grad) in &self.1 {
@@ -201,11 +194,11 @@ impl Pace for FirstGradient {
     }
 }
 
-impl Rooms for FirstGradient {
-    fn room(&mut self, room: &Room<'_>) {
-        match room {
-            Room::Optimizer { grad_norm, .. } if self.0.is_none() => self.0 = Some(*grad_norm),
-            Room::MiniBatch(mini) => self.1.push((mini.indices.clone(), mini.loss.grad_values.clone())),
+impl StepObserver for FirstGradient {
+    fn stage(&mut self, stage: &StepStage<'_>) {
+        match stage {
+            StepStage::Optimizer { grad_norm, .. } if self.0.is_none() => self.0 = Some(*grad_norm),
+            StepStage::MiniBatch(mini) => self.1.push((mini.indices.clone(), mini.loss.grad_values.clone())),
             _ => {}
         }
     }
@@ -254,7 +247,7 @@ fn accumulated_mini_batches_make_one_update() {
     let mut state = PpoState::new(&together);
     let outcome = run(&table, &mut state, &together, &sample(1)).unwrap();
     assert_eq!((state.adam.steps(), outcome.mini_batches.len(), outcome.stats.grad_norms.len()), (1, 2, 1));
-    // the average of two means, each over its own mask: equal to the whole only for equal masks
+    // the average of two means over two masks equals the mean over the whole only for equal masks
     let equal: Vec<Row> = sample(1).iter().map(|row| Row { decoder_ids: vec![0, 5, 3, 1], ..row.clone() }).collect();
     let whole = PpoConfig { mini_batch_size: 4, ppo_epochs: 1, ..config() };
     let (a, b) = (Table::new(6), Table::new(6));
@@ -265,7 +258,7 @@ fn accumulated_mini_batches_make_one_update() {
 }
 
 #[test]
-fn early_stop_ratio_guard_and_schedule_do_their_work() {
+fn early_stop_ratio_threshold_and_schedule_work() {
     let stop = PpoConfig { ppo_epochs: 4, learning_rate: 0.5, early_stopping: true, target_kl: 1e-6, ..config() };
     let stopped = run(&Table::new(2), &mut PpoState::new(&stop), &stop, &sample(0)).unwrap();
     let last = stopped.mini_batches.last().unwrap();
@@ -275,19 +268,19 @@ fn early_stop_ratio_guard_and_schedule_do_their_work() {
     let table = Table::new(2);
     let mut state = PpoState::new(&guard);
     let guarded = run(&table, &mut state, &guard, &sample(0)).unwrap();
-    assert_eq!(flat(&table.logits), flat(&Table::new(2).logits), "nothing moves without momentum");
+    assert_eq!(flat(&table.logits), flat(&Table::new(2).logits), "nothing changes without momentum");
     assert_eq!((guarded.stats.mean.total_loss, state.adam.steps(), guarded.stats.warnings.len()), (0.0, 2, 2));
 
     let warmup = PpoConfig { lr_schedule: Schedule::ConstantWithWarmup, warmup_steps: 2, ..config() };
     let table = Table::new(2);
     let mut state = PpoState::new(&warmup);
     let rates: Vec<f64> =
-        (0..3).map(|s| run(&table, &mut state, &warmup, &sample(s)).unwrap().stats.learning_rate).collect();
+        (0..3).map(|s| run(&table, &mut state, &warmup, &sample(s)).unwrap().stats.line.learning_rate).collect();
     assert_eq!(rates, [0.0, 0.005, 0.01]);
 }
 
 #[test]
-fn orders_are_checked_and_obeyed() {
+fn orders_are_checked_and_used() {
     let config = config();
     let table = Table::new(2);
     let step = |orders: &[Vec<usize>]| {
@@ -315,7 +308,7 @@ fn padding_width_changes_no_trained_number() {
 }
 
 #[test]
-fn faults_are_errors_that_say_where() {
+fn faults_are_located_errors() {
     let config = config();
     let idle = Table { idle: Some(Var::zeros(3, DType::F32, &Device::Cpu).unwrap()), ..Table::new(1) };
     let message = run(&idle, &mut PpoState::new(&config), &config, &sample(0)).unwrap_err().to_string();
@@ -330,9 +323,7 @@ fn faults_are_errors_that_say_where() {
             Err(Error::Stopped)
         }
     }
-    impl Rooms for Stop {
-        fn room(&mut self, _: &Room<'_>) {}
-    }
+    impl StepObserver for Stop {}
     let table = Table::new(1);
     let stopped = block_on(ppo_step(&table, &mut PpoState::new(&config), &config, &sample(0), None, &mut Stop));
     assert!(matches!(stopped, Err(Error::Stopped)));

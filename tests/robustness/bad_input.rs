@@ -1,6 +1,6 @@
-//! Bad input: whatever the bytes, a reader neither panics nor takes memory that they do not justify, and its error names
-//! file and place. The promises are `hostile`'s, which the fuzz targets share; what broke them once is kept in
-//! `tests/fixtures/regressions`, a folder a target.
+//! Bad input: for any bytes, a reader does not panic or use more memory than they justify, and its error names file and place.
+//! `hostile` defines these rules, also for the fuzz targets; `tests/fixtures/regressions` has inputs that broke them, one
+//! folder for each target.
 
 use crate::hostile;
 use detox_lab::io::checkpoint::pickle;
@@ -24,7 +24,7 @@ const TARGETS: [Target; 10] = [
 ];
 
 #[test]
-fn what_broke_a_promise_once_does_so_no_more() {
+fn inputs_that_broke_a_rule_do_not_break_it_again() {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/regressions");
     let mut cases = 0;
     for (name, target) in TARGETS {
@@ -52,11 +52,11 @@ fn gguf() -> Vec<u8> {
 }
 
 #[test]
-fn the_undamaged_run_goes_on() {
+fn the_undamaged_run_can_be_continued() {
     hostile::run::check_bench();
 }
 
-/// `{"t": MODULE.NAME}` with the global called in every way that a pickle knows.
+/// `{"t": MODULE.NAME}` with the global called in every way that a pickle has.
 fn calls(module: &str, name: &str) -> Vec<Vec<u8>> {
     let global = format!("c{module}\n{name}\n");
     let text = |t: &str| [b"X".as_slice(), &(t.len() as u32).to_le_bytes(), t.as_bytes()].concat();
@@ -74,7 +74,7 @@ fn calls(module: &str, name: &str) -> Vec<Vec<u8>> {
 }
 
 #[test]
-fn a_pickle_may_call_nothing_but_what_weights_need() {
+fn a_pickle_may_only_call_what_weights_need() {
     for (module, name) in [
         ("os", "system"),
         ("posix", "system"),
@@ -94,12 +94,12 @@ fn a_pickle_may_call_nothing_but_what_weights_need() {
             assert!(error.contains("(pickle byte "), "{error}: no place");
         }
         let error = pickle::tensors(&calls(module, name)[0]).unwrap_err();
-        assert!(error.contains(&format!("{module}.{name}")), "{error}: does not name what was asked for");
+        assert!(error.contains(&format!("{module}.{name}")), "{error}: does not name the global");
     }
 }
 
 #[test]
-fn opcodes_that_build_or_import_are_refused_one_and_all() {
+fn all_opcodes_that_build_or_import_are_refused() {
     // of `pickletools.opcodes`: INST OBJ NEWOBJ NEWOBJ_EX EXT1 EXT2 EXT4 STACK_GLOBAL PERSID GET PUT DUP POP FRAME …
     for opcode in b"io\x81\x92\x82\x83\x84\x93Pgp20\x95\x94\x8f\x90\x91\x96\x97\x98\x8c\x8dBCTUSVFILd\x8bl1" {
         let error = pickle::tensors(&[b"\x80\x02}(", [*opcode].as_slice(), b"\0\0\0\0\0\0\0\0."].concat()).unwrap_err();
@@ -107,7 +107,7 @@ fn opcodes_that_build_or_import_are_refused_one_and_all() {
     }
 }
 
-/// Bytes, half of them from what the formats are made of.
+/// Bytes, half of them from parts of the formats.
 fn bytes(len: usize) -> impl Strategy<Value = Vec<u8>> {
     let made_of =
         prop::sample::select(b"{}[]\":,0123456789.eE+-\\/\n\r\tnulltruefalse\0\x01\x80\xff PK\x03\x04".to_vec());
@@ -143,14 +143,14 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(500))]
 
     #[test]
-    fn any_bytes_are_refused_in_words(input in bytes(200)) {
+    fn any_bytes_are_refused_with_a_message(input in bytes(200)) {
         for (_, target) in TARGETS.into_iter().filter(|(name, _)| *name != "run_folder") {
             target(&input);
         }
     }
 
     #[test]
-    fn any_global_but_those_of_weights_is_refused(module in "[a-z_]{1,8}(\\.[a-z_]{1,8}){0,2}", name in "[A-Za-z_]{1,20}") {
+    fn any_global_that_weights_do_not_need_is_refused(module in "[a-z_]{1,8}(\\.[a-z_]{1,8}){0,2}", name in "[A-Za-z_]{1,20}") {
         prop_assume!(!hostile::weights::is_for_weights(&format!("{module}.{name}")));
         for pickle in calls(&module, &name) {
             prop_assert!(pickle::tensors(&pickle).is_err());

@@ -1,5 +1,5 @@
-//! Bad input that once did harm, or would have, made up here case by case: each is refused in words that say what is
-//! wrong, within the memory that `hostile` allows.
+//! Bad input that once did harm, or would have, made here case by case: each is refused with a message that says what is wrong,
+//! within the memory that `hostile` allows.
 
 use crate::hostile;
 use detox_lab::io::adapter_config::AdapterConfig;
@@ -18,7 +18,7 @@ fn fixture(name: &str) -> Value {
     serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
 }
 
-/// What loading this `tokenizer.json` says; the promises are held to as well.
+/// The error of loading this `tokenizer.json`; also checks the rules of `hostile`.
 fn refused(file: &Value) -> String {
     let bytes = file.to_string().into_bytes();
     hostile::tokenizer(&[b"\0", bytes.as_slice()].concat());
@@ -47,7 +47,7 @@ const ROOT: (usize, u32) = (0, 256 << 10);
 const A: usize = 256 ^ 97;
 
 #[test]
-fn tables_of_characters_are_walked_before_they_are_used() {
+fn tables_of_characters_are_checked_before_they_are_used() {
     let with = |table: String| {
         let mut file = fixture("tiny/policy/tokenizer.json");
         file["normalizer"] = json!({"type": "Precompiled", "precompiled_charsmap": table});
@@ -62,10 +62,10 @@ fn tables_of_characters_are_walked_before_they_are_used() {
         (base64(b"\0"), "empty"),
         (base64(b"\0\0\0\0"), "trie is empty"),
         (base64(b"\xff\xff\xff\xff"), "longer than the table"),
-        (charsmap(&[(0, 1 << 20)], ""), "leads to unit 1024"),
-        (charsmap(&[ROOT, (A, 1 << 20 | 97)], ""), "leads to unit"),
+        (charsmap(&[(0, 1 << 20)], ""), "points to unit 1024"),
+        (charsmap(&[ROOT, (A, 1 << 20 | 97)], ""), "points to unit"),
         (charsmap(&[ROOT, (A, 1 << 10 | 1 << 8 | 97), (A ^ 1, 9)], "b\0"), "outside its texts"),
-        (charsmap(&[ROOT, (A, 1 << 10 | 1 << 8 | 97), (A ^ 1, 1)], "é\0"), "inside a letter"),
+        (charsmap(&[ROOT, (A, 1 << 10 | 1 << 8 | 97), (A ^ 1, 1)], "é\0"), "into a character"),
         (charsmap(&[ROOT, (A, 1 << 10 | 1 << 8 | 97)], &"b".repeat(300)), "more than 256 bytes"),
         (base64(b"\x04\0\0\0\0\0\0\0\xff"), "not UTF-8"),
     ] {
@@ -75,7 +75,7 @@ fn tables_of_characters_are_walked_before_they_are_used() {
 }
 
 #[test]
-fn parts_of_tokenizers_that_would_panic_or_swell_are_refused() {
+fn parts_of_tokenizers_that_would_panic_or_use_much_memory_are_refused() {
     let t5 = || fixture("tiny/policy/tokenizer.json");
     let roberta = || fixture("tiny/reward/tokenizer.json");
     let set = |mut file: Value, pointer: &str, value: Value| {
@@ -102,15 +102,15 @@ fn parts_of_tokenizers_that_would_panic_or_swell_are_refused() {
         (set(t5(), "/model/vocab/0", json!(["a".repeat(5000), 0.0])), "has 5000 bytes"),
         (set(roberta(), "/model/continuing_subword_prefix", json!("##")), "continuing_subword_prefix"),
         (set(roberta(), "/model/dropout", json!(0.1)), "dropout is set"),
-        (set(t5(), "/normalizer", replace(json!({"Regex": "(?=a)b"}), "x")), "is not plain"),
-        (set(t5(), "/normalizer", replace(json!({"Regex": " {0,}"}), "x")), "matches where nothing is"),
+        (set(t5(), "/normalizer", replace(json!({"Regex": "(?=a)b"}), "x")), "is not supported"),
+        (set(t5(), "/normalizer", replace(json!({"Regex": " {0,}"}), "x")), "matches an empty text"),
         (
             set(
                 t5(),
                 "/pre_tokenizer",
                 json!({"type": "Split", "pattern": {"Regex": "\\b"}, "behavior": "Isolated", "invert": false}),
             ),
-            "matches where nothing is",
+            "matches an empty text",
         ),
         (set(t5(), "/normalizer", replace(json!({"Regex": "(a*)*+b"}), "x")), "repeats a repetition"),
         (set(t5(), "/normalizer", replace(json!({"Regex": "(\\w{99}){99}"}), "x")), "the pattern"),
@@ -134,7 +134,7 @@ fn parts_of_tokenizers_that_would_panic_or_swell_are_refused() {
 }
 
 #[test]
-fn a_key_that_is_there_twice_is_read_as_it_was_checked() {
+fn a_repeated_key_is_read_as_it_was_checked() {
     let file = fixture("tiny/policy/tokenizer.json").to_string();
     let twice = file.replacen('{', "{\"decoder\": 5,", 1);
     hostile::tokenizer(&[b"\0", twice.as_bytes()].concat());
@@ -160,7 +160,7 @@ fn a_pickle_cannot_copy_one_text_a_thousand_times() {
     ]
     .concat();
     hostile::pickle(&key);
-    assert!(pickle::tensors(&key).unwrap_err().contains("not described as torch does"));
+    assert!(pickle::tensors(&key).unwrap_err().contains("not described in torch's form"));
 
     let tensor = b"ctorch._utils\n_rebuild_tensor_v2\n((X\x07\x00\x00\x00storagectorch\nFloatStorage\nX\x01\x00\x00\x000X\x03\x00\x00\x00cpuK\x18tQK\x00)))tRq\x02";
     let names = [
@@ -179,7 +179,7 @@ fn a_pickle_cannot_copy_one_text_a_thousand_times() {
 }
 
 #[test]
-fn a_small_zip_does_not_become_a_large_folder() {
+fn a_small_zip_cannot_become_a_large_folder() {
     let bomb = zip::pack(&BTreeMap::from([("config.json".to_string(), vec![0; 100 << 20])])).unwrap();
     assert!(bomb.len() < 200_000);
     hostile::zipped(&bomb);
@@ -230,7 +230,7 @@ fn configurations_are_checked_when_they_are_read() {
 }
 
 #[test]
-fn one_long_response_does_not_ask_for_a_grid_of_terabytes() {
+fn one_long_response_does_not_need_a_grid_of_terabytes() {
     let row = |n: usize| Row { query_ids: vec![1], decoder_ids: vec![0; n], score: 0.0, generated: None };
     let rows: Vec<Row> = [row(100_000)].into_iter().chain(vec![row(2); 1000]).collect();
     let config = PpoConfig { batch_size: rows.len(), ..PpoConfig::default() };
@@ -239,7 +239,7 @@ fn one_long_response_does_not_ask_for_a_grid_of_terabytes() {
 }
 
 #[test]
-fn a_message_quotes_only_the_start_of_what_is_too_long() {
+fn a_message_quotes_only_the_start_of_a_long_text() {
     let label = format!("text,label\na,{}\n", "é".repeat(1 << 20));
     hostile::rows(&[b"\x02", label.as_bytes()].concat());
 }

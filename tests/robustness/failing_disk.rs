@@ -1,5 +1,5 @@
-//! Disks that fill up, cannot be written, or lose files while a run is on them: each says which file, in which step, and
-//! what to do, and the run goes on as if nothing had happened once that is done.
+//! Disks that are full, read-only, or lose files during a run: the error names the file, the step and what to do, and after
+//! that the run continues as if nothing had happened.
 
 use crate::support;
 use crate::support::run::*;
@@ -7,11 +7,11 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// A small disk of its own, for who may mount one; it goes with the test.
+/// A small disk for one test, if the user may mount one.
 struct Disk(tempfile::TempDir);
 
 impl Disk {
-    /// None where this user may not mount.
+    /// None if this user may not mount.
     fn mount(options: &str) -> Option<Self> {
         let dir = tempfile::tempdir().unwrap();
         let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", options, "tmpfs", text(dir.path())]).output();
@@ -35,12 +35,12 @@ impl Drop for Disk {
     }
 }
 
-/// The files that `error: PATH: …` names.
+/// The files named by `error: PATH: …`.
 fn named(said: &str) -> &str {
     said.lines().find_map(|line| line.strip_prefix("error: ")?.split(": ").next()).unwrap()
 }
 
-/// What is left after a failure is whole: the checkpoint of `step`, and nothing unfinished.
+/// Checks that a failure leaves the complete checkpoint of `step`, and no unfinished files.
 fn assert_whole(run: &Path, step: &str) {
     for file in ["adapter_model.safetensors", "adam.safetensors", "value_head.safetensors"] {
         drop(support::models::tensors(&run.join("checkpoints").join(step).join(file)));
@@ -53,7 +53,7 @@ fn assert_whole(run: &Path, step: &str) {
 
 #[test]
 #[ignore = "needs a user who may mount a tmpfs"]
-fn a_full_disk_stops_a_run_that_then_goes_on() {
+fn a_full_disk_stops_a_run_that_can_be_continued() {
     let disk = Disk::mount("size=24m").expect("this user may not mount a tmpfs");
     let (dir, models) = (tempfile::tempdir().unwrap(), models());
     let (run, twin, config) = (disk.0.path().join("run"), dir.path().join("twin"), file(dir.path(), "c.json", QUICK));
@@ -63,7 +63,8 @@ fn a_full_disk_stops_a_run_that_then_goes_on() {
         .unwrap()
         .map(|e| e.unwrap().metadata().unwrap().len())
         .sum();
-    // So much room is left: for nothing (the run does not even begin), for the rollout, for the lines, for a part of the checkpoint.
+    // The free space is enough for nothing (the run does not start), for the rollout, for the lines, or for a part of the
+    // checkpoint.
     let mut where_ = Vec::new();
     for room in [0, 16_000, 40_000, step / 4, step / 2, step * 3 / 4, step, step + 30_000] {
         let filler = disk.0.path().join("filler");
@@ -73,7 +74,7 @@ fn a_full_disk_stops_a_run_that_then_goes_on() {
         std::fs::remove_file(filler).unwrap();
         assert!(said.contains("No space left on device") && said.contains("free some space"), "{said}");
         assert!(named(&said).starts_with(text(&run)), "{said}");
-        // Where it had room for a step, it goes on after that one.
+        // If there was space for a step, the run continues after it.
         let after = newest(&run);
         let number = |name: &str| name.trim_start_matches("step-").trim_start_matches('0').to_string();
         let step = [
@@ -95,7 +96,7 @@ fn newest(run: &Path) -> String {
     names.filter(|name| name.starts_with("step-")).max().unwrap()
 }
 
-/// The program with a limit on the size of any one file, in blocks of 1024 bytes: a write beyond it fails half way.
+/// The program with a limit on the size of files, in blocks of 1024 bytes: a larger write fails in the middle.
 fn limited(blocks: u64, args: &[&str]) -> std::process::Output {
     let script = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$@\"");
     let program = program(args);
@@ -105,7 +106,7 @@ fn limited(blocks: u64, args: &[&str]) -> std::process::Output {
 }
 
 #[test]
-fn a_file_that_may_not_grow_stops_a_run_that_then_goes_on() {
+fn a_file_size_limit_stops_a_run_that_can_be_continued() {
     let (dir, models) = (tempfile::tempdir().unwrap(), models());
     let (run, twin, config) = (dir.path().join("run"), dir.path().join("twin"), file(dir.path(), "c.json", QUICK));
     ok(&train_args(&models, text(&config), "1", text(&run)));
@@ -125,9 +126,9 @@ fn a_file_that_may_not_grow_stops_a_run_that_then_goes_on() {
     assert_same(&run, &twin);
 }
 
-/// A folder that cannot be written: a disk mounted so, or permissions.
+/// A folder that cannot be written to: a read-only disk, or permissions.
 #[test]
-fn a_read_only_folder_is_said_before_anything_is_loaded() {
+fn a_read_only_folder_is_reported_before_anything_is_loaded() {
     let (dir, models) = (tempfile::tempdir().unwrap(), models());
     let config = file(dir.path(), "c.json", QUICK);
     let disk = Disk::mount("size=24m");
@@ -146,7 +147,7 @@ fn a_read_only_folder_is_said_before_anything_is_loaded() {
     };
     lock(false);
     let said = [
-        // a policy that is not there: were it looked for first, it would be the error
+        // the policy does not exist: if it were looked for first, it would be the error
         fails(&["train", "--policy", "/no/such/model", "--out", text(&place.join("other/deeper"))]),
         fails(&["finetune", "--policy", "/no/such/model", "--out", text(&place.join("other"))]),
         fails(&["train", "--resume", text(&run), "--steps", "3"]),
@@ -162,7 +163,7 @@ fn a_read_only_folder_is_said_before_anything_is_loaded() {
 }
 
 #[test]
-fn what_was_removed_is_named() {
+fn removed_files_are_named() {
     let (dir, models) = (tempfile::tempdir().unwrap(), models());
     let (run, config) = (dir.path().join("run"), file(dir.path(), "c.json", QUICK));
     let policy = dir.path().join("policy");
@@ -179,7 +180,7 @@ fn what_was_removed_is_named() {
         std::fs::rename(&aside, &path).unwrap();
         wants.iter().for_each(|want| assert!(said.contains(want), "without {name}: {said}"));
     };
-    without("policy", &["run/config.json", text(&policy), "give its new place: --policy"]);
+    without("policy", &["run/config.json", text(&policy), "give its new location with --policy"]);
     without("policy/config.json", &["policy", "config.json"]);
     without("run/config.json", &["config.json", "not a run folder"]);
     without("run/checkpoints", &["checkpoints", "no checkpoint"]);
@@ -188,13 +189,13 @@ fn what_was_removed_is_named() {
     }
     without("run/checkpoints/step-00000", &["step-00000"]);
 
-    // Lines that are gone are gone, but not unnoticed.
+    // Lost lines cannot be restored, but are reported.
     std::fs::remove_file(run.join("samples.jsonl")).unwrap();
     let out = support::run::run(&resume);
     let said = String::from_utf8(out.stderr).unwrap();
-    assert!(out.status.success() && said.contains("samples.jsonl tells of 0 of 2 steps"), "{said}");
+    assert!(out.status.success() && said.contains("samples.jsonl has lines for 0 of 2 steps"), "{said}");
 
-    // The whole folder, while it is in use: nothing grows in its place, wherever the run was just then.
+    // The whole folder is removed during the run: it is not created again.
     let mut child = program(&["train", "--resume", text(&run), "--steps", "5000"])
         .stderr(std::process::Stdio::piped())
         .spawn()
@@ -207,7 +208,7 @@ fn what_was_removed_is_named() {
     std::fs::rename(&run, &moved).unwrap();
     let out = child.wait_with_output().unwrap();
     let said = String::from_utf8(out.stderr).unwrap();
-    let gone = said.contains("the run's folder is gone") || said.contains("No such file");
+    let gone = said.contains("the run's folder was removed") || said.contains("No such file");
     assert!(out.status.code() == Some(1) && gone && !said.contains("panicked"), "{said}");
     assert!(!run.exists());
     let steps = (std::fs::read_to_string(moved.join("metrics.jsonl")).unwrap().lines().count() + 1).to_string();

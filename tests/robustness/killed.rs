@@ -1,5 +1,5 @@
-//! Runs that are killed with SIGKILL at random moments, many of them in the middle of a write, and resumed: they end as
-//! their uninterrupted twins do, byte for byte. What a failing disk does is in `failing_disk.rs`.
+//! Runs that are killed with SIGKILL at random moments, many in the middle of a write, and resumed: they end like uninterrupted
+//! runs, byte for byte. `failing_disk.rs` tests failing disks.
 
 use crate::support;
 use crate::support::run::*;
@@ -26,11 +26,11 @@ fn seed() -> u64 {
 /// When a process is killed.
 #[derive(Debug, Clone, Copy)]
 enum Moment {
-    /// So long after it began.
+    /// This long after its start.
     After(Duration),
-    /// So long after an unfinished file or folder is there for the n-th time.
+    /// This long after an unfinished file or folder exists for the n-th time.
     Writing(u64, Duration),
-    /// So long after the n-th change of a file that grows: between the writes of one step.
+    /// This long after the n-th change of a growing file: between the writes of one step.
     Growing(u64, Duration),
 }
 
@@ -69,7 +69,7 @@ impl Moment {
         }
     }
 
-    /// What it looks at, as text that changes.
+    /// The observed state, as text.
     fn look(self, run: &Path) -> String {
         match self {
             Self::After(_) => String::new(),
@@ -82,7 +82,7 @@ impl Moment {
     }
 }
 
-/// Names of what is being written or replaced.
+/// Names of files and folders that are being written or replaced.
 fn unfinished(run: &Path) -> Vec<String> {
     let folders = [run.to_path_buf(), run.join("checkpoints"), run.join("rollouts")];
     let entries = folders.iter().filter_map(|folder| folder.read_dir().ok()).flatten().flatten();
@@ -90,18 +90,18 @@ fn unfinished(run: &Path) -> Vec<String> {
     names.filter(|name| name.starts_with(".tmp-") || name.starts_with(".old-")).collect()
 }
 
-/// What the kills of a test met.
+/// What a test's kills interrupted.
 #[derive(Debug, Default)]
 struct Tally {
     kills: usize,
-    /// Something unfinished was there.
+    /// There was an unfinished file or folder.
     writing: usize,
-    /// A step was half written: lines of it, but no checkpoint.
+    /// A step was partly written: its lines, but no checkpoint.
     ahead: usize,
 }
 
-/// Runs `first`, kills it at moments drawn from `rng`, goes on with `resume`, until it has been killed `most` times or ends
-/// by itself; then it may end.
+/// Runs `first`, kills it at moments from `rng`, continues with `resume`, until it has been killed `most` times or ends
+/// normally; then it may end.
 fn kill_and_resume(
     first: &[&str],
     resume: &[&str],
@@ -124,12 +124,12 @@ fn kill_and_resume(
         let out = child.wait_with_output().unwrap();
         let said = String::from_utf8_lossy(&out.stderr).into_owned();
         if out.status.code().is_some() {
-            // It ended, maybe only to say that the kill came after its last checkpoint.
+            // It ended, possibly because the kill came after its last checkpoint.
             assert!(out.status.success() || said.contains("are done"), "{moment:?}: {said}");
             assert!(unfinished(run).is_empty(), "{:?}", unfinished(run));
             return;
         }
-        // The kill may also have met it while it said that all is done.
+        // The kill may also have interrupted it while it reported that all is done.
         let fault = said.contains("error:") && !said.contains("are done") || said.contains("panicked");
         assert!(!fault, "{moment:?}: {said}");
         tally.kills += 1;
@@ -145,7 +145,7 @@ fn checkpoints(run: &Path) -> impl Iterator<Item = std::path::PathBuf> {
     entries.map(|e| e.path()).filter(|path| !path.file_name().unwrap().to_str().unwrap().starts_with('.'))
 }
 
-/// A checkpoint is whole or not there: every file can be read. Returns its step.
+/// Checks that every file of a checkpoint can be read. Returns its step.
 fn check(checkpoint: &Path) -> u64 {
     let files: Vec<_> = checkpoint.read_dir().unwrap().map(|e| e.unwrap().path()).collect();
     assert!(files.len() == 3 || files.len() == 5, "{files:?}"); // of a supervised run, of a PPO run
@@ -159,12 +159,12 @@ fn check(checkpoint: &Path) -> u64 {
 }
 
 #[test]
-fn a_run_killed_fifty_times_anywhere_equals_its_twin() {
+fn a_run_killed_fifty_times_anywhere_equals_an_uninterrupted_one() {
     let dir = tempfile::tempdir().unwrap();
     let (twin, config, models) = (dir.path().join("twin"), file(dir.path(), "c.json", QUICK), models());
     let began = Instant::now();
     ok(&[&train_args(&models, text(&config), STEPS, text(&twin))[..], &KEPT].concat());
-    let longest = began.elapsed() / 2; // moments between a process's start and some steps later
+    let longest = began.elapsed() / 2; // moments from a process's start to some steps later
     assert_steps(&twin, 12);
     let mut rng = Rng::new(seed(), Purpose::Shuffle, 0, 0);
     let mut tally = Tally::default();
@@ -180,9 +180,9 @@ fn a_run_killed_fifty_times_anywhere_equals_its_twin() {
         }
     }
     eprintln!("{tally:?}");
-    assert!(tally.writing > 0 && tally.ahead > 0, "no kill met a write: {tally:?}");
+    assert!(tally.writing > 0 && tally.ahead > 0, "no kill interrupted a write: {tally:?}");
 
-    // Evaluation and table are whole, or as they were.
+    // Evaluation and table are complete, or unchanged.
     let outputs = || -> BTreeMap<&str, Option<Vec<u8>>> {
         let files = ["evaluation.json", "comparison.csv", "comparison.html"];
         files.map(|name| (name, std::fs::read(twin.join(name)).ok())).into()
@@ -205,7 +205,7 @@ fn a_run_killed_fifty_times_anywhere_equals_its_twin() {
             child.kill().unwrap();
             child.wait().unwrap();
             for (name, bytes) in outputs() {
-                assert!(bytes.is_none() || bytes == whole[name], "{name} is neither whole nor absent");
+                assert!(bytes.is_none() || bytes == whole[name], "{name} is neither complete nor absent");
             }
         }
     }
@@ -215,7 +215,7 @@ fn a_run_killed_fifty_times_anywhere_equals_its_twin() {
 }
 
 #[test]
-fn a_fine_tuning_killed_anywhere_equals_its_twin() {
+fn a_fine_tuning_killed_anywhere_equals_an_uninterrupted_one() {
     let dir = tempfile::tempdir().unwrap();
     let (data, policy, twin) = (tiny("data/train.jsonl"), tiny("policy"), dir.path().join("twin"));
     let quick = "finetune --epochs 3 --batch-size 8 --learning-rate 5e-3 --evaluate-every 6 --save-every 4 --log-every 2 \

@@ -1,5 +1,5 @@
-//! What must not go wrong: bad input, numbers that are not finite, failing disks, signals and sudden death.
-//! `hostile` replaces this binary's allocator by one that counts, per thread; the other tests do not notice.
+//! Bad input, numbers that are not finite, failing disks, signals and killed processes. `hostile` replaces this binary's
+//! allocator by one that counts per thread, which does not affect the other tests.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, clippy::print_stderr)]
 
 mod hostile;

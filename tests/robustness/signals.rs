@@ -1,5 +1,5 @@
-//! SIGINT and SIGTERM, in whatever a command is doing: it saves, says how to go on, and leaves with the status that shells
-//! expect; a second signal ends it at once.
+//! SIGINT and SIGTERM at any time: the command saves, says how to continue, and exits with the status that shells expect; a
+//! second signal ends it immediately.
 
 use crate::support::run::*;
 use rustix::process::{Pid, Signal};
@@ -14,7 +14,7 @@ fn signal(child: &Child, name: &str) {
     rustix::process::kill_process(Pid::from_child(child), signal).unwrap();
 }
 
-/// Waits until `ready`, for a child that must not end before.
+/// Waits until `ready`; the child must not end before.
 fn until(child: &mut Child, ready: impl Fn() -> bool) {
     while !ready() {
         if let Some(status) = child.try_wait().unwrap() {
@@ -24,7 +24,7 @@ fn until(child: &mut Child, ready: impl Fn() -> bool) {
     }
 }
 
-/// Standard error of a child that was stopped, and left as one should.
+/// Standard error of a stopped child; checks how it ended.
 fn stopped(child: Child, name: &str, status: i32) -> String {
     let out = child.wait_with_output().unwrap();
     let said = String::from_utf8(out.stderr).unwrap();
@@ -42,7 +42,8 @@ fn lines(run: &Path) -> usize {
     std::fs::read_to_string(run.join("metrics.jsonl")).map_or(0, |m| m.lines().count())
 }
 
-/// A run that spends its time where `settings` say; stopped there, it saves, and going on equals a twin.
+/// A run that spends most of its time where `settings` say: when it is stopped there, it saves, and continues like an
+/// uninterrupted run.
 fn a_run_is_stopped(settings: &str, aim: impl Fn(&Path) -> bool) {
     let (dir, models) = (tempfile::tempdir().unwrap(), models());
     let config = file(dir.path(), "c.json", settings);
@@ -89,14 +90,14 @@ fn while_evaluating() {
     let (dir, models) = (tempfile::tempdir().unwrap(), models());
     let (run, config) = (dir.path().join("run"), file(dir.path(), "c.json", QUICK));
     ok(&train_args(&models, text(&config), "1", text(&run)));
-    // many dialogues and long responses: it is far from its end whenever the signal comes
+    // many dialogues and long responses, so that the command is far from its end when the signal comes
     let evaluate = ["evaluate", "--run", text(&run), "--data", "tiny", "--max-new-tokens", "400", "-n", "100"];
     for (name, status) in SIGNALS {
         let mut child = spawn(&evaluate);
         // The signals are caught before the lock is taken.
         let pid = child.id().to_string();
         until(&mut child, || std::fs::read_to_string(run.join(".lock")).is_ok_and(|owner| owner == pid));
-        std::thread::sleep(Duration::from_millis(300)); // the models are loaded, and it generates
+        std::thread::sleep(Duration::from_millis(300)); // the models are loaded, and it is generating
         signal(&child, name);
         stopped(child, name, status);
         assert!(!run.join("evaluation.json").exists());
@@ -125,10 +126,10 @@ fn while_fine_tuning() {
     }
 }
 
-/// While a command is stuck in a read that nothing answers, the first signal can only be noted.
+/// While a command waits for input, the first signal is only noted.
 #[cfg(target_os = "linux")]
 #[test]
-fn a_second_signal_ends_it_at_once() {
+fn a_second_signal_ends_it_immediately() {
     let dir = tempfile::tempdir().unwrap();
     let (pipe, reward) = (dir.path().join("pipe"), tiny("reward"));
     assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
@@ -141,10 +142,10 @@ fn a_second_signal_ends_it_at_once() {
             let mask = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
             mask.is_some_and(|mask| u64::from_str_radix(mask.trim(), 16).unwrap() & both == both)
         });
-        std::thread::sleep(Duration::from_millis(20)); // handlers are there one after the other
+        std::thread::sleep(Duration::from_millis(20)); // handlers are registered one after the other
         signal(&child, "INT");
         std::thread::sleep(Duration::from_millis(200));
-        assert!(child.try_wait().unwrap().is_none(), "the first signal only asks");
+        assert!(child.try_wait().unwrap().is_none(), "the first signal is only noted");
         signal(&child, second);
         assert_eq!(child.wait().unwrap().code(), Some(status));
     }

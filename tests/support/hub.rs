@@ -1,4 +1,4 @@
-//! A hub on this machine that answers, or fails to, as a test says.
+//! A hub on this machine, whose answers and faults a test chooses.
 #![allow(dead_code, clippy::unwrap_used, clippy::disallowed_methods)]
 
 use detox_lab::error::Result;
@@ -11,24 +11,24 @@ use std::sync::{Arc, Mutex};
 
 pub const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 
-/// What a client asked.
+/// A client's request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
     pub path: String,
-    /// First byte asked for, and whether it is one for the first byte alone.
+    /// First requested byte, and whether only one byte was requested.
     pub from: usize,
     pub probe: bool,
     pub token: Option<String>,
 }
 
-/// A server and what it was asked so far.
+/// A server and the requests so far.
 pub struct Server {
     pub address: String,
     pub asked: Arc<Mutex<Vec<Request>>>,
 }
 
 impl Server {
-    /// Gives every connection to `answer`, which writes what it likes; then the connection is closed.
+    /// Passes every connection to `answer`, which writes any bytes; then the connection is closed.
     pub fn start(answer: impl Fn(&Request, &mut TcpStream) + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
@@ -48,7 +48,7 @@ impl Server {
         Self { address, asked }
     }
 
-    /// How often a file's content was asked for, and from which bytes on.
+    /// The first bytes of all requests for a file's content.
     pub fn contents(&self, file: &str) -> Vec<usize> {
         let asked = self.asked.lock().unwrap();
         asked.iter().filter(|r| r.path.ends_with(file) && !r.probe).map(|r| r.from).collect()
@@ -68,14 +68,14 @@ fn read(stream: &TcpStream) -> Option<Request> {
     Some(Request { path, from, probe: range == "bytes=0-0", token: header("authorization") })
 }
 
-/// Sends a whole answer; a client that went away is no fault.
+/// Sends a complete answer; a closed connection is not an error.
 pub fn send(stream: &mut TcpStream, status: &str, headers: &[(&str, String)], length: usize, body: &[u8]) {
     let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
     let head = format!("HTTP/1.1 {status}\r\n{headers}Content-Length: {length}\r\nConnection: close\r\n\r\n");
     let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body)).and_then(|()| stream.flush());
 }
 
-/// The listing of `owner/name`.
+/// The list of files of `owner/name`.
 pub fn listing(files: &[&str]) -> String {
     let siblings: Vec<_> = files.iter().map(|name| serde_json::json!({"rfilename": name})).collect();
     serde_json::json!({"siblings": siblings, "sha": COMMIT}).to_string()
@@ -90,7 +90,7 @@ pub fn etag(content: &[u8]) -> String {
     Sha256::digest(content).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// A file as a good server sends it, from where it was asked for; of the rest no more than `most` bytes.
+/// Sends a file as a correct server does, from the requested byte on, but at most `most` bytes.
 pub fn send_file(request: &Request, stream: &mut TcpStream, content: &[u8], most: usize) {
     let to = if request.probe { request.from + 1 } else { content.len() };
     let range = format!("bytes {}-{}/{}", request.from, to - 1, content.len());
@@ -100,7 +100,7 @@ pub fn send_file(request: &Request, stream: &mut TcpStream, content: &[u8], most
     send(stream, "206 Partial Content", &headers, part.len(), &part[..part.len().min(most)]);
 }
 
-/// Bytes by file, as told.
+/// Downloaded bytes by file.
 #[derive(Default)]
 pub struct Told {
     pub now: String,

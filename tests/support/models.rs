@@ -1,4 +1,4 @@
-//! Small reference models as our types, straight from their folders.
+//! Loads small reference models from their folders.
 #![allow(dead_code, clippy::unwrap_used, clippy::disallowed_methods, clippy::print_stderr)]
 
 use candle_core::{Device, Tensor};
@@ -50,7 +50,7 @@ pub fn adapter(folder: &Path, scale: f64) -> Vec<LoraSpec> {
         .collect()
 }
 
-/// A policy with a fresh value head and no adapter.
+/// A policy with a new value head and no adapter.
 pub fn bare_policy(folder: &Path) -> Policy {
     let (t5, _) = t5(folder, false);
     let head = ValueHead::fresh(t5.config.d_model, &mut Rng::new(0, Purpose::Init, 0, 0)).unwrap();
@@ -62,7 +62,7 @@ pub fn golden_policy(golden: &Path) -> Policy {
     golden_policy_over(golden, model_tensors(&golden.join("policy_base")))
 }
 
-/// The same over base tensors that the caller can look at afterwards.
+/// The same with base tensors that the caller can compare afterwards.
 pub fn golden_policy_over(golden: &Path, base: HashMap<String, Tensor>) -> Policy {
     let config = std::fs::read(golden.join("policy_base/config.json")).unwrap();
     let t5 = T5::load(T5Config::from_json("config.json", &config).unwrap(), &Params::frozen(base)).unwrap();

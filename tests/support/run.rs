@@ -1,11 +1,11 @@
-//! Runs the program as a person would, on the tiny stand-in models.
+//! Runs the program on the test fixtures' tiny models.
 #![allow(dead_code, clippy::unwrap_used, clippy::disallowed_methods)]
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-/// The program with arguments; no hub, so that a forgotten default cannot reach out.
+/// The program with arguments; without the hub, so that default models cannot be downloaded.
 pub fn program(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_detox-lab"));
     command.args(args).env("HF_HUB_OFFLINE", "1");
@@ -29,14 +29,14 @@ pub fn json(args: &[&str]) -> serde_json::Value {
     serde_json::from_str(&ok(args)).unwrap()
 }
 
-/// Standard error of a run that must fail, printed once and without a panic.
+/// Standard error of a run that must fail with one message and without a panic.
 pub fn fails(args: &[&str]) -> String {
     let out = run(args);
     let error = String::from_utf8(out.stderr).unwrap();
     assert!(!out.status.success(), "{args:?} should have failed");
     assert!(!error.contains("panicked"), "{error}");
     assert_eq!(error.matches("error: ").count(), 1, "{error}");
-    assert!(error.contains("try: "), "an error says what to try: {error}");
+    assert!(error.contains("try: "), "the error does not say what to try: {error}");
     error
 }
 
@@ -57,7 +57,7 @@ pub fn file(folder: &Path, name: &str, content: &str) -> PathBuf {
     path
 }
 
-/// Settings that make a step quick.
+/// Settings for a fast step.
 pub const QUICK: &str = r#"{"batch_size": 8, "mini_batch_size": 4, "output_min_length": 6, "output_max_length": 16, "learning_rate": 1e-3}"#;
 
 /// `train` on the tiny models into `out`.
@@ -88,7 +88,7 @@ pub fn models() -> [String; 4] {
     ["policy", "adapter", "reward", "data/train.jsonl"].map(tiny)
 }
 
-/// What must be equal between two runs: everything but dates, durations and TensorBoard's files.
+/// The files that must be equal in two runs: all but dates, durations and TensorBoard's files.
 pub fn numbers(run: &Path) -> BTreeMap<String, Vec<u8>> {
     let mut files = BTreeMap::new();
     let mut folders = vec![run.to_path_buf()];
@@ -114,7 +114,7 @@ pub fn assert_same(a: &Path, b: &Path) {
     }
 }
 
-/// Lines, events, rollouts and checkpoints tell of the same steps: each of 1 to `steps` once, where all are kept.
+/// Checks that lines, events, rollouts and checkpoints have the same steps: each of 1 to `steps` once, if all are kept.
 pub fn assert_steps(run: &Path, steps: u64) {
     let all: Vec<u64> = (1..=steps).collect();
     for name in ["metrics.jsonl", "timings.jsonl", "samples.jsonl"] {

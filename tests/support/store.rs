@@ -1,9 +1,9 @@
-//! A run folder in memory, and an observer that only listens.
+//! A run folder in memory, and an observer that does nothing.
 #![allow(dead_code, clippy::unwrap_used, clippy::disallowed_methods)]
 
 use detox_lab::error::{Error, Result};
 use detox_lab::io::{ByteSource, ReadSeek};
-use detox_lab::lab::events::{Choice, Event, Listener, Observer, Room, Rooms};
+use detox_lab::lab::events::{Listener, Observer, StepObserver};
 use detox_lab::lab::run::Store;
 use detox_lab::pace::Pace;
 use std::collections::BTreeMap;
@@ -69,7 +69,7 @@ impl Store for &mut InMemory {
     }
 }
 
-/// Says stop at the `n`-th pause point.
+/// Stops at the `n`-th pause point.
 pub struct StopAfter(pub usize);
 
 impl Pace for StopAfter {
@@ -82,22 +82,6 @@ impl Pace for StopAfter {
     }
 }
 
-impl Rooms for StopAfter {
-    fn room(&mut self, _: &Room<'_>) {}
-}
-
-impl Listener for StopAfter {
-    fn token(&mut self, _: Choice<'_>) {}
-}
-
-impl Observer for StopAfter {
-    fn event(&mut self, _: Event<'_>) {}
-
-    fn seconds(&self) -> f64 {
-        0.0
-    }
-
-    fn unix_seconds(&self) -> f64 {
-        0.0
-    }
-}
+impl StepObserver for StopAfter {}
+impl Listener for StopAfter {}
+impl Observer for StopAfter {}

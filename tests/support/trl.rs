@@ -1,4 +1,4 @@
-//! TRL's recorded runs: reading them, and comparing with them under the tolerances that the project states.
+//! Reads TRL's recorded runs, and compares with them with the project's tolerances.
 #![allow(dead_code, clippy::unwrap_used, clippy::disallowed_methods)]
 
 use super::flat;
@@ -23,7 +23,7 @@ pub fn tensors(path: &Path) -> Tensors {
     candle_core::safetensors::load(path, &Device::Cpu).unwrap()
 }
 
-/// TRL's settings of a case under one of its versions.
+/// TRL's settings of a case in one of its versions.
 pub fn settings(version: &str, config: &Value) -> PpoConfig {
     let mut base = PpoConfig { value_head_dropout: 0.0, ..PpoConfig::preset(Preset::Published) };
     if version == "trl-0.11.4" {
@@ -44,7 +44,16 @@ pub fn rows(step: &Value) -> Vec<Row> {
     (0..step["queries"].as_array().unwrap().len()).map(row).collect()
 }
 
-/// The recorded row orders, one list a PPO epoch.
+/// Calls `work(version, case, its inputs, its log, its settings)` for each recorded case of both versions.
+pub fn for_cases(golden: &Path, mut work: impl FnMut(&str, &str, &Value, &Value, &PpoConfig)) {
+    for (version, case) in VERSIONS.into_iter().flat_map(|version| CASES.map(|case| (version, case))) {
+        let spec = json(&golden.join(format!("cases/{case}.json")));
+        let log = json(&golden.join(format!("{version}/{case}.json")));
+        work(version, case, &spec, &log, &settings(version, &spec["config"]));
+    }
+}
+
+/// The recorded row orders, one list per PPO epoch.
 pub fn orders(step: &Value) -> Vec<Vec<usize>> {
     serde_json::from_value(step["permutations"].clone()).unwrap()
 }
@@ -57,7 +66,7 @@ pub fn numbers(value: &Value) -> Vec<f64> {
     }
 }
 
-/// |a - b| ≤ relative · |b| + 1e-6 (the floor is for numbers that are 0 but for rounding).
+/// |a - b| ≤ relative · |b| + 1e-6 (1e-6 is for numbers that are 0 except for rounding).
 pub fn assert_close(what: &str, a: f64, b: f64, relative: f64) {
     assert!((a - b).abs() <= relative * b.abs() + 1e-6, "{what}: {a} != {b}");
 }
@@ -71,7 +80,7 @@ pub fn assert_grid(what: &str, ours: &Grid, recorded: &Tensor, mask: &Grid, tole
     }
 }
 
-/// Every key that TRL logged but its clock's, arrays (padding included) and scalars.
+/// Compares all keys that TRL logged except times: arrays (with padding) and scalars.
 pub fn assert_stats(what: &str, ours: &serde_json::Map<String, Value>, recorded: &Value, relative: f64) {
     for (key, expected) in recorded.as_object().unwrap().iter().filter(|(key, _)| !key.contains("time/")) {
         let got = numbers(ours.get(key).unwrap_or_else(|| panic!("{what}: no {key}")));
@@ -79,7 +88,7 @@ pub fn assert_stats(what: &str, ours: &serde_json::Map<String, Value>, recorded:
         assert_eq!(got.len(), expected.len(), "{what} {key}");
         for (a, b) in got.iter().zip(expected) {
             match key.as_str() {
-                // per token, masked columns included: absolute, as the other per-token numbers
+                // per token, with masked columns: absolute, as for the other per-token numbers
                 "ppo/policy/advantages" | "ppo/policy/ratio" | "objective/logprobs" | "objective/ref_logprobs" => {
                     assert!((a - b).abs() <= relative * b.abs().max(1.0), "{what} {key}: {a} != {b}");
                 }

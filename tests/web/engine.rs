@@ -1,6 +1,5 @@
-//! The worker's engine without a browser: what the page may rely on. Every request ends in exactly one answer, numbers are
-//! those of the command line, a stop goes back to the last whole step, and what is kept or saved goes on with the same
-//! bytes.
+//! The worker's engine without a browser. Every request ends in exactly one answer, numbers equal those of the command line, a
+//! stop returns to the last complete step, and kept or saved runs continue with the same bytes.
 
 use super::real::Shelf;
 use detox_lab::error::{Error, Result};
@@ -17,23 +16,23 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Instant;
 
-type Files = BTreeMap<String, Vec<u8>>;
+pub type Files = BTreeMap<String, Vec<u8>>;
 
-/// A reply, and the bytes beside it.
-type Told = (Reply, Option<Vec<u8>>);
+/// A reply, and the bytes sent with it.
+pub type Told = (Reply, Option<Vec<u8>>);
 
-/// What a page would do when it hears something.
-type Reaction = Box<dyn FnMut(&Reply, &Inbox)>;
+/// What the page does after a reply.
+pub type Reaction = Box<dyn FnMut(&Reply, &Inbox)>;
 
-/// A tab: files from `static/`, kept files in memory, replies in a list.
+/// A browser tab: files from `static/`, kept files in memory, replies in a list.
 #[derive(Clone)]
 pub struct Place {
-    replies: Rc<RefCell<Vec<Told>>>,
-    kept: Rc<RefCell<Files>>,
-    inbox: Inbox,
-    react: Rc<RefCell<Reaction>>,
-    started: Instant,
-    full: bool,
+    pub replies: Rc<RefCell<Vec<Told>>>,
+    pub kept: Rc<RefCell<Files>>,
+    pub inbox: Inbox,
+    pub react: Rc<RefCell<Reaction>>,
+    pub started: Instant,
+    pub full: bool,
     pub shelf: Shelf,
 }
 
@@ -50,7 +49,7 @@ impl Place {
         }
     }
 
-    /// Asks everything, lets the engine work to the end, and returns the answers in order; events are left out.
+    /// Sends all requests, lets the engine work to the end, and returns the answers in order, without events.
     pub fn ask(&self, asks: Vec<(Ask, Option<Vec<u8>>)>) -> Vec<Told> {
         self.ask_with(asks.into_iter().map(|(ask, bytes)| (ask, bytes, Vec::new())).collect())
     }
@@ -59,7 +58,7 @@ impl Place {
     pub fn ask_with(&self, asks: Vec<(Ask, Option<Vec<u8>>, Vec<Folder>)>) -> Vec<Told> {
         let n = asks.len();
         for (id, (ask, bytes, folders)) in (1..).zip(asks) {
-            // As it crosses the boundary: through JSON and back.
+            // As between worker and page: to JSON and back.
             let json = serde_json::to_string(&Message::Request { id, ask }).unwrap();
             self.inbox.push_with(serde_json::from_str(&json).unwrap(), bytes, folders);
         }
@@ -176,7 +175,7 @@ pub fn failed(reply: &Reply) -> String {
     }
 }
 
-/// A small and quick run: 4 rows, 6 tokens.
+/// A small and fast run: 4 rows, 6 tokens.
 fn small() -> Map<String, Value> {
     let config =
         json!({"batch_size": 4, "mini_batch_size": 2, "output_min_length": 6, "output_max_length": 7, "seed": 3});
@@ -195,7 +194,7 @@ pub fn run_info(reply: &Reply) -> &RunInfo {
 }
 
 #[test]
-fn the_chapters_answer_with_real_numbers() {
+fn the_chapters_answer_with_computed_numbers() {
     let place = Place::new();
     let dialogue = "#Person1#: You are late again, Tom.\n#Person2#: Sorry, the bus broke down.".to_string();
     let how = |adapter| Generate {
@@ -260,14 +259,14 @@ fn the_chapters_answer_with_real_numbers() {
     assert!(other.csv.lines().count() >= 4);
 }
 
-/// A run's files without dates in names and times in lines.
+/// A run's files, without dates in names and times in lines.
 fn lasting(files: &Files) -> Files {
     let dated = |name: &str| name.starts_with("events.") || name == "timings.jsonl" || name == STAMP;
     files.iter().filter(|(name, _)| !dated(name)).map(|(n, b)| (n.clone(), b.clone())).collect()
 }
 
 #[test]
-fn a_run_stopped_kept_restored_and_opened_equals_its_twin() {
+fn a_run_stopped_kept_restored_and_opened_equals_an_uninterrupted_one() {
     let twin = Place::new();
     let ends = twin.ask(plain(vec![Ask::Load, start(3), Ask::Train { steps: 3 }, Ask::Save { what: Saved::Run }]));
     let info = run_info(&ends[2].0);
@@ -311,7 +310,7 @@ fn a_run_stopped_kept_restored_and_opened_equals_its_twin() {
     assert_eq!(run_info(&ends[2].0).step, 3);
     assert_eq!(lasting(&third.kept.borrow()), lasting(&twin.kept.borrow()));
 
-    // The zip is the folder that the command line writes.
+    // The zip contains the folder that the command line writes.
     let files = detox_lab::io::zip::unpack(&zip, "run.zip").unwrap();
     assert_eq!(lasting(&files), lasting(&twin.kept.borrow()));
     assert!(files.contains_key("checkpoints/step-00003/adapter_model.safetensors"));
@@ -336,7 +335,7 @@ fn stage_by_stage_waits_at_each_stage_until_told_to_go() {
 }
 
 #[test]
-fn what_if_gives_the_step_itself_and_moves_with_the_settings() {
+fn what_if_gives_the_same_step_and_changes_with_the_settings() {
     let place = Place::new();
     let what_if = |change: Value| {
         let mut config = small();
@@ -375,7 +374,7 @@ fn what_if_gives_the_step_itself_and_moves_with_the_settings() {
 }
 
 #[test]
-fn what_cannot_be_done_says_so_and_the_engine_goes_on() {
+fn failed_requests_say_why_and_the_engine_continues() {
     let place = Place { full: true, ..Place::new() };
     let zip = |name: &str, content: &[u8]| {
         let files = Files::from([(name.to_string(), content.to_vec())]);
@@ -412,7 +411,7 @@ fn what_cannot_be_done_says_so_and_the_engine_goes_on() {
         (5, "a.zip"),
         (6, "a.zip"),
         (7, "config.json"),
-        (8, "kept no run"),
+        (8, "has no saved run"),
         (9, "no room"),
         (10, "0 dialogues"),
     ] {

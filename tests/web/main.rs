@@ -1,5 +1,5 @@
-//! The page's two halves: the worker's engine, natively, and the page's parts, in a headless browser
-//! (`scripts/wasm-cargo.sh page test --profile page --test web`). The tests that use the page as a person does are in tests/page.
+//! Tests the worker's engine natively, and the page's parts in a headless browser (`scripts/wasm-cargo.sh page test --profile
+//! page --test web`). tests/page has the tests of the whole page.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
 #[cfg(all(not(target_arch = "wasm32"), feature = "worker"))]

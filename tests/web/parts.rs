@@ -1,5 +1,5 @@
-//! The page's parts in a real document, on the recorded run's numbers: what a person reads, presses and is told. Runs in
-//! a headless browser: scripts/wasm-cargo.sh page test --profile page --test web. The whole story is tests/page's.
+//! The page's parts in a real document, with the recorded run's numbers: texts, keys and announcements. Runs in a headless
+//! browser: scripts/wasm-cargo.sh page test --profile page --test web. tests/page tests the whole page.
 
 use detox_lab::protocol::Step;
 use detox_lab::settings::{PpoConfig, Preset};
@@ -32,7 +32,7 @@ extern "C" {
     fn put(at: &Element, text: &str);
 }
 
-/// A part alone in the document, until it is dropped.
+/// A single part in the document, until it is dropped.
 struct Shown {
     place: HtmlElement,
     _mounted: Box<dyn std::any::Any>,
@@ -81,7 +81,7 @@ async fn strip(step: Arc<Step>, config: Arc<PpoConfig>) -> (Shown, RwSignal<usiz
 }
 
 #[wasm_bindgen_test]
-async fn the_token_strip_follows_the_keys_and_writes_the_sum_out() {
+async fn the_token_strip_follows_the_keys_and_shows_the_sum() {
     let story = story();
     let step = Arc::new(story.steps[0].clone());
     let (shown, row, quantity) = strip(step.clone(), Arc::new((*story.run.config).clone())).await;
@@ -113,7 +113,7 @@ async fn the_token_strip_follows_the_keys_and_writes_the_sum_out() {
 }
 
 #[wasm_bindgen_test]
-async fn a_chart_is_read_by_keys_and_is_a_table_too() {
+async fn a_chart_can_be_read_with_keys_and_as_a_table() {
     let metrics = story().run.metrics;
     let series = vec![Series::of(&metrics, |s| s.score, "mean score", Meaning::Reward)];
     let table = series.clone();
@@ -128,12 +128,12 @@ async fn a_chart_is_read_by_keys_and_is_a_table_too() {
     tick().await;
     assert_eq!(plot.get_attribute("aria-valuenow").unwrap(), "1");
     assert!(plot.get_attribute("aria-valuetext").unwrap().starts_with("step 1: mean score"));
-    // every second line would leave the polyline with half its points
+    // with every second line, the polyline would have half of the points
     assert_eq!(shown.one("polyline").get_attribute("points").unwrap().split(' ').count(), metrics.len());
 }
 
 #[wasm_bindgen_test]
-async fn a_setting_says_what_is_wrong_and_tells_only_what_is_valid() {
+async fn a_setting_says_what_is_wrong_and_passes_on_only_valid_values() {
     let told: Arc<Mutex<Vec<Map<String, Value>>>> = Arc::default();
     let hear = told.clone();
     let changed = RwSignal::new(Map::new());
@@ -168,7 +168,7 @@ async fn a_setting_says_what_is_wrong_and_tells_only_what_is_valid() {
 }
 
 #[wasm_bindgen_test]
-async fn what_if_tells_only_what_differs() {
+async fn what_if_shows_only_differences() {
     let story = story();
     let told: Arc<Mutex<Vec<Map<String, Value>>>> = Arc::default();
     let hear = told.clone();
@@ -190,7 +190,7 @@ async fn what_if_tells_only_what_differs() {
 }
 
 #[wasm_bindgen_test]
-async fn the_table_marks_what_came_and_went() {
+async fn the_table_marks_added_and_removed_words() {
     let rows = Arc::new(story().evaluated.rows);
     let (differ, of) = (rows.iter().filter(|r| r.before != r.after).count(), rows.len());
     assert!(differ > 20, "a recorded run that changed something");
@@ -209,7 +209,7 @@ async fn the_table_marks_what_came_and_went() {
 }
 
 #[wasm_bindgen_test]
-async fn progress_is_spoken_and_can_be_cancelled() {
+async fn progress_is_announced_and_can_be_cancelled() {
     let (done, cancelled) = (RwSignal::new(0.0), RwSignal::new(false));
     let shown = Shown::new(move || {
         let on_cancel = Callback::new(move |()| cancelled.set(true));

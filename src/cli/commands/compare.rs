@@ -7,7 +7,7 @@ use crate::cli::terminal::Terminal;
 use crate::error::Result;
 use crate::io::disk;
 use crate::lab::evaluate::Paired;
-use crate::lab::table::Table;
+use crate::lab::table::ComparisonTable;
 use clap::Args;
 use std::path::PathBuf;
 
@@ -15,7 +15,7 @@ use std::path::PathBuf;
 pub struct Arguments {
     #[command(flatten)]
     pub pair: PairArgs,
-    /// Dialogues of the test split to show
+    /// Number of test dialogues to show
     #[arg(long, short, value_name = "N", default_value_t = 20)]
     pub n: usize,
     /// Folder for comparison.csv and comparison.html [default: the run]
@@ -35,8 +35,8 @@ pub fn run(args: &Arguments) -> Result<()> {
     let rows = pairs.iter().map(Paired::row).collect();
     let mut about = subject.about.clone();
     about.push(("seed".into(), options.seed.to_string()));
-    about.push(("new tokens at most".into(), options.max_new_tokens.to_string()));
-    let table = Table::new(rows, about, options.seed)?;
+    about.push(("maximum new tokens".into(), options.max_new_tokens.to_string()));
+    let table = ComparisonTable::new(rows, about, options.seed)?;
     let home = args.out.clone().or_else(|| subject.home.clone());
     if let Some(folder) = &home {
         disk::create_folder(folder)?;

@@ -1,11 +1,11 @@
-//! `doctor`: checks the machine, the hub's cache, models and a run's folder, and prints for each what is well, what is wrong and
-//! what to do. It changes nothing. Models are checked in `models`, a run's folder in `run`.
+//! `doctor`: checks the machine, the hub's cache, models and a run's folder, and prints what is wrong and what to do. It
+//! changes nothing. Models are checked in `models`, a run's folder in `run`.
 
 mod findings;
 mod models;
 mod run;
 
-use self::findings::{Findings, State};
+use self::findings::{Findings, Severity};
 use crate::cli::args::LabelArgs;
 use crate::cli::hardware;
 use crate::cli::memory::size;
@@ -20,16 +20,16 @@ use std::path::{Path, PathBuf};
 
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// A run's folder to look through
+    /// A run's folder to check
     #[arg(long, value_name = "RUN")]
     pub run: Option<PathBuf>,
-    /// A policy to read whole; nothing is fetched
+    /// A policy to read completely; nothing is downloaded
     #[arg(long, value_name = "SRC")]
     pub policy: Option<String>,
-    /// A LoRA adapter to read whole
+    /// A LoRA adapter to read completely
     #[arg(long, value_name = "SRC")]
     pub adapter: Option<String>,
-    /// A reward model to read whole
+    /// A reward model to read completely
     #[arg(long, value_name = "SRC")]
     pub reward: Option<String>,
     #[command(flatten)]
@@ -39,10 +39,10 @@ pub struct Arguments {
     pub json: bool,
 }
 
-/// Looks at everything asked about.
+/// Checks everything that the arguments name.
 ///
 /// # Errors
-/// Something is wrong; the findings are printed before.
+/// Something is wrong; the findings have been printed.
 pub fn run(args: &Arguments) -> Result<()> {
     let mut found = Findings::default();
     about_machine(&mut found);
@@ -62,7 +62,7 @@ pub fn run(args: &Arguments) -> Result<()> {
         };
         run::look(path, now, &mut found);
     }
-    let wrong = found.count(State::Wrong);
+    let wrong = found.count(Severity::Wrong);
     if args.json {
         report::json(&serde_json::json!({ "ok": wrong == 0, "findings": found.all() }))?;
     } else {
@@ -78,9 +78,9 @@ pub fn run(args: &Arguments) -> Result<()> {
 fn print(found: &Findings) -> Result<()> {
     for finding in found.all() {
         let word = match finding.state {
-            State::Ok => "ok",
-            State::Note => "note",
-            State::Wrong => "WRONG",
+            Severity::Ok => "ok",
+            Severity::Note => "note",
+            Severity::Wrong => "WRONG",
         };
         report::line(format!("{word:<6}{:<10}{}", finding.about, finding.what))?;
         if let Some(remedy) = &finding.remedy {
@@ -90,12 +90,12 @@ fn print(found: &Findings) -> Result<()> {
     Ok(())
 }
 
-/// Least memory that a run of flan-t5-small's size needs.
+/// Memory that a run of flan-t5-small's size needs at least.
 const LITTLE: u64 = 2_000_000_000;
 
 fn about_machine(found: &mut Findings) {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let name = hardware::processor().unwrap_or_else(|| "a processor that the system does not name".into());
+    let name = hardware::processor().unwrap_or_else(|| "an unknown processor".into());
     match hardware::simd() {
         Some(simd) if simd.contains(&"avx2") || simd.contains(&"asimd") => {
             found.ok("machine", format!("{cores} cores of {name}; SIMD: {}", simd.join(" ")));
@@ -105,15 +105,13 @@ fn about_machine(found: &mut Findings) {
                 "{cores} cores of {name}; SIMD: {}",
                 if simd.is_empty() { "none".into() } else { simd.join(" ") }
             );
-            found.note("machine", what, "without AVX2 everything works, several times slower");
+            found.note("machine", what, "without AVX2 everything works, but several times more slowly");
         }
         None => found.ok("machine", format!("{cores} cores of {name}")),
     }
-    found.ok("machine", "computes on the CPU with kernels of its own");
+    found.ok("machine", "detox-lab computes on the CPU");
     match hardware::memory() {
-        None => {
-            found.note("memory", "this system does not say how much there is", "no forecast is made before loading")
-        }
+        None => found.note("memory", "the size of the memory is unknown", "memory is not checked before loading"),
         Some(memory) if memory.free < LITTLE => {
             let what = format!("{} of {} free", size(memory.free), size(memory.total));
             found.note(
@@ -129,7 +127,7 @@ fn about_machine(found: &mut Findings) {
 /// Bytes that a few checkpoints of flan-t5-base's adapter take.
 const FEW_CHECKPOINTS: u64 = 500_000_000;
 
-/// The disk where runs go.
+/// The disk that runs are written to.
 fn about_disk(path: &Path, found: &mut Findings) {
     let Some(folder) = path.ancestors().chain([Path::new(".")]).find(|p| p.is_dir()) else { return };
     let shown = folder.display();
@@ -143,11 +141,11 @@ fn about_disk(path: &Path, found: &mut Findings) {
             found.wrong(
                 "disk",
                 what,
-                "free some: a run of flan-t5-base writes about 50 MB a checkpoint, and a few MB a step",
+                "free some space: a run of flan-t5-base writes about 50 MB per checkpoint and a few MB per step",
             );
         }
         Ok(free) => found.ok("disk", format!("{shown}: {} free", size(free))),
-        Err(error) => found.wrong("disk", format!("{shown}: {error}"), "check that the disk is there"),
+        Err(error) => found.wrong("disk", format!("{shown}: {error}"), "check that the disk is connected"),
     }
 }
 
@@ -155,7 +153,7 @@ fn about_cache(found: &mut Findings) {
     let Some(hub) = found.take("hub cache", Hub::from_env()) else { return };
     let shown = hub.cache.display();
     if !hub.cache.is_dir() {
-        return found.ok("hub cache", format!("{shown} is not there yet; the first fetch makes it"));
+        return found.ok("hub cache", format!("{shown} does not exist yet; the first download creates it"));
     }
     let (mut models, mut partial) = (0, Vec::new());
     for repo in folders(&hub.cache) {
@@ -167,14 +165,14 @@ fn about_cache(found: &mut Findings) {
             }),
         );
     }
-    let offline = if hub.offline { "; HF_HUB_OFFLINE is set: nothing is fetched" } else { "" };
+    let offline = if hub.offline { "; HF_HUB_OFFLINE is set: nothing is downloaded" } else { "" };
     found.ok("hub cache", format!("{shown}: {models} repositories{offline}"));
     if let Some(first) = partial.first() {
-        let what = format!("{} unfinished transfers, such as {}", partial.len(), first.display());
+        let what = format!("{} unfinished downloads, such as {}", partial.len(), first.display());
         found.note(
             "hub cache",
             what,
-            "if no other process is fetching, remove them; the next fetch continues or starts again",
+            "if no other process is downloading, remove them; the next download continues or starts again",
         );
     }
 }

@@ -1,4 +1,4 @@
-//! `evaluate`: toxicity and ROUGE before and after, paired, with a 95 % interval.
+//! `evaluate`: toxicity and ROUGE before and after training, with the 95 % interval of the paired difference.
 
 use crate::cli::args::PairArgs;
 use crate::cli::comparison::Comparison;
@@ -15,10 +15,10 @@ use std::path::PathBuf;
 pub struct Arguments {
     #[command(flatten)]
     pub pair: PairArgs,
-    /// Dialogues of the test split to evaluate on
+    /// Number of test dialogues to evaluate on
     #[arg(long, short, value_name = "N", default_value_t = 100)]
     pub n: usize,
-    /// Where to write the evaluation [default: evaluation.json in the run]
+    /// File for the evaluation [default: evaluation.json in the run]
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
     /// Print JSON

@@ -1,16 +1,16 @@
-//! `finetune`: a policy, or an adapter over it, trained on (dialogue, summary) pairs. The training is in `finetuning::finetune`.
+//! `finetune`: trains a policy, or an adapter for it, on (dialogue, summary) pairs. The training is in `finetuning::finetune`.
 
-use crate::cli::args::{FreshAdapter, LoopArgs, MOST, RunArgs, StoredArg, up_to};
-use crate::cli::sources::{self, LAB_DATA, LAB_POLICY, whole_path};
-use crate::cli::supervised::{self, replace, replace_all};
+use crate::cli::args::{FreshAdapter, LoopArgs, MOST, RunArgs, up_to};
+use crate::cli::sources::{self, LAB_DATA, LAB_POLICY};
+use crate::cli::supervised::{self, Inputs, Source};
 use crate::cli::terminal::Terminal;
-use crate::cli::{inputs, memory};
+use crate::cli::{inputs, loading, memory};
 use crate::error::{Error, Result};
 use crate::finetuning::finetune::{Finetune, FinetuneSettings, Trained};
 use crate::finetuning::fresh_policy::fresh_policy;
 use crate::finetuning::supervised::Settings;
 use crate::io::disk::Folder;
-use crate::io::pretrained::tokenizer_files;
+use crate::io::pretrained::{Stored, tokenizer_files};
 use crate::lab::models::{Actor, Precision};
 use crate::lab::sources::forecast::{self, Tokens};
 use crate::text::dialogue::{Dialogue, Split};
@@ -26,32 +26,32 @@ pub struct Arguments {
     #[command(flatten)]
     pub place: RunArgs,
     #[command(flatten)]
-    pub what: What,
+    pub what: FinetuneInputs,
     #[command(flatten)]
     pub training: LoopArgs,
 }
 
-/// Models and data, which may have moved when a run is continued.
+/// Models and data; they may have moved when a run is continued.
 #[derive(Debug, Clone, Args, Serialize, Deserialize)]
 #[group(id = "sources")]
-pub struct Sources {
+pub struct FinetuneSources {
     /// The model to start from: a T5 or FLAN-T5 [default: google/flan-t5-base]
     #[arg(long, value_name = "SRC", conflicts_with_all = ["model_config", "tokenizer"])]
     pub policy: Option<String>,
-    /// Start from fresh weights of this config.json instead (T5's own initialisation); every parameter is trained
+    /// Start from new weights for this config.json instead (T5's initialisation); every parameter is trained
     #[arg(long, value_name = "FILE", requires = "tokenizer")]
     pub model_config: Option<String>,
-    /// Folder of the fresh model's tokenizer
+    /// Folder of the new model's tokenizer
     #[arg(long, value_name = "DIR", requires = "model_config")]
     pub tokenizer: Option<String>,
-    /// The LoRA adapter to start from, in PEFT layout [default: a fresh one]
+    /// The LoRA adapter to start from, in PEFT layout [default: a new one]
     #[arg(long, value_name = "SRC", conflicts_with_all = ["full", "model_config"])]
     pub adapter: Option<String>,
-    /// Pairs to train on, once for each file (jsonl or csv with dialogue and summary; every row is used), or DialogSum's
-    /// folder or hub id (the lab's training split is used) [default: knkarthick/dialogsum]
+    /// Pairs to train on: a jsonl or csv file with dialogue and summary (every row is used), or DialogSum's folder or hub id
+    /// (the lab's training split is used); may be repeated [default: knkarthick/dialogsum]
     #[arg(long, value_name = "SRC")]
     pub data: Vec<String>,
-    /// Pairs to evaluate on [default: the data's validation part, or its last 100 rows]
+    /// File with pairs to evaluate on [default: the data's validation part, or its last 100 rows]
     #[arg(long, value_name = "FILE")]
     pub validation: Option<String>,
 }
@@ -59,11 +59,11 @@ pub struct Sources {
 /// What is trained, and on what.
 #[derive(Debug, Clone, Args, Serialize, Deserialize)]
 #[group(id = "what")]
-pub struct What {
+pub struct FinetuneInputs {
     #[command(flatten)]
     #[serde(flatten)]
-    pub sources: Sources,
-    /// Let fresh attention begin as trained attention turns out: it learns to copy from far fewer examples
+    pub sources: FinetuneSources,
+    /// Initialise attention weights like those of trained models: the model learns to copy from far fewer examples
     #[arg(long, requires = "model_config")]
     #[serde(default)]
     pub mimetic: bool,
@@ -72,13 +72,13 @@ pub struct What {
     pub full: bool,
     #[command(flatten)]
     pub fresh: FreshAdapter,
-    /// Dropout on a fresh adapter's input
+    /// Dropout on a new adapter's input
     #[arg(long, value_name = "P", default_value_t = 0.05)]
     pub lora_dropout: f64,
-    /// Use at most so many rows to evaluate the loss on
+    /// Maximum number of rows to evaluate the loss on
     #[arg(long, value_name = "N", default_value_t = 500)]
     pub validation_rows: usize,
-    /// Validation rows that ROUGE is measured on, by greedy decoding; 0 for none
+    /// Number of validation rows to measure ROUGE on, with greedy decoding; 0 for none
     #[arg(long, value_name = "N", default_value_t = 100)]
     pub rouge_rows: usize,
     /// Label smoothing
@@ -87,62 +87,53 @@ pub struct What {
     /// Dropout [default: the model's]
     #[arg(long, value_name = "P")]
     pub dropout: Option<f32>,
-    /// Longest prompt in tokens; longer dialogues are cut
+    /// Maximum prompt length in tokens; longer dialogues are cut
     #[arg(long, value_name = "N", default_value_t = 512, value_parser = up_to::<MOST>)]
     pub max_source: usize,
-    /// Longest summary in tokens
+    /// Maximum summary length in tokens
     #[arg(long, value_name = "N", default_value_t = 128, value_parser = up_to::<MOST>)]
     pub max_target: usize,
-    /// Number type of the frozen weights under an adapter: f16 and bf16 take half of f32's memory, q8_0 a quarter
+    /// Number type of the frozen weights under an adapter: f16 and bf16 need half the memory of f32, q8_0 a quarter
     /// [default: f32]
     #[arg(long, value_enum, value_name = "TYPE")]
     #[serde(default)]
     pub weights: Option<Precision>,
-    /// Numbers of what is saved
+    /// Number type of the saved weights
     #[arg(long, value_enum, default_value = "f32")]
-    pub save_as: StoredArg,
+    pub save_as: Stored,
 }
 
-/// Starts or continues a fine-tuning.
+/// Starts or continues fine-tuning.
 pub fn run(args: &Arguments) -> Result<()> {
     let mut terminal = Terminal::new(false)?;
-    supervised::run(COMMAND, &args.place, with_whole_paths(&args.what), &args.training, &mut terminal, task).map(drop)
+    supervised::run(COMMAND, &args.place, args.what.clone(), &args.training, &mut terminal, task).map(drop)
 }
 
-/// Every folder and file by its whole path, so that the run can be resumed from anywhere.
-fn with_whole_paths(what: &What) -> What {
-    let path = |src: &Option<String>| src.as_deref().map(whole_path);
-    let s = &what.sources;
-    let sources = Sources {
-        policy: path(&s.policy),
-        model_config: path(&s.model_config),
-        tokenizer: path(&s.tokenizer),
-        adapter: path(&s.adapter),
-        data: s.data.iter().map(|src| whole_path(src)).collect(),
-        validation: path(&s.validation),
-    };
-    What { sources, ..what.clone() }
-}
+impl Inputs for FinetuneInputs {
+    fn sources(&mut self) -> Vec<(&'static str, Source<'_>)> {
+        let s = &mut self.sources;
+        vec![
+            ("policy", Source::One(&mut s.policy)),
+            ("model-config", Source::One(&mut s.model_config)),
+            ("tokenizer", Source::One(&mut s.tokenizer)),
+            ("adapter", Source::One(&mut s.adapter)),
+            ("data", Source::Many(&mut s.data)),
+            ("validation", Source::One(&mut s.validation)),
+        ]
+    }
 
-impl supervised::Sources for What {
-    fn replace_by(&mut self, given: Self) -> Result<()> {
-        let (was, given) = (&mut self.sources, given.sources);
+    fn name_defaults(&mut self, given: &Self) {
+        let (was, given) = (&mut self.sources, &given.sources);
         if given.policy.is_some() && was.policy.is_none() && was.model_config.is_none() {
             was.policy = Some(LAB_POLICY.into());
         }
         if was.data.is_empty() && !given.data.is_empty() {
             was.data = vec![LAB_DATA.into()];
         }
-        replace("policy", &mut was.policy, given.policy)?;
-        replace("model-config", &mut was.model_config, given.model_config)?;
-        replace("tokenizer", &mut was.tokenizer, given.tokenizer)?;
-        replace("adapter", &mut was.adapter, given.adapter)?;
-        replace_all("data", &mut was.data, given.data)?;
-        replace("validation", &mut was.validation, given.validation)
     }
 }
 
-fn task(what: &What, training: &Settings, terminal: &mut Terminal) -> Result<Finetune> {
+fn task(what: &FinetuneInputs, training: &Settings, terminal: &mut Terminal) -> Result<Finetune> {
     let (actor, trained) = model(what, training, terminal)?;
     let settings = FinetuneSettings {
         label_smoothing: what.label_smoothing,
@@ -150,7 +141,7 @@ fn task(what: &What, training: &Settings, terminal: &mut Terminal) -> Result<Fin
         max_source: what.max_source,
         max_target: what.max_target,
         rouge_rows: what.rouge_rows,
-        stored: what.save_as.into(),
+        stored: what.save_as,
     };
     let (rows, validation) = data(what, terminal)?;
     let task = Finetune::new(actor, trained, settings, &rows, &validation, training.batch_size)?;
@@ -163,25 +154,25 @@ fn task(what: &What, training: &Settings, terminal: &mut Terminal) -> Result<Fin
     if task.cut() > 0 {
         let (cut, of) = (task.cut(), what.max_source);
         terminal.line(&format!(
-            "note: {cut} training pairs have a longer prompt than {of} tokens (--max-source); it is cut"
+            "note: {cut} training pairs have a prompt longer than {of} tokens (--max-source); it is cut"
         ));
     }
     Ok(task)
 }
 
-/// The model, and which of it is trained. Refuses, before anything is loaded, a number type for weights that are trained, and
-/// what needs too much memory.
-fn model(what: &What, training: &Settings, terminal: &mut Terminal) -> Result<(Actor, Trained)> {
+/// The model, and which part of it is trained. Before loading anything, refuses a number type for weights that are trained, and
+/// anything that needs too much memory.
+fn model(what: &FinetuneInputs, training: &Settings, terminal: &mut Terminal) -> Result<(Actor, Trained)> {
     let (precision, seed) = (what.weights.unwrap_or_default(), training.seed);
     if precision != Precision::F32 && (what.full || what.sources.model_config.is_some()) {
-        let what = format!("--weights {} is for weights that stay frozen; here every one is trained", precision.name());
+        let what = format!("--weights {} is for frozen weights, and here all weights are trained", precision.name());
         return Err(Error::input(
             what,
             "leave --weights out, or train an adapter: leave --full and --model-config out",
         ));
     }
     if let (Some(file), Some(tokenizer)) = (&what.sources.model_config, &what.sources.tokenizer) {
-        // No forecast: fresh weights are for models made here, which are small.
+        // No forecast: models with new weights are small.
         let json: serde_json::Value = inputs::json(Path::new(file), "the config.json of a T5")?;
         let tokenizer = Folder::open(tokenizer)?;
         let (actor, vars) = fresh_policy(file, &json, &tokenizer, what.mimetic, seed)?;
@@ -204,21 +195,21 @@ fn model(what: &What, training: &Settings, terminal: &mut Terminal) -> Result<(A
         return Ok((actor, Trained::Model { vars, config, tokenizer }));
     };
     let mut actor = policy.load(precision, seed)?;
-    let adapter = sources::put_adapter(adapter, given, &mut actor, seed, terminal)?;
+    let adapter = loading::put_adapter(adapter, given, &mut actor, seed, terminal)?;
     Ok((actor, Trained::Adapter(Box::new(adapter))))
 }
 
-/// Rows left out for validation where nothing else is given.
+/// Number of rows that are held out for validation if no validation data is given.
 const HELD_OUT: usize = 100;
 
 /// Training and validation rows.
-fn data(what: &What, terminal: &mut Terminal) -> Result<(Vec<Dialogue>, Vec<Dialogue>)> {
+fn data(what: &FinetuneInputs, terminal: &mut Terminal) -> Result<(Vec<Dialogue>, Vec<Dialogue>)> {
     let default = [LAB_DATA.to_string()];
     let data = if what.sources.data.is_empty() { &default[..] } else { &what.sources.data };
     let (mut rows, mut validation) = (Vec::new(), Vec::new());
     for src in data {
         if Path::new(src).is_file() {
-            // a file may say itself what is for validation; every other row is trained on
+            // a file may mark rows as validation; all others are trained on
             let (held, own): (Vec<_>, Vec<_>) =
                 sources::every_row(src, terminal)?.into_iter().partition(|row| row.split == Some(Split::Validation));
             rows.extend(own);
@@ -234,7 +225,7 @@ fn data(what: &What, terminal: &mut Terminal) -> Result<(Vec<Dialogue>, Vec<Dial
     }
     if validation.is_empty() {
         if rows.len() <= HELD_OUT {
-            let what = format!("{} rows are too few to hold {HELD_OUT} of them out for validation", rows.len());
+            let what = format!("{} rows are too few: {HELD_OUT} of them are held out for validation", rows.len());
             return Err(Error::input(what, "give a --validation file"));
         }
         validation = rows.split_off(rows.len() - HELD_OUT);

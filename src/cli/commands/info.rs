@@ -1,13 +1,14 @@
-//! `info`: a policy's architecture, and how many of its parameters would be trained.
+//! `info`: prints a policy's architecture and how many of its parameters would be trained.
 
 use crate::cli::args::FreshAdapter;
+use crate::cli::loading;
 use crate::cli::memory::size;
 use crate::cli::report;
 use crate::cli::sources::{self, TINY};
 use crate::cli::terminal::Terminal;
 use crate::error::Result;
 use crate::lab::memory::held;
-use crate::lab::models::{POLICY, Precision};
+use crate::lab::models::{POLICY, Precision, TrainablePolicy};
 use clap::Args;
 use indicatif::HumanCount;
 use std::collections::BTreeMap;
@@ -17,7 +18,7 @@ pub struct Arguments {
     /// The base model: a T5 or FLAN-T5
     #[arg(long, value_name = "SRC", default_value = TINY)]
     pub policy: String,
-    /// A LoRA adapter in PEFT layout, or fresh: what a fresh one would hold [default: tiny with the tiny policy, else fresh]
+    /// A LoRA adapter in PEFT layout, or fresh for a new one [default: tiny with the tiny policy, else fresh]
     #[arg(long, value_name = "SRC|fresh")]
     pub adapter: Option<String>,
     #[command(flatten)]
@@ -27,7 +28,7 @@ pub struct Arguments {
     pub json: bool,
 }
 
-/// Architecture and parameter counts of a policy, all computed from the loaded tensors.
+/// Prints the architecture and the parameter counts, computed from the loaded tensors.
 pub fn run(args: &Arguments) -> Result<()> {
     let mut terminal = Terminal::new(args.json)?;
     let policy = sources::policy(&args.policy, &mut terminal)?;
@@ -36,7 +37,7 @@ pub fn run(args: &Arguments) -> Result<()> {
     let given = args.adapter.as_deref().or(sources::companion_adapter(&args.policy)).filter(|src| *src != "fresh");
     let start = sources::adapter_start(given, &args.fresh, 0.0, &args.policy, &mut terminal)?;
     let mut actor = policy.load(Precision::F32, 0)?;
-    let adapter = sources::put_adapter(start, given, &mut actor, 0, &terminal)?;
+    let adapter = loading::put_adapter(start, given, &mut actor, 0, &terminal)?;
     let policy = &actor.policy;
     let (total, trainable) = (policy.parameters(), policy.trainable_parameters());
     let lora = policy.adapter(Some(POLICY))?.map_or(0, |set| set.parameters());
@@ -64,7 +65,7 @@ pub fn run(args: &Arguments) -> Result<()> {
         c.vocab_size,
         if c.tie_word_embeddings { "tied" } else { "untied" },
     ))?;
-    let name = given.unwrap_or("a fresh one");
+    let name = given.unwrap_or("a new one");
     let pairs = policy.trainable().len() / 2 - 1;
     report::line(format!(
         "adapter     {name}: LoRA r {}, alpha {}, over {pairs} layers",

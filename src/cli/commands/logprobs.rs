@@ -1,9 +1,9 @@
-//! `logprobs`: per-token log-probs, entropy and values of given responses.
+//! `logprobs`: prints log-probs, entropy and values of given responses, token by token.
 
 use crate::cli::args::PolicyArgs;
 use crate::cli::inputs::{self, PairRow};
 use crate::cli::terminal::Terminal;
-use crate::cli::{memory, report, sources};
+use crate::cli::{loading, memory, report, sources};
 use crate::error::{Error, Result};
 use crate::lab::responses::token_numbers;
 use crate::lab::sources::forecast::{self, Tokens};
@@ -17,10 +17,10 @@ use std::path::PathBuf;
 pub struct Arguments {
     #[command(flatten)]
     pub model: PolicyArgs,
-    /// Value head: value_head.safetensors, or a folder that TRL saved; without it no values are printed
+    /// Value head: value_head.safetensors, or a folder saved by TRL; without it no values are printed
     #[arg(long, value_name = "FILE")]
     pub value_head: Option<PathBuf>,
-    /// Rows {"query_ids":[…],"response_ids":[…]} or {"query":"…","response":"…"}, one a line
+    /// File with {"query_ids":[…],"response_ids":[…]} or {"query":"…","response":"…"} on each line
     #[arg(long, value_name = "FILE.jsonl")]
     pub rows: PathBuf,
     /// Print JSON: {"rows":[{"logprobs":[…],"values":[…],"entropy":[…]}]}
@@ -38,11 +38,11 @@ pub fn run(args: &Arguments) -> Result<()> {
     let rows = rows.into_iter().map(|row| ids(&mut policy, row)).collect::<Result<Vec<_>>>()?;
     let longest = |tokens: fn(&(Vec<u32>, Vec<u32>)) -> usize| rows.iter().map(tokens).max().unwrap_or(0);
     let tokens = Tokens { prompt: longest(|row| row.0.len()), response: longest(|row| row.1.len() + 1) };
-    memory::check(&forecast::token_numbers(&policy, tokens, precision), precision, "take shorter rows")?;
+    memory::check(&forecast::token_numbers(&policy, tokens, precision), precision, "give shorter rows")?;
     let head = args.value_head.as_deref().map(|file| sources::value_head(file).map(|head| (file, head))).transpose()?;
-    let (mut actor, adapter) = sources::load_policy(policy, &args.model, &mut terminal)?;
+    let (mut actor, adapter) = loading::load_policy(policy, &args.model, &mut terminal)?;
     if let Some((file, head)) = &head {
-        sources::put_value_head(&mut actor, head, file)?;
+        loading::put_value_head(&mut actor, head, file)?;
     }
     let mut out = Vec::new();
     for (i, (query, response)) in rows.iter().enumerate() {

@@ -1,4 +1,4 @@
-//! `merge`: an adapter folded into its base model, saved as a Hugging Face folder.
+//! `merge`: merges an adapter into its base model and saves a Hugging Face folder.
 
 use crate::cli::run_folder::PATIENCE;
 use crate::cli::terminal::Terminal;
@@ -22,7 +22,7 @@ pub struct Arguments {
     pub out: PathBuf,
 }
 
-/// Writes base + adapter as one Hugging Face folder.
+/// Writes the merged model.
 pub fn run(args: &Arguments) -> Result<()> {
     let mut terminal = Terminal::new(false)?;
     let out = Claim::for_output(&args.out, PATIENCE)?;

@@ -1,4 +1,4 @@
-//! The commands of `detox-lab`, a file each: its arguments and what it does.
+//! The commands of `detox-lab`: one file for each, with its arguments and what it does.
 
 pub mod compare;
 pub mod doctor;

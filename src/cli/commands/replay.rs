@@ -1,10 +1,10 @@
-//! `replay`: PPO steps on given rows, with every number written, to compare with TRL.
+//! `replay`: runs PPO steps on given rows and writes every number, to compare with TRL.
 
-use crate::cli::args::{PresetArg, WeightsArgs};
+use crate::cli::args::WeightsArgs;
 use crate::cli::run_folder::PATIENCE;
 use crate::cli::settings::settings;
 use crate::cli::terminal::Terminal;
-use crate::cli::{inputs, memory, report, sources};
+use crate::cli::{inputs, loading, memory, report, sources};
 use crate::error::{Error, Result};
 use crate::io::claim::Claim;
 use crate::io::disk;
@@ -13,7 +13,7 @@ use crate::lab::run::step_name;
 use crate::lab::sources::adapter::AdapterStart;
 use crate::lab::sources::forecast::{self, Tokens};
 use crate::pace::block_on;
-use crate::settings::PpoConfig;
+use crate::settings::{PpoConfig, Preset};
 use clap::Args;
 use std::path::PathBuf;
 
@@ -25,24 +25,24 @@ pub struct Arguments {
     /// The LoRA adapter to train, in PEFT layout
     #[arg(long, value_name = "SRC")]
     pub adapter: String,
-    /// Value head: value_head.safetensors, or TRL's file
+    /// Value head: value_head.safetensors, or the file that TRL saved
     #[arg(long, value_name = "FILE")]
     pub value_head: PathBuf,
-    /// Rows {"query_ids":[…],"response_ids":[…],"score":x} of a step, one a line; once for each step
+    /// File with {"query_ids":[…],"response_ids":[…],"score":x} on each line: the rows of one step; repeat it for each step
     #[arg(long, value_name = "FILE.jsonl", required = true)]
     pub rows: Vec<PathBuf>,
     /// Settings that replace the preset's, as JSON (docs/settings.md lists them; TRL's PPOConfig names are accepted)
     #[arg(long, value_name = "FILE.json")]
     pub config: Option<PathBuf>,
-    /// Mini-batch orders: a list per step of a list per PPO epoch of row numbers
+    /// Order of the rows: for each step a list, with a list of row numbers for each PPO epoch
     #[arg(long, value_name = "FILE.json")]
     pub orders: Option<PathBuf>,
     /// The lab as published or corrected
     #[arg(long, value_enum, default_value = "corrected")]
-    pub preset: PresetArg,
+    pub preset: Preset,
     #[command(flatten)]
     pub held: WeightsArgs,
-    /// Folder for step-00001/ and so on
+    /// Folder for the results: step-00001/, step-00002/, …
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
     /// Print JSON
@@ -58,12 +58,12 @@ pub fn run(args: &Arguments) -> Result<()> {
     let orders: Option<Vec<Vec<Vec<usize>>>> = args
         .orders
         .as_ref()
-        .map(|f| inputs::json(f, "a list per step of a list per epoch of row numbers"))
+        .map(|f| inputs::json(f, "for each step a list, with a list of row numbers for each PPO epoch"))
         .transpose()?;
     if let Some(orders) = &orders
         && orders.len() < steps.len()
     {
-        let what = format!("orders for {} steps, rows for {}", orders.len(), steps.len());
+        let what = format!("--orders has {} steps, and there are {} --rows files", orders.len(), steps.len());
         return Err(Error::input(what, "give a list of orders for each --rows file"));
     }
     let _claim = Claim::for_output(&args.out, PATIENCE)?;
@@ -79,15 +79,15 @@ pub fn run(args: &Arguments) -> Result<()> {
     let most = steps.iter().map(Vec::len).max().unwrap_or(0);
     let whole = PpoConfig { batch_size: most, mini_batch_size: config.mini_batch_size.min(most), ..config.clone() };
     let policy = sources::policy(&args.policy, &mut terminal)?;
-    let needed = forecast::steps(&policy, None, adapter.config(), &whole, tokens, precision);
+    let needed = forecast::ppo(&policy, None, adapter.config(), &whole, tokens, precision);
     memory::check(
         &needed,
         precision,
         "lower mini_batch_size, batch_size or output_max_length in --config, or take shorter dialogues",
     )?;
     let mut actor = policy.load(precision, config.seed)?;
-    let adapter = sources::put_adapter(adapter, Some(&args.adapter), &mut actor, config.seed, &terminal)?;
-    sources::put_value_head(&mut actor, &head, &args.value_head)?;
+    let adapter = loading::put_adapter(adapter, Some(&args.adapter), &mut actor, config.seed, &terminal)?;
+    loading::put_value_head(&mut actor, &head, &args.value_head)?;
     let mut replay = Replay::new(actor, adapter, config)?;
     let mut all = Vec::new();
     for (i, rows) in steps.into_iter().enumerate() {
@@ -99,13 +99,13 @@ pub fn run(args: &Arguments) -> Result<()> {
             terminal.line(&format!("warning: {warning}"));
         }
         if !args.json {
-            let s = &outcome.stats;
+            let s = &outcome.stats.line;
             report::line(format!(
                 "step {}: objective/kl {:.6}, ppo/returns/mean {:.6}, ppo/loss/total {:.6}, kl_coef {:.6}",
                 i + 1,
                 s.kl,
-                s.mean.returns_mean,
-                s.mean.total_loss,
+                s.returns_mean,
+                s.total_loss,
                 s.kl_coef
             ))?;
         }

@@ -1,9 +1,9 @@
-//! `score`: the reward model's logits, probabilities, score and toxicity of given texts.
+//! `score`: prints the reward model's logits, probabilities, score and toxicity for given texts.
 
 use crate::cli::args::{RewardArgs, TextInput};
 use crate::cli::inputs::{self, Queries};
 use crate::cli::terminal::Terminal;
-use crate::cli::{memory, report, sources};
+use crate::cli::{loading, memory, report, sources};
 use crate::error::Result;
 use crate::lab::sources::forecast;
 use crate::pace::block_on;
@@ -33,7 +33,7 @@ pub fn run(args: &Arguments) -> Result<()> {
     };
     memory::check(&forecast::scoring(&source, longest, precision), precision, "use a smaller model")?;
     let labels = args.model.labels.reward_labels.as_ref();
-    let judge = sources::load_reward(source, &args.model.reward, precision, labels, &terminal)?;
+    let judge = loading::load_reward(source, &args.model.reward, precision, labels, &terminal)?;
     let (texts, ids) = match queries {
         Queries::Ids(ids) => (None, ids),
         Queries::Texts(texts) => {

@@ -1,9 +1,9 @@
-//! `summarize`: summaries of dialogues, streamed as they are generated.
+//! `summarize`: prints summaries of dialogues while they are generated.
 
 use crate::cli::args::{MOST, PolicyArgs, TextInput, up_to};
 use crate::cli::inputs::{self, Queries};
 use crate::cli::terminal::Terminal;
-use crate::cli::{memory, report, sources};
+use crate::cli::{loading, memory, report, sources};
 use crate::error::{Error, Result};
 use crate::lab::events::{Choice, Listener};
 use crate::lab::responses::{Generated, Sampling, responses};
@@ -21,13 +21,13 @@ pub struct Arguments {
     pub model: PolicyArgs,
     #[command(flatten)]
     pub input: TextInput,
-    /// Take the texts as whole prompts instead of dialogues to put into the lab's prompt
+    /// Use the texts as prompts, without adding the lab's instruction
     #[arg(long)]
     pub raw: bool,
     /// Always take the most likely token instead of sampling
     #[arg(long)]
     pub greedy: bool,
-    /// Seed of the sampling; the same seed gives the same text
+    /// Seed for sampling; the same seed gives the same text
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub seed: u64,
     #[arg(long, help = does("temperature"), value_name = "T", default_value_t = 1.0)]
@@ -41,7 +41,7 @@ pub struct Arguments {
     pub max_new_tokens: usize,
     #[arg(long, help = does("min_length"), value_name = "N", default_value_t = 0)]
     pub min_length: usize,
-    /// Rows to generate at once
+    /// Rows to generate together
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = up_to::<MOST>)]
     pub batch_size: usize,
     /// Print JSON: {"rows":[{"response_ids":[…],"text":"…"}]}
@@ -57,8 +57,8 @@ pub fn run(args: &Arguments) -> Result<()> {
         && inputs::are_turns(texts)
     {
         terminal.line(&format!(
-            "note: the lines of {0} look like the turns of one dialogue, and each is summarized on its own; to summarize the \
-             whole file: --dialogue {0}",
+            "note: the lines of {0} look like the turns of one dialogue, but each line is summarized separately; to summarize \
+                         the whole file, use --dialogue {0}",
             file.display()
         ));
     }
@@ -75,7 +75,7 @@ pub fn run(args: &Arguments) -> Result<()> {
     let tokens = Tokens { prompt: ids.iter().map(Vec::len).max().unwrap_or(0), response: args.max_new_tokens };
     let needed = forecast::generation(&policy, None, ids.len().min(args.batch_size), tokens, precision);
     memory::check(&needed, precision, "give shorter texts, or lower --batch-size or --max-new-tokens")?;
-    let (actor, adapter) = sources::load_policy(policy, &args.model, &mut terminal)?;
+    let (actor, adapter) = loading::load_policy(policy, &args.model, &mut terminal)?;
     let sampling = Sampling {
         greedy: args.greedy,
         temperature: args.temperature,
@@ -83,7 +83,7 @@ pub fn run(args: &Arguments) -> Result<()> {
         top_p: args.top_p,
         min_length: args.min_length,
     };
-    // One row streams; several would interleave, so they come batch by batch.
+    // Only a single row is streamed; several are printed batch by batch.
     let streaming = !args.json && ids.len() == 1 && actor.tokenizer.is_some();
     let mut rows = Vec::new();
     for (batch, chunk) in ids.chunks(args.batch_size.max(1)).enumerate() {
@@ -113,7 +113,7 @@ fn summary_json(generated: &Generated, text: Option<String>) -> serde_json::Valu
     })
 }
 
-/// Prints a row's text as its tokens come.
+/// Prints a row's text while its tokens are generated.
 struct Streaming<'a> {
     terminal: &'a mut Terminal,
     stream: Option<TextStream<'a>>,

@@ -1,6 +1,7 @@
-//! `train` and `train --resume`: models from arguments or from a run, the lab's trainer, and what to do next.
+//! `train` and `train --resume`: load the models of the arguments or of a run, train, and say what to do next.
 
-use crate::cli::args::{FreshAdapter, LabelArgs, PresetArg, WeightsArgs};
+use crate::cli::args::{FreshAdapter, LabelArgs, WeightsArgs};
+use crate::cli::loading;
 use crate::cli::memory;
 use crate::cli::run_folder::{RunFolder, unzipped};
 use crate::cli::run_sources::{self, NewLocations, RunModels};
@@ -13,9 +14,10 @@ use crate::lab::events::Observer;
 use crate::lab::models::{Lab, keep_initial};
 use crate::lab::run::{self, RunConfig, Store};
 use crate::lab::shipped;
-use crate::lab::sources::forecast;
+use crate::lab::sources::forecast::{self, Tokens};
 use crate::lab::train::{Trainer, mend};
 use crate::pace::block_on;
+use crate::settings::Preset;
 use crate::text::dialogue::Dialogue;
 use crate::text::prompt::prompt;
 use clap::Args;
@@ -23,22 +25,22 @@ use std::path::{Path, PathBuf};
 
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// Continue the run in this folder. Everything but --steps comes from it; if a model or the data has moved, give
-    /// its new place with --policy, --adapter, --reward or --data
+    /// Continue the run in this folder, with its settings except --steps; if a model or the data has moved, give its new
+    /// location with --policy, --adapter, --reward or --data
     #[arg(long, value_name = "RUN", conflicts_with_all = ["out", "config", "preset", "seed", "weights"])]
     pub resume: Option<PathBuf>,
-    /// Folder for the run; it must not hold one already [default: runs/1, or the next number that is free]
+    /// Folder for the run; it must not contain one already [default: runs/1, or the next free number]
     #[arg(long, value_name = "RUN")]
     pub out: Option<PathBuf>,
     /// The base model [default: tiny]
     #[arg(long, value_name = "SRC")]
     pub policy: Option<String>,
-    /// The LoRA adapter to train, in PEFT layout, or fresh [default: tiny with the tiny policy, else fresh]
+    /// The LoRA adapter to train, in PEFT layout, or fresh for a new one [default: tiny with the tiny policy, else fresh]
     #[arg(long, value_name = "SRC|fresh")]
     pub adapter: Option<String>,
     #[command(flatten)]
     pub fresh: FreshAdapter,
-    /// Value head to start from: value_head.safetensors or TRL's file [default: a fresh one]
+    /// Value head to start from: value_head.safetensors, or the file that TRL saved [default: a new one]
     #[arg(long, value_name = "FILE")]
     pub value_head: Option<PathBuf>,
     /// The reward model [default: tiny with the tiny policy, else facebook/roberta-hate-speech-dynabench-r4-target]
@@ -46,8 +48,8 @@ pub struct Arguments {
     pub reward: Option<String>,
     #[command(flatten)]
     pub labels: LabelArgs,
-    /// DialogSum: a file, a folder, or a hub data set; or tiny, the dialogues that ship with the program [default: tiny
-    /// with the tiny policy, else knkarthick/dialogsum]
+    /// DialogSum as a file, a folder or a hub data set; or tiny, the dialogues that ship with the program [default: tiny with
+    /// the tiny policy, else knkarthick/dialogsum]
     #[arg(long, value_name = "SRC")]
     pub data: Option<String>,
     /// Settings that replace the preset's, as JSON (docs/settings.md lists them; TRL's PPOConfig names are accepted)
@@ -55,34 +57,34 @@ pub struct Arguments {
     pub config: Option<PathBuf>,
     /// The lab as published or corrected
     #[arg(long, value_enum, default_value = "corrected")]
-    pub preset: PresetArg,
-    /// PPO steps in all [default: 80 with the tiny policy, else 10]
+    pub preset: Preset,
+    /// Total number of PPO steps [default: 80 with the tiny policy, else 10]
     #[arg(long, value_name = "N")]
     pub steps: Option<u64>,
     /// Seed of every random choice [default: 0, or the config's]
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
-    /// Keep the checkpoint of every N-th step (the newest is always kept)
+    /// Keep the checkpoint of every N-th step (the newest one is always kept)
     #[arg(long, value_name = "N", default_value_t = 10)]
     pub save_every: u64,
     #[command(flatten)]
     pub held: WeightsArgs,
-    /// Keep at most so many of these checkpoints, the newest (and always step 0's)
+    /// Maximum number of these checkpoints to keep; the oldest are removed (step 0's is always kept)
     #[arg(long, value_name = "N", default_value_t = 10)]
     pub keep: u64,
-    /// Keep the rollouts of so many steps, the newest
+    /// Number of newest steps whose rollouts are kept
     #[arg(long, value_name = "N", default_value_t = 100)]
     pub keep_rollouts: u64,
-    /// Print each step's statistics as a line of JSON instead of the table
+    /// Print the statistics of each step as a line of JSON instead of the table
     #[arg(long)]
     pub json: bool,
 }
 
-/// PPO steps of a run that is not told how many.
+/// Default number of PPO steps.
 const STEPS: u64 = 10;
-/// Dropout that a fresh adapter's config names; PPO itself trains without.
+/// Dropout in a new adapter's config; PPO itself trains without it.
 const LORA_DROPOUT: f64 = 0.05;
-/// What needs less memory.
+/// How to need less memory.
 const LOWER: &str = "lower mini_batch_size, batch_size or output_max_length in --config, or take shorter dialogues";
 
 /// Starts or continues a run.
@@ -97,7 +99,7 @@ pub fn run(args: &Arguments) -> Result<()> {
     }
 }
 
-/// Begins a run in a folder, or in the next numbered one of `runs/`.
+/// Starts a run in a folder, or in the next free number of `runs/`.
 fn start(out: Option<&Path>, args: &Arguments, terminal: &mut Terminal) -> Result<()> {
     let policy = args.policy.as_deref().unwrap_or(TINY);
     let (reward, data) = sources::companions(policy);
@@ -127,23 +129,23 @@ fn start(out: Option<&Path>, args: &Arguments, terminal: &mut Terminal) -> Resul
         None => RunFolder::next("train")?,
     };
     let path = &store.root().to_path_buf();
+    let mut models = RunModels::find(&config, terminal)?;
     let adapter =
         sources::adapter_start(config.adapter.as_deref(), &args.fresh, LORA_DROPOUT, &config.policy, terminal)?;
     let head = args.value_head.as_deref().map(|file| sources::value_head(file).map(|head| (file, head))).transpose()?;
     let dialogues = sources::dialogues(&config.data, false, terminal)?.train;
-    let mut models = RunModels::find(&config, terminal)?;
     check_memory(&mut models, adapter.config(), &config, &dialogues)?;
     let RunModels { policy, reward } = models;
     let mut actor = policy.load(config.weights, config.ppo.seed)?;
-    let adapter = sources::put_adapter(adapter, config.adapter.as_deref(), &mut actor, config.ppo.seed, terminal)?;
+    let adapter = loading::put_adapter(adapter, config.adapter.as_deref(), &mut actor, config.ppo.seed, terminal)?;
     if let Some((file, head)) = &head {
-        sources::put_value_head(&mut actor, head, file)?;
+        loading::put_value_head(&mut actor, head, file)?;
     }
+    let labels = config.reward_labels.as_ref();
+    let judge = loading::load_reward(reward, &config.reward, config.weights, labels, terminal)?;
     actor.policy.value_head.dropout = config.ppo.value_head_dropout as f32;
     keep_initial(&mut actor)?;
     actor.tokenizer()?;
-    let labels = config.reward_labels.as_ref();
-    let judge = sources::load_reward(reward, &config.reward, config.weights, labels, terminal)?;
     let now = terminal.unix_seconds();
     let lab = Lab { actor, judge, dialogues };
     let trainer = Trainer::start(&lab, config, adapter, store, now)?;
@@ -160,7 +162,8 @@ fn check_memory(
     let tokenizer = models.policy.find_tokenizer()?;
     let prompt = forecast::longest(dialogues.iter().map(|d| prompt(&d.dialogue)), tokenizer)?;
     let (ppo, precision) = (&config.ppo, config.weights);
-    let needed = forecast::ppo(&models.policy, Some(&models.reward), adapter, ppo, prompt, precision);
+    let tokens = Tokens { prompt, response: forecast::longest_response(ppo) };
+    let needed = forecast::ppo(&models.policy, Some(&models.reward), adapter, ppo, tokens, precision);
     memory::check(&needed, precision, LOWER)
 }
 
@@ -175,7 +178,7 @@ fn resume(path: &Path, args: &Arguments, terminal: &mut Terminal) -> Result<()> 
         mend(&mut store, &config, newest)?.iter().for_each(|warning| terminal.line(&format!("warning: {warning}")));
         let what = format!("{} of {} steps are done", newest, config.steps);
         let hint = format!(
-            "continue with --steps {}, or look at it: detox-lab evaluate --run {}",
+            "continue with --steps {}, or evaluate it: detox-lab evaluate --run {}",
             newest + 10,
             path.display()
         );
@@ -227,13 +230,13 @@ fn run_to_end<S: Store>(mut trainer: Trainer<&Lab, S>, path: &Path, terminal: &m
             Err(Error::Stopped)
         }
         Err(error) => {
-            // A failed step may have counted itself before its checkpoint could be written.
+            // The trainer may have counted a failed step before writing its checkpoint.
             let saved = run::newest_checkpoint(&trainer.store).map_or(0, |newest| newest);
             if matches!(error, Error::Input { .. }) {
-                // The same settings and random streams: the step would end in the same way again.
+                // With the same settings and random streams the step would fail again.
                 terminal.line(&format!(
-                    "the run ended in step {}; the last good state is in {shown}/{}/{}: a new run with other settings can start \
-                     from it with --adapter and --value-head",
+                    "the run failed in step {}; the last good state is in {shown}/{}/{}: a new run with other settings can start \
+                                         from it with --adapter and --value-head",
                     saved + 1,
                     run::CHECKPOINTS,
                     run::step_name(saved)
@@ -241,8 +244,8 @@ fn run_to_end<S: Store>(mut trainer: Trainer<&Lab, S>, path: &Path, terminal: &m
                 return Err(error);
             }
             terminal.line(&format!(
-                "the run ended in step {}; the last good state is the checkpoint of step {saved}. Continue with: detox-lab \
-                 train --resume {shown}",
+                "the run failed in step {}; the last good state is the checkpoint of step {saved}. Continue with: detox-lab \
+                                 train --resume {shown}",
                 saved + 1
             ));
             Err(error)

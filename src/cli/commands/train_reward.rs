@@ -1,8 +1,8 @@
-//! `train-reward`: a reward model trained on labelled texts. The training is in `finetuning::reward_model`.
+//! `train-reward`: trains a reward model on labelled texts. The training is in `finetuning::reward_model`.
 
-use crate::cli::args::{LoopArgs, RunArgs, StoredArg};
-use crate::cli::sources::{self, Role, whole_path};
-use crate::cli::supervised::{self, replace, replace_all};
+use crate::cli::args::{LoopArgs, RunArgs};
+use crate::cli::sources::{self, Role};
+use crate::cli::supervised::{self, Inputs, Source};
 use crate::cli::terminal::Terminal;
 use crate::cli::{inputs, report};
 use crate::error::{Error, Result};
@@ -12,67 +12,57 @@ use crate::finetuning::reward_model::{Balance, RewardSettings, TrainReward};
 use crate::finetuning::supervised::{BEST, Settings};
 use crate::io::ByteSource;
 use crate::io::disk::{self, Folder};
+use crate::io::pretrained::Stored;
 use crate::lab::models::{Judge, Labels};
 use crate::lab::run;
 use crate::pace::block_on;
-use crate::text::labelled::Source;
-use clap::{Args, ValueEnum};
+use crate::text::labelled::LabelledFile;
+use clap::Args;
 use indicatif::HumanCount;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
 const COMMAND: &str = "train-reward";
-/// Where a run's last table is, beside its best model.
+/// The file with the table of the best model.
 const QUALITY: &str = "quality.json";
-
-/// What a training row weighs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
-pub enum BalanceArg {
-    /// The same as every other
-    None,
-    /// So that both classes weigh the same
-    Classes,
-    /// So that every file weighs the same
-    Sources,
-}
 
 #[derive(Debug, Args)]
 pub struct Arguments {
     #[command(flatten)]
     pub place: RunArgs,
     #[command(flatten)]
-    pub what: What,
+    pub what: RewardInputs,
     #[command(flatten)]
     pub training: LoopArgs,
-    /// Print the table of the best model as JSON
+    /// Print the best model's table as JSON
     #[arg(long)]
     pub json: bool,
 }
 
-/// Models and data, which may have moved when a run is continued.
+/// Models and data; they may have moved when a run is continued.
 #[derive(Debug, Clone, Args, Serialize, Deserialize)]
 #[group(id = "sources")]
-pub struct Sources {
-    /// The model to start from: a RoBERTa, with or without a classification head; --learning-rate 2e-5 is usual then
+pub struct RewardSources {
+    /// The model to start from: a RoBERTa, with or without a classification head; use --learning-rate 2e-5 with it
     #[arg(long, value_name = "SRC", conflicts_with_all = ["model_config", "tokenizer"])]
     pub reward: Option<String>,
-    /// The names of the two labels of --reward if they are not nothate and hate, the harmless one first; the trained model
-    /// is saved with nothate and hate
+    /// Names of the two labels of --reward, the harmless one first, if they are not nothate and hate; the trained model is
+    /// saved with nothate and hate
     #[arg(long, value_name = "NOTHATE,HATE", requires = "reward")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reward_labels: Option<Labels>,
-    /// Start from fresh weights of this config.json instead; it needs hidden_size, num_hidden_layers,
+    /// Start from new weights for this config.json instead; it needs hidden_size, num_hidden_layers,
     /// num_attention_heads, intermediate_size and max_position_embeddings
     #[arg(long, value_name = "FILE", requires = "tokenizer")]
     pub model_config: Option<String>,
-    /// Folder of the fresh model's tokenizer (made by train-tokenizer --kind bpe)
+    /// Folder of the new model's tokenizer (made by train-tokenizer --kind bpe)
     #[arg(long, value_name = "DIR", requires = "model_config")]
     pub tokenizer: Option<String>,
-    /// Files with the columns text and label (hate or nothate, 1 or 0), as csv, tsv or JSON; a column split says what is
-    /// held out
+    /// Files with the columns text and label (hate or nothate, 1 or 0), as csv, tsv or JSON; a column split marks the
+    /// held-out rows
     #[arg(long, value_name = "FILE", num_args = 1..)]
     pub data: Vec<String>,
-    /// Files of the same form that are only measured on
+    /// Files of the same form that are used only for measuring
     #[arg(long, value_name = "FILE", num_args = 1..)]
     pub held_out: Vec<String>,
 }
@@ -80,20 +70,20 @@ pub struct Sources {
 /// What is trained, and on what.
 #[derive(Debug, Clone, Args, Serialize, Deserialize)]
 #[group(id = "what")]
-pub struct What {
+pub struct RewardInputs {
     #[command(flatten)]
     #[serde(flatten)]
-    pub sources: Sources,
-    /// Share of the rows that is held out of a file without a split
+    pub sources: RewardSources,
+    /// Fraction of rows to hold out of a file without a split column
     #[arg(long, value_name = "FRACTION", default_value_t = 0.1)]
     pub held_out_share: f64,
-    /// What a training row weighs in the loss
+    /// Weight of a training row in the loss
     #[arg(long, value_enum, default_value = "none")]
-    pub balance: BalanceArg,
-    /// Longest text in tokens; longer ones are cut [default: what the model can read]
+    pub balance: Balance,
+    /// Maximum text length in tokens; longer texts are cut [default: the model's maximum]
     #[arg(long, value_name = "N")]
     pub max_length: Option<usize>,
-    /// Share of a training text's tokens that are masked
+    /// Fraction of a training text's tokens to mask
     #[arg(long, value_name = "FRACTION", default_value_t = 0.0)]
     pub mask: f32,
     /// Label smoothing
@@ -102,48 +92,37 @@ pub struct What {
     /// Dropout [default: the model's]
     #[arg(long, value_name = "P")]
     pub dropout: Option<f64>,
-    /// Numbers of the saved model
+    /// Number type of the saved weights
     #[arg(long, value_enum, default_value = "f32")]
-    pub save_as: StoredArg,
+    pub save_as: Stored,
 }
 
-/// Starts or continues the training of a reward model, and measures the best one as it was saved.
+/// Starts or continues the training of a reward model, and measures the best one after saving it.
 pub fn run(args: &Arguments) -> Result<()> {
     let mut terminal = Terminal::new(args.json)?;
-    let (path, task) =
-        supervised::run(COMMAND, &args.place, with_whole_paths(&args.what), &args.training, &mut terminal, task)?;
+    let (path, task) = supervised::run(COMMAND, &args.place, args.what.clone(), &args.training, &mut terminal, task)?;
     table(&task, &path, args.json, &mut terminal)
 }
 
-/// Every folder and file by its whole path, so that the run can be resumed from anywhere.
-fn with_whole_paths(what: &What) -> What {
-    let path = |src: &Option<String>| src.as_deref().map(whole_path);
-    let paths = |all: &[String]| all.iter().map(|src| whole_path(src)).collect();
-    let s = &what.sources;
-    let sources = Sources {
-        reward: path(&s.reward),
-        reward_labels: s.reward_labels.clone(),
-        model_config: path(&s.model_config),
-        tokenizer: path(&s.tokenizer),
-        data: paths(&s.data),
-        held_out: paths(&s.held_out),
-    };
-    What { sources, ..what.clone() }
-}
+impl Inputs for RewardInputs {
+    fn sources(&mut self) -> Vec<(&'static str, Source<'_>)> {
+        let s = &mut self.sources;
+        vec![
+            ("reward", Source::One(&mut s.reward)),
+            ("model-config", Source::One(&mut s.model_config)),
+            ("tokenizer", Source::One(&mut s.tokenizer)),
+            ("data", Source::Many(&mut s.data)),
+            ("held-out", Source::Many(&mut s.held_out)),
+        ]
+    }
 
-impl supervised::Sources for What {
-    fn replace_by(&mut self, given: Self) -> Result<()> {
-        let (was, given) = (&mut self.sources, given.sources);
-        replace("reward", &mut was.reward, given.reward)?;
-        was.reward_labels = given.reward_labels.or_else(|| was.reward_labels.take());
-        replace("model-config", &mut was.model_config, given.model_config)?;
-        replace("tokenizer", &mut was.tokenizer, given.tokenizer)?;
-        replace_all("data", &mut was.data, given.data)?;
-        replace_all("held-out", &mut was.held_out, given.held_out)
+    fn name_defaults(&mut self, given: &Self) {
+        let was = &mut self.sources.reward_labels;
+        *was = given.sources.reward_labels.clone().or_else(|| was.take());
     }
 }
 
-fn task(what: &What, training: &Settings, terminal: &mut Terminal) -> Result<TrainReward> {
+fn task(what: &RewardInputs, training: &Settings, terminal: &mut Terminal) -> Result<TrainReward> {
     if what.sources.data.is_empty() {
         return Err(Error::input("no --data", "give at least one file with text and label"));
     }
@@ -151,13 +130,9 @@ fn task(what: &What, training: &Settings, terminal: &mut Terminal) -> Result<Tra
         label_smoothing: what.label_smoothing,
         mask: what.mask,
         max_length: what.max_length,
-        balance: match what.balance {
-            BalanceArg::None => Balance::None,
-            BalanceArg::Classes => Balance::Classes,
-            BalanceArg::Sources => Balance::Sources,
-        },
+        balance: what.balance,
         held_out: what.held_out_share,
-        stored: what.save_as.into(),
+        stored: what.save_as,
     };
     let (data, held_out) = (rows(&what.sources.data, terminal)?, rows(&what.sources.held_out, terminal)?);
     let classifier = classifier(what, training.seed, terminal)?;
@@ -172,26 +147,26 @@ fn task(what: &What, training: &Settings, terminal: &mut Terminal) -> Result<Tra
 }
 
 /// The rows of labelled files.
-fn rows(files: &[String], terminal: &mut Terminal) -> Result<Vec<Source>> {
+fn rows(files: &[String], terminal: &mut Terminal) -> Result<Vec<LabelledFile>> {
     let source = |file: &String| {
         let (folder, name) = Folder::of_file(Path::new(file))?;
-        let source = Source::parse(&folder.path(&name), &folder.read(&name)?)?;
+        let source = LabelledFile::parse(&folder.path(&name), &folder.read(&name)?)?;
         source.notice.iter().for_each(|notice| terminal.line(&format!("warning: {notice}")));
         Ok(source)
     };
     files.iter().map(source).collect()
 }
 
-fn classifier(what: &What, seed: u64, terminal: &mut Terminal) -> Result<Classifier> {
+fn classifier(what: &RewardInputs, seed: u64, terminal: &mut Terminal) -> Result<Classifier> {
     if what.dropout.is_some_and(|p| !(0.0..1.0).contains(&p)) {
-        return Err(Error::input("the dropout cannot work", "give a fraction from 0 to below 1"));
+        return Err(Error::input("--dropout is out of range", "give a number from 0 to below 1"));
     }
     if let (Some(file), Some(tokenizer)) = (&what.sources.model_config, &what.sources.tokenizer) {
         let json = inputs::json(Path::new(file), "the config.json of a RoBERTa")?;
         return Classifier::fresh(file, json, &Folder::open(tokenizer)?, what.dropout, seed);
     }
     let src = what.sources.reward.as_deref().ok_or_else(|| {
-        Error::input("no model to train", "give --reward, or --model-config and --tokenizer for fresh weights")
+        Error::input("no model to train", "give --reward, or --model-config and --tokenizer for new weights")
     })?;
     let classifier = Classifier::load(
         &*sources::folder(src, Role::Reward, terminal)?,
@@ -200,12 +175,12 @@ fn classifier(what: &What, seed: u64, terminal: &mut Terminal) -> Result<Classif
         seed,
     )?;
     if classifier.fresh_head {
-        terminal.line(&format!("{src} has no classification head; it gets a fresh one"));
+        terminal.line(&format!("{src} has no classification head; it gets a new one"));
     }
     Ok(classifier)
 }
 
-/// Measures the best model as it lies on disk, prints the table and keeps it.
+/// Measures the best model as it was saved, prints the table and saves it.
 fn table(task: &TrainReward, run: &Path, json: bool, terminal: &mut Terminal) -> Result<()> {
     let judge = Judge::load(&Folder::open(run.join(BEST))?)?;
     let qualities = block_on(task.measure(&judge.model, terminal))?;

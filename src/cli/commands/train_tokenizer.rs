@@ -5,43 +5,36 @@ use crate::cli::report;
 use crate::cli::run_folder::PATIENCE;
 use crate::cli::terminal::Terminal;
 use crate::error::{Error, Result};
-use crate::finetuning::tokenizer::{Kind, Recipe, speakers, train};
+use crate::finetuning::tokenizer::{Algorithm, Recipe, speakers, train};
 use crate::io::ByteSource;
 use crate::io::claim::Claim;
 use crate::io::disk::Folder;
 use crate::text::texts::texts;
 use crate::text::tokenizer::Tokenizer;
-use clap::{Args, ValueEnum};
+use clap::Args;
 use std::path::{Path, PathBuf};
-
-/// T5's tokenizer, or RoBERTa's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum TokenizerKind {
-    Unigram,
-    Bpe,
-}
 
 #[derive(Debug, Args)]
 pub struct Arguments {
     /// unigram for a T5, bpe for a RoBERTa
     #[arg(long, value_enum)]
-    pub kind: TokenizerKind,
-    /// Tokens in all, special ones included
+    pub kind: Algorithm,
+    /// Size of the vocabulary, special tokens included
     #[arg(long, value_name = "N", value_parser = up_to::<MOST>)]
     pub vocab_size: usize,
-    /// A text that is always one token; repeatable [default: the speakers of DialogSum for unigram, none for bpe]
+    /// A text that is always one token; may be repeated [default: the speakers of DialogSum for unigram, none for bpe]
     #[arg(long, value_name = "TEXT")]
     pub symbol: Vec<String>,
-    /// With bpe: lower-case the texts, and begin them with a space, so that a small vocabulary holds more words
+    /// With bpe: convert the texts to lower case and put a space in front, so that a small vocabulary covers more words
     #[arg(long)]
     pub uncased: bool,
-    /// Folder for tokenizer.json and its two companions; it must not exist
+    /// Folder for tokenizer.json, tokenizer_config.json and special_tokens_map.json; it must not exist
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
     /// Print JSON
     #[arg(long)]
     pub json: bool,
-    /// Texts: .jsonl, .json, .csv or .tsv (text, or dialogue and summary), or a text a line
+    /// Texts: .jsonl, .json, .csv or .tsv (column text, or dialogue and summary), or a file with one text on each line
     #[arg(value_name = "DATA", required = true)]
     pub data: Vec<PathBuf>,
 }
@@ -49,18 +42,15 @@ pub struct Arguments {
 /// Trains a tokenizer and writes its folder.
 pub fn run(args: &Arguments) -> Result<()> {
     let terminal = Terminal::new(args.json)?;
-    let kind = match args.kind {
-        TokenizerKind::Unigram => Kind::Unigram,
-        TokenizerKind::Bpe => Kind::Bpe,
-    };
-    if args.uncased && kind == Kind::Unigram {
+    let kind = args.kind;
+    if args.uncased && kind == Algorithm::Unigram {
         return Err(Error::input(
             "--uncased is for --kind bpe",
             "leave it out: a policy's summaries need capital letters",
         ));
     }
     let symbols = match (args.symbol.is_empty(), kind) {
-        (true, Kind::Unigram) => speakers(),
+        (true, Algorithm::Unigram) => speakers(),
         _ => args.symbol.clone(),
     };
     let recipe = Recipe { kind, vocab_size: args.vocab_size, symbols, uncased: args.uncased };
@@ -80,8 +70,8 @@ pub fn run(args: &Arguments) -> Result<()> {
         }));
     }
     let size = tokenizer.vocab_size();
-    let short = if size < args.vocab_size { " (the texts have no more to give)" } else { "" };
-    report::line(format!("{size} tokens{short}, {per_word:.2} a word of these texts: {}", args.out.display()))
+    let short = if size < args.vocab_size { " (the texts do not contain more)" } else { "" };
+    report::line(format!("{size} tokens{short}, {per_word:.2} per word of these texts: {}", args.out.display()))
 }
 
 /// The texts of all files.
@@ -94,8 +84,8 @@ fn read(paths: &[impl AsRef<Path>]) -> Result<Vec<String>> {
     Ok(all)
 }
 
-/// Runs `work` on one thread, where sums of floats have one order, whatever `--threads` says.
+/// Runs `work` on one thread, whatever `--threads` says, so that floats are always summed in the same order.
 fn alone<T: Send>(work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build();
-    pool.map_err(|e| Error::input(e, "close other programs: no thread could be started"))?.install(work)
+    pool.map_err(|e| Error::input(e, "no thread could be started: close other programs"))?.install(work)
 }

@@ -1,26 +1,26 @@
-//! What the checkpoint formats share: what a header says of a tensor, and who receives the tensors that are read. The formats
-//! are `safetensors` and `torch`; which files a model has is decided in `weights`.
+//! Types shared by the checkpoint formats `safetensors` and `torch`: the description of a tensor, and the function that
+//! receives tensors.
 
 use super::dtype::Dtype;
 use crate::error::{Error, Result};
 use candle_core::Tensor;
 
-/// What a checkpoint says of one of its tensors.
+/// A tensor's description in a checkpoint's header.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Described {
     pub name: String,
     pub shape: Vec<usize>,
-    /// As it is stored.
+    /// The stored number type.
     pub dtype: Dtype,
 }
 
-/// Takes a checkpoint's tensors by name, one after another.
+/// Receives a checkpoint's tensors by name, one after another.
 pub type Taker<'a> = dyn FnMut(String, Tensor) -> Result<()> + 'a;
 
-/// A clone made without git-lfs holds small text files where the weights should be.
+/// Refuses the small text files that a clone without git-lfs has instead of weights.
 pub(super) fn refuse_lfs_pointer(first_bytes: &[u8], path: &str) -> Result<()> {
     if first_bytes.starts_with(b"version ") {
-        return Err(Error::file(path, "a git-lfs pointer, not the weights", "run `git lfs pull` in that folder"));
+        return Err(Error::file(path, "a git-lfs pointer instead of weights", "run `git lfs pull` in that folder"));
     }
     Ok(())
 }

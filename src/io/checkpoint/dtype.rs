@@ -1,5 +1,5 @@
-//! The number types that checkpoints store, and how their bytes become tensors. Every float becomes f32 while it is read, chunk by
-//! chunk, so that the stored form and the f32 form of a tensor are never in memory together.
+//! The number types in checkpoints, and how their bytes become tensors. Floats become f32 while they are read in chunks, so
+//! that a tensor is never in memory twice.
 
 use crate::error::{Error, Result};
 use candle_core::quantized::{GgmlDType, ggml_file};
@@ -66,7 +66,7 @@ impl Dtype {
         }
     }
 
-    /// Numbers that are stored together: 1 but for ggml's blocks.
+    /// The number of values in a block; 1 for types without blocks.
     pub fn block(self) -> usize {
         self.ggml().map_or(1, |kind| kind.block_size())
     }
@@ -75,7 +75,7 @@ impl Dtype {
         GGML.iter().find(|(_, of, _)| *of == self).map(|(_, _, kind)| *kind)
     }
 
-    /// By ggml's number.
+    /// From ggml's number.
     pub fn from_ggml(number: u32) -> Option<Self> {
         GGML.iter().find(|(of, _, _)| *of == number).map(|(_, dtype, _)| *dtype)
     }
@@ -85,7 +85,7 @@ impl Dtype {
         GGML.iter().find(|(_, of, _)| *of == self).map(|(number, _, _)| *number)
     }
 
-    /// By safetensors' name: F16, BF16, F32, …
+    /// From safetensors' name: F16, BF16, F32, …
     pub fn from_safetensors(name: &str) -> Option<Self> {
         Some(match name {
             "F16" => Self::F16,
@@ -100,7 +100,7 @@ impl Dtype {
         })
     }
 
-    /// By torch's storage class: HalfStorage, FloatStorage, …
+    /// From torch's storage class: HalfStorage, FloatStorage, …
     pub fn from_torch(name: &str) -> Option<Self> {
         Some(match name {
             "HalfStorage" => Self::F16,
@@ -116,7 +116,7 @@ impl Dtype {
     }
 
     /// Reads `count` numbers into a flat tensor (count): floats as f32, I32 and I64 as i64, U8 and Bool as u8.
-    /// The caller has checked that so many bytes are there; `path` is for messages.
+    /// The caller has checked that there are enough bytes; `path` is for messages.
     pub fn read(self, reader: &mut dyn Read, count: usize, path: &str) -> Result<Tensor> {
         let read = match self {
             Self::F16 => numbers(reader, count, |b| f16::from_le_bytes(b).to_f32()).map(|v| flat(v, count)),
@@ -133,11 +133,11 @@ impl Dtype {
                 blocks(reader, count, self).map(|v| flat(v, count))
             }
         };
-        read.map_err(|e| Error::file(path, e, "the file may be cut short or damaged: fetch it again"))?
+        read.map_err(|e| Error::file(path, e, "the file may be cut short or damaged: download it again"))?
     }
 }
 
-/// The number of elements of `shape`; none when it, or what its strides need, does not fit a usize.
+/// The number of elements of `shape`; none if this number, or one of the strides, is too large for a usize.
 pub fn elements(shape: &[usize]) -> Option<usize> {
     let without_zeros = shape.iter().try_fold(1usize, |n, dim| n.checked_mul((*dim).max(1)))?;
     Some(if shape.contains(&0) { 0 } else { without_zeros })
@@ -168,7 +168,7 @@ fn blocks(reader: &mut dyn Read, count: usize, dtype: Dtype) -> io::Result<Vec<f
 /// `count` little-endian numbers of `N` bytes each.
 fn numbers<const N: usize, T>(reader: &mut dyn Read, count: usize, from: impl Fn([u8; N]) -> T) -> io::Result<Vec<T>> {
     let mut out = Vec::new();
-    out.try_reserve_exact(count).map_err(|_| io::Error::other("not enough memory for its numbers"))?;
+    out.try_reserve_exact(count).map_err(|_| io::Error::other("not enough memory for this tensor"))?;
     let mut left = count * N;
     let mut buffer = vec![0u8; CHUNK.min(left)];
     while left > 0 {

@@ -27,13 +27,13 @@ struct Entry {
 }
 
 /// A file's header, checked against the file's length.
-pub struct Header {
+pub struct GgufHeader {
     pub metadata: Map<String, Value>,
     entries: Vec<Entry>,
     file_len: u64,
 }
 
-impl Header {
+impl GgufHeader {
     /// Reads the header of the GGUF file `path`.
     ///
     /// # Errors

@@ -2,7 +2,7 @@
 //! file's metadata, tensors have transformers' names. Files that `detox-lab quantize` wrote hold both texts whole; of llama.cpp's
 //! T5 files they are made from its keys; of candle's, which have no metadata, they lie beside the file.
 
-use super::gguf::Header;
+use super::gguf::GgufHeader;
 use crate::error::{Error, Result};
 use crate::io::{ByteSource, Lasting, ReadSeek};
 use serde_json::{Map, Value, json};
@@ -83,7 +83,7 @@ fn own_name(name: &str, gated: bool) -> String {
     block("encoder", "enc", 1).or_else(|| block("decoder", "dec", 2)).unwrap_or_else(|| name.into())
 }
 
-impl Header {
+impl GgufHeader {
     /// Renames llama.cpp's T5 tensors to transformers' names.
     pub(super) fn own_names(&mut self) {
         let gated = self.described().any(|d| d.name.ends_with("ffn_gate.weight"));
@@ -106,7 +106,7 @@ impl<'a> GgufModel<'a> {
     /// A file that is damaged, or of a model that is neither a T5 nor our own RoBERTa.
     pub fn open(source: Box<dyn ByteSource + 'a>, file: String) -> Result<Self> {
         let path = source.path(&file);
-        let mut header = Header::read(&mut *source.open(&file)?, &path)?;
+        let mut header = GgufHeader::read(&mut *source.open(&file)?, &path)?;
         header.own_names();
         let text = |key: &str| header.metadata.get(key).and_then(Value::as_str).map(|text| text.as_bytes().to_vec());
         let mut made = BTreeMap::new();
@@ -167,7 +167,7 @@ impl ByteSource for GgufModel<'_> {
 }
 
 /// A T5's config.json from llama.cpp's keys.
-fn t5_config(header: &Header) -> std::result::Result<Vec<u8>, String> {
+fn t5_config(header: &GgufHeader) -> std::result::Result<Vec<u8>, String> {
     let metadata = &header.metadata;
     let architecture = metadata.get("general.architecture").and_then(Value::as_str).unwrap_or("not named");
     if architecture != "t5" {

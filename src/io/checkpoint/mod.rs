@@ -1,5 +1,4 @@
-//! Checkpoints: the tensors of a model by name. Which files hold them is decided in `weights`, the formats are `safetensors` and
-//! `torch`.
+//! Checkpoints: the tensors of a model by name. `weights` finds the files; `safetensors` and `torch` are the formats.
 
 pub mod described;
 pub mod dtype;

@@ -1,15 +1,15 @@
-//! Names of tensors as wrappers leave them: `unwrapped` takes off what training programs put around a model's own names, so
-//! that `weights`, `adapter` and `value_head` find tensors by the names that transformers, PEFT and TRL save.
+//! Names of tensors without the parts that training programs add. `weights`, `adapter` and `value_head` then find tensors by
+//! the names that transformers, PEFT and TRL save.
 
 use std::borrow::Cow;
 
 /// Prefixes: DataParallel, torch.compile, TRL's value head model, PEFT, Lightning, DeepSpeed.
 const PREFIXES: [&str; 6] =
     ["module.", "_orig_mod.", "pretrained_model.", "base_model.model.", "model.", "_forward_module."];
-/// Parts of a name that wrappers of single layers add: torch.compile, FSDP, gradient checkpointing.
+/// Parts of a name added by wrappers of single layers: torch.compile, FSDP, gradient checkpointing.
 const PARTS: [&str; 3] = ["_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module."];
 
-/// A tensor's name without the wrappers' parts. T5's and RoBERTa's own names have none of these.
+/// A tensor's name without the wrappers' parts. Names in T5 and RoBERTa have none of these.
 pub fn unwrapped(name: &str) -> Cow<'_, str> {
     let mut own = Cow::Borrowed(name);
     for part in PARTS {
@@ -29,7 +29,7 @@ mod tests {
     use super::unwrapped;
 
     #[test]
-    fn wrappers_are_taken_off_and_nothing_else() {
+    fn only_the_parts_of_wrappers_are_removed() {
         for (wrapped, own) in [
             ("shared.weight", "shared.weight"),
             ("module.shared.weight", "shared.weight"),

@@ -1,20 +1,20 @@
-//! Reads the pickle inside a torch checkpoint without running anything: a small machine for the opcodes of protocol 2
-//! that torch writes, and the five globals that weights need. Everything else is an error that names it. Where the
-//! numbers lie is told by [`Layout`]; fetching them is `torch`'s job.
+//! Reads the pickle inside a torch checkpoint without running code: a small machine for the opcodes of protocol 2 that torch
+//! writes, and the five globals that weights need. Anything else is an error that names it. [`Layout`] says where the numbers
+//! are; `torch` reads them.
 //!
-//! Source: the opcodes as Python's `pickletools` documents them; torch's `_utils._rebuild_tensor_v2`.
+//! Source: Python's `pickletools` for the opcodes; torch's `_utils._rebuild_tensor_v2`.
 
 use super::dtype::Dtype;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
-/// Values made while reading; a checkpoint needs about twenty a tensor.
+/// Maximum number of values; a checkpoint needs about twenty per tensor.
 const MAX_VALUES: usize = 2_000_000;
 const MAX_DIMS: usize = 8;
-/// torch numbers its storages; a long key, named again and again, would be copied as often.
+/// Maximum length of a storage's key, which is copied often; torch uses numbers.
 const MAX_KEY: usize = 64;
 
-/// One tensor's place in its storage. Offset and strides count numbers, not bytes.
+/// A tensor's position in its storage. Offset and strides count numbers, not bytes.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Layout {
     pub storage: Storage,
@@ -23,7 +23,7 @@ pub struct Layout {
     pub strides: Vec<usize>,
 }
 
-/// One storage: the archive's file `data/KEY`, `count` numbers of type `dtype`.
+/// A storage: the archive's file `data/KEY` with `count` numbers of type `dtype`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Storage {
     pub key: String,
@@ -31,8 +31,8 @@ pub struct Storage {
     pub count: usize,
 }
 
-/// The tensors of the pickled state dict, in its order. The dict is the pickle's own value, or lies under the key
-/// `state_dict`; entries that are no tensors (an epoch, a learning rate) are left out. The error says what was met.
+/// The tensors of the pickled state dict, in its order. The dict is the pickle's value, or is under the key `state_dict`; other
+/// entries (an epoch, a learning rate) are skipped. The error says what was found.
 pub fn tensors(pickle: &[u8]) -> Result<Vec<(String, Layout)>, String> {
     let mut machine =
         Machine { input: pickle, at: 0, values: vec![], stack: vec![], marks: vec![], memo: HashMap::new() };
@@ -46,18 +46,18 @@ pub fn tensors(pickle: &[u8]) -> Result<Vec<(String, Layout)>, String> {
     if found.is_empty() { Err("no state dict with tensors in it".to_string()) } else { Ok(found) }
 }
 
-/// An index into the machine's values. Containers hold indices, so a pickle that contains itself costs nothing.
-type Id = u32;
+/// An index into the machine's values. Containers hold indices, so a pickle may contain itself.
+type ValueId = u32;
 
-/// One byte of pickle can make one, so it is kept small.
+/// A value. It is small, because one byte of pickle can make one.
 enum Value<'a> {
     /// None, floats, and attributes that no tensor needs.
     Other,
     Int(i64),
     Text(&'a str),
-    Tuple(Vec<Id>),
-    List(Vec<Id>),
-    Dict(Vec<(Id, Id)>),
+    Tuple(Vec<ValueId>),
+    List(Vec<ValueId>),
+    Dict(Vec<(ValueId, ValueId)>),
     Global(Global),
     Storage(Box<Storage>),
     Tensor(Box<Layout>),
@@ -80,7 +80,7 @@ impl Global {
             ("torch" | "torch.storage", _) if Dtype::from_torch(name).is_some() => {
                 Dtype::from_torch(name).map(Self::Storage).ok_or_else(String::new)
             }
-            _ => Err(format!("it asks for {module}.{name}, which plain weights do not need")),
+            _ => Err(format!("it uses {module}.{name}, which plain weights do not need")),
         }
     }
 }
@@ -89,15 +89,15 @@ struct Machine<'a> {
     input: &'a [u8],
     at: usize,
     values: Vec<Value<'a>>,
-    stack: Vec<Id>,
+    stack: Vec<ValueId>,
     /// Stack heights at open marks.
     marks: Vec<usize>,
-    memo: HashMap<u32, Id>,
+    memo: HashMap<u32, ValueId>,
 }
 
 impl<'a> Machine<'a> {
-    /// Runs to STOP; the value left on the stack.
-    fn run(&mut self) -> Result<Id, String> {
+    /// Runs to STOP and returns the value left on the stack.
+    fn run(&mut self) -> Result<ValueId, String> {
         loop {
             let at = self.at;
             let opcode = self.bytes::<1>()?[0];
@@ -157,7 +157,7 @@ impl<'a> Machine<'a> {
             b'Q' => self.persistent(),
             b'R' => self.reduce(),
             b'b' => self.pop().map(|_| ()), // BUILD: attributes (a state dict's _metadata) that no tensor needs
-            _ => Err(format!("opcode 0x{opcode:02x} is not one that torch writes for weights")),
+            _ => Err(format!("torch does not write opcode 0x{opcode:02x} for weights")),
         }
     }
 
@@ -189,13 +189,13 @@ impl<'a> Machine<'a> {
         if self.values.len() >= MAX_VALUES {
             return Err(format!("more than {MAX_VALUES} values, too many for a checkpoint"));
         }
-        self.stack.push(self.values.len() as Id);
+        self.stack.push(self.values.len() as ValueId);
         self.values.push(value);
         Ok(())
     }
 
-    /// The stack may not be popped below the last open mark.
-    fn pop(&mut self) -> Result<Id, String> {
+    /// Pops a value, but not below the last open mark.
+    fn pop(&mut self) -> Result<ValueId, String> {
         let floor = self.marks.last().copied().unwrap_or(0);
         if self.stack.len() <= floor {
             return Err("a value is missing".to_string());
@@ -203,18 +203,18 @@ impl<'a> Machine<'a> {
         self.stack.pop().ok_or_else(|| "a value is missing".to_string())
     }
 
-    fn pop_n(&mut self, n: usize) -> Result<Vec<Id>, String> {
+    fn pop_n(&mut self, n: usize) -> Result<Vec<ValueId>, String> {
         let mut items = (0..n).map(|_| self.pop()).collect::<Result<Vec<_>, _>>()?;
         items.reverse();
         Ok(items)
     }
 
-    fn pop_to_mark(&mut self) -> Result<Vec<Id>, String> {
+    fn pop_to_mark(&mut self) -> Result<Vec<ValueId>, String> {
         let height = self.marks.pop().ok_or("a mark is missing")?;
         Ok(self.stack.split_off(height))
     }
 
-    fn top(&self) -> Result<Id, String> {
+    fn top(&self) -> Result<ValueId, String> {
         self.stack.last().copied().ok_or_else(|| "a value is missing".to_string())
     }
 
@@ -235,7 +235,7 @@ impl<'a> Machine<'a> {
     fn protocol(&mut self) -> Result<(), String> {
         match self.bytes::<1>()?[0] {
             2 => Ok(()),
-            n => Err(format!("pickle protocol {n}; torch.save writes 2 unless told otherwise")),
+            n => Err(format!("pickle protocol {n} is not supported; torch.save writes 2 by default")),
         }
     }
 
@@ -264,18 +264,18 @@ impl<'a> Machine<'a> {
         self.push(Value::Tuple(items))
     }
 
-    fn append(&mut self, items: Vec<Id>) -> Result<(), String> {
+    fn append(&mut self, items: Vec<ValueId>) -> Result<(), String> {
         let top = self.top()?;
         match &mut self.values[top as usize] {
             Value::List(list) => {
                 list.extend(items);
                 Ok(())
             }
-            _ => Err("items are appended to what is no list".to_string()),
+            _ => Err("items are appended to a value that is not a list".to_string()),
         }
     }
 
-    fn set_items(&mut self, items: &[Id]) -> Result<(), String> {
+    fn set_items(&mut self, items: &[ValueId]) -> Result<(), String> {
         let top = self.top()?;
         let (pairs, []) = items.as_chunks::<2>() else { return Err("a dict key without a value".to_string()) };
         match &mut self.values[top as usize] {
@@ -283,7 +283,7 @@ impl<'a> Machine<'a> {
                 dict.extend(pairs.iter().map(|[key, value]| (*key, *value)));
                 Ok(())
             }
-            _ => Err("items are set on what is no dict".to_string()),
+            _ => Err("items are set on a value that is not a dict".to_string()),
         }
     }
 
@@ -302,10 +302,10 @@ impl<'a> Machine<'a> {
                     (Value::Global(Global::Storage(dtype)), Some(key), Some(count)) if key.len() <= MAX_KEY => {
                         Storage { key: key.to_string(), dtype: *dtype, count }
                     }
-                    _ => return Err("a storage is not described as torch does".to_string()),
+                    _ => return Err("a storage is not described in torch's form".to_string()),
                 }
             }
-            _ => return Err("a persistent id that is no storage".to_string()),
+            _ => return Err("a persistent id is not a storage".to_string()),
         };
         self.push(Value::Storage(Box::new(storage)))
     }
@@ -314,7 +314,7 @@ impl<'a> Machine<'a> {
         let arguments = self.pop()?;
         let function = self.pop()?;
         let Value::Global(function) = *self.value(function) else {
-            return Err("what is called is no function".to_string());
+            return Err("a value that is not a function is called".to_string());
         };
         match (function, self.items(arguments)) {
             (Global::OrderedDict, []) => self.push(Value::Dict(vec![])),
@@ -330,12 +330,12 @@ impl<'a> Machine<'a> {
                 Ok(())
             }
             (Global::Storage(_), _) => Err("a storage class is called".to_string()),
-            _ => Err("a function is called with other arguments than torch gives it".to_string()),
+            _ => Err("a function is called with arguments that torch does not use".to_string()),
         }
     }
 
-    fn layout(&self, storage: Id, offset: Id, shape: Id, strides: Id) -> Result<Layout, String> {
-        let sizes = |id: Id| self.items(id).iter().map(|i| self.size(*i)).collect::<Option<Vec<_>>>();
+    fn layout(&self, storage: ValueId, offset: ValueId, shape: ValueId, strides: ValueId) -> Result<Layout, String> {
+        let sizes = |id: ValueId| self.items(id).iter().map(|i| self.size(*i)).collect::<Option<Vec<_>>>();
         if self.items(shape).len().max(self.items(strides).len()) > MAX_DIMS {
             return Err("a tensor is not described as torch does".to_string());
         }
@@ -349,30 +349,30 @@ impl<'a> Machine<'a> {
 
     // -- looking at values
 
-    fn value(&self, id: Id) -> &Value<'a> {
+    fn value(&self, id: ValueId) -> &Value<'a> {
         &self.values[id as usize]
     }
 
-    fn text(&self, id: Id) -> Option<&'a str> {
+    fn text(&self, id: ValueId) -> Option<&'a str> {
         if let Value::Text(text) = *self.value(id) { Some(text) } else { None }
     }
 
-    fn size(&self, id: Id) -> Option<usize> {
+    fn size(&self, id: ValueId) -> Option<usize> {
         if let Value::Int(n) = *self.value(id) { usize::try_from(n).ok() } else { None }
     }
 
-    /// A tuple's or a list's items; empty for anything else.
-    fn items(&self, id: Id) -> &[Id] {
+    /// The items of a tuple or list; empty for other values.
+    fn items(&self, id: ValueId) -> &[ValueId] {
         if let Value::Tuple(items) | Value::List(items) = self.value(id) { items } else { &[] }
     }
 
-    /// A dict's pairs; empty for anything else.
-    fn pairs(&self, id: Id) -> &[(Id, Id)] {
+    /// The pairs of a dict; empty for other values.
+    fn pairs(&self, id: ValueId) -> &[(ValueId, ValueId)] {
         if let Value::Dict(pairs) = self.value(id) { pairs } else { &[] }
     }
 
-    /// A dict's tensors, each name once: as in Python, a later value takes the place of an earlier one.
-    fn named_tensors(&self, dict: Id) -> Vec<(String, Layout)> {
+    /// The tensors of a dict, each name once: as in Python, a later value replaces an earlier one.
+    fn named_tensors(&self, dict: ValueId) -> Vec<(String, Layout)> {
         let mut place: HashMap<&str, usize> = HashMap::new();
         let mut named: Vec<(&str, &Layout)> = Vec::new();
         for (key, value) in self.pairs(dict) {

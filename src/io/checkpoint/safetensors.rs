@@ -1,7 +1,6 @@
-//! The safetensors format, read tensor by tensor and written sorted by name
-//! (<https://huggingface.co/docs/safetensors>). The header is checked here, not by the safetensors crate, because a
-//! person needs the tensor's name in the message and because that crate lets duplicate names pass. Which files a model
-//! has: `weights`.
+//! The safetensors format, read tensor by tensor and written sorted by name (<https://huggingface.co/docs/safetensors>). The
+//! header is not checked by the safetensors crate, because messages need the tensor's name and because that crate accepts
+//! duplicate names.
 
 use super::described::{Described, Taker, refuse_lfs_pointer};
 use super::dtype::{Dtype, elements};
@@ -14,11 +13,11 @@ use serde::de::{Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::{SeekFrom, Write};
 
-/// The format's own limit.
+/// The limit of the format.
 const MAX_HEADER: u64 = 100_000_000;
-const DAMAGED: &str = "the file may be cut short or damaged: fetch it again";
+const DAMAGED: &str = "the file may be cut short or damaged: download it again";
 
-/// One tensor: bytes `start..end` after the header.
+/// A tensor: bytes `start..end` after the header.
 struct Entry {
     name: String,
     dtype: Dtype,
@@ -27,9 +26,8 @@ struct Entry {
     end: u64,
 }
 
-/// A file's header, checked against the file's length: where each of its tensors is. Once read, it serves for every later
-/// reading of the file.
-pub struct Header {
+/// A file's header, checked against the file's length: where each tensor is. It is read once and used for all later reading.
+pub struct SafetensorsHeader {
     /// In file order.
     entries: Vec<Entry>,
     /// The first byte after the header.
@@ -37,8 +35,8 @@ pub struct Header {
     file_len: u64,
 }
 
-impl Header {
-    /// Reads the header of the safetensors file `path`.
+impl SafetensorsHeader {
+    /// Reads the header of a safetensors file; `path` is for messages.
     ///
     /// # Errors
     /// Names the file, and the tensor that does not fit.
@@ -48,7 +46,7 @@ impl Header {
         let file_len = reader.seek(SeekFrom::End(0)).map_err(io)?;
         reader.seek(SeekFrom::Start(0)).map_err(io)?;
         if file_len < 8 {
-            return Err(wrong(format!("only {file_len} bytes, not a safetensors file")));
+            return Err(wrong(format!("only {file_len} bytes: not a safetensors file")));
         }
         let mut length = [0u8; 8];
         reader.read_exact(&mut length).map_err(io)?;
@@ -68,21 +66,21 @@ impl Header {
         Ok(Self { entries, data_start: 8 + length, file_len })
     }
 
-    /// What the file holds, in file order.
+    /// The descriptions of the tensors, in file order.
     pub fn described(&self) -> impl Iterator<Item = Described> {
         self.entries.iter().map(Entry::described)
     }
 
-    /// The first tensor whose name `is` accepts: its description and its first byte in the file.
+    /// The first tensor whose name `is` accepts: its description and its position in the file.
     pub fn find(&self, is: &dyn Fn(&str) -> bool) -> Option<(Described, u64)> {
         let entry = self.entries.iter().find(|entry| is(&entry.name))?;
         Some((entry.described(), self.data_start + entry.start))
     }
 
-    /// Hands the tensors of the file `path` whose names `keep` accepts to `take`, in file order; floats as f32.
+    /// Passes the tensors whose names `keep` accepts to `take`, in file order; floats as f32.
     ///
     /// # Errors
-    /// Names file and tensor; also a file that has another length than when its header was read.
+    /// Names file and tensor; also a file whose length has changed since its header was read.
     pub fn each(
         &self,
         reader: &mut dyn ReadSeek,
@@ -92,8 +90,8 @@ impl Header {
     ) -> Result<(), Error> {
         let now = reader.seek(SeekFrom::End(0)).map_err(|e| Error::file(path, e, DAMAGED))?;
         if now != self.file_len {
-            let what = format!("changed while it was read: it had {} bytes and has {now}", self.file_len);
-            return Err(Error::file(path, what, "start again when the file is complete"));
+            let what = format!("changed while it was read: it had {} bytes and now has {now}", self.file_len);
+            return Err(Error::file(path, what, "try again when the file is complete"));
         }
         for entry in self.entries.iter().filter(|e| keep(&e.name)) {
             let tensor_of = format!("{path}: tensor {}", entry.name);
@@ -113,24 +111,24 @@ impl Entry {
     }
 }
 
-/// Tensors must follow each other without gap or overlap and fill the file.
+/// Checks that the tensors fill the file without gaps or overlaps.
 fn check_ranges(entries: &[Entry], data_len: u64) -> Result<(), String> {
     let mut end = 0;
     for entry in entries {
         let name = &entry.name;
         if entry.end > data_len {
-            return Err(format!("tensor {name} ends at byte {} of {data_len}", entry.end));
+            return Err(format!("tensor {name} ends at byte {}, but the data has {data_len} bytes", entry.end));
         }
         if entry.start < end {
             return Err(format!("tensor {name} overlaps the one before it"));
         }
         if entry.start > end {
-            return Err(format!("{} bytes before tensor {name} belong to none", entry.start - end));
+            return Err(format!("{} bytes before tensor {name} belong to no tensor", entry.start - end));
         }
         end = entry.end;
     }
     if end != data_len {
-        return Err(format!("{} bytes after the last tensor belong to none", data_len - end));
+        return Err(format!("{} bytes after the last tensor belong to no tensor", data_len - end));
     }
     Ok(())
 }
@@ -160,7 +158,7 @@ struct RawEntry {
     data_offsets: [u64; 2],
 }
 
-/// The header's JSON; a name used twice is an error (a map would keep only the last).
+/// The header's JSON; a repeated name is an error (a map would keep only the last one).
 struct RawHeader(Vec<(String, RawEntry)>);
 
 impl<'de> Deserialize<'de> for RawHeader {
@@ -178,7 +176,7 @@ impl<'de> Deserialize<'de> for RawHeader {
                 let mut entries = Vec::new();
                 while let Some(name) = map.next_key::<String>()? {
                     if !seen.insert(name.clone()) {
-                        return Err(A::Error::custom(format!("tensor {name} is there twice")));
+                        return Err(A::Error::custom(format!("tensor {name} appears twice")));
                     }
                     if name == "__metadata__" {
                         map.next_value::<IgnoredAny>()?;
@@ -196,8 +194,8 @@ impl<'de> Deserialize<'de> for RawHeader {
     }
 }
 
-/// Writes `tensors` as one safetensors file, sorted by name, with the metadata `{"format": "pt"}` that transformers asks
-/// for. Holds one tensor's bytes at a time. `path` is for messages.
+/// Writes `tensors` as one safetensors file, sorted by name, with the metadata `{"format": "pt"}` that transformers needs. Only
+/// one tensor's bytes are in memory at a time. `path` is for messages.
 pub fn write(out: &mut dyn Write, tensors: &BTreeMap<String, Tensor>, path: &str) -> Result<(), Error> {
     let failed = |e: &dyn std::fmt::Display| Error::file(path, e, "check free space and permissions");
     let mut infos = Vec::with_capacity(tensors.len());
@@ -215,7 +213,7 @@ pub fn write(out: &mut dyn Write, tensors: &BTreeMap<String, Tensor>, path: &str
     let format = HashMap::from([("format".to_string(), "pt".to_string())]);
     let header = Metadata::new(Some(format), infos).map_err(|e| failed(&e))?;
     let mut header = serde_json::to_vec(&header).map_err(|e| failed(&e))?;
-    header.resize(header.len().next_multiple_of(8), b' '); // the data starts aligned, as the format asks
+    header.resize(header.len().next_multiple_of(8), b' '); // the format needs aligned data
     out.write_all(&(header.len() as u64).to_le_bytes()).map_err(|e| failed(&e))?;
     out.write_all(&header).map_err(|e| failed(&e))?;
     for tensor in tensors.values() {
@@ -226,7 +224,7 @@ pub fn write(out: &mut dyn Write, tensors: &BTreeMap<String, Tensor>, path: &str
 
 /// [`write()`] into memory; for adapters and value heads.
 pub fn to_bytes(tensors: &BTreeMap<String, Tensor>) -> Result<Vec<u8>, Error> {
-    // a vector that grows would take twice as much for a moment
+    // a growing vector would temporarily need twice the memory
     let numbers: usize = tensors.values().map(|t| t.elem_count() * t.dtype().size_in_bytes()).sum();
     let mut bytes = Vec::with_capacity(numbers + (1 << 12) + 256 * tensors.len());
     write(&mut bytes, tensors, "safetensors")?;

@@ -1,4 +1,4 @@
-//! A checkpoint's matrix that stays in its file: a large vocabulary's embeddings, of which a text needs a few hundred rows.
+//! A checkpoint's matrix that stays in its file: embeddings of a large vocabulary, of which a text needs a few hundred rows.
 
 use super::described::Described;
 use super::dtype::Dtype;
@@ -7,9 +7,9 @@ use crate::io::Lasting;
 use std::collections::BTreeMap;
 use std::io::Cursor;
 
-/// A matrix (rows, cols) of floats in a file that is open.
+/// A matrix (rows, cols) of floats in an open file.
 #[derive(Debug)]
-pub struct Table {
+pub struct StoredTable {
     file: Box<dyn Lasting>,
     name: String,
     rows: usize,
@@ -17,12 +17,12 @@ pub struct Table {
     dtype: Dtype,
     /// Bytes of a row.
     width: usize,
-    /// The first row's first byte.
+    /// The position of the first row.
     start: u64,
 }
 
-impl Table {
-    /// The tensor that `described` tells of, from byte `start` on; none where it is no matrix of floats.
+impl StoredTable {
+    /// The tensor that `described` describes, at byte `start`; none if it is not a matrix of floats.
     pub(super) fn new(file: Box<dyn Lasting>, described: &Described, start: u64) -> Option<Self> {
         let [rows, cols] = described.shape[..] else { return None };
         let floats = matches!(described.dtype, Dtype::F16 | Dtype::Bf16 | Dtype::F32 | Dtype::F64 | Dtype::Q8_0);
@@ -37,13 +37,13 @@ impl Table {
         (self.rows, self.cols)
     }
 
-    /// The rows of these numbers, one after another, as f32; each is read once, however often it is asked for.
+    /// The rows with these numbers, one after another, as f32; a repeated row is read only once.
     ///
     /// # Errors
-    /// Names the file, which cannot be read or is not what it was when it was opened.
+    /// A file that cannot be read or has changed; names it.
     ///
     /// # Panics
-    /// A number outside the rows.
+    /// A row number that is too large.
     pub fn read(&self, ids: &[u32]) -> Result<Vec<f32>> {
         assert!(ids.iter().all(|id| (*id as usize) < self.rows), "a row outside a table of {}", self.rows);
         let mut places: BTreeMap<u32, usize> = ids.iter().map(|id| (*id, 0)).collect();

@@ -1,5 +1,5 @@
-//! torch's zip checkpoints (`pytorch_model.bin`, `adapter_model.bin`, `.pt`): a pickle says where each tensor is, the archive
-//! holds the numbers. The pickle is read in `pickle`; nothing in the file is run.
+//! torch's zip checkpoints (`pytorch_model.bin`, `adapter_model.bin`, `.pt`): a pickle describes the tensors, other files of
+//! the archive contain the numbers. `pickle` reads the pickle and never runs code from it.
 
 use super::described::{Described, Taker, refuse_lfs_pointer};
 use super::dtype::elements;
@@ -12,22 +12,22 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, SeekFrom};
 
 const MAX_PICKLE: u64 = 16 << 20;
-const DAMAGED: &str = "the file may be cut short or damaged: fetch it again, or fetch the safetensors form";
+const DAMAGED: &str = "the file may be cut short or damaged: download it again, or in safetensors format";
 const RESAVE: &str = "save it again: torch.save(torch.load(FILE, map_location=\"cpu\"), FILE), or as safetensors";
 
-/// The first bytes of torch's format before 1.6: a pickled magic number.
+/// The first bytes of torch's format before version 1.6: a pickled magic number.
 const LEGACY: [u8; 5] = [0x80, 0x02, 0x8a, 0x0a, 0x6c];
 
-/// What a file's pickle says of its tensors. Once read, it serves for every later reading of the file.
-pub struct Header {
+/// The tensors described by a file's pickle. It is read once and used for all later reading.
+pub struct TorchHeader {
     tensors: Vec<(String, Layout)>,
 }
 
-impl Header {
-    /// Reads the pickle of the torch file `path`.
+impl TorchHeader {
+    /// Reads the pickle of a torch file; `path` is for messages.
     ///
     /// # Errors
-    /// Names the file; also a storage that is not there, or not of its size.
+    /// Names the file; also a storage that is missing or has the wrong size.
     pub fn read(reader: Box<dyn ReadSeek + '_>, path: &str) -> Result<Self> {
         let mut file = Archive::open(reader, path)?;
         let tensors = pickle::tensors(&file.bytes("data.pkl")?)
@@ -42,7 +42,7 @@ impl Header {
         Ok(Self { tensors })
     }
 
-    /// What the file holds.
+    /// The descriptions of the tensors.
     pub fn described(&self) -> impl Iterator<Item = Described> {
         let described = |(name, layout): &(String, Layout)| Described {
             name: name.clone(),
@@ -52,8 +52,8 @@ impl Header {
         self.tensors.iter().map(described)
     }
 
-    /// Hands the tensors of the file `path` whose names `keep` accepts to `take`; floats as f32. Tensors that share a storage
-    /// in the file come one after another, and share memory where each is the whole storage.
+    /// Passes the tensors whose names `keep` accepts to `take`; floats as f32. Tensors that share a storage come one after
+    /// another, and share memory if each is the whole storage.
     ///
     /// # Errors
     /// Names file and tensor.
@@ -80,7 +80,7 @@ impl Header {
     }
 }
 
-/// Refuses what is no zip, with the reason; the file's length in bytes.
+/// Refuses a file that is not a zip, with the reason; returns the file's length in bytes.
 fn check_kind(reader: &mut dyn ReadSeek, path: &str) -> Result<u64> {
     let io = |e| Error::file(path, e, DAMAGED);
     let file_len = reader.seek(SeekFrom::End(0)).map_err(io)?;
@@ -90,7 +90,7 @@ fn check_kind(reader: &mut dyn ReadSeek, path: &str) -> Result<u64> {
     reader.seek(SeekFrom::Start(0)).map_err(io)?;
     refuse_lfs_pointer(&first, path)?;
     if first.starts_with(&LEGACY) {
-        return Err(Error::file(path, "torch's format from before 1.6 is not supported", RESAVE));
+        return Err(Error::file(path, "the format of torch before 1.6 is not supported", RESAVE));
     }
     if !first.starts_with(b"PK") {
         return Err(Error::file(path, "not a torch file", DAMAGED));
@@ -104,7 +104,7 @@ struct Archive<'a> {
     prefix: String,
     path: &'a str,
     file_len: u64,
-    /// Numbers copied into tensors that are not a whole storage; bounded so that a small file cannot ask for much.
+    /// Count of numbers copied into tensors that are not a whole storage; limited, so that a small file cannot use much memory.
     copied: u64,
 }
 
@@ -123,20 +123,20 @@ impl<'a> Archive<'a> {
         Ok(file)
     }
 
-    /// Runs `then` on the entry `name`, which must be stored as torch stores: uncompressed and inside the file.
+    /// Runs `then` on the entry `name`, which must be uncompressed and inside the file, as torch writes it.
     fn with<T>(&mut self, name: &str, then: impl FnOnce(&mut dyn Read, u64, &str) -> Result<T>) -> Result<T> {
         let place = format!("{}: {name}", self.path);
         let entry = self.archive.by_name(&format!("{}{name}", self.prefix));
         let mut entry = entry.map_err(|e| Error::file(&place, e, DAMAGED))?;
         let size = entry.size();
         if entry.compression() != CompressionMethod::Stored || size > self.file_len {
-            return Err(Error::file(&place, "compressed, which torch never does", RESAVE));
+            return Err(Error::file(&place, "this entry is compressed, which torch never does", RESAVE));
         }
         let out = then(&mut entry, size, &place)?;
-        // the checksum is compared at the entry's end
+        // reading to the end checks the checksum
         match entry.read(&mut [0]) {
             Ok(0) => Ok(out),
-            Ok(_) => Err(Error::file(&place, "longer than it says", DAMAGED)),
+            Ok(_) => Err(Error::file(&place, "longer than its stated size", DAMAGED)),
             Err(e) => Err(Error::file(&place, e, DAMAGED)),
         }
     }
@@ -144,7 +144,7 @@ impl<'a> Archive<'a> {
     fn bytes(&mut self, name: &str) -> Result<Vec<u8>> {
         self.with(name, |entry, size, place| {
             if size > MAX_PICKLE {
-                return Err(Error::file(place, format!("{size} bytes, too many for a checkpoint's pickle"), RESAVE));
+                return Err(Error::file(place, format!("{size} bytes are too many for a checkpoint's pickle"), RESAVE));
             }
             let mut bytes = Vec::new();
             entry.read_to_end(&mut bytes).map_err(|e| Error::file(place, e, DAMAGED))?;
@@ -154,11 +154,11 @@ impl<'a> Archive<'a> {
 
     fn check_byte_order(&mut self) -> Result<()> {
         if self.archive.index_for_name(&format!("{}byteorder", self.prefix)).is_none() {
-            return Ok(()); // written before torch 2.1: little
+            return Ok(()); // written before torch 2.1: little-endian
         }
         match self.bytes("byteorder")?.as_slice() {
             b"little" => Ok(()),
-            _ => Err(Error::file(self.path, "not little-endian", "save it again on the usual kind of machine")),
+            _ => Err(Error::file(self.path, "not little-endian", "save it again on a little-endian machine")),
         }
     }
 
@@ -170,7 +170,7 @@ impl<'a> Archive<'a> {
         })
     }
 
-    /// Is the storage there, in its size? Its numbers are not read.
+    /// Checks that the storage exists and has the right size, without reading its numbers.
     fn check_size(&mut self, storage: &Storage) -> Result<()> {
         let place = format!("{}: data/{}", self.path, storage.key);
         let entry = self.archive.by_name(&format!("{}data/{}", self.prefix, storage.key));
@@ -209,7 +209,7 @@ impl<'a> Archive<'a> {
     }
 }
 
-/// Do so many bytes hold a storage's numbers?
+/// Checks that `size` bytes are a storage's numbers.
 fn fits(storage: &Storage, size: u64, place: &str) -> Result<()> {
     if Some(size) == storage.dtype.bytes(storage.count).map(|n| n as u64) {
         return Ok(());
@@ -227,7 +227,7 @@ fn is_row_major(shape: &[usize], strides: &[usize]) -> bool {
     })
 }
 
-/// Copies a strided view out, row by row of its index.
+/// Copies a strided view, row by row.
 fn gather<T: WithDType>(
     flat: &Tensor,
     offset: usize,
@@ -237,7 +237,7 @@ fn gather<T: WithDType>(
 ) -> Result<Tensor> {
     let (storage, _) = flat.storage_and_layout();
     let candle_core::Storage::Cpu(storage) = &*storage else {
-        return Err(Error::input("weights are read on the CPU only", "load on the CPU"));
+        return Err(Error::input("weights can only be read on the CPU", "load on the CPU"));
     };
     let numbers = storage.as_slice::<T>()?;
     let mut out = Vec::with_capacity(count);

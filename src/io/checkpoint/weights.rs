@@ -1,19 +1,18 @@
-//! A checkpoint's tensors by name, from a folder in Hugging Face layout: `model.safetensors`, `pytorch_model.bin`, or
-//! shards of either listed in an index. Names are without the prefixes of wrappers (`names`), except in [`load_file`] and
-//! [`describe_file`]. The formats themselves: `safetensors` and `torch`.
+//! A checkpoint's tensors by name, from a folder in Hugging Face layout: `model.safetensors`, `pytorch_model.bin`, or shards of
+//! either listed in an index. Names are without the prefixes of wrappers (`names`), except in [`load_file`] and
+//! [`describe_file`]. The formats are in `safetensors` and `torch`.
 
 pub use super::described::Described;
 use super::described::Taker;
 use super::names::unwrapped;
-use super::table::Table;
+use super::table::StoredTable;
 use super::{gguf, gguf_model, safetensors, torch};
 use crate::error::{Error, Result};
 use crate::io::{ByteSource, is_safe_name};
 use candle_core::Tensor;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-/// Where transformers puts weights, in the order it looks for them.
-/// A GGUF file has its place after them.
+/// Names of transformers' weight files, in the order in which it looks for them; then the name of a GGUF file.
 pub const WEIGHT_FILES: [&str; 5] = [
     "model.safetensors",
     "model.safetensors.index.json",
@@ -22,25 +21,24 @@ pub const WEIGHT_FILES: [&str; 5] = [
     gguf_model::WEIGHTS,
 ];
 
-/// A checkpoint whose headers have been read, once: its tensors by name, and where each is. The numbers are read from its
-/// folder when they are asked for.
+/// A checkpoint whose headers have been read: its tensors by name, and where each is. Numbers are read later.
 pub struct Checkpoint<'a> {
     source: Box<dyn ByteSource + 'a>,
-    /// The file that holds the weights, or that lists their shards.
+    /// The file with the weights, or with the list of their shards.
     file: &'static str,
-    /// The files of the weights with their headers; of shards in the order of their names.
+    /// The weight files with their headers; shards are sorted by name.
     files: Vec<(String, Header)>,
-    /// Which file has which tensor, by stored names, where there is an index.
+    /// If there is an index: the file of each tensor, by stored name.
     index: Option<BTreeMap<String, String>>,
     described: Vec<Described>,
 }
 
 impl<'a> Checkpoint<'a> {
-    /// Reads the headers of the checkpoint in `source`; numbers are not looked at.
+    /// Reads the headers of the checkpoint in `source`, but no numbers.
     ///
     /// # Errors
-    /// No weights; a file that is damaged, cut short or too long; a tensor that its shard does not have; a second tensor of the
-    /// same name; a layer under an adapter.
+    /// No weights; a file that is damaged, cut short or too long; a tensor missing in its shard; two tensors with the same
+    /// name; a base layer of a PEFT model.
     pub fn open(source: Box<dyn ByteSource + 'a>) -> Result<Self> {
         let file = weight_file(&*source)?;
         let index = if file.ends_with(".index.json") { Some(weight_map(&*source, file)?) } else { None };
@@ -57,29 +55,32 @@ impl<'a> Checkpoint<'a> {
                 return Err(not_in_shard(&*source, shard, name, file));
             }
         }
-        let mut names = Names::new(&*source, file);
-        let own = |d: Described| Ok(Described { name: names.own(&d.name)?, ..d });
-        let described = described.into_iter().map(own).collect::<Result<_>>()?;
+        let mut seen = HashSet::new();
+        let mut own = |d: Described| match own_name(&d.name, &mut seen) {
+            Ok(name) => Ok(Described { name, ..d }),
+            Err((what, hint)) => Err(Error::file(source.path(file), what, hint)),
+        };
+        let described = described.into_iter().map(&mut own).collect::<Result<_>>()?;
         Ok(Self { source, file, files, index, described })
     }
 
-    /// The folder that it is in.
+    /// Its folder.
     pub fn source(&self) -> &dyn ByteSource {
         &*self.source
     }
 
-    /// The file that holds the weights, or that lists their shards.
+    /// The file with the weights, or with the list of their shards.
     pub fn file(&self) -> &'static str {
         self.file
     }
 
-    /// What the headers say of the tensors.
+    /// The descriptions of the tensors.
     pub fn described(&self) -> &[Described] {
         &self.described
     }
 
-    /// Hands the tensors whose names `keep` accepts to `take`, as f32, and keeps none: peak memory is what `take` keeps plus
-    /// one tensor (of a torch file: one storage).
+    /// Passes the tensors whose names `keep` accepts to `take`, as f32. Peak memory is what `take` keeps plus one tensor (in a
+    /// torch file, one storage).
     ///
     /// # Errors
     /// Names file and tensor.
@@ -94,9 +95,6 @@ impl<'a> Checkpoint<'a> {
 
     /// The tensors whose names `keep` accepts; f16 and bf16 become f32 while loading. Peak memory is the f32 tensors plus one
     /// chunk.
-    ///
-    /// # Errors
-    /// As [`Checkpoint::each`].
     pub fn load(&self, keep: &dyn Fn(&str) -> bool) -> Result<HashMap<String, Tensor>> {
         let mut tensors = HashMap::new();
         self.each(keep, &mut |name, tensor| {
@@ -106,7 +104,7 @@ impl<'a> Checkpoint<'a> {
         Ok(tensors)
     }
 
-    /// Do the tensors `a` and `b` hold the same numbers? No where one is not there.
+    /// Whether the tensors `a` and `b` have the same numbers; false if one is missing.
     ///
     /// # Errors
     /// As [`Checkpoint::each`].
@@ -127,74 +125,62 @@ impl<'a> Checkpoint<'a> {
         Ok(true)
     }
 
-    /// The matrix `name`, left in its file. None where it is not there, holds no floats, or cannot be read in parts: torch's
-    /// files, and folders in memory.
+    /// The matrix `name`, left in its file. None if it is missing, has no floats, or cannot be read in parts (torch files,
+    /// folders in memory).
     ///
     /// # Errors
     /// The file cannot be opened.
-    pub fn table(&self, name: &str) -> Result<Option<Table>> {
+    pub fn table(&self, name: &str) -> Result<Option<StoredTable>> {
         for (file, header) in &self.files {
             let is = &|stored: &str| is_in(self.index.as_ref(), file, stored) && unwrapped(stored) == name;
             let Some((described, start)) = header.find(is) else { continue };
             let opened = self.source.open_to_last(file)?;
-            return Ok(opened.and_then(|opened| Table::new(opened, &described, start)));
+            return Ok(opened.and_then(|opened| StoredTable::new(opened, &described, start)));
         }
         Ok(None)
     }
 }
 
-/// Does a tensor of this stored name belong to the file? Without an index every one that is in it does.
+/// Whether a tensor with this stored name belongs to the file, as the index says. Without an index, all do.
 fn is_in(index: Option<&BTreeMap<String, String>>, file: &str, name: &str) -> bool {
     index.is_none_or(|index| index.get(name).is_some_and(|of| of == file))
 }
 
-/// The own names of a checkpoint's tensors, one after another.
-struct Names<'a> {
-    source: &'a dyn ByteSource,
-    file: &'a str,
-    seen: HashSet<String>,
+/// The name of a checkpoint's tensor without wrappers; adds it to `seen`.
+///
+/// # Errors
+/// Two tensors with the same name, or a base layer of a PEFT model: what is wrong, and what to do.
+fn own_name(name: &str, seen: &mut HashSet<String>) -> std::result::Result<String, (String, &'static str)> {
+    let own = unwrapped(name).into_owned();
+    if own.contains(".base_layer.") {
+        let what = format!("tensor {name} is the base layer of a PEFT model, which was saved without merging");
+        return Err((what, "merge it: model.merge_and_unload().save_pretrained(FOLDER)"));
+    }
+    if !seen.insert(own.clone()) {
+        let what = format!("tensor {own} appears twice: as {name} and with another prefix");
+        return Err((what, "save only the model itself, without wrappers around it"));
+    }
+    Ok(own)
 }
 
-impl<'a> Names<'a> {
-    fn new(source: &'a dyn ByteSource, file: &'a str) -> Self {
-        Self { source, file, seen: HashSet::new() }
-    }
-
-    /// # Errors
-    /// A second tensor of the same name, and a layer under an adapter.
-    fn own(&mut self, name: &str) -> Result<String> {
-        let own = unwrapped(name).into_owned();
-        let wrong = |what: String, hint: &str| Err(Error::file(self.source.path(self.file), what, hint));
-        if own.contains(".base_layer.") {
-            let what = format!("tensor {name} is the base layer of a PEFT model that was saved as a whole");
-            return wrong(what, "save it merged: model.merge_and_unload().save_pretrained(FOLDER)");
-        }
-        if !self.seen.insert(own.clone()) {
-            let what = format!("tensor {own} is there twice: as {name} and with another prefix");
-            return wrong(what, "save the model again, from one of its wrappers");
-        }
-        Ok(own)
-    }
-}
-
-/// The header of one weight file. `.safetensors` and `.gguf` are read as such, anything else as torch's.
+/// The header of a weight file: `.safetensors`, `.gguf`, or else torch's format.
 enum Header {
-    Safetensors(safetensors::Header),
-    Gguf(gguf::Header),
-    Torch(torch::Header),
+    Safetensors(safetensors::SafetensorsHeader),
+    Gguf(gguf::GgufHeader),
+    Torch(torch::TorchHeader),
 }
 
 impl Header {
     fn read(source: &dyn ByteSource, file: &str) -> Result<Self> {
         let (mut reader, path) = (source.open(file)?, source.path(file));
         if file.ends_with(".safetensors") {
-            safetensors::Header::read(&mut *reader, &path).map(Self::Safetensors)
+            safetensors::SafetensorsHeader::read(&mut *reader, &path).map(Self::Safetensors)
         } else if file.ends_with(".gguf") {
-            let mut header = gguf::Header::read(&mut *reader, &path)?;
+            let mut header = gguf::GgufHeader::read(&mut *reader, &path)?;
             header.own_names();
             Ok(Self::Gguf(header))
         } else {
-            torch::Header::read(reader, &path).map(Self::Torch)
+            torch::TorchHeader::read(reader, &path).map(Self::Torch)
         }
     }
 
@@ -232,14 +218,11 @@ impl Header {
 }
 
 /// Every tensor of the checkpoint in `source`; see [`Checkpoint::load`].
-///
-/// # Errors
-/// As [`Checkpoint::open`] and [`Checkpoint::each`].
 pub fn load(source: &dyn ByteSource) -> Result<HashMap<String, Tensor>> {
     Checkpoint::open(Box::new(source))?.load(&|_| true)
 }
 
-/// What one weight file holds, by its header.
+/// The descriptions in a weight file's header.
 ///
 /// # Errors
 /// A file that is damaged, cut short or too long.
@@ -250,23 +233,23 @@ pub fn describe_file(source: &dyn ByteSource, file: &str) -> Result<Vec<Describe
 fn not_in_shard(source: &dyn ByteSource, shard: &str, name: &str, index: &str) -> Error {
     Error::file(
         source.path(shard),
-        format!("has no tensor {name}, which {index} puts there"),
-        "fetch index and shards again, from one revision",
+        format!("has no tensor {name}, although {index} says so"),
+        "download index and shards again, from the same revision",
     )
 }
 
-/// The file that the checkpoint's weights are in, or that lists their shards.
+/// The name of the file with the weights, or with the list of their shards.
 pub fn weight_file(source: &dyn ByteSource) -> Result<&'static str> {
     WEIGHT_FILES.into_iter().find(|f| source.has(f)).ok_or_else(|| {
         Error::file(
             source.name(),
             format!("no weights: none of {}", WEIGHT_FILES.join(", ")),
-            "point at a folder saved by save_pretrained",
+            "give a folder saved by save_pretrained",
         )
     })
 }
 
-/// The tensors of one weight file whose names `keep` accepts. `.safetensors` is read as such, anything else as torch's.
+/// The tensors of a weight file whose names `keep` accepts.
 ///
 /// # Errors
 /// Names file and tensor.
@@ -279,7 +262,7 @@ pub fn load_file(source: &dyn ByteSource, file: &str, keep: &dyn Fn(&str) -> boo
     Ok(tensors)
 }
 
-/// The files that hold the tensors of an index, each once, in order.
+/// The files in an index, each once, in order.
 pub fn shards(map: &BTreeMap<String, String>) -> Vec<String> {
     let mut files: Vec<String> = map.values().cloned().collect();
     files.sort();
@@ -287,15 +270,15 @@ pub fn shards(map: &BTreeMap<String, String>) -> Vec<String> {
     files
 }
 
-/// The index file's map from tensor to shard.
+/// An index file's map from tensor to shard.
 pub fn weight_map(source: &dyn ByteSource, index: &str) -> Result<BTreeMap<String, String>> {
-    let wrong = |what: String| Error::file(source.path(index), what, "fetch the index file again");
+    let wrong = |what: String| Error::file(source.path(index), what, "download the index file again");
     let json = source.read_json(index)?;
     let map = json.get("weight_map").and_then(|m| m.as_object());
     let map = map.ok_or_else(|| wrong("no weight_map in it".to_string()))?;
     let pair = |(name, file): (&String, &serde_json::Value)| match file.as_str() {
         Some(file) if is_safe_name(file) => Ok((name.clone(), file.to_string())),
-        _ => Err(wrong(format!("tensor {name} is in {file}, which is no file name"))),
+        _ => Err(wrong(format!("tensor {name} is in {file}, which is not a file name"))),
     };
     map.iter().map(pair).collect()
 }

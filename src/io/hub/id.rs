@@ -1,17 +1,17 @@
-//! Hub ids as people have them: `owner/name`, with a revision, or pasted from the address of a page.
+//! Parses hub ids: `owner/name`, with a revision, or the address of a page.
 
-/// Where the hub is unless HF_ENDPOINT says otherwise.
+/// The hub's default address; HF_ENDPOINT changes it.
 pub const ENDPOINT: &str = "https://huggingface.co";
 
 /// What a hub id names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum RepoKind {
     Model,
     Dataset,
 }
 
-impl Kind {
-    /// As the hub's addresses and the cache's folders begin.
+impl RepoKind {
+    /// The first part of folder names in the cache.
     pub fn folder(self) -> &'static str {
         match self {
             Self::Model => "models",
@@ -20,21 +20,21 @@ impl Kind {
     }
 }
 
-/// Models that the hub had before names had owners, as far as they are of our kinds; it leads their old names on.
+/// T5 and RoBERTa models from before names had owners; the hub redirects their old names.
 const WITHOUT_OWNER: [&str; 8] =
     ["t5-small", "t5-base", "t5-large", "t5-3b", "t5-11b", "roberta-base", "roberta-large", "distilroberta-base"];
 
 /// A parsed hub id.
-pub struct Id {
+pub struct HubId {
     pub source: String,
     pub name: String,
     pub revision: String,
-    pub kind: Kind,
+    pub kind: RepoKind,
 }
 
-impl Id {
-    /// `owner/name` or `owner/name@revision`, also as the address of a page of the hub (at `endpoint` or the usual one).
-    pub fn parse(source: &str, kind: Kind, endpoint: Option<&str>) -> Option<Self> {
+impl HubId {
+    /// Parses `owner/name` or `owner/name@revision`, or the address of a page of the hub (at `endpoint` or the default one).
+    pub fn parse(source: &str, kind: RepoKind, endpoint: Option<&str>) -> Option<Self> {
         let text = source.trim();
         let pasted = pasted(text, kind, endpoint);
         let (name, revision) = match &pasted {
@@ -47,7 +47,7 @@ impl Id {
         };
         let name_ok = match name.split_once('/') {
             Some((owner, repo)) => part_ok(owner) && part_ok(repo),
-            None => kind == Kind::Model && WITHOUT_OWNER.contains(&name),
+            None => kind == RepoKind::Model && WITHOUT_OWNER.contains(&name),
         };
         let revision_ok = crate::io::is_safe_name(revision) && !revision.contains(char::is_whitespace);
         (name_ok && revision_ok).then(|| Self {
@@ -58,11 +58,11 @@ impl Id {
         })
     }
 
-    /// As the addresses of its files begin.
+    /// The first part of the addresses of its files.
     pub fn path(&self) -> String {
         match self.kind {
-            Kind::Model => self.name.clone(),
-            Kind::Dataset => format!("datasets/{}", self.name),
+            RepoKind::Model => self.name.clone(),
+            RepoKind::Dataset => format!("datasets/{}", self.name),
         }
     }
 
@@ -72,8 +72,8 @@ impl Id {
     }
 }
 
-/// Name and revision from the address of a repository's page or of a file in it, `hf://` too; none where it is no address.
-fn pasted(text: &str, kind: Kind, endpoint: Option<&str>) -> Option<(String, String)> {
+/// Name and revision from the address of a repository's page or of a file in it, also with `hf://`; none for other texts.
+fn pasted(text: &str, kind: RepoKind, endpoint: Option<&str>) -> Option<(String, String)> {
     let hosts = [endpoint.unwrap_or(ENDPOINT), ENDPOINT, "https://www.huggingface.co", "https://hf.co"];
     let rest = hosts.iter().find_map(|host| {
         let bare = host.split_once("://").map_or(*host, |(_, bare)| bare);
@@ -83,8 +83,8 @@ fn pasted(text: &str, kind: Kind, endpoint: Option<&str>) -> Option<(String, Str
     let rest = rest.or_else(|| text.strip_prefix("hf://"))?;
     let rest = rest.split(['?', '#']).next()?.trim_end_matches('/');
     let rest = match (kind, rest.strip_prefix("datasets/")) {
-        (Kind::Dataset, Some(rest)) => rest,
-        (Kind::Model, None) => rest.strip_prefix("models/").unwrap_or(rest),
+        (RepoKind::Dataset, Some(rest)) => rest,
+        (RepoKind::Model, None) => rest.strip_prefix("models/").unwrap_or(rest),
         _ => return None,
     };
     let mut parts = rest.split('/');

@@ -1,11 +1,11 @@
-//! The hub's settings from the environment variables that huggingface_hub and transformers read, by the same rules
+//! Reads the hub's settings from the environment variables of huggingface_hub and transformers, with the same rules
 //! (huggingface_hub, `constants.py`).
 
 use crate::error::{Error, Result};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// How long a connection may say nothing, unless HF_HUB_DOWNLOAD_TIMEOUT says otherwise (in seconds).
+/// Default time that a connection may be silent; HF_HUB_DOWNLOAD_TIMEOUT changes it (in seconds).
 const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Where the hub and its cache are.
@@ -17,18 +17,18 @@ pub struct Hub {
     pub token: Option<String>,
     /// Use the cache only.
     pub offline: bool,
-    /// How long a connection may say nothing.
+    /// How long a connection may be silent.
     pub timeout: Duration,
 }
 
-/// The settings by the variables that `read` knows; an empty variable is none.
+/// The settings from the variables that `read` returns; empty variables do not count.
 ///
 /// - the cache: HF_HUB_CACHE, HUGGINGFACE_HUB_CACHE, or `hub` in HF_HOME, which is `huggingface` in XDG_CACHE_HOME or `~/.cache`
 /// - the token: HF_TOKEN, HUGGING_FACE_HUB_TOKEN, or the one saved in HF_TOKEN_PATH or `token` in HF_HOME
 /// - HF_ENDPOINT, HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE, HF_HUB_DOWNLOAD_TIMEOUT
 ///
 /// # Errors
-/// No place for the cache, or a timeout that is no number of seconds.
+/// No folder for the cache, or a timeout that is not a number of seconds.
 pub fn from(read: &dyn Fn(&str) -> Option<String>) -> Result<Hub> {
     let var = |name: &str| read(name).map(|value| value.trim().to_string()).filter(|value| !value.is_empty());
     let first = |names: &[&str]| names.iter().find_map(|name| var(name));
@@ -52,15 +52,14 @@ pub fn from(read: &dyn Fn(&str) -> Option<String>) -> Result<Hub> {
             Some(timeout) if !timeout.is_zero() => timeout,
             _ => {
                 let what = format!("HF_HUB_DOWNLOAD_TIMEOUT is {text:?}");
-                return Err(Error::input(what, "give seconds, or unset it"));
+                return Err(Error::input(what, "give a number of seconds, or unset it"));
             }
         },
     };
     Ok(Hub { cache, endpoint, token, offline, timeout })
 }
 
-/// `~` and `~/…` below the user's home folder; any other path is itself. A shell leaves `~` as it is inside quotes and after
-/// `--option=`.
+/// Replaces `~` at the start of a path by the user's home folder. A shell does not do this inside quotes and after `--option=`.
 pub fn with_home(path: &Path, home: Option<PathBuf>) -> PathBuf {
     match (path.strip_prefix("~"), home) {
         (Ok(rest), Some(home)) if !path.exists() => home.join(rest),

@@ -1,9 +1,9 @@
-//! What the tile unit multiplies, made from f32 matrices: every number in its three bf16 parts, in tiles, in the order in which
-//! `product` loads them.
+//! Packs f32 matrices for the tile unit: every number as three bf16 parts, in tiles, in the order in which `product` loads
+//! them.
 
-use super::super::pool::for_tasks;
-use super::super::prefetch::{LINE, into_l2};
-use super::Side;
+use crate::kernels::operands::Side;
+use crate::kernels::pool::for_tasks;
+use crate::kernels::prefetch::{LINE, into_l2};
 use std::arch::x86_64::*;
 use std::cell::Cell;
 
@@ -20,13 +20,13 @@ const PREFETCHED: usize = BLOCK * BLOCK / LINE;
 pub(super) struct Tile(pub(super) [u16; 512]);
 
 thread_local! {
-    /// Packed tiles, kept so that no product asks the system for memory. Taken and put back, not borrowed: a thread that
-    /// waits for others may begin another product.
+    /// Packed tiles, kept so that products need no new memory. They are taken and put back, not borrowed, because a waiting
+    /// thread may start another product.
     pub(super) static LEFT: Cell<Vec<Tile>> = const { Cell::new(Vec::new()) };
     pub(super) static RIGHT: Cell<Vec<Tile>> = const { Cell::new(Vec::new()) };
 }
 
-/// `n` tiles of anything.
+/// `n` tiles with any contents.
 pub(super) fn tiles(mut kept: Vec<Tile>, n: usize) -> Vec<Tile> {
     if kept.len() < n {
         kept.resize(n, Tile([0; 512]));
@@ -36,7 +36,7 @@ pub(super) fn tiles(mut kept: Vec<Tile>, n: usize) -> Vec<Tile> {
 
 #[derive(Clone, Copy)]
 pub(super) struct Tiles(pub(super) *mut Tile);
-// SAFETY: a pointer; tasks write blocks of their own through it, and read only after all have written.
+// SAFETY: a pointer; tasks write different blocks through it, and read only after all have written.
 unsafe impl Send for Tiles {}
 // SAFETY: as above.
 unsafe impl Sync for Tiles {}
@@ -48,7 +48,7 @@ impl Tiles {
     }
 }
 
-/// `work(i)` for `0..n`, on all threads or on this one.
+/// Calls `work(i)` for `0..n`, on all threads or on this one.
 pub(super) fn each(n: usize, threads: usize, work: impl Fn(usize) + Sync) {
     if threads > 1 {
         for_tasks(n, work);
@@ -57,7 +57,7 @@ pub(super) fn each(n: usize, threads: usize, work: impl Fn(usize) + Sync) {
     }
 }
 
-/// From row (column) `first` on, at most `len` of them.
+/// At most `len` rows (columns) from `first` on.
 pub(super) fn rest(side: Side, first: usize, len: usize) -> Side {
     Side { data: side.data.wrapping_add(first * side.stride), len: (side.len - first).min(len), ..side }
 }
@@ -70,7 +70,7 @@ pub(super) unsafe fn pack_left(a: Side, threads: usize) -> Vec<Tile> {
     let (blocks, chunks) = (a.len.div_ceil(BLOCK), a.k.div_ceil(BLOCK));
     let mut kept = tiles(LEFT.take(), blocks * chunks * PARTS);
     let out = Tiles(kept.as_mut_ptr());
-    // SAFETY: processor and side are as the caller promises; `kept` has tiles for all blocks, and each task writes those of its own.
+    // SAFETY: processor and side are as the caller promises; `kept` has tiles for all blocks, and each task writes different ones.
     each(blocks, threads, |i| unsafe {
         let (rows, out) = (rest(a, i * BLOCK, BLOCK), out.block(i, chunks));
         for chunk in 0..chunks {
@@ -80,9 +80,9 @@ pub(super) unsafe fn pack_left(a: Side, threads: usize) -> Vec<Tile> {
     kept
 }
 
-/// Packs `b`'s columns in the order in which they lie in memory, and prefetches what comes next while it does: a weight is read
-/// once a product, from far away, and lines here and there in many pages are not what the processor foresees. Returns how many
-/// of a number's parts are there: 1 where all numbers are bf16's, 2 where m is there and l is not.
+/// Packs `b`'s columns in their order in memory, and prefetches the next ones: a weight is read from memory once per product,
+/// and the processor does not predict lines in many pages. Returns the number of parts that are not all zeros: 1 if all numbers
+/// are bf16, 2 if only l is zero.
 ///
 /// # Safety
 /// The side must be valid memory, and `out` must have six tiles for each chunk of each of its blocks.
@@ -109,7 +109,7 @@ pub(super) unsafe fn pack_right(b: Side, out: Tiles) -> usize {
     parts
 }
 
-/// Prefetches the `nth` piece of a block of rows, `stride` apart and `lines` long. They need not be there.
+/// Prefetches the `nth` piece of a block of rows, `stride` apart and `lines` long. The addresses need not be valid.
 fn prefetch(rows: *const f32, stride: usize, lines: usize, nth: usize) {
     for line in nth * PREFETCHED..(nth + 1) * PREFETCHED {
         into_l2(rows.wrapping_add(line / lines * stride + line % lines * LINE));
@@ -127,15 +127,15 @@ fn split(x: __m512) -> [__m512i; 3] {
         _mm512_and_si512(up, _mm512_set1_epi32(0xffff_0000_u32 as i32))
     };
     let h = round(x);
-    let rest = _mm512_sub_ps(x, _mm512_castsi512_ps(h)); // exact, and NaN where x is
+    let rest = _mm512_sub_ps(x, _mm512_castsi512_ps(h)); // exact, and NaN if x is
     let m = round(rest);
     let l = _mm512_sub_ps(rest, _mm512_castsi512_ps(m)); // exact, 8 bits
     [h, m, _mm512_castps_si512(l)]
 }
 
-/// Packs at most 32 rows (columns) of a side, the chunk of 32 numbers from `k`: six tiles. A left tile has a row in each of
-/// its rows, 32 numbers; a right tile has the columns side by side, two numbers of each in a row. Returns how many parts have
-/// anything but zeros, h counted always.
+/// Packs at most 32 rows (columns) of a side, the chunk of 32 numbers from `k`: six tiles. A left tile has a row in each of its
+/// rows, 32 numbers; a right tile has the columns side by side, two numbers of each in a row. Returns the number of parts that
+/// are not all zeros, always counting h.
 ///
 /// # Safety
 /// The side must be valid memory, `k` below its depth, and `out` must have six tiles.
@@ -184,8 +184,8 @@ unsafe fn pack<const LEFT: bool>(side: Side, k: usize, out: *mut Tile) -> usize 
     if any(2) { 3 } else { 1 + usize::from(any(1)) }
 }
 
-/// 16 rows from `first` and 32 numbers from `k`: where they lie as [`pack`] reads them, and the stride there. What lies
-/// otherwise, or reaches over the edge (where it is 0), is copied.
+/// 16 rows from `first` and 32 numbers from `k`: their address in the order that [`pack`] reads, and the stride. Numbers in
+/// another order, or at the edge (then with zeros), are copied.
 ///
 /// # Safety
 /// The side must be valid memory, and `k` below its depth.
@@ -220,7 +220,7 @@ unsafe fn view<const LEFT: bool>(side: Side, first: usize, k: usize, copied: &mu
     (copied.as_ptr(), width)
 }
 
-/// `to[j][i] = from[i][j]` for 16 × 16 numbers, with the rows of both sides as far apart as their strides say.
+/// `to[j][i] = from[i][j]` for 16 × 16 numbers, with the given strides between the rows of both sides.
 ///
 /// # Safety
 /// Both sides must be valid for 16 rows of 16 numbers.

@@ -1,55 +1,32 @@
-//! The products themselves, on tiles that `pack` makes.
+//! The products of tiles that `pack` makes.
 
 use super::pack::{BLOCK, LEFT, PARTS, RIGHT, Tile, Tiles, each, pack_left, pack_right, rest, tiles};
-use super::{Side, Target};
+use crate::kernels::operands::{Side, Target};
 use std::arch::asm;
 use std::arch::x86_64::*;
-use std::sync::OnceLock;
 
-/// What is packed at a time: left rows, right columns, numbers of the sum. A thread's columns fill a quarter of its L2 cache:
-/// the rest streams past them.
+/// Sizes of the packed parts: left rows, right columns, numbers of the sum. A thread's columns fill a quarter of its L2 cache;
+/// the rest is streamed.
 const ROWS: usize = 1024;
 const COLS: usize = 128;
 const DEPTH: usize = 768;
-/// Bytes of the next left tiles that are asked for with a chunk: a line for each of its 24 products, all of them where `COLS`
-/// columns are multiplied.
+/// Bytes of the next left tiles that are prefetched with a chunk: a line for each of its 24 products, which is all of them with
+/// `COLS` columns.
 const ASKED: usize = 24 * 64;
-
-/// May this process use the unit? Asks the system once.
-pub fn available() -> bool {
-    static ANSWER: OnceLock<bool> = OnceLock::new();
-    *ANSWER.get_or_init(|| {
-        let vectors = is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw");
-        // bits 22 and 24 of edx: AMX-BF16 and AMX-TILE (Intel SDM, CPUID leaf 7)
-        let (most, features) = (__cpuid(0).eax, __cpuid_count(7, 0).edx);
-        vectors && most >= 7 && features >> 22 & 1 == 1 && features >> 24 & 1 == 1 && permitted()
-    })
-}
-
-/// Linux gives a process the unit's 8 KB of registers when asked: arch_prctl(ARCH_REQ_XCOMP_PERM, XTILEDATA).
-fn permitted() -> bool {
-    let result: i64;
-    // SAFETY: the system call changes nothing but this permission; rcx and r11, which it overwrites, are declared.
-    unsafe {
-        asm!("syscall", inlateout("rax") 158i64 => result, in("rdi") 0x1023, in("rsi") 18,
-             lateout("rcx") _, lateout("r11") _, options(nostack));
-    }
-    result == 0
-}
 
 /// The product of `a`'s rows with `b`'s columns, on `threads` threads (1, or all).
 ///
 /// # Safety
-/// [`available`] must have said yes; the sides and the target must be valid memory, and no one else may use the target.
+/// [`amx`](crate::kernels::platform::amx) must have said yes; the sides and the target must be valid memory, and no one else may use the target.
 pub unsafe fn multiply(a: Side, b: Side, c: Target, threads: usize) {
     for k in (0..a.k).step_by(DEPTH) {
         let (a, b) = (part(a, k), part(b, k));
         let c = Target { accumulate: c.accumulate || k > 0, ..c };
         if b.len < 2 * BLOCK * threads {
-            // few columns: every thread has rows of its own
+            // few columns: each thread computes different rows
             let rows = a.len.div_ceil(threads).next_multiple_of(BLOCK).min(ROWS);
             each(a.len.div_ceil(rows), threads, |i| {
-                // SAFETY: the unit is there and the sides are valid, as the caller promises; each task writes rows of its own.
+                // SAFETY: the unit is there and the sides are valid, as the caller promises; each task writes different rows.
                 unsafe {
                     let left = pack_left(rest(a, i * rows, rows), 1);
                     columns(&left, rest(a, i * rows, rows), b, c.from(i * rows, 0));
@@ -64,7 +41,7 @@ pub unsafe fn multiply(a: Side, b: Side, c: Target, threads: usize) {
             // SAFETY: the unit is there and the side is valid, as the caller promises.
             let left = unsafe { pack_left(a, threads) };
             each(b.len.div_ceil(cols), threads, |j| {
-                // SAFETY: as above, and each task writes columns of its own.
+                // SAFETY: as above, and each task writes different columns.
                 unsafe { columns(&left, a, rest(b, j * cols, cols), c.from(row, j * cols)) };
             });
             LEFT.set(left);
@@ -72,7 +49,7 @@ pub unsafe fn multiply(a: Side, b: Side, c: Target, threads: usize) {
     }
 }
 
-/// From number `k` on, at most `DEPTH` of them.
+/// At most `DEPTH` numbers from `k` on.
 fn part(side: Side, k: usize) -> Side {
     Side { data: side.data.wrapping_add(k * side.k_stride), k: (side.k - k).min(DEPTH), ..side }
 }
@@ -80,7 +57,7 @@ fn part(side: Side, k: usize) -> Side {
 /// Packs `b`'s columns and multiplies all rows with them.
 ///
 /// # Safety
-/// As [`multiply`]'s, and `left` must be what [`pack_left`] made of `a`.
+/// As [`multiply`]'s, and `left` must be the result of [`pack_left`] for `a`.
 unsafe fn columns(left: &[Tile], a: Side, b: Side, c: Target) {
     let chunks = a.k.div_ceil(BLOCK);
     let mut kept = tiles(RIGHT.take(), b.len.div_ceil(BLOCK) * chunks * PARTS);
@@ -89,7 +66,7 @@ unsafe fn columns(left: &[Tile], a: Side, b: Side, c: Target) {
     // SAFETY: the unit is there and sides and target are valid, as the caller promises. `right` has tiles for all blocks of `b`, `left`
     // for all of `a`; tiles are configured before they are used and released after; `store` stays below the sides' lengths.
     unsafe {
-        // products with parts that are nothing but zeros are left out: every sum is the same without them
+        // products with parts that are all zeros are skipped: the sums are the same without them
         let block = match pack_right(b, right) {
             1 => of_bf16,
             2 => of_f16,
@@ -113,7 +90,7 @@ unsafe fn columns(left: &[Tile], a: Side, b: Side, c: Target) {
 /// Makes all eight tiles 16 rows of 64 bytes.
 ///
 /// # Safety
-/// [`available`] must have said yes.
+/// [`amx`](crate::kernels::platform::amx) must have said yes.
 unsafe fn configure() {
     let mut config = Tile([0; 512]);
     config.0[0] = 1; // palette
@@ -123,9 +100,8 @@ unsafe fn configure() {
     unsafe { asm!("ldtilecfg [{}]", in(reg) config.0.as_ptr(), options(nostack, readonly)) };
 }
 
-/// Four products of a chunk, twice 16 rows with twice 16 columns, and lines of what comes next that are asked for meanwhile:
-/// the left tiles of a product lie beyond the second-level cache, and each row of blocks is used often enough for the next to
-/// arrive. Nothing is read there.
+/// Four products of a chunk, twice 16 rows with twice 16 columns, and prefetches of the next lines: a product's left tiles are
+/// not in the second-level cache, and each row of blocks is used long enough for the next one to arrive.
 macro_rules! four {
     ($a:literal $b:literal $c:literal $d:literal) => {
         concat!(
@@ -144,7 +120,7 @@ macro_rules! four {
 
 /// The sums of one block of the result, 32 × 32 as four tiles: `name(left, right, chunks, next, sums)`.
 ///
-/// Of a chunk's tiles, `left` and `right` hold h, m, l, twice 16 rows each. With the products lines from `next` on are asked for.
+/// `left` and `right` hold a chunk's tiles h, m, l, twice 16 rows each. Lines from `next` on are prefetched.
 macro_rules! block {
     ($name:ident: $($line:expr),+ $(,)?) => {
         /// # Safety
@@ -173,7 +149,7 @@ macro_rules! block {
     };
 }
 
-// The order of the products lets most of them keep a loaded pair. Six of them: lh, mh, hh, hl, hm, mm.
+// In this order, most products reuse a loaded pair. The six products: lh, mh, hh, hl, hm, mm.
 block! { full:
     "tileloadd tmm4, [{a} + {row}*1 + 4096]", "tileloadd tmm6, [{b} + {row}*1]",
     "tileloadd tmm7, [{b} + {row}*1 + 1024]", "tileloadd tmm5, [{a} + {row}*1 + 5120]", four!(0 64 128 192),
@@ -184,7 +160,7 @@ block! { full:
     "tileloadd tmm4, [{a} + {row}*1 + 2048]", "tileloadd tmm5, [{a} + {row}*1 + 3072]", four!(1280 1344 1408 1472),
 }
 
-// Where the right side is f16's: no l.
+// If the right side is f16: no l.
 block! { of_f16:
     "tileloadd tmm4, [{a} + {row}*1 + 4096]", "tileloadd tmm6, [{b} + {row}*1]",
     "tileloadd tmm7, [{b} + {row}*1 + 1024]", "tileloadd tmm5, [{a} + {row}*1 + 5120]", four!(0 64 128 192),
@@ -195,7 +171,7 @@ block! { of_f16:
     "tileloadd tmm4, [{a} + {row}*1 + 2048]", "tileloadd tmm5, [{a} + {row}*1 + 3072]", four!(1280 1344 1408 1472),
 }
 
-// Where it is bf16's: h alone.
+// If it is bf16: only h.
 block! { of_bf16:
     "tileloadd tmm4, [{a} + {row}*1 + 4096]", "tileloadd tmm6, [{b} + {row}*1]",
     "tileloadd tmm7, [{b} + {row}*1 + 1024]", "tileloadd tmm5, [{a} + {row}*1 + 5120]", four!(0 64 128 192),
@@ -206,7 +182,7 @@ block! { of_bf16:
     "prefetcht1 [{p} + 1280]", "prefetcht1 [{p} + 1344]", "prefetcht1 [{p} + 1408]", "prefetcht1 [{p} + 1472]",
 }
 
-/// Writes a block's sums where they belong: rows × cols of it.
+/// Writes rows × cols of a block's sums to the target.
 ///
 /// # Safety
 /// The processor must have AVX-512, the target must be valid for that block, and both must be at most 32.
@@ -216,7 +192,7 @@ unsafe fn store(sums: &[Tile; 4], c: Target, rows: usize, cols: usize) {
     for i in 0..rows {
         for half in 0..cols.div_ceil(16) {
             let mask = if cols - 16 * half >= 16 { !0 } else { (1u16 << (cols - 16 * half)) - 1 };
-            // SAFETY: i and half are inside the sums' 32 × 32 numbers; the mask leaves out columns that the target does not have.
+            // SAFETY: i and half are inside the sums' 32 × 32 numbers; the mask excludes columns that the target does not have.
             unsafe {
                 let from = sums[i / 16 * 2 + half].0.as_ptr().cast::<f32>().add(i % 16 * 16);
                 let to = c.data.add(i * c.stride + 16 * half);

@@ -1,5 +1,5 @@
-//! Attention of single queries, as decoding one token a row asks for: keys and values are read once, in the order in which
-//! they lie, for all heads together. Nothing is multiplied as a matrix, since the reading is all the time it takes.
+//! Attention of single queries, for decoding one token per row: keys and values are read once, in their order in memory, for
+//! all heads together. There are no matrix products, because reading takes all the time.
 
 use super::super::choice::vectorized;
 use super::super::math::{dot, exp_shifted};
@@ -7,20 +7,20 @@ use super::super::pool::{Shared, for_tasks, threads};
 use super::super::prefetch::{LINE, into_l1};
 use super::Call;
 
-/// How many rows of keys before they are read they are prefetched.
+/// Rows of keys are prefetched this many rows before they are read.
 const AHEAD: usize = 3;
 
 impl Call<'_> {
-    /// Does every segment have one query?
+    /// Whether every segment has one query.
     pub(super) fn decodes(&self) -> bool {
         self.plan.segments.iter().all(|s| s.queries == 1)
     }
 
-    /// [`Call::forward`] where each segment has one query.
+    /// [`Call::forward`] if each segment has one query.
     pub(super) fn decode(&self) -> Vec<f32> {
-        let mut out = vec![0f32; self.q.len()]; // sums begin with it
+        let mut out = vec![0f32; self.q.len()]; // sums start with it
         let dst = Shared::new(out.as_mut_ptr(), out.len());
-        // a few pieces a thread: all heads of a segment, or some of them where segments are few
+        // a few pieces per thread: all heads of a segment, or some of them if there are few segments
         let parts = (4 * threads()).div_ceil(self.plan.segments.len().max(1)).clamp(1, self.plan.heads);
         let heads = self.plan.heads.div_ceil(parts);
         let parts = self.plan.heads.div_ceil(heads);
@@ -73,8 +73,8 @@ impl Call<'_> {
         }
     }
 
-    /// The first numbers of row `key` of keys or values. Those of later rows are prefetched: they lie too far apart for the
-    /// processor to foresee.
+    /// The first numbers of row `key` of keys or values. Those of later rows are prefetched, because they are too far apart for
+    /// the processor to predict.
     #[inline(always)]
     fn of_key<'b>(&self, numbers: &'b [f32], key: usize, columns: usize) -> &'b [f32] {
         let at = key * 2 * self.width;

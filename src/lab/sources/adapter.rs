@@ -1,15 +1,15 @@
-//! The adapter that training starts from: one from a PEFT folder, or a fresh one.
+//! The adapter that training starts from: one from a PEFT folder, or a new one.
 
 use crate::error::Result;
 use crate::io::adapter::PeftAdapter;
 use crate::io::adapter_config::AdapterConfig;
 use crate::lab::models::{Actor, POLICY};
 
-/// Where an adapter's first numbers come from.
+/// Where an adapter's initial weights come from.
 pub enum AdapterStart {
     /// A saved adapter.
     Saved(Box<PeftAdapter>),
-    /// New numbers for this configuration.
+    /// A new adapter for this configuration.
     Fresh(Box<AdapterConfig>),
 }
 
@@ -22,8 +22,7 @@ impl AdapterStart {
         }
     }
 
-    /// Puts the adapter over the policy to be trained, a fresh one seeded. Returns its configuration, and what is worth a
-    /// warning.
+    /// Adds the adapter (a new one is seeded) to the policy to be trained. Returns its configuration and warnings.
     ///
     /// # Errors
     /// An adapter for another base model.

@@ -1,39 +1,38 @@
-//! The dialogues of a command: DialogSum as a file, as a folder, or those that ship with the program; read once, with what a
-//! person should know about them.
+//! Reads the dialogues of a command: DialogSum as a file or a folder, or those that ship with the program.
 
 use crate::error::{Error, Result};
 use crate::io::ByteSource;
 use crate::lab::shipped;
 use crate::text::dialogue::{self, Corpus, Dialogue, keep_lab_lengths, parse, split};
 
-/// The training part that is taken where a folder has several.
+/// The training part that is used if a folder has several.
 const LOCAL_TRAIN_FILE: &str = "train.jsonl";
-/// Names of the training part, in the order that the hub is asked for them.
+/// Names of the training part, in the order in which they are requested from the hub.
 pub const TRAIN_FILES: [&str; 4] = ["train.csv", "train.jsonl", "train.json", "train.tsv"];
-/// Names of the validation part, in the order they are looked for.
+/// Names of the validation part, in the order in which they are looked for.
 pub const VALIDATION_FILES: [&str; 6] =
     ["validation.csv", "dev.jsonl", "validation.jsonl", "val.json", "validation.json", "validation.tsv"];
 
-/// Where dialogues are.
+/// Where the dialogues are.
 pub enum DataSource<'a> {
     /// Those that ship with the program.
     Shipped,
     /// One file.
     File { folder: Box<dyn ByteSource + 'a>, file: String },
-    /// A folder with a training part, and perhaps a validation part.
+    /// A folder with a training part and, optionally, a validation part.
     Folder(Box<dyn ByteSource + 'a>),
 }
 
-/// Dialogues, and what to tell a person about those that were left out.
+/// Dialogues, and notices about those that were left out.
 pub struct WithNotices<T> {
     pub dialogues: T,
     pub notices: Vec<String>,
 }
 
 impl DataSource<'_> {
-    /// The training and the test split as the lab makes them: the training part, filtered by length, cut 8 : 2. Of the shipped
-    /// dialogues the splits that they name. A folder's validation part where it has one, as it is, if `validation`. `shown`: what
-    /// the source is called in messages.
+    /// The lab's training and test splits: the training part, filtered by length and divided 8 : 2; for the shipped dialogues
+    /// the splits that they name. If `validation`, a folder's validation part too, unfiltered. `shown`: the source's name for
+    /// messages.
     ///
     /// # Errors
     /// Data that cannot be read, or no dialogue of the lab's lengths.
@@ -55,12 +54,12 @@ impl DataSource<'_> {
         let kept = keep_lab_lengths(rows);
         if kept.is_empty() {
             let what = format!("none of {all} dialogues has more than 200 and at most 1000 characters");
-            return Err(Error::file(shown, what, "give DialogSum's train file, or a folder that holds it"));
+            return Err(Error::file(shown, what, "give DialogSum's train file, or a folder that contains it"));
         }
         if kept.len() < all {
             notices.push(format!(
-                "note: {} of {all} dialogues in {file} are left out: the lab takes those with more than 200 and at most 1000 \
-                 characters",
+                "note: {} of {all} dialogues in {file} are left out: the lab uses those with more than 200 and at most 1000 \
+                                     characters",
                 all - kept.len()
             ));
         }
@@ -73,7 +72,7 @@ impl DataSource<'_> {
     }
 }
 
-/// Every row of a file, as it is.
+/// Every row of a file, unfiltered.
 ///
 /// # Errors
 /// A file that cannot be read as dialogues.

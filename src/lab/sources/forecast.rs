@@ -1,24 +1,24 @@
-//! How much memory a command will need, from the headers of its models: the formulas of [`crate::lab::memory`] for each kind
-//! of work. What the machine has, and what to do about it, is the caller's.
+//! Forecasts the memory that a command needs from the headers of its models, with the formulas of [`crate::lab::memory`]. The
+//! caller compares it with the machine's memory.
 
 use super::policy::PolicySource;
 use super::reward::RewardSource;
 use crate::error::Result;
 use crate::io::adapter_config::AdapterConfig;
-use crate::lab::memory::{self, adapted, longest_response, longest_scored};
-pub use crate::lab::memory::{Forecast, Tokens};
+use crate::lab::memory::{self, adapted, longest_scored};
+pub use crate::lab::memory::{Forecast, Tokens, longest_response};
 use crate::lab::models::Precision;
 use crate::model::config::T5Config;
 use crate::settings::PpoConfig;
 use crate::text::tokenizer::Tokenizer;
 
-/// Texts that are scored at once.
+/// Texts that are scored together.
 const SCORED: usize = 16;
-/// Texts that are tokenized to find the longest in tokens: the longest in bytes.
+/// To find the longest text in tokens, this many of the longest texts in bytes are tokenized.
 const TOKENIZED: usize = 16;
 
-/// Tokens of the longest text. Without a tokenizer a number that none is above: a token has at least a byte, apart from a mark
-/// at the start and one at the end.
+/// Tokens of the longest text. Without a tokenizer, an upper limit: every token has at least one byte, except a start and an
+/// end token.
 ///
 /// # Errors
 /// A text that cannot be tokenized.
@@ -33,20 +33,8 @@ pub fn longest(texts: impl IntoIterator<Item = impl AsRef<str>>, tokenizer: Opti
     Ok(tokens.collect::<Result<Vec<_>>>()?.into_iter().max().unwrap_or(0))
 }
 
-/// PPO steps with an adapter, for prompts of up to `prompt` tokens.
+/// PPO steps with an adapter, on rows with at most `tokens`.
 pub fn ppo(
-    policy: &PolicySource<'_>,
-    reward: Option<&RewardSource<'_>>,
-    adapter: &AdapterConfig,
-    config: &PpoConfig,
-    prompt: usize,
-    precision: Precision,
-) -> Forecast {
-    steps(policy, reward, adapter, config, Tokens { prompt, response: longest_response(config) }, precision)
-}
-
-/// PPO steps with an adapter, on rows of at most so many tokens.
-pub fn steps(
     policy: &PolicySource<'_>,
     reward: Option<&RewardSource<'_>>,
     adapter: &AdapterConfig,
@@ -64,8 +52,7 @@ pub fn steps(
     forecast
 }
 
-/// Generation for prompts and responses of at most so many tokens, `rows` of them at once, and scoring them where there is a
-/// reward model.
+/// Generation for prompts and responses of at most `tokens`, `rows` together, and scoring if there is a reward model.
 pub fn generation(
     policy: &PolicySource<'_>,
     reward: Option<&RewardSource<'_>>,
@@ -88,14 +75,14 @@ pub fn token_numbers(policy: &PolicySource<'_>, tokens: Tokens, precision: Preci
     forecast
 }
 
-/// Scoring texts of at most so many tokens.
+/// Scoring texts of at most `tokens` tokens.
 pub fn scoring(reward: &RewardSource<'_>, tokens: usize, precision: Precision) -> Forecast {
     let mut forecast = Forecast::new();
     add_scoring(&mut forecast, reward, tokens, precision);
     forecast
 }
 
-/// Fine-tuning of an adapter, or (none) of every parameter, in batches of `rows` pairs of at most so many tokens.
+/// Fine-tuning an adapter, or (none) every parameter, in batches of `rows` pairs of at most `tokens`.
 pub fn finetune(
     policy: &PolicySource<'_>,
     adapter: Option<&AdapterConfig>,

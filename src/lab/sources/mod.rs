@@ -1,6 +1,5 @@
-//! What a command works with, found once: models and data before they are loaded. Opening a source reads its headers; the
-//! memory forecast ([`forecast`]), loading, `info` and `doctor` all use what was read then. Which folder an argument names is
-//! found by the caller.
+//! Models and data before they are loaded. Opening a source reads its headers once, for the memory forecast ([`forecast`]),
+//! loading, `info` and `doctor`. The caller finds the folder that an argument names.
 
 pub mod adapter;
 pub mod data;

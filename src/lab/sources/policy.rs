@@ -1,9 +1,9 @@
-//! A policy before it is loaded: its configuration, what its files say of its tensors, its tokenizer; and loading it.
+//! A policy before it is loaded: its configuration, the headers of its tensors, its tokenizer; and loading it.
 //!
-//! transformers 4 says with `tie_word_embeddings` whether the output head is the embeddings, and whether hidden states are
-//! scaled before it. transformers 5 writes `tie_word_embeddings: true` for every T5, keeps a head of its own in
-//! `lm_head.weight`, and says in `scale_decoder_outputs` whether hidden states are scaled. So the weights decide which head it
-//! is. How a head is saved: [`crate::lab::head`].
+//! In transformers 4, `tie_word_embeddings` says whether the embeddings are the output head, and whether hidden states are
+//! scaled before it. transformers 5 writes `tie_word_embeddings: true` for every T5, stores a separate head in
+//! `lm_head.weight`, and says in `scale_decoder_outputs` whether hidden states are scaled. So the weights decide which head is
+//! used. [`crate::lab::head`] saves heads.
 
 use super::tables::Tables;
 use super::tokenizer::{NoTokenizer, tokenizer};
@@ -25,16 +25,16 @@ use std::collections::HashMap;
 
 const CONFIG: &str = "config.json";
 
-/// A policy's folder, its headers read.
+/// A policy's folder, after reading its headers.
 pub struct PolicySource<'a> {
-    /// `config.json` as it is.
+    /// `config.json`, unchanged.
     pub json: Value,
-    /// The configuration, with the output head that the weights hold.
+    /// The configuration, with the output head that the weights contain.
     pub config: T5Config,
     checkpoint: Checkpoint<'a>,
-    /// The tables that are looked up and no more; one that is also the output matrix is not among them.
+    /// Tables that are used only for look-ups, not as the output matrix.
     tables: Tables,
-    /// None while nobody has asked for it.
+    /// None until it is used.
     tokenizer: Option<Option<Tokenizer>>,
 }
 
@@ -48,7 +48,7 @@ impl<'a> PolicySource<'a> {
         let path = source.path(CONFIG);
         let config = T5Config::from_json(&path, &bytes)?;
         let json = serde_json::from_slice(&encoding::json(&bytes))
-            .map_err(|e| Error::file(path, e, "fetch or write the file again"))?;
+            .map_err(|e| Error::file(path, e, "download or write the file again"))?;
         let checkpoint = Checkpoint::open(source)?;
         let own = !config.tie_word_embeddings || has_own_head(&checkpoint)?;
         let config = config.with_head(own);
@@ -66,26 +66,26 @@ impl<'a> PolicySource<'a> {
         &self.checkpoint
     }
 
-    /// What the headers say of the model's tensors.
+    /// The headers of the model's tensors.
     pub fn tensors(&self) -> Vec<Described> {
         self.checkpoint.described().iter().filter(|d| is_used(&self.config, &d.name)).cloned().collect()
     }
 
-    /// As [`PolicySource::tensors`], of those that are in memory while the weights are frozen.
+    /// As [`PolicySource::tensors`], but only of those in memory while the weights are frozen.
     pub fn tensors_in_memory(&self) -> Vec<Described> {
         self.tables.beside(&self.checkpoint, &|name| is_used(&self.config, name))
     }
 
-    /// The tokenizer, or an error that says where one comes from.
+    /// The tokenizer, or an error that says how to get one.
     ///
     /// # Errors
-    /// None there, or one that cannot be used.
+    /// No tokenizer, or one that cannot be used.
     pub fn tokenizer(&mut self) -> Result<&Tokenizer> {
         let none = self.no_tokenizer();
         self.find_tokenizer()?.ok_or_else(|| none.error())
     }
 
-    /// The tokenizer, where the folder has one.
+    /// The tokenizer, if the folder has one.
     ///
     /// # Errors
     /// One that cannot be used.
@@ -101,17 +101,14 @@ impl<'a> PolicySource<'a> {
     }
 
     /// The model's tensors in f32.
-    ///
-    /// # Errors
-    /// Names file and tensor.
     pub fn load_tensors(&self) -> Result<HashMap<String, Tensor>> {
         self.checkpoint.load(&|name| is_used(&self.config, name))
     }
 
-    /// The base model with frozen weights, matrices in `precision`, with a fresh value head (seeded) and no adapter.
+    /// The base model with frozen weights (matrices in `precision`), a new value head (seeded) and no adapter.
     ///
     /// # Errors
-    /// Names file and tensor; also a weight that the number type cannot hold.
+    /// Names file and tensor; also a weight that the number type cannot represent.
     pub fn load(mut self, precision: Precision, seed: u64) -> Result<Actor> {
         self.find_tokenizer()?;
         let (none, name) = (self.no_tokenizer(), self.source().name());
@@ -120,7 +117,7 @@ impl<'a> PolicySource<'a> {
         actor(config, &Params::held(weights), tokenizer.flatten(), none, seed).map_err(|e| e.in_file(&name))
     }
 
-    /// The base model with every parameter trainable: also those, by checkpoint name.
+    /// The base model with every parameter trainable, and the parameters by checkpoint name.
     ///
     /// # Errors
     /// Names file and tensor.
@@ -133,7 +130,7 @@ impl<'a> PolicySource<'a> {
     }
 }
 
-/// A policy of these parameters with a fresh value head (seeded).
+/// A policy with these parameters and a new value head (seeded).
 ///
 /// # Errors
 /// Parameters that do not fit the configuration.
@@ -151,31 +148,22 @@ pub fn actor(
 
 impl Actor {
     /// The policy in a folder, in f32; see [`PolicySource::load`].
-    ///
-    /// # Errors
-    /// As [`PolicySource::open`] and [`PolicySource::load`].
     pub fn load(source: &dyn ByteSource, seed: u64) -> Result<Self> {
         Self::load_as(source, Precision::F32, seed)
     }
 
     /// The policy in a folder; see [`PolicySource::load`].
-    ///
-    /// # Errors
-    /// As [`PolicySource::open`] and [`PolicySource::load`].
     pub fn load_as(source: &dyn ByteSource, precision: Precision, seed: u64) -> Result<Self> {
         PolicySource::open(Box::new(source))?.load(precision, seed)
     }
 
     /// The policy in a folder; see [`PolicySource::load_trainable`].
-    ///
-    /// # Errors
-    /// As [`PolicySource::open`] and [`PolicySource::load_trainable`].
     pub fn trainable(source: &dyn ByteSource, seed: u64) -> Result<(Self, Vec<(String, Var)>)> {
         PolicySource::open(Box::new(source))?.load_trainable(seed)
     }
 }
 
-/// Is there an output head that is no copy of the embeddings?
+/// Whether there is an output head that is not a copy of the embeddings.
 fn has_own_head(checkpoint: &Checkpoint<'_>) -> Result<bool> {
     let there = |name: &str| checkpoint.described().iter().any(|d| d.name == name);
     match EMBEDDINGS.into_iter().find(|name| there(name)) {
@@ -184,7 +172,7 @@ fn has_own_head(checkpoint: &Checkpoint<'_>) -> Result<bool> {
     }
 }
 
-/// Is this tensor of the checkpoint a part of the model? A copy of the embeddings under the head's name is none.
+/// Whether this tensor of the checkpoint is part of the model. A copy of the embeddings under the head's name is not.
 fn is_used(config: &T5Config, name: &str) -> bool {
     !(config.tie_word_embeddings && name == HEAD)
 }

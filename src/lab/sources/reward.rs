@@ -1,4 +1,4 @@
-//! A reward model before it is loaded: its configuration, what its files say of its tensors; and loading it.
+//! A reward model before it is loaded: its configuration, the headers of its tensors; and loading it.
 
 use super::tables::Tables;
 use super::tokenizer::{NoTokenizer, tokenizer};
@@ -12,13 +12,13 @@ use crate::model::roberta::RobertaConfig;
 use crate::nn::params::Params;
 
 const CONFIG: &str = "config.json";
-/// The table of a reward model that is looked up and no more.
+/// The table of a reward model that is used only for look-ups.
 const EMBEDDINGS: [&str; 1] = ["roberta.embeddings.word_embeddings.weight"];
 
-/// A reward model's folder, its headers read.
+/// A reward model's folder, after reading its headers.
 pub struct RewardSource<'a> {
     pub config: RobertaConfig,
-    /// `config.json`, as the model reads it.
+    /// `config.json`, in the form that the model reads.
     json: String,
     checkpoint: Checkpoint<'a>,
     tables: Tables,
@@ -47,7 +47,7 @@ impl<'a> RewardSource<'a> {
         &self.json
     }
 
-    /// What the headers say of the tensors that are in memory while the weights are frozen.
+    /// The headers of the tensors that are in memory while the weights are frozen.
     pub fn tensors_in_memory(&self) -> Vec<Described> {
         self.tables.beside(&self.checkpoint, &|_| true)
     }
@@ -62,10 +62,10 @@ impl<'a> RewardSource<'a> {
         tokenizer(source)?.map(drop).ok_or_else(|| NoTokenizer::of(source, "roberta-base").error())
     }
 
-    /// The classifier, its matrices in `precision`. `labels`: what it calls its labels, if not nothate and hate.
+    /// The classifier, with matrices in `precision`. `labels`: its label names if they are not nothate and hate.
     ///
     /// # Errors
-    /// Names file and tensor; a weight that the number type cannot hold; labels that the checkpoint does not have.
+    /// Names file and tensor; a weight that the number type cannot represent; labels that the checkpoint does not have.
     pub fn load(self, precision: Precision, labels: Option<&Labels>) -> Result<Judge> {
         let source = self.checkpoint.source();
         let params = Params::held(self.tables.weights(&self.checkpoint, precision, &|_| true)?);
@@ -77,17 +77,11 @@ impl<'a> RewardSource<'a> {
 
 impl Judge {
     /// The classifier in a folder, in f32; see [`RewardSource::load`].
-    ///
-    /// # Errors
-    /// As [`RewardSource::open`] and [`RewardSource::load`].
     pub fn load(source: &dyn ByteSource) -> Result<Self> {
         Self::load_as(source, Precision::F32)
     }
 
     /// The classifier in a folder; see [`RewardSource::load`].
-    ///
-    /// # Errors
-    /// As [`RewardSource::open`] and [`RewardSource::load`].
     pub fn load_as(source: &dyn ByteSource, precision: Precision) -> Result<Self> {
         RewardSource::open(Box::new(source))?.load(precision, None)
     }

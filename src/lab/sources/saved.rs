@@ -1,26 +1,26 @@
-//! What a run saved of its policy: the adapter and the value head after a step, and the adapter of step 0. Read once, before
-//! the base model is loaded.
+//! The policy that a run saved: adapter and value head after a step, and the adapter of step 0. Read before the base model is
+//! loaded.
 
 use crate::error::{Error, Result};
 use crate::io::ByteSource;
 use crate::io::adapter::PeftAdapter;
 use crate::io::adapter_config::AdapterConfig;
-use crate::io::value_head::{VALUE_HEAD_FILE, ValueHead};
+use crate::io::value_head::{SavedHead, VALUE_HEAD_FILE};
 use crate::lab::models::{Actor, INITIAL, POLICY};
 use crate::settings::PpoConfig;
 
-/// The saved state of a policy after a step of its run.
+/// A policy that was saved after a step of its run.
 pub struct SavedPolicy {
     pub adapter: PeftAdapter,
     /// The adapter at step 0.
     pub initial: PeftAdapter,
-    value_head: ValueHead,
+    value_head: SavedHead,
     /// The value head's file, for messages.
     value_head_path: String,
 }
 
 impl SavedPolicy {
-    /// Reads the folders of two checkpoints of one run: of a step, and of step 0.
+    /// Reads a checkpoint of a run, and the adapter of the run's checkpoint of step 0.
     ///
     /// # Errors
     /// A file that is missing or damaged.
@@ -28,14 +28,14 @@ impl SavedPolicy {
         Ok(Self {
             adapter: PeftAdapter::read(checkpoint)?,
             initial: PeftAdapter::read(first)?,
-            value_head: ValueHead::read(checkpoint, VALUE_HEAD_FILE)?,
+            value_head: SavedHead::read(checkpoint, VALUE_HEAD_FILE)?,
             value_head_path: checkpoint.path(VALUE_HEAD_FILE),
         })
     }
 }
 
 impl Actor {
-    /// Puts the policy back to what it was when it was saved.
+    /// Restores the saved policy.
     ///
     /// # Errors
     /// An adapter or value head for another base model.
@@ -46,7 +46,7 @@ impl Actor {
         head.map_err(|e: Error| e.in_file(&saved.value_head_path))
     }
 
-    /// [`SavedPolicy::read`] and [`Actor::restore`]; returns the adapter's configuration.
+    /// Calls [`SavedPolicy::read`] and [`Actor::restore`]; returns the adapter's configuration.
     ///
     /// # Errors
     /// As these.

@@ -1,7 +1,7 @@
-//! Large embedding tables that stay in their file while a model with frozen weights is used, and the weights beside them.
+//! Large embedding tables of frozen models, which stay in their file, and the other weights.
 
 use crate::error::{Error, Result};
-use crate::io::checkpoint::table::Table;
+use crate::io::checkpoint::table::StoredTable;
 use crate::io::checkpoint::weights::{Checkpoint, Described};
 use crate::lab::models::Precision;
 use crate::model::may_be_compact;
@@ -9,10 +9,10 @@ use crate::nn::weight::Weight;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// Tables with at least this many numbers stay in their file: small ones take little memory, and are read faster from it.
+/// Tables with at least this many numbers stay in their file. Smaller ones need little memory and are read faster from memory.
 const LARGE: usize = 1 << 22;
 
-impl crate::nn::weight::Table for Table {
+impl crate::nn::weight::RowSource for StoredTable {
     fn dims(&self) -> (usize, usize) {
         self.dims()
     }
@@ -23,10 +23,10 @@ impl crate::nn::weight::Table for Table {
 }
 
 /// A checkpoint's tables that stay in their file, by name.
-pub struct Tables(HashMap<&'static str, Table>);
+pub struct Tables(HashMap<&'static str, StoredTable>);
 
 impl Tables {
-    /// Those of the tables `names` that are large and can be read in parts.
+    /// Opens those of the tables `names` that are large and can be read in parts.
     pub fn open(checkpoint: &Checkpoint<'_>, names: &[&'static str]) -> Result<Self> {
         let mut tables = HashMap::new();
         for name in names {
@@ -36,17 +36,17 @@ impl Tables {
         Ok(Self(tables))
     }
 
-    /// What the checkpoint's headers say of the tensors that are `used` and come into memory.
+    /// The headers of the `used` tensors that are loaded into memory.
     pub fn beside(&self, checkpoint: &Checkpoint<'_>, used: &dyn Fn(&str) -> bool) -> Vec<Described> {
         let held = |d: &&Described| used(&d.name) && !self.0.contains_key(d.name.as_str());
         checkpoint.described().iter().filter(held).cloned().collect()
     }
 
-    /// The checkpoint's tensors that are `used`: matrices in `precision`, these tables left in their file. One tensor at a time
-    /// is in memory in f32 as well.
+    /// Loads the `used` tensors with matrices in `precision`; these tables stay in their file. One tensor at a time is also in
+    /// memory in f32.
     ///
     /// # Errors
-    /// As [`Checkpoint::each`], and a weight that the number type cannot hold.
+    /// As [`Checkpoint::each`], and a weight that the number type cannot represent.
     pub fn weights(
         self,
         checkpoint: &Checkpoint<'_>,

@@ -1,13 +1,13 @@
-//! The tokenizer in a model's folder, and what to say where there is none that can be read.
+//! The tokenizer in a model's folder, and the message if there is none that can be read.
 
 use crate::error::{Error, Result};
 use crate::io::ByteSource;
 use crate::text::tokenizer::Tokenizer;
 
-/// Files of SentencePiece tokenizers, which are not read here.
+/// Files of SentencePiece tokenizers, which cannot be read.
 const SENTENCEPIECE: [&str; 3] = ["spiece.model", "sentencepiece.bpe.model", "tokenizer.model"];
 
-/// A folder without a tokenizer that can be read: its name, what it has instead, and what to do.
+/// A folder without a readable tokenizer: its name, what it has instead, and what to do.
 #[derive(Debug, Clone)]
 pub struct NoTokenizer {
     folder: String,
@@ -16,7 +16,7 @@ pub struct NoTokenizer {
 }
 
 impl NoTokenizer {
-    /// Of a folder that has no tokenizer; `like` names a model with the usual one.
+    /// For a folder without a tokenizer; `like` names a model with a suitable one.
     pub fn of(source: &dyn ByteSource, like: &str) -> Self {
         let folder = source.name();
         let has = |files: &[&'static str]| files.iter().copied().find(|file| source.has(file));
@@ -27,10 +27,10 @@ impl NoTokenizer {
             )
         };
         let (what, hint) = if let Some(file) = has(&SENTENCEPIECE) {
-            (format!("the tokenizer is {file} alone, and tokenizer.json is needed"), convert())
+            (format!("the only tokenizer file is {file}, but tokenizer.json is needed"), convert())
         } else if has(&["merges.txt"]).is_some() {
             (
-                "merges.txt is there, but neither vocab.json nor tokenizer.json".into(),
+                "merges.txt exists, but neither vocab.json nor tokenizer.json".into(),
                 format!("copy {like}'s tokenizer.json into it"),
             )
         } else {
@@ -39,7 +39,7 @@ impl NoTokenizer {
         Self { folder, what, hint }
     }
 
-    /// As the error of a request that needs a tokenizer.
+    /// The error of a command that needs the tokenizer.
     pub fn error(&self) -> Error {
         Error::file(&self.folder, &self.what, self.hint.clone())
     }
@@ -50,10 +50,10 @@ impl NoTokenizer {
     }
 }
 
-/// The tokenizer in a folder, where it has one.
+/// The tokenizer in a folder, if it has one.
 ///
 /// # Errors
-/// One that cannot be used.
+/// A tokenizer that cannot be used.
 pub fn tokenizer(source: &dyn ByteSource) -> Result<Option<Tokenizer>> {
     if !source.has("tokenizer.json") && !source.has("vocab.json") {
         return Ok(None);
@@ -68,7 +68,7 @@ mod tests {
     use crate::io::Memory;
 
     #[test]
-    fn what_is_there_instead_is_named() {
+    fn other_tokenizer_files_are_named() {
         let message = |file: &str| {
             let files = [(file.to_string(), vec![])].into();
             NoTokenizer::of(&Memory::new("model", files), "roberta-base").error().to_string()

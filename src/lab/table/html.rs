@@ -1,15 +1,15 @@
-//! The comparison as one HTML file that anyone can open or send: all text is escaped, nothing is fetched, no script runs; colours
-//! for light and dark, word-level differences as `<del>` and `<ins>`.
+//! The comparison as one HTML file: all text is escaped, nothing is downloaded, no script runs. It has colours for light and
+//! dark, and marks word-level differences with `<del>` and `<ins>`.
 
-use super::{Row, Table};
+use super::{ComparisonRow, ComparisonTable};
 use similar::{Algorithm, DiffTag, capture_diff_slices};
 use std::fmt::Write as _;
 
-/// Colours and layout. Differences carry a sign and a decoration besides their colour.
+/// Colours and layout. Differences are shown by sign and decoration too, not only by colour.
 const STYLE: &str = include_str!("table.css");
 
-impl Table {
-    /// The table as one HTML file: no script, nothing loaded from elsewhere, light and dark.
+impl ComparisonTable {
+    /// The table as one HTML file.
     pub fn html(&self, title: &str) -> String {
         let title = escape(title);
         let mut out = format!(
@@ -27,13 +27,13 @@ impl Table {
     }
 }
 
-fn head(out: &mut String, table: &Table) {
+fn head(out: &mut String, table: &ComparisonTable) {
     let d = &table.difference;
     let _ = writeln!(out, "<p class=\"verdict\">Score: {}.</p>", d.verdict);
     let _ = writeln!(
         out,
-        "<p class=\"note\">The score is the reward model's for one summary: the higher, the less hateful. The interval is a \
-         paired bootstrap's over {} dialogues.</p>\n<dl class=\"numbers\">",
+        "<p class=\"note\">The score is the reward model's score of one summary; a higher score is less hateful. The interval is from a \
+                 paired bootstrap over {} dialogues.</p>\n<dl class=\"numbers\">",
         d.n
     );
     let before = (number(table.before.mean), format!("standard deviation {}", number(table.before.std)));
@@ -59,8 +59,8 @@ fn head(out: &mut String, table: &Table) {
     }
 }
 
-/// One bar a row, in the table's order, around a zero line.
-fn chart(out: &mut String, rows: &[Row]) {
+/// One bar per row, in the table's order, around a zero line.
+fn chart(out: &mut String, rows: &[ComparisonRow]) {
     const HALF: f64 = 40.0;
     const STEP: f64 = 10.0;
     let largest = rows.iter().map(|r| r.difference().abs()).fold(f64::MIN_POSITIVE, f64::max);
@@ -70,8 +70,8 @@ fn chart(out: &mut String, rows: &[Row]) {
         "<figure><svg viewBox=\"0 0 {width} {}\" preserveAspectRatio=\"none\" role=\"img\" \
          aria-label=\"Score differences, row by row, from {} to {}\">",
         2.0 * HALF,
-        signed(rows.first().map_or(0.0, Row::difference)),
-        signed(rows.last().map_or(0.0, Row::difference)),
+        signed(rows.first().map_or(0.0, ComparisonRow::difference)),
+        signed(rows.last().map_or(0.0, ComparisonRow::difference)),
     );
     for (i, row) in rows.iter().enumerate() {
         let height = row.difference() / largest * HALF;
@@ -87,15 +87,15 @@ fn chart(out: &mut String, rows: &[Row]) {
     let _ = writeln!(
         out,
         "<line x1=\"0\" y1=\"{HALF}\" x2=\"{width}\" y2=\"{HALF}\"/></svg>\n\
-         <figcaption>Score difference (after − before), one bar a dialogue, sorted.</figcaption></figure>"
+         <figcaption>Score difference (after − before), one bar per dialogue, sorted.</figcaption></figure>"
     );
 }
 
-fn rows(out: &mut String, rows: &[Row]) {
-    // The roles are written out because the narrow layout's `display` would take them away.
+fn rows(out: &mut String, rows: &[ComparisonRow]) {
+    // The roles are explicit because the `display` of the narrow layout would remove them.
     out.push_str(
-        "<table role=\"table\">\n<caption>Summaries before and after training, the largest gain first. Words only in \
-         the first are <del>struck</del>, words only in the second <ins>underlined</ins>.</caption>\n\
+        "<table role=\"table\">\n<caption>Summaries before and after training, largest gain first. Words only in the \
+                       first are <del>struck</del>, words only in the second are <ins>underlined</ins>.</caption>\n\
          <thead role=\"rowgroup\"><tr role=\"row\"><th role=\"columnheader\" scope=\"col\">Dialogue</th>\
          <th role=\"columnheader\" scope=\"col\">Before</th><th role=\"columnheader\" scope=\"col\">After</th>\
          <th role=\"columnheader\" scope=\"col\">Score</th></tr></thead>\n<tbody role=\"rowgroup\">\n",
@@ -123,7 +123,7 @@ fn rows(out: &mut String, rows: &[Row]) {
     out.push_str("</tbody>\n</table>\n");
 }
 
-/// Both texts as HTML, with the words that only one of them has marked.
+/// Both texts as HTML; words that are only in one of them are marked.
 fn differences(before: &str, after: &str) -> (String, String) {
     let old: Vec<&str> = before.split_whitespace().collect();
     let new: Vec<&str> = after.split_whitespace().collect();
@@ -166,7 +166,7 @@ fn signed(x: f64) -> String {
     format!("{x:+.4}").replace('-', "−")
 }
 
-/// Text as HTML text or attribute value; control characters, which HTML forbids, become U+FFFD.
+/// Escapes text for HTML; control characters, which HTML forbids, become U+FFFD.
 fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {

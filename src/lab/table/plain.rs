@@ -1,17 +1,17 @@
-//! The comparison for a terminal: wrapped to a width, no colours, no control characters from the texts.
+//! The comparison for a terminal: wrapped to a width, without colours and control characters.
 
-use super::{Row, Table};
+use super::{ComparisonRow, ComparisonTable};
 use std::fmt::Write as _;
 
-/// Narrower terminals get this much and wrap by themselves.
+/// The minimum width; narrower terminals wrap the lines.
 const MIN_WIDTH: usize = 40;
-/// From this width on, before and after stand side by side.
+/// From this width on, before and after are printed side by side.
 const SIDE_BY_SIDE: usize = 72;
-/// A query is cut after this many lines; csv and html have it whole.
+/// A query is cut after this many lines; csv and html have the whole query.
 const QUERY_LINES: usize = 3;
 
-impl Table {
-    /// The table for a terminal of `width` columns, without escape codes.
+impl ComparisonTable {
+    /// The table for a terminal of `width` columns.
     pub fn plain(&self, width: usize) -> String {
         let width = width.max(MIN_WIDTH);
         let mut out = String::new();
@@ -23,7 +23,7 @@ impl Table {
     }
 }
 
-fn head(out: &mut String, table: &Table, width: usize) {
+fn head(out: &mut String, table: &ComparisonTable, width: usize) {
     let d = &table.difference;
     for (name, value) in &table.about {
         for line in wrap(&format!("{name}: {value}"), width) {
@@ -41,7 +41,7 @@ fn head(out: &mut String, table: &Table, width: usize) {
     paragraph(out, "rows", &counts, width, usize::MAX);
 }
 
-fn block(out: &mut String, row: &Row, width: usize) {
+fn block(out: &mut String, row: &ComparisonRow, width: usize) {
     let _ = writeln!(out, "{}", "─".repeat(width));
     let change = row.difference();
     let _ = writeln!(out, "#{}  score {:.4} → {:.4}  {change:+.4}", row.index, row.score_before, row.score_after);
@@ -62,7 +62,7 @@ fn block(out: &mut String, row: &Row, width: usize) {
     }
 }
 
-/// `name` in a column of its own, then the text, wrapped; at most `lines` lines.
+/// `name` in the first column, then the wrapped text; at most `lines` lines.
 fn paragraph(out: &mut String, name: &str, text: &str, width: usize, lines: usize) {
     const INDENT: usize = 8;
     let wrapped = wrap(text, width - INDENT);
@@ -97,7 +97,7 @@ fn wrap(text: &str, width: usize) -> Vec<String> {
     lines
 }
 
-/// A text from a file or a model must not move the cursor.
+/// Removes control characters, so that a text cannot move the cursor.
 fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }

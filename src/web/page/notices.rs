@@ -31,35 +31,20 @@ pub fn Notices() -> impl IntoView {
             </div>
         }
     };
+    let fixed = |error: bool, title: &'static str, text: &'static str| {
+        view! {
+            <div class="notice" class:error=error role=if error { "alert" } else { "status" }>
+                <p><strong>{title}</strong> {text}</p>
+            </div>
+        }
+    };
+    let no_network = "The recorded run works. The models work too if this browser has loaded them before.";
+    let recorded_only = "The worker could not start in this browser, so nothing can be computed live. All recorded numbers \
+                         remain. Reload the page to try again.";
     view! {
         <div class="notices">
-            {move || {
-                offline()
-                    .then(|| {
-                        view! {
-                            <div class="notice" role="status">
-                                <p>
-                                    <strong>"No network. "</strong>
-                                    "The recorded run works. The models work too if this browser has loaded them before."
-                                </p>
-                            </div>
-                        }
-                    })
-            }}
-            {move || {
-                unable()
-                    .then(|| {
-                        view! {
-                            <div class="notice error" role="alert">
-                                <p>
-                                    <strong>"Recorded only. "</strong>
-                                    "The worker could not start in this browser, so nothing can be computed live. "
-                                    "All recorded numbers remain. Reload the page to try again."
-                                </p>
-                            </div>
-                        }
-                    })
-            }}
+            {move || offline().then(|| fixed(false, "No network. ", no_network))}
+            {move || unable().then(|| fixed(true, "Recorded only. ", recorded_only))}
             <For each=move || s.notices.get() key=|n| n.number children=notice />
         </div>
     }

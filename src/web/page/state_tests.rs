@@ -4,7 +4,7 @@
 use super::*;
 use crate::protocol::{Adapter, PolicyInfo, RewardInfo};
 use crate::settings::{PpoConfig, Preset};
-use serde_json::{Map, Value};
+use serde_json::Map;
 
 /// Models as they are told when loaded.
 pub fn loaded() -> Loaded {
@@ -46,28 +46,8 @@ fn run(step: u64) -> Answer {
 }
 
 fn step(number: u64) -> Event {
-    let json = serde_json::json!({
-        "step": number, "metrics": Statistics { kl: 0.5, ..Statistics::default() }, "queries": [], "responses": [], "scored": [], "rewards": [],
-        "grids": Value::Null, "seconds": {"generate": 0.0, "score": 0.0, "ppo": 0.0, "total": 0.0},
-    });
-    let grid = serde_json::json!({"rows": 0, "cols": 0, "data": []});
-    let names = [
-        "mask",
-        "old_logprobs",
-        "ref_logprobs",
-        "old_values",
-        "kl",
-        "non_score",
-        "rewards",
-        "advantages",
-        "advantages_whitened",
-        "returns",
-        "ratio",
-    ];
-    let grids: Map<String, Value> = names.iter().map(|n| ((*n).to_owned(), grid.clone())).collect();
-    let mut json = json;
-    json["grids"] = Value::Object(grids);
-    Event::Step(serde_json::from_value(json).unwrap())
+    let statistics = Statistics { kl: 0.5, ..Statistics::default() };
+    Event::Step(Box::new(Step { step: number, statistics, ..Step::default() }))
 }
 
 fn queries() -> Event {
@@ -165,23 +145,8 @@ fn a_lost_worker_leaves_nothing_live() {
 #[test]
 fn one_side_is_toxicity_and_two_are_a_comparison() {
     with_state(|state| {
-        let spread = serde_json::json!({"n": 1, "mean": 0.1, "std": 0.0});
-        let toxicity = serde_json::json!({"n": 1, "mean": 0.1, "std": 0.0, "maximum": 0.1, "ratio": 0.0, "all": [0.1]});
-        let side = serde_json::json!({
-            "toxicity": toxicity, "score": spread, "rouge1": 0.0, "rouge2": 0.0, "rouge_l": 0.0, "distinct1": 0.0,
-            "distinct2": 0.0, "mean_length": 1.0, "empty": 0,
-        });
-        let difference = serde_json::json!({"n": 1, "mean": 0.0, "low": 0.0, "high": 0.0, "verdict": "too_few_pairs"});
-        let evaluated: Evaluated = serde_json::from_value(serde_json::json!({
-            "numbers": {
-                "options": {"n": 1, "max_new_tokens": 1, "greedy": false, "seed": 0, "batch_size": 1}, "n": 1,
-                "before": side, "after": side, "toxicity_difference": difference, "score_difference": difference,
-                "rouge1_difference": difference, "toxicity_mean_improvement": null, "toxicity_std_improvement": null,
-                "kl": 0.0,
-            },
-            "rows": [], "csv": "",
-        }))
-        .unwrap();
+        let page = include_str!("../../../static/recorded/page.json");
+        let evaluated = crate::web::page::recorded::recorded(page).unwrap().evaluated;
         let ask = |before, after| Ask::Evaluate { n: 1, seed: 0, greedy: false, before, after };
         let end = Ok((Answer::Evaluated(Box::new(evaluated)), None));
         state.ended(&ask(Adapter::Policy, Adapter::Policy), &end);

@@ -3,10 +3,10 @@
 use crate::error::Result;
 use crate::io::adapter_config::AdapterConfig;
 use crate::lab::evaluate::{Evaluation, Paired};
-use crate::lab::events::{Dialogue, Generated, Query as LabQuery, Room as LabRoom};
+use crate::lab::events::{Dialogue, Generated, Query as LabQuery, StepStage};
 use crate::lab::models::{Actor, POLICY};
 use crate::lab::replay::StepOutcome;
-use crate::lab::table::Table;
+use crate::lab::table::ComparisonTable;
 use crate::lab::train::Stepped;
 use crate::lab::what_if::Recomputed;
 use crate::protocol::{
@@ -15,33 +15,35 @@ use crate::protocol::{
 use crate::text::tokenizer::Tokenizer;
 
 /// The numbers of a stage of the PPO step; none for a progress event.
-pub fn stage(stage: &LabRoom<'_>) -> Option<Stage> {
+pub fn stage(stage: &StepStage<'_>) -> Option<Stage> {
     Some(match stage {
-        LabRoom::Progress { .. } => return None,
-        LabRoom::Forward { batch, forward } => Stage::Forward {
+        StepStage::Progress { .. } => return None,
+        StepStage::Forward { batch, forward } => Stage::Forward {
             mask: batch.mask.clone(),
             old_logprobs: finite(&forward.old_logprobs),
             ref_logprobs: finite(&forward.ref_logprobs),
             old_values: finite(&forward.old_values),
         },
-        LabRoom::Rewards { scores, kl, kl_coef, rewards } => Stage::Rewards {
+        StepStage::Rewards { scores, kl, kl_coef, rewards } => Stage::Rewards {
             scores: scores.to_vec(),
             kl: finite(kl),
             kl_coef: *kl_coef,
             non_score: finite(&rewards.non_score),
             rewards: finite(&rewards.rewards),
         },
-        LabRoom::Advantages(x) => Stage::Advantages { advantages: finite(&x.advantages), returns: finite(&x.returns) },
-        LabRoom::MiniBatch(mini) => Stage::MiniBatch {
+        StepStage::Advantages(x) => {
+            Stage::Advantages { advantages: finite(&x.advantages), returns: finite(&x.returns) }
+        }
+        StepStage::MiniBatch(mini) => Stage::MiniBatch {
             indices: mini.indices.clone(),
             advantages: finite(&mini.advantages),
             ratio: finite(&mini.loss.ratio),
             stats: mini.loss.stats,
         },
-        LabRoom::Optimizer { updates, grad_norm, learning_rate } => {
+        StepStage::Optimizer { updates, grad_norm, learning_rate } => {
             Stage::Optimizer { updates: *updates, grad_norm: *grad_norm, learning_rate: *learning_rate }
         }
-        LabRoom::Stats(step, stats) => Stage::Statistics(Box::new(stats.line(*step))),
+        StepStage::Stats(stats) => Stage::Statistics(Box::new(stats.line.clone())),
     })
 }
 
@@ -131,7 +133,7 @@ pub fn what_if(x: Recomputed, outcome: &StepOutcome) -> WhatIf {
 /// An evaluation with its rows and the table as csv.
 pub fn evaluated(numbers: Evaluation, pairs: &[Paired]) -> Result<Evaluated> {
     let about = vec![("seed".to_string(), numbers.options.seed.to_string())];
-    let table = Table::new(pairs.iter().map(Paired::row).collect(), about, numbers.options.seed)?;
+    let table = ComparisonTable::new(pairs.iter().map(Paired::row).collect(), about, numbers.options.seed)?;
     let row = |p: &Paired| EvaluatedRow {
         id: p.dialogue.id.clone(),
         dialogue: p.dialogue.dialogue.clone(),

@@ -11,10 +11,10 @@ use crate::io::ByteSource;
 use crate::io::adapter_config::AdapterConfig;
 use crate::io::checkpoint::gguf_model::{GgufModel, WEIGHTS};
 use crate::io::checkpoint::weights::Described;
-use crate::lab::memory::held;
+use crate::lab::memory::{held, longest_response};
 use crate::lab::models::{Lab, Precision};
 use crate::lab::quantize;
-use crate::lab::sources::forecast::{self, Forecast, longest};
+use crate::lab::sources::forecast::{self, Forecast, Tokens, longest};
 use crate::lab::sources::policy::PolicySource;
 use crate::lab::sources::reward::RewardSource;
 use crate::protocol::{
@@ -79,7 +79,7 @@ impl Pair {
         let mut policy = PolicySource::open(policy)?;
         policy.tokenizer()?;
         let reward = RewardSource::open(reward)?;
-        reward.check(None)?;
+        reward.check(None).map_err(without_option)?;
         Ok(Self { policy, reward })
     }
 
@@ -111,12 +111,13 @@ impl Pair {
         let adapter = adapter_config("")?;
         let prompts = dialogues.iter().map(|d| prompt(&d.dialogue));
         let prompt = longest(prompts, self.policy.find_tokenizer()?)?;
+        let tokens = Tokens { prompt, response: longest_response(&config) };
         let of = |weights: NumberType| {
             let kind = precision(weights);
             let mut loading = Forecast::new();
             loading.weights("the policy", &self.policy.tensors_in_memory(), kind);
             loading.weights("the reward model", &self.reward.tensors_in_memory(), kind);
-            let training = forecast::ppo(&self.policy, Some(&self.reward), &adapter, &config, prompt, kind).peak();
+            let training = forecast::ppo(&self.policy, Some(&self.reward), &adapter, &config, tokens, kind).peak();
             let loading = loading.peak();
             let fits = loading.max(training) <= MOST;
             TypeNeeds { weights, storage: self.storage(weights), loading, training, fits }
@@ -124,11 +125,23 @@ impl Pair {
         Ok(Needs {
             parameters: self.parameters(),
             prompt,
-            response: crate::lab::memory::longest_response(&config),
+            response: tokens.response,
             batch: config.batch_size,
             mini_batch: config.mini_batch_size,
             types: NumberType::ALL.map(of).to_vec(),
         })
+    }
+}
+
+/// The command line's advice about labels is an option that the page does not have.
+fn without_option(error: Error) -> Error {
+    match error {
+        Error::File { path, what, hint } if hint.contains("--reward-labels") => {
+            let hint =
+                "choose a classifier with the labels nothate and hate; the command line takes others (--reward-labels)";
+            Error::file(path, what, hint)
+        }
+        other => other,
     }
 }
 

@@ -5,7 +5,7 @@ use super::convert;
 use super::inbox::Inbox;
 use super::port::Port;
 use crate::error::{Error, Result};
-use crate::lab::events::{self, Choice, Event as LabEvent, Listener, Observer, Pass, Room as LabRoom, Rooms};
+use crate::lab::events::{Choice, Event as LabEvent, Listener, Observer, StepObserver, StepStage};
 use crate::pace::Pace;
 use crate::protocol::{Candidate, Event, Id, Phase, Reply, Stage, Token};
 use crate::text::tokenizer::Tokenizer;
@@ -109,17 +109,10 @@ impl<P: Port> Listener for Reporter<'_, P> {
     }
 }
 
-impl<P: Port> Rooms for Reporter<'_, P> {
-    fn room(&mut self, stage: &LabRoom<'_>) {
+impl<P: Port> StepObserver for Reporter<'_, P> {
+    fn stage(&mut self, stage: &StepStage<'_>) {
         match stage {
-            LabRoom::Progress { pass, done, of } => {
-                let phase = match pass {
-                    Pass::Old => Phase::Old,
-                    Pass::Reference => Phase::Reference,
-                    Pass::Train => Phase::Train,
-                };
-                self.progress(phase, *done, *of);
-            }
+            StepStage::Progress { phase, done, of } => self.progress(*phase, *done, *of),
             stage => {
                 if let Some(stage) = convert::stage(stage) {
                     self.reach(stage);
@@ -132,15 +125,7 @@ impl<P: Port> Rooms for Reporter<'_, P> {
 impl<P: Port> Observer for Reporter<'_, P> {
     fn event(&mut self, event: LabEvent<'_>) {
         match event {
-            LabEvent::Progress { phase, done, of } => {
-                let phase = match phase {
-                    events::Phase::Generate => Phase::Generate,
-                    events::Phase::Score => Phase::Score,
-                    events::Phase::Train => Phase::Train,
-                    events::Phase::Evaluate => Phase::Evaluate,
-                };
-                self.progress(phase, done, of);
-            }
+            LabEvent::Progress { phase, done, of } => self.progress(phase, done, of),
             LabEvent::Token(choice) => self.token(choice),
             LabEvent::Queries(dialogues, queries) => self.reach(convert::queries_stage(dialogues, queries)),
             LabEvent::Responses(generated) => {

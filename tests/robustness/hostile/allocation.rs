@@ -1,10 +1,10 @@
-//! How much memory a reader takes, counted by the allocator of the test or fuzz program: the most that this thread held
-//! at once beyond what it held before. What is too much is the caller's to say.
+//! Measures the memory of a reader with the allocator of the test or fuzz program: the peak of this thread beyond what it held
+//! before. The caller decides what is too much.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
-/// One allocation above this is refused: a reader that ignores refusal ends the program, with its stack in sight.
+/// A larger allocation fails, which ends the program and shows the stack.
 const REFUSED: usize = 4 << 30;
 
 thread_local! {
@@ -12,21 +12,21 @@ thread_local! {
     static MOST: Cell<isize> = const { Cell::new(0) };
 }
 
-/// The system's allocator, counting.
+/// The system's allocator with counters.
 struct Counting;
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
 fn count(bytes: isize) {
-    // a thread that is ending has no counters left; nothing is measured on it
+    // a thread that is ending has no counters, and nothing is measured on it
     let _ = HELD.try_with(|held| {
         held.set(held.get() + bytes);
         let _ = MOST.try_with(|most| most.set(most.get().max(held.get())));
     });
 }
 
-// SAFETY: every call is the system allocator's own; counting touches thread-local numbers only and never allocates.
+// SAFETY: all calls go to the system's allocator; counting changes only thread-local numbers and does not allocate.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         if layout.size() > REFUSED {
@@ -62,7 +62,7 @@ unsafe impl GlobalAlloc for Counting {
     }
 }
 
-/// What `work` gives, and the most bytes that this thread held at once while it ran, beyond those before.
+/// The result of `work`, and the largest number of bytes that this thread held while it ran, beyond those before.
 pub fn most_held<T>(work: impl FnOnce() -> T) -> (T, usize) {
     let before = HELD.get();
     MOST.set(before);

@@ -1,4 +1,4 @@
-//! What describes models and data in text: adapter_config.json, tokenizer files, rows, configurations.
+//! Text files that describe models and data: adapter_config.json, tokenizer files, rows, configurations.
 
 use super::{Limit, hold};
 use detox_lab::error::{Error, Result};
@@ -12,21 +12,21 @@ use detox_lab::model::roberta::RobertaConfig;
 use detox_lab::ppo::batch::Batch;
 use detox_lab::settings::PpoConfig;
 use detox_lab::text::dialogue::{self, Dialogue};
-use detox_lab::text::labelled::Source;
+use detox_lab::text::labelled::LabelledFile;
 use detox_lab::text::texts::texts;
 use detox_lab::text::tokenizer::Tokenizer;
 use std::collections::BTreeMap;
 
-/// JSON as a tree of values, twice for the moments when it is taken apart.
+/// JSON as a tree of values, which temporarily exists twice.
 const JSON: Limit = Limit { constant: 1 << 20, factor: 256 };
-/// Patterns are compiled, at most so many of at most such a size (`io::adapter_config`).
+/// Compiled patterns, of limited number and size (`io::adapter_config`).
 const PATTERNS: Limit = Limit { constant: 32 << 20, factor: 256 };
-/// A vocabulary becomes hash maps and a trie with a map a letter.
+/// A vocabulary becomes hash maps and a trie with a map for each letter.
 const TOKENIZER: Limit = Limit { constant: 16 << 20, factor: 2048 };
 /// A row of a few bytes is a struct of texts.
 const ROWS: Limit = Limit { constant: 1 << 20, factor: 128 };
 
-/// Any bytes as an adapter's configuration; one that is taken answers for the modules of a small T5.
+/// Any bytes as an adapter's configuration; an accepted one is used for the modules of a small T5.
 pub fn adapter(input: &[u8]) {
     let name = "adapter_config.json";
     let modules: Vec<String> = ["encoder", "decoder"]
@@ -52,7 +52,7 @@ pub fn adapter(input: &[u8]) {
     assert_eq!(again.to_json(), config.to_json());
 }
 
-/// What a tokenizer that was taken is asked.
+/// Texts for an accepted tokenizer.
 const TEXTS: [&str; 6] =
     ["", " ", "#Person1#: Hi , it's 5 o'clock …", "\u{fdfa}\u{1f600}e\u{301}\u{200b}", "a\0b\n\t</s><pad>", "    ab  "];
 
@@ -69,7 +69,7 @@ pub fn tokenizer(input: &[u8]) {
             Tokenizer::from_vocab_and_merges("m", &bytes[..end], bytes.get(end + 1..).unwrap_or_default())?
         };
         for text in TEXTS {
-            // a text without its tokens is an error of the text, which names no file
+            // an error about a text, which names no file
             let Ok(ids) = tokenizer.encode(text) else { continue };
             let _ = tokenizer.encode_truncated(text, 3);
             let _ = tokenizer.decode(&ids, true);
@@ -83,14 +83,14 @@ pub fn tokenizer(input: &[u8]) {
     });
 }
 
-/// Any bytes as rows; the first byte says of which kind.
+/// Any bytes as rows; the first byte chooses the kind.
 pub fn rows(input: &[u8]) {
     let Some((kind, bytes)) = input.split_first() else { return };
     let len = bytes.len();
     match kind % 7 {
         0 => dialogues("train.jsonl", bytes),
         1 => dialogues("train.csv", bytes),
-        2 => drop(hold("data/some.csv", len, ROWS, || Source::parse("data/some.csv", bytes))),
+        2 => drop(hold("data/some.csv", len, ROWS, || LabelledFile::parse("data/some.csv", bytes))),
         kind @ 3..=5 => {
             let name = ["some.jsonl", "some.csv", "some.txt"][usize::from(kind) - 3];
             let found = hold(name, len, ROWS, || texts(name, bytes));
@@ -99,7 +99,7 @@ pub fn rows(input: &[u8]) {
         _ => {
             let Some(rows) = hold("rows.jsonl", len, ROWS, || parse_rows("rows.jsonl", bytes)) else { return };
             let config = PpoConfig { batch_size: rows.len(), ..PpoConfig::default() };
-            // what the command line does with an error about a row
+            // as the command line does with an error about a row
             let batch = hold("rows.jsonl", len, Limit { constant: 1 << 30, factor: 128 }, || {
                 Batch::new(&rows, &config).map_err(|e| in_file(e, "rows.jsonl"))
             });
@@ -116,7 +116,7 @@ fn dialogues(name: &str, bytes: &[u8]) {
     assert!(rows.is_none_or(|rows| !rows.is_empty() && rows.iter().all(complete)));
 }
 
-/// Any bytes as a configuration; the first byte says of what.
+/// Any bytes as a configuration; the first byte chooses the kind.
 pub fn configs(input: &[u8]) {
     let Some((kind, bytes)) = input.split_first() else { return };
     let len = bytes.len();
@@ -163,7 +163,7 @@ pub fn configs(input: &[u8]) {
     }
 }
 
-/// An error about settings or rows, with the file's name as the doors put it there.
+/// An error about settings or rows, with the file's name as the command line adds it.
 fn in_file(error: Error, name: &str) -> Error {
     match error {
         Error::Input { what, hint } => Error::file(name, what, hint),

@@ -1,4 +1,4 @@
-//! A run's folder with damage anywhere in it, opened as `train --resume` and `evaluate --run` open it.
+//! A damaged run folder, opened as by `train --resume` and `evaluate --run`.
 
 use super::{Limit, hold};
 #[path = "../../support/store.rs"]
@@ -17,10 +17,10 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use store::InMemory;
 
-/// Damage is small beside the run that it is done to, whose own size counts.
+/// Damage is small compared with the run, whose size counts too.
 const RUN: Limit = Limit { constant: 32 << 20, factor: 256 };
 
-/// Models and an undamaged run of one step's age on them, made once a thread.
+/// Models and an undamaged run after one step, made once per thread.
 struct Bench {
     lab: Lab,
     run: InMemory,
@@ -81,8 +81,7 @@ fn bench() -> Result<Bench> {
     Ok(Bench { lab, run: files })
 }
 
-/// Bytes as damage done to a run, change by change: what is done, to which file, at which place, with how many of the
-/// bytes that follow.
+/// Bytes as damage to a run, change by change: the kind, the file, the place, and the number of following bytes to use.
 pub fn run_folder(input: &[u8]) {
     BENCH.with_borrow_mut(|Bench { lab, run }| {
         let mut files = run.clone();
@@ -92,7 +91,7 @@ pub fn run_folder(input: &[u8]) {
     });
 }
 
-/// The undamaged run can be gone on with; else nothing here would be tried.
+/// The undamaged run can be continued; otherwise these tests would test nothing.
 pub fn check_bench() {
     BENCH.with_borrow_mut(|Bench { lab, run }| assert_eq!(resume(lab, &mut run.clone()).unwrap(), 1));
 }
@@ -119,7 +118,7 @@ fn damage(files: &mut BTreeMap<String, Vec<u8>>, mut input: &[u8]) {
     }
 }
 
-/// What the command line does with a folder it is told to go on with, from the folder on; the step it goes on after.
+/// Opens a folder as the command line does to continue a run; returns the step after which it continues.
 fn resume(lab: &mut Lab, files: &mut InMemory) -> Result<u64> {
     let (config, newest) = (RunConfig::read(&files)?, newest_checkpoint(&files)?);
     let checkpoint = |step| {

@@ -9,7 +9,7 @@ use std::io::{Cursor, Write};
 
 /// A chunk of the file and the tensor it becomes.
 const WEIGHTS: Limit = Limit { constant: 4 << 20, factor: 128 };
-/// Unpacking may make much of little, up to a bound (`io::zip`); twice that while a buffer grows.
+/// Unpacking may enlarge the input up to a limit (`io::zip`), and twice that while a buffer grows.
 const UNPACKED: Limit = Limit { constant: 64 << 20, factor: 256 };
 
 /// The bytes as a weight file called `file`, and as one of a value head.
@@ -22,13 +22,13 @@ fn load(file: &str, bytes: Vec<u8>) {
     }
 }
 
-/// Any bytes as `model.safetensors`: as they are, or (first byte odd) with the header's length put in front.
+/// Any bytes as `model.safetensors`: unchanged, or (first byte odd) after the header's length.
 pub fn safetensors(input: &[u8]) {
     let Some((kind, bytes)) = input.split_first() else { return };
     if kind % 2 == 0 {
         return load("model.safetensors", bytes.to_vec());
     }
-    // A header that fills the file but for the data its last bytes say: most inputs then reach the header's checks.
+    // The last bytes give the size of the data, and the header fills the rest, so that most inputs reach the header's checks.
     let (header, data) = bytes.split_at(bytes.iter().rposition(|b| *b == b'}').map_or(bytes.len(), |at| at + 1));
     load("model.safetensors", [&(header.len() as u64).to_le_bytes(), header, data].concat());
 }
@@ -44,7 +44,7 @@ pub fn pickle(input: &[u8]) {
     let read = || pickle::tensors(input).map_err(|what| Error::file("data.pkl", what, "see torch"));
     if hold("data.pkl", input.len(), WEIGHTS, read).is_some() {
         for global in globals(input) {
-            assert!(is_for_weights(&global), "{global:?} was let through");
+            assert!(is_for_weights(&global), "{global:?} was accepted");
         }
     }
 }
@@ -85,8 +85,8 @@ fn globals(mut rest: &[u8]) -> Vec<String> {
     found
 }
 
-/// Any bytes as `pytorch_model.bin`: as they are, or (first byte odd) as pickle and one storage in a sound archive, so
-/// that the archive's checksums do not stand in the way.
+/// Any bytes as `pytorch_model.bin`: unchanged, or (first byte odd) as pickle and one storage in a valid archive, so that the
+/// archive's checksums are right.
 pub fn torch(input: &[u8]) {
     let Some((kind, bytes)) = input.split_first() else { return };
     if kind % 2 == 0 {
@@ -107,7 +107,7 @@ pub fn torch_file(pickle: &[u8], storage: &[u8]) -> Vec<u8> {
     zip.finish().unwrap().into_inner()
 }
 
-/// Any bytes as a zipped run: what comes out has plain names and goes in again.
+/// Any bytes as a zipped run: unpacked files have plain names and can be packed again.
 pub fn zipped(input: &[u8]) {
     let is_run = |files: &BTreeMap<String, Vec<u8>>| files.contains_key("config.json");
     let files = hold("run.zip", input.len(), UNPACKED, || zip::unpack_folder(input, "run.zip", is_run));

@@ -1,13 +1,13 @@
-//! What `doctor` finds: what it is about, whether it is well, and what to do.
+//! What `doctor` finds: the subject, its state, and what to do.
 
 use crate::error::{Error, Result};
 use serde::Serialize;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum State {
+pub enum Severity {
     Ok,
-    /// Worth knowing; nothing is broken.
+    /// Information; nothing is broken.
     Note,
     Wrong,
 }
@@ -15,56 +15,56 @@ pub enum State {
 #[derive(Debug, Serialize)]
 pub struct Finding {
     pub about: String,
-    pub state: State,
+    pub state: Severity,
     pub what: String,
     /// What to do about it.
     #[serde(rename = "do", skip_serializing_if = "Option::is_none")]
     pub remedy: Option<String>,
 }
 
-/// What was found, in the order of looking.
+/// All findings, in order.
 #[derive(Debug, Default)]
 pub struct Findings(Vec<Finding>);
 
 impl Findings {
-    /// All of them.
+    /// All findings.
     pub fn all(&self) -> &[Finding] {
         &self.0
     }
 
-    fn add(&mut self, state: State, about: &str, what: impl ToString, remedy: Option<String>) {
+    fn add(&mut self, state: Severity, about: &str, what: impl ToString, remedy: Option<String>) {
         self.0.push(Finding { about: about.into(), state, what: what.to_string(), remedy });
     }
 
-    /// Something is as it should be.
+    /// Adds that something is right.
     pub fn ok(&mut self, about: &str, what: impl ToString) {
-        self.add(State::Ok, about, what, None);
+        self.add(Severity::Ok, about, what, None);
     }
 
-    /// Something is worth knowing.
+    /// Adds information.
     pub fn note(&mut self, about: &str, what: impl ToString, remedy: impl Into<String>) {
-        self.add(State::Note, about, what, Some(remedy.into()));
+        self.add(Severity::Note, about, what, Some(remedy.into()));
     }
 
-    /// Something is wrong.
+    /// Adds a problem.
     pub fn wrong(&mut self, about: &str, what: impl ToString, remedy: impl Into<String>) {
-        self.add(State::Wrong, about, what, Some(remedy.into()));
+        self.add(Severity::Wrong, about, what, Some(remedy.into()));
     }
 
-    /// An error of the crate's as a finding: its sentence, and what it says to try.
+    /// Adds an error: what failed, and what it says to try.
     pub fn error(&mut self, about: &str, error: &Error) {
         let text = error.to_string();
         let (what, hint) = text.split_once("\n  try: ").unwrap_or((&text, "look at the message"));
         self.wrong(about, what, hint);
     }
 
-    /// What of a check went well is handed on; what failed becomes a finding.
+    /// The value of a check that succeeded; an error becomes a finding.
     pub fn take<T>(&mut self, about: &str, result: Result<T>) -> Option<T> {
         result.map_err(|error| self.error(about, &error)).ok()
     }
 
-    /// How many are of this state.
-    pub fn count(&self, state: State) -> usize {
+    /// Number of findings with this state.
+    pub fn count(&self, state: Severity) -> usize {
         self.0.iter().filter(|finding| finding.state == state).count()
     }
 }

@@ -1,5 +1,5 @@
-//! Checks a model: its files are there and complete, its configuration can be used, every tensor has the shape that the model
-//! needs, every number is finite, and the tokenizer fits. Nothing is fetched.
+//! Checks a model: its files are complete, its configuration can be used, every tensor has the right shape, every number is
+//! finite, and the tokenizer fits. Nothing is downloaded.
 
 use super::findings::Findings;
 use crate::cli::memory::size;
@@ -13,7 +13,7 @@ use crate::lab::sources::policy::PolicySource;
 use crate::lab::sources::reward::RewardSource;
 use indicatif::HumanCount;
 
-/// The option that names it, as findings call it.
+/// The name of a role in findings.
 fn name(role: Role) -> &'static str {
     match role {
         Role::Policy => "policy",
@@ -22,7 +22,7 @@ fn name(role: Role) -> &'static str {
     }
 }
 
-/// Reads a source as what it is to be used as.
+/// Reads a source in its role.
 pub fn look(role: Role, src: &str, labels: Option<&Labels>, found: &mut Findings) {
     let name = name(role);
     let Some(source) = found.take(name, sources::folder_in_cache(src, role)) else { return };
@@ -83,13 +83,13 @@ fn reward(source: Box<dyn ByteSource>, labels: Option<&Labels>, found: &mut Find
 
 fn adapter(source: &dyn ByteSource, found: &mut Findings) -> Result<()> {
     let adapter = PeftAdapter::read(source)?;
-    let base = adapter.config.base_model_name_or_path.as_deref().unwrap_or("a base that it does not name");
+    let base = adapter.config.base_model_name_or_path.as_deref().unwrap_or("an unnamed base model");
     let what = format!("LoRA r {} over {} layers of {base}", adapter.config.r, adapter.modules().len());
     found.ok("adapter", what);
     Ok(())
 }
 
-/// Reads every number: is it finite?
+/// Checks that every number is finite.
 fn check_numbers(checkpoint: &Checkpoint<'_>, about: &str, found: &mut Findings) -> Result<()> {
     let tensors = checkpoint.described();
     let bytes: u64 = tensors.iter().map(|t| t.dtype.bytes(t.shape.iter().product()).unwrap_or(0) as u64).sum();
@@ -106,7 +106,7 @@ fn check_numbers(checkpoint: &Checkpoint<'_>, about: &str, found: &mut Findings)
     match damaged.first() {
         Some(name) => {
             let what = format!("{} of its tensors hold NaN or infinity, such as {name}", damaged.len());
-            found.wrong(about, what, "fetch the file again; where it is your own, go back to an earlier checkpoint");
+            found.wrong(about, what, "download the file again, or use an earlier checkpoint if it is your own model");
         }
         None => found.ok(about, format!("{file}: {} tensors, {}, all finite", tensors.len(), size(bytes))),
     }

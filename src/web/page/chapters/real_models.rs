@@ -392,7 +392,7 @@ fn InUse() -> impl IntoView {
         Some(view! {
             <h4>"Loaded"</h4>
             <p>{format!("{policy} and {reward}, in {}. Everything on this page now works with them.", real.weights.name())}</p>
-            <p>"Settings that differ from the lab's, so that a step takes minutes in a tab:"</p>
+            <p>"Settings that differ from the lab's, so that a step is short enough for a tab:"</p>
             <ul>{cut.collect_view()}</ul>
             <p class="note">{memory}</p>
             <p class="row">

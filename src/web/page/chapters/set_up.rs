@@ -157,7 +157,7 @@ fn YourBrowser() -> impl IntoView {
             <div><dt>"Memory of this machine"</dt><dd>{memory}</dd></div>
             <div><dt>"Processors"</dt><dd class="num">{format!("{processors}; the engine uses one")}</dd></div>
             <div><dt>"Network"</dt><dd>"requests go only to this page's own address; what you type stays in this tab"</dd></div>
-            <div><dt>"Without network"</dt><dd>{without}</dd></div>
+            <div><dt>"Offline"</dt><dd>{without}</dd></div>
         </dl>
     }
 }

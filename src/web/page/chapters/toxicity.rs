@@ -129,17 +129,7 @@ mod tests {
 
     #[test]
     fn the_worst_come_first() {
-        let row = |toxicity_before: f32| EvaluatedRow {
-            id: String::new(),
-            dialogue: String::new(),
-            reference: String::new(),
-            before: String::new(),
-            after: String::new(),
-            score_before: 0.0,
-            score_after: 0.0,
-            toxicity_before,
-            toxicity_after: 0.0,
-        };
+        let row = |toxicity_before: f32| EvaluatedRow { toxicity_before, ..EvaluatedRow::default() };
         let rows: Vec<EvaluatedRow> = [0.1, 0.9, 0.5, 0.2, 0.3, 0.4, 0.8].map(row).into();
         let worst: Vec<f32> = worst(&rows).iter().map(|r| r.toxicity_before).collect();
         assert_eq!(worst, [0.9, 0.8, 0.5, 0.4, 0.3]);

@@ -103,13 +103,12 @@ pub fn CompareTable(#[prop(into)] rows: Signal<Arc<Vec<EvaluatedRow>>>) -> impl 
 }
 
 fn row(row: &EvaluatedRow) -> impl IntoView + use<> {
-    let change = f64::from(row.score_after - row.score_before);
-    let same = row.before == row.after;
-    let mark = match () {
-        () if same => ("is-same", "the same text"),
-        () if change > 0.0 => ("is-up", "▲ score"),
-        () if change < 0.0 => ("is-down", "▼ score"),
-        () => ("is-same", "score unchanged"),
+    let change = format::signed(f64::from(row.score_after - row.score_before), 3);
+    let mark = match change.chars().next() {
+        _ if row.before == row.after => ("is-same", "the same text"),
+        Some('+') => ("is-up", "▲ score"),
+        Some('−') => ("is-down", "▼ score"),
+        _ => ("is-same", "score unchanged"),
     };
     let side = |name: &'static str, text: AnyView, score: f32, toxicity: f32| {
         view! {
@@ -129,7 +128,7 @@ fn row(row: &EvaluatedRow) -> impl IntoView + use<> {
             <p class="compare-head">
                 <span class="compare-id">{row.id.clone()}</span>
                 <span class=format!("compare-change num {}", mark.0)>
-                    {mark.1} " " {(change != 0.0 && !same).then(|| format::signed(change, 3))}
+                    {mark.1} " " {(mark.0 != "is-same").then_some(change)}
                 </span>
             </p>
             <details class="compare-dialogue">
@@ -161,18 +160,8 @@ fn marked(runs: &[WordRun], after: bool) -> AnyView {
 mod tests {
     use super::*;
 
-    fn scored(before: f32, after: f32, toxicity_after: f32) -> EvaluatedRow {
-        EvaluatedRow {
-            id: String::new(),
-            dialogue: String::new(),
-            reference: String::new(),
-            before: String::new(),
-            after: String::new(),
-            score_before: before,
-            score_after: after,
-            toxicity_before: 0.0,
-            toxicity_after,
-        }
+    fn scored(score_before: f32, score_after: f32, toxicity_after: f32) -> EvaluatedRow {
+        EvaluatedRow { score_before, score_after, toxicity_after, ..EvaluatedRow::default() }
     }
 
     #[test]

@@ -68,21 +68,11 @@ impl Scale {
 
     /// The CSS class of a level.
     pub fn class(&self, level: Level) -> &'static str {
-        match (self.diverging, level) {
-            (_, 0) => "h-0",
-            (true, 1) => "h-p1",
-            (true, 2) => "h-p2",
-            (true, 3) => "h-p3",
-            (true, 4..) => "h-p4",
-            (_, -1) => "h-n1",
-            (_, -2) => "h-n2",
-            (_, -3) => "h-n3",
-            (_, ..=-4) => "h-n4",
-            (false, 1) => "h-m1",
-            (false, 2) => "h-m2",
-            (false, 3) => "h-m3",
-            (false, 4..) => "h-m4",
-        }
+        let classes = match self.diverging {
+            true => ["h-n4", "h-n3", "h-n2", "h-n1", "h-0", "h-p1", "h-p2", "h-p3", "h-p4"],
+            false => ["h-n4", "h-n3", "h-n2", "h-n1", "h-0", "h-m1", "h-m2", "h-m3", "h-m4"],
+        };
+        classes[(LEVELS + level.clamp(-LEVELS, LEVELS)) as usize]
     }
 }
 
