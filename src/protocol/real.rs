@@ -33,6 +33,13 @@ pub enum Role {
     Reward,
 }
 
+impl Role {
+    /// 0 for the policy, 1 for the reward model.
+    pub fn index(self) -> usize {
+        usize::from(self == Self::Reward)
+    }
+}
+
 /// A model that comes in.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Incoming {

@@ -31,14 +31,9 @@ struct Inner {
 
 impl Job {
     /// Starts a worker and asks it; the files travel beside the message.
-    pub fn start(
-        ask: Ask,
-        files: Vec<Chosen>,
-        on_event: impl Fn(Event) + 'static,
-        on_end: impl FnOnce(End) + 'static,
-    ) -> Self {
+    pub fn start(ask: Ask, files: Vec<Chosen>, on_event: Box<dyn Fn(Event)>, on_end: Box<dyn FnOnce(End)>) -> Self {
         let inner = Inner { worker: RefCell::default(), panic: RefCell::default(), on_end: Cell::default() };
-        inner.on_end.set(Some(Box::new(on_end)));
+        inner.on_end.set(Some(on_end));
         let job = Self(Rc::new(inner));
         let options = WorkerOptions::new();
         options.set_type(WorkerType::Module);
@@ -71,7 +66,7 @@ impl Job {
         self.end(Err(Error::Stopped));
     }
 
-    fn hear(&self, data: &JsValue, ask: &Ask, files: &[Chosen], on_event: &impl Fn(Event)) {
+    fn hear(&self, data: &JsValue, ask: &Ask, files: &[Chosen], on_event: &dyn Fn(Event)) {
         if let Some(panic) = text(data, "panic") {
             *self.0.panic.borrow_mut() = Some(panic);
             return;

@@ -1,7 +1,7 @@
 //! The browser as a [`Port`]: messages, clock, fetch, and IndexedDB for the saved run. It uses web-sys, because gloo cannot
 //! fetch several files at once with progress or transfer bytes, and has no IndexedDB.
 
-use super::files::Files;
+use super::files::{Files, said};
 use super::inbox::Folder;
 use super::inbox::Inbox;
 use super::kept_run::{Changes, STAMP};
@@ -284,12 +284,6 @@ async fn done(request: std::result::Result<IdbRequest, JsValue>) -> Result<JsVal
 fn not_kept(error: JsValue) -> Error {
     let hint = "free some storage or leave private browsing; meanwhile save the run as a zip";
     Error::input(format!("this browser could not save the run: {}", said(&error)), hint)
-}
-
-/// The message of a JavaScript error.
-pub fn said(error: &JsValue) -> String {
-    let message = Reflect::get(error, &"message".into()).ok().and_then(|m| m.as_string());
-    message.filter(|m| !m.is_empty()).unwrap_or_else(|| "no reason given".into())
 }
 
 /// Lets the browser run, by a message from the worker to itself: browsers delay timers, but not messages.

@@ -5,7 +5,7 @@ use super::inbox::Folder;
 use crate::error::{Error, Result};
 use crate::io::{ByteSource, ReadSeek};
 use crate::protocol::Role;
-use js_sys::{Array, Uint8Array};
+use js_sys::{Array, Reflect, Uint8Array};
 use std::collections::BTreeMap;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use wasm_bindgen::prelude::*;
@@ -79,7 +79,7 @@ impl Read for Parts<'_> {
         if end <= self.at || into.is_empty() {
             return Ok(0);
         }
-        let failed = |error: JsValue| io::Error::other(super::browser::said(&error));
+        let failed = |error: JsValue| io::Error::other(said(&error));
         let part = self.blob.slice_with_f64_and_f64(self.at as f64, end as f64).map_err(failed)?;
         let bytes = FileReaderSync::new().and_then(|reader| reader.read_as_array_buffer(&part)).map_err(failed)?;
         let bytes = Uint8Array::new(&bytes);
@@ -100,4 +100,10 @@ impl Seek for Parts<'_> {
         self.at = base.checked_add_signed(by).ok_or_else(|| io::Error::other("a position before the file"))?;
         Ok(self.at)
     }
+}
+
+/// The message of a JavaScript error.
+pub fn said(error: &JsValue) -> String {
+    let message = Reflect::get(error, &"message".into()).ok().and_then(|m| m.as_string());
+    message.filter(|m| !m.is_empty()).unwrap_or_else(|| "no reason given".into())
 }

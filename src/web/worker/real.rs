@@ -5,7 +5,7 @@ use super::convert;
 use super::inbox::Folder;
 use super::port::{ModelFile, Port};
 use super::reporter::{PROGRESS, Reporter};
-use super::session::{Models, Ready, Session};
+use super::session::{Models, Ready, Session, tab_settings};
 use crate::error::{Error, Result};
 use crate::io::ByteSource;
 use crate::io::adapter_config::AdapterConfig;
@@ -21,7 +21,7 @@ use crate::protocol::{
     Answer, Event, Id, Incoming, KeptModel, Loaded, Needs, NumberType, Phase, RealModels, Reply, RewardInfo, Role,
     TypeNeeds,
 };
-use crate::settings::{PpoConfig, Preset};
+use crate::settings::Preset;
 use crate::text::dialogue::{Dialogue, Split, parse, split};
 use crate::text::prompt::prompt;
 use std::io::{self, Write};
@@ -35,17 +35,6 @@ pub const STEPS: u64 = 10;
 const ADAPTER: (usize, f64, f64, [&str; 2]) = (32, 32.0, 0.05, ["q", "v"]);
 /// Bytes that are written to the browser's storage at once.
 const CHUNK: usize = 1 << 20;
-
-/// The lab's settings with batch and lengths that a tab can compute.
-pub fn settings(preset: Preset) -> PpoConfig {
-    PpoConfig {
-        batch_size: 4,
-        mini_batch_size: 1,
-        output_min_length: 32,
-        output_max_length: 33,
-        ..PpoConfig::preset(preset)
-    }
-}
 
 fn precision(of: NumberType) -> Precision {
     match of {
@@ -107,7 +96,7 @@ impl Pair {
 
     /// What the pair will need with these dialogues.
     fn needs(&mut self, dialogues: &[Dialogue]) -> Result<Needs> {
-        let config = settings(Preset::Corrected);
+        let config = tab_settings(Preset::Corrected);
         let adapter = adapter_config("")?;
         let prompts = dialogues.iter().map(|d| prompt(&d.dialogue));
         let prompt = longest(prompts, self.policy.find_tokenizer()?)?;
@@ -251,7 +240,7 @@ impl<P: Port> Session<P> {
             let what = format!("these models need {} MB of memory, and a tab has 4,096 MB", too_large.training >> 20);
             return Err(Error::input(what, "choose the number type q8_0, or smaller models"));
         }
-        let (kind, config) = (precision(policy.weights), settings(Preset::Corrected));
+        let (kind, config) = (precision(policy.weights), tab_settings(Preset::Corrected));
         let mut reporter = Reporter::new(&mut self.port, self.inbox.clone(), id, None);
         let at = |reporter: &mut Reporter<'_, P>, done| {
             reporter.tell(Event::Progress { phase: Phase::Load, done, of: 2 });
@@ -282,7 +271,7 @@ impl<P: Port> Session<P> {
             reward: RewardInfo { parameters: judge.model.parameter_count(), bytes: reward.bytes },
             dialogues: told,
             corrected: Box::new(config),
-            published: Box::new(settings(Preset::Published)),
+            published: Box::new(tab_settings(Preset::Published)),
             steps: STEPS,
             seconds: self.port.seconds() - started,
             real: Some(real),

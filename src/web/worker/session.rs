@@ -4,7 +4,6 @@ use super::convert;
 use super::inbox::{Folder, Inbox, Waiting};
 use super::kept_run::KeptRun;
 use super::port::Port;
-use super::real;
 use super::reporter::{PROGRESS, Reporter};
 use crate::error::{Error, Result};
 use crate::io::Memory;
@@ -60,7 +59,18 @@ pub struct Models {
 impl Models {
     /// The settings that a preset has for these models.
     pub fn settings(&self, preset: Preset) -> Result<PpoConfig> {
-        if self.real.is_some() { Ok(real::settings(preset)) } else { shipped::ppo(preset) }
+        if self.real.is_some() { Ok(tab_settings(preset)) } else { shipped::ppo(preset) }
+    }
+}
+
+/// The lab's settings with batch and lengths that a tab can compute.
+pub fn tab_settings(preset: Preset) -> PpoConfig {
+    PpoConfig {
+        batch_size: 4,
+        mini_batch_size: 1,
+        output_min_length: 32,
+        output_max_length: 33,
+        ..PpoConfig::preset(preset)
     }
 }
 

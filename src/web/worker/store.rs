@@ -1,8 +1,7 @@
 //! The models that this browser keeps, in its private file system (OPFS): `models/KEY/model.gguf`, and `record.json`, which is
 //! written last. A folder without a readable record is partial: it counts as not there, and is removed when it is written again.
 
-use super::browser::said;
-use super::files::Files;
+use super::files::{Files, said};
 use super::port::ModelFile;
 use crate::error::{Error, Result};
 use crate::io::checkpoint::gguf_model::WEIGHTS;

@@ -1,17 +1,18 @@
 //! The lab's real models: choosing their files, what they will need, keeping them in this browser, and loading them.
 
 use super::common::{Pending, Try, tick};
-use crate::protocol::{Answer, Ask, Event, Incoming, KeptModel, Needs, NumberType, Role};
-use crate::settings::{PpoConfig, Preset};
+use super::real_models_kept::{InUse, Kept};
+use crate::protocol::{Answer, Ask, Event, Incoming, Needs, NumberType, Role};
 use crate::web::page::browser;
 use crate::web::page::client::now;
 use crate::web::page::engine::{Engine, engine};
-use crate::web::page::importer::{Chosen, Job};
+use crate::web::page::importer::{Chosen, End, Job};
 use crate::web::page::parts::format;
 use crate::web::page::parts::progress::Progress;
-use crate::web::page::parts::settings_edit::{spoken, values};
 use crate::web::page::parts::table::scrolling_table;
+use crate::web::page::state::Counted;
 use leptos::prelude::*;
+use std::sync::Arc;
 use wasm_bindgen::JsCast;
 use web_sys::{File, HtmlInputElement};
 
@@ -22,29 +23,34 @@ pub const ID: &str = "real-models";
 #[derive(Clone, Copy)]
 struct Choice {
     engine: Engine,
-    files: StoredValue<Vec<Chosen>, LocalStorage>,
+    inside: StoredValue<Inside, LocalStorage>,
     /// What is chosen, in words: of the policy, of the reward model.
-    said: RwSignal<[String; 2]>,
-    needs: RwSignal<Option<Needs>>,
-    weights: RwSignal<NumberType>,
-    job: StoredValue<Option<Job>, LocalStorage>,
-    /// What the job does; none: there is none.
-    doing: RwSignal<Option<&'static str>>,
-    /// Bytes done, bytes in all, seconds since it began.
-    progress: RwSignal<(f64, f64, f64)>,
+    said: [RwSignal<String>; 2],
+    needs: RwSignal<Option<Arc<Needs>>>,
+    /// The chosen number type, by its place in `NumberType::ALL`.
+    weights: RwSignal<usize>,
+    /// What the job does; empty: there is none.
+    doing: RwSignal<String>,
+    /// Its progress.
+    counted: RwSignal<Option<Counted>>,
+}
+
+#[derive(Default)]
+struct Inside {
+    files: Vec<Chosen>,
+    job: Option<Job>,
 }
 
 impl Choice {
     fn new() -> Self {
         Self {
             engine: engine(),
-            files: StoredValue::new_local(Vec::new()),
-            said: RwSignal::default(),
+            inside: StoredValue::new_local(Inside::default()),
+            said: [RwSignal::default(), RwSignal::default()],
             needs: RwSignal::default(),
             weights: RwSignal::default(),
-            job: StoredValue::new_local(None),
             doing: RwSignal::default(),
-            progress: RwSignal::default(),
+            counted: RwSignal::default(),
         }
     }
 
@@ -52,26 +58,26 @@ impl Choice {
     fn choose(self, role: Role, files: Vec<File>) {
         let size: f64 = files.iter().map(|file| file.size()).sum();
         let words = format!("{} files, {}", files.len(), format::bytes(size as u64));
-        self.said.update(|said| said[usize::from(role == Role::Reward)] = words);
+        self.said[role.index()].set(words);
         self.needs.set(None);
-        self.files.update_value(|all| {
+        let mut both = false;
+        self.inside.update_value(|Inside { files: all, .. }| {
             all.retain(|(of, _)| *of != role);
+            both = !all.is_empty();
             all.extend(files.into_iter().map(|file| (role, file)));
         });
-        let both = [Role::Policy, Role::Reward];
-        if both.iter().all(|role| self.files.with_value(|all| all.iter().any(|(of, _)| of == role))) {
+        if both {
             self.start("Reading the files' headers", Ask::Needs { models: self.models() }, move |answer| {
                 if let Answer::Needs(needs) = answer {
-                    let fits = needs.types.iter().find(|needs| needs.fits).map(|needs| needs.weights);
-                    self.weights.set(fits.unwrap_or_default());
-                    self.needs.set(Some(needs));
+                    self.weights.set(needs.types.iter().position(|needs| needs.fits).unwrap_or(0));
+                    self.needs.set(Some(Arc::new(needs)));
                 }
             });
         }
     }
 
     fn models(self) -> [Incoming; 2] {
-        self.files.with_value(|all| {
+        self.inside.with_value(|Inside { files: all, .. }| {
             [Role::Policy, Role::Reward].map(|role| {
                 let files: Vec<&File> = all.iter().filter(|(of, _)| *of == role).map(|(_, file)| file).collect();
                 Incoming { role, name: name(role, &files), source: source(&files) }
@@ -82,33 +88,41 @@ impl Choice {
     /// Starts the second worker on the chosen files; an error is shown as a notice.
     fn start(self, doing: &'static str, ask: Ask, on_answer: impl FnOnce(Answer) + 'static) {
         let s = self.engine.state;
-        if let Some(job) = self.job.get_value() {
-            job.cancel();
-        }
+        self.cancel();
         let since = now();
-        self.progress.set((0.0, 0.0, 0.0));
-        self.doing.set(Some(doing));
+        self.counted.set(None);
+        self.doing.set(doing.into());
         let on_event = move |event| {
             if let Event::Bytes { done, of } = event {
-                self.progress.set((done as f64, of as f64, (now() - since) / 1000.0));
+                let (done, of) = (done as f64, of as f64);
+                self.counted.set(Some(Counted { id: 0, phase: None, done, of, since, now: now() }));
             }
         };
-        let on_end = move |end| {
-            self.doing.set(None);
+        let on_end = move |end: End| {
+            self.doing.set(String::new());
             match end {
                 Ok(answer) => on_answer(answer),
                 Err(crate::error::Error::Stopped) => s.say("Stopped".into()),
                 Err(error) => s.tell(true, error.what(), error.hint().into()),
             }
         };
-        self.job.set_value(Some(Job::start(ask, self.files.get_value(), on_event, on_end)));
+        let files = self.inside.with_value(|inside| inside.files.clone());
+        let job = Job::start(ask, files, Box::new(on_event), Box::new(on_end));
+        self.inside.update_value(|inside| inside.job = Some(job));
+    }
+
+    fn cancel(self) {
+        if let Some(job) = self.inside.with_value(|inside| inside.job.clone()) {
+            job.cancel();
+        }
     }
 
     /// Keeps the chosen models in this browser, and loads them.
     fn keep(self) {
         let e = self.engine;
         browser::ask_to_persist();
-        let ask = Ask::Keep { models: self.models(), weights: self.weights.get_untracked() };
+        let weights = NumberType::ALL[self.weights.get_untracked()];
+        let ask = Ask::Keep { models: self.models(), weights };
         self.start("Converting the models", ask, move |answer| {
             let Answer::Kept(models) = answer else { return };
             let keys = [Role::Policy, Role::Reward].map(|role| {
@@ -143,8 +157,9 @@ fn path(file: &File) -> Option<String> {
 pub fn RealModels() -> impl IntoView {
     let choice = Choice::new();
     let folders = RwSignal::new(false);
-    let bar = move |f: fn((f64, f64, f64)) -> f64| Signal::derive(move || f(choice.progress.get()));
-    let seconds = Signal::derive(move || Some(choice.progress.get().2).filter(|seconds| *seconds > 0.5));
+    let bar = move |f: fn(Counted) -> f64| Signal::derive(move || choice.counted.get().map_or(0.0, f));
+    let seconds = Signal::derive(move || choice.counted.get().map(seconds).filter(|seconds| *seconds > 0.5));
+    let working = Memo::new(move |_| !choice.doing.with(String::is_empty));
     view! {
         <div id=ID>
             <Try title="The lab's own models">
@@ -159,20 +174,15 @@ pub fn RealModels() -> impl IntoView {
                 <Files choice=choice role=Role::Reward label="Files of the reward model (RoBERTa)" folders=folders />
                 <WhatItNeeds choice=choice />
                 {move || {
-                    choice.doing.get().map(|doing| {
-                        let cancel = Callback::new(move |()| {
-                            if let Some(job) = choice.job.get_value() {
-                                job.cancel();
-                            }
-                        });
+                    working.get().then(|| {
                         view! {
                             <Progress
-                                label=Signal::derive(move || speed(doing, choice.progress.get()))
-                                done=bar(|p| p.0)
-                                of=bar(|p| p.1)
+                                label=Signal::derive(move || speed(&choice.doing.get(), choice.counted.get()))
+                                done=bar(|counted| counted.done)
+                                of=bar(|counted| counted.of)
                                 bytes=true
                                 seconds=seconds
-                                on_cancel=cancel
+                                on_cancel=Callback::new(move |()| choice.cancel())
                             />
                         }
                     })
@@ -186,11 +196,17 @@ pub fn RealModels() -> impl IntoView {
 }
 
 /// What is done, with its speed.
-fn speed(doing: &str, (done, _, seconds): (f64, f64, f64)) -> String {
-    match done / seconds {
-        speed if seconds > 0.5 && done > 0.0 => format!("{doing}: {} per second", format::bytes(speed as u64)),
+fn speed(doing: &str, counted: Option<Counted>) -> String {
+    match counted {
+        Some(counted) if seconds(counted) > 0.5 => {
+            format!("{doing}: {} per second", format::bytes((counted.done / seconds(counted)) as u64))
+        }
         _ => doing.to_owned(),
     }
+}
+
+fn seconds(counted: Counted) -> f64 {
+    (counted.now - counted.since) / 1000.0
 }
 
 /// A field for the files of one model; files can be dropped on it.
@@ -211,7 +227,7 @@ fn Files(choice: Choice, role: Role, label: &'static str, folders: RwSignal<bool
             <span>{label}</span>
             <input type="file" multiple=true prop:webkitdirectory=move || folders.get() on:change=choose />
         </label>
-        <p class="note">{move || choice.said.with(|said| said[usize::from(role == Role::Reward)].clone())}</p>
+        <p class="note">{choice.said[role.index()]}</p>
     }
 }
 
@@ -220,7 +236,8 @@ fn Files(choice: Choice, role: Role, label: &'static str, folders: RwSignal<bool
 fn WhatItNeeds(choice: Choice) -> impl IntoView {
     let rows = move |needs: &Needs| {
         let row = |needs: &crate::protocol::TypeNeeds| {
-            let (weights, fits) = (needs.weights, needs.fits);
+            let (at, fits) =
+                (NumberType::ALL.iter().position(|weights| *weights == needs.weights).unwrap_or(0), needs.fits);
             view! {
                 <tr>
                     <th scope="row">
@@ -229,10 +246,10 @@ fn WhatItNeeds(choice: Choice) -> impl IntoView {
                                 type="radio"
                                 name="number-type"
                                 disabled=!fits
-                                prop:checked=move || choice.weights.get() == weights
-                                on:change=move |_| choice.weights.set(weights)
+                                prop:checked=move || choice.weights.get() == at
+                                on:change=move |_| choice.weights.set(at)
                             />
-                            <span>{weights.name()}</span>
+                            <span>{needs.weights.name()}</span>
                         </label>
                     </th>
                     <td class="num">{format::bytes(needs.storage)}</td>
@@ -263,140 +280,12 @@ fn WhatItNeeds(choice: Choice) -> impl IntoView {
                 <button
                     type="button"
                     class="primary"
-                    disabled=move || !fits || choice.doing.get().is_some()
+                    disabled=move || !fits || !choice.doing.with(String::is_empty)
                     on:click=move |_| choice.keep()
                 >
                     "Keep them in this browser and load them"
                 </button>
                 {(!fits).then(|| view! { <span class="note">"These models are too large for a tab: choose flan-t5-small"</span> })}
-            </p>
-        })
-    }
-}
-
-/// The models that this browser keeps.
-#[component]
-fn Kept() -> impl IntoView {
-    let e = engine();
-    let s = e.state;
-    let chosen = RwSignal::new([String::new(), String::new()]);
-    let place = |role| usize::from(role == Role::Reward);
-    // The first two of the list, until others are chosen or after these were removed.
-    Effect::new(move |_| {
-        let models = s.models.get();
-        let is = |role, key: &str| models.iter().any(|model| model.role == role && model.key == key);
-        chosen.update(|chosen| {
-            for role in [Role::Policy, Role::Reward] {
-                if !is(role, &chosen[place(role)]) {
-                    let first = models.iter().find(|model| model.role == role);
-                    chosen[place(role)] = first.map(|model| model.key.clone()).unwrap_or_default();
-                }
-            }
-        });
-    });
-    let remove = move |keys: Vec<String>| {
-        e.ask(Ask::Remove { keys });
-    };
-    let row = move |model: KeptModel| {
-        let role = model.role;
-        let (key, choose) = (StoredValue::new(model.key.clone()), model.key.clone());
-        let kind = if role == Role::Policy { "policy" } else { "reward model" };
-        let checked = move || chosen.with(|chosen| key.with_value(|key| *key == chosen[place(role)]));
-        let label = format!("Remove {} ({kind}, {})", model.name, model.weights.name());
-        view! {
-            <tr>
-                <th scope="row">
-                    <label class="tick">
-                        <input
-                            type="radio"
-                            name=if role == Role::Policy { "kept-policy" } else { "kept-reward" }
-                            prop:checked=checked
-                            on:change=move |_| chosen.update(|chosen| chosen[place(role)].clone_from(&choose))
-                        />
-                        <span>{model.name}</span>
-                    </label>
-                </th>
-                <td>{kind}</td>
-                <td>{model.weights.name()}</td>
-                <td class="num">{format::bytes(model.bytes)}</td>
-                <td class="num">{browser::date(model.used)}</td>
-                <td>
-                    <button type="button" aria-label=label on:click=move |_| remove(vec![key.get_value()])>"Remove"</button>
-                </td>
-            </tr>
-        }
-    };
-    let pair = Memo::new(move |_| {
-        let (models, chosen) = (s.models.get(), chosen.get());
-        let of = |key: &String| models.iter().find(|model| model.key == *key).cloned();
-        Some([of(&chosen[0])?, of(&chosen[1])?])
-    });
-    let same = move || pair.with(|pair| pair.as_ref().is_some_and(|[a, b]| a.weights == b.weights));
-    let load = move |_| {
-        if let Some(pair) = pair.get_untracked() {
-            e.use_models(pair.map(|model| model.key));
-        }
-    };
-    let some = Memo::new(move |_| s.models.with(|models| !models.is_empty()));
-    let storage = RwSignal::new(String::new());
-    Effect::new(move |_| {
-        if s.models.with(|models| !models.is_empty()) {
-            leptos::task::spawn_local(async move { storage.set(browser::storage_note().await) });
-        }
-    });
-    move || {
-        some.get().then(|| {
-            let heads = ["model", "role", "number type", "size", "last used", ""];
-            let rows = move || s.models.get().into_iter().map(row).collect_view();
-            view! {
-                <h4>"Kept in this browser"</h4>
-                {scrolling_table("Models kept in this browser", "", &heads, rows)}
-                <p class="note">{storage}</p>
-                <p class="row">
-                    <button type="button" class="primary" disabled=move || !same() on:click=load>"Load these two"</button>
-                    <button
-                        type="button"
-                        on:click=move |_| remove(s.models.get_untracked().into_iter().map(|model| model.key).collect())
-                    >
-                        "Remove all"
-                    </button>
-                    {move || {
-                        let words = "Choose a policy and a reward model of the same number type";
-                        (!same()).then(|| view! { <span class="note">{words}</span> })
-                    }}
-                </p>
-            }
-        })
-    }
-}
-
-/// The real models that are loaded: how their settings differ from the lab's, and the way back.
-#[component]
-fn InUse() -> impl IntoView {
-    let e = engine();
-    let s = e.state;
-    let memory = move || match s.memory.get() {
-        0 => String::new(),
-        bytes => format!("The worker has taken {} of memory so far.", format::bytes(bytes)),
-    };
-    move || {
-        let loaded = s.loaded.get()?;
-        let real = loaded.real.clone()?;
-        let [policy, reward] = &real.names;
-        let lab = values(&PpoConfig::preset(Preset::Corrected));
-        let cut = values(&loaded.corrected).into_iter().filter(|(name, value)| lab.get(name) != Some(value));
-        let cut = cut.map(|(name, value)| {
-            let was = lab.get(&name).map(spoken).unwrap_or_default();
-            view! { <li>{format!("{name}: {} (the lab: {was})", spoken(&value))}</li> }
-        });
-        Some(view! {
-            <h4>"Loaded"</h4>
-            <p>{format!("{policy} and {reward}, in {}. Everything on this page now works with them.", real.weights.name())}</p>
-            <p>"Settings that differ from the lab's, so that a step is short enough for a tab:"</p>
-            <ul>{cut.collect_view()}</ul>
-            <p class="note">{memory}</p>
-            <p class="row">
-                <button type="button" on:click=move |_| e.use_small()>"Back to the small models"</button>
             </p>
         })
     }
