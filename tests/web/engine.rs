@@ -1,7 +1,7 @@
 //! The worker's engine without a browser. Every request ends in exactly one answer, numbers equal those of the command line, a
 //! stop returns to the last complete step, and kept or saved runs continue with the same bytes.
 
-use super::real::Shelf;
+use super::real::{Shelf, plain};
 use detox_lab::error::{Error, Result};
 use detox_lab::io::ByteSource;
 use detox_lab::pace::block_on;
@@ -148,13 +148,8 @@ impl Port for Place {
     }
 
     async fn remove_model(&mut self, key: &str) -> Result<()> {
-        self.shelf.remove(key);
-        Ok(())
+        self.shelf.remove(key)
     }
-}
-
-pub fn plain(asks: Vec<Ask>) -> Vec<(Ask, Option<Vec<u8>>)> {
-    asks.into_iter().map(|ask| (ask, None)).collect()
 }
 
 pub fn done(reply: &Reply) -> &Answer {

@@ -1,6 +1,6 @@
 //! Real models in the worker, natively: the shipped models are files here, and memory is the browser's storage.
 
-use super::engine::{Place, done, failed, plain, run_info};
+use super::engine::{Place, done, failed, run_info};
 use detox_lab::error::Result;
 use detox_lab::io::{ByteSource, Memory};
 use detox_lab::protocol::*;
@@ -44,8 +44,9 @@ impl Shelf {
         Box::new(Writing(self.clone(), key.into()))
     }
 
-    pub fn remove(&self, key: &str) {
+    pub fn remove(&self, key: &str) -> Result<()> {
         self.models.borrow_mut().remove(key);
+        Ok(())
     }
 }
 
@@ -73,6 +74,11 @@ impl ModelFile for Writing {
         kept.record = Some(record.clone());
         Ok(())
     }
+}
+
+/// Requests without bytes.
+pub fn plain(asks: Vec<Ask>) -> Vec<(Ask, Option<Vec<u8>>)> {
+    asks.into_iter().map(|ask| (ask, None)).collect()
 }
 
 fn incoming() -> [Incoming; 2] {
