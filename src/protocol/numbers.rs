@@ -164,7 +164,7 @@ pub struct Loaded {
     pub seconds: f64,
     /// Which real models these are; none: the shipped ones.
     #[serde(default)]
-    pub real: Option<RealModels>,
+    pub real: Option<Box<RealModels>>,
 }
 
 /// The policy in numbers.

@@ -16,6 +16,8 @@ const ID: Id = 1;
 /// How the request ended.
 pub type End = Result<Answer, Error>;
 
+type OnEnd = Box<dyn FnOnce(End)>;
+
 /// A file of one of the two models.
 pub type Chosen = (Role, File);
 
@@ -26,12 +28,12 @@ pub struct Job(Rc<Inner>);
 struct Inner {
     worker: RefCell<Option<(Worker, Vec<EventListener>)>>,
     panic: RefCell<Option<String>>,
-    on_end: Cell<Option<Box<dyn FnOnce(End)>>>,
+    on_end: Cell<Option<OnEnd>>,
 }
 
 impl Job {
     /// Starts a worker and asks it; the files travel beside the message.
-    pub fn start(ask: Ask, files: Vec<Chosen>, on_event: Box<dyn Fn(Event)>, on_end: Box<dyn FnOnce(End)>) -> Self {
+    pub fn start(ask: Ask, files: Vec<Chosen>, on_event: Box<dyn Fn(Event)>, on_end: OnEnd) -> Self {
         let inner = Inner { worker: RefCell::default(), panic: RefCell::default(), on_end: Cell::default() };
         inner.on_end.set(Some(on_end));
         let job = Self(Rc::new(inner));

@@ -274,7 +274,7 @@ impl<P: Port> Session<P> {
             published: Box::new(tab_settings(Preset::Published)),
             steps: STEPS,
             seconds: self.port.seconds() - started,
-            real: Some(real),
+            real: Some(Box::new(real)),
         };
         let lab = Rc::new(Lab { actor, judge, dialogues: train });
         self.run = None;
