@@ -69,11 +69,9 @@ pub fn json(bytes: &[u8]) -> Cow<'_, [u8]> {
 /// UTF-16 after its byte order mark.
 fn utf16(path: &str, bytes: &[u8]) -> Result<String> {
     let read = if bytes.starts_with(&UTF16_BE) { u16::from_be_bytes } else { u16::from_le_bytes };
-    let pairs = bytes.get(2..).unwrap_or_default().chunks_exact(2);
-    let odd = !pairs.remainder().is_empty();
-    let decoded: std::result::Result<String, _> =
-        char::decode_utf16(pairs.map(|pair| read([pair[0], pair[1]]))).collect();
-    decoded.ok().filter(|_| !odd).ok_or_else(|| {
+    let (pairs, odd) = bytes.get(2..).unwrap_or_default().as_chunks::<2>();
+    let decoded: std::result::Result<String, _> = char::decode_utf16(pairs.iter().map(|pair| read(*pair))).collect();
+    decoded.ok().filter(|_| odd.is_empty()).ok_or_else(|| {
         let what = "begins like UTF-16 text, but contains bytes that are not UTF-16";
         Error::file(path, what, "save the file as UTF-8")
     })

@@ -72,8 +72,7 @@ pub fn exp_shifted(row: &mut [f32]) -> (f32, f32) {
 #[inline(always)]
 pub fn max(row: &[f32]) -> f32 {
     let mut lanes = [f32::NEG_INFINITY; LANES];
-    let chunks = row.chunks_exact(LANES);
-    let rest = chunks.remainder();
+    let (chunks, rest) = row.as_chunks::<LANES>();
     for chunk in chunks {
         for (lane, x) in lanes.iter_mut().zip(chunk) {
             *lane = if *x > *lane { *x } else { *lane };
@@ -86,8 +85,8 @@ pub fn max(row: &[f32]) -> f32 {
 #[inline(always)]
 pub fn sum(row: &[f32]) -> f32 {
     let mut lanes = [0f32; LANES];
-    let chunks = row.chunks_exact(LANES);
-    let rest: f32 = chunks.remainder().iter().sum();
+    let (chunks, rest) = row.as_chunks::<LANES>();
+    let rest: f32 = rest.iter().sum();
     for chunk in chunks {
         for (lane, x) in lanes.iter_mut().zip(chunk) {
             *lane += x;
@@ -102,9 +101,9 @@ pub fn dot(a: &[f32], b: &[f32]) -> f32 {
     let mut lanes = [0f32; LANES];
     let n = a.len().min(b.len());
     let (a, b) = (&a[..n], &b[..n]);
-    let (ca, cb) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
-    let rest: f32 = ca.remainder().iter().zip(cb.remainder()).map(|(x, y)| x * y).sum();
-    for (x, y) in ca.zip(cb) {
+    let ((ca, a), (cb, b)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
+    let rest: f32 = a.iter().zip(b).map(|(x, y)| x * y).sum();
+    for (x, y) in ca.iter().zip(cb) {
         for i in 0..LANES {
             lanes[i] += x[i] * y[i];
         }
@@ -116,8 +115,8 @@ pub fn dot(a: &[f32], b: &[f32]) -> f32 {
 #[inline(always)]
 pub fn exp_sums(row: &[f32], max: f32) -> (f32, f32) {
     let (mut lanes, mut weighted) = ([0f32; LANES], [0f32; LANES]);
-    let chunks = row.chunks_exact(LANES);
-    let rest = chunks.remainder().iter().fold((0.0, 0.0), |(sum, dot), x| {
+    let (chunks, rest) = row.as_chunks::<LANES>();
+    let rest = rest.iter().fold((0.0, 0.0), |(sum, dot), x| {
         let shifted = *x - max;
         let e = exp(shifted);
         (sum + e, dot + e * shifted)

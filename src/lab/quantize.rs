@@ -1,5 +1,5 @@
-//! Models in GGUF files: a policy under llama.cpp's names with its keys, a reward model under transformers' names. Both hold
-//! config.json and tokenizer.json whole, so that one file is a model.
+//! Writes models as GGUF files: a policy with llama.cpp's names and keys, a reward model with transformers' names. The file also
+//! contains config.json and tokenizer.json, so that nothing else is needed to load the model.
 
 use crate::error::{Error, Result};
 use crate::io::ByteSource;
@@ -18,7 +18,7 @@ use half::f16;
 use serde_json::{Map, Value, json};
 use std::io::Write;
 
-/// The types that a GGUF file's matrices can have here.
+/// The number types in which matrices can be written.
 pub const KINDS: [Precision; 3] = [Precision::Q8_0, Precision::F16, Precision::F32];
 
 /// Writes the policy, its matrices in `precision`, as one GGUF file. `path` is for messages.
@@ -60,7 +60,7 @@ pub fn reward(out: &mut dyn Write, reward: &RewardSource<'_>, precision: Precisi
     write(out, checkpoint, checkpoint.described().to_vec(), &str::to_string, metadata, precision, path)
 }
 
-/// What every file says of itself, its configuration, and its tokenizer where there is one.
+/// The metadata of every file: its description, the configuration, and the tokenizer if there is one.
 fn metadata(
     architecture: &str,
     source: &dyn ByteSource,
@@ -126,7 +126,7 @@ fn sentencepiece(tokenizer: &Value) -> Map<String, Value> {
     keys
 }
 
-/// Writes the tensors one after another; of each one its f32 form and its bytes are in memory.
+/// Writes the tensors one after another; only one is in memory, in f32 and as bytes.
 fn write(
     out: &mut dyn Write,
     checkpoint: &Checkpoint<'_>,
@@ -140,7 +140,7 @@ fn write(
     let stored = |d: &Described| {
         let matrix = may_be_compact(&d.name, &d.shape);
         match precision {
-            // ggml's blocks do not reach over the end of a row
+            // a block of ggml cannot contain numbers of two rows
             Precision::Q8_0 if matrix && d.shape[1].is_multiple_of(BLOCK) => Dtype::Q8_0,
             Precision::F16 if matrix => Dtype::F16,
             _ => Dtype::F32,

@@ -319,6 +319,23 @@ test("3.2: stage by stage, the twelve stages of a step come in order, each with 
   nothingWrong(wrong);
 });
 
+test("3.2: the question whether to start over stays four seconds, also when an earlier one was answered just before", async () => {
+  const { page, wrong } = here;
+  await startOver();
+  const asked = performance.now();
+  await press(page, "Step");
+  await at(page, 1);
+  await bar(page).getByText("More", { exact: true }).click();
+  const question = button(bar(page), "Press again: the run's steps are lost");
+  await button(bar(page), "Start over").click();
+  const now = performance.now();
+  await page.waitForTimeout(Math.max(1000, 4300 - (now - asked)));
+  if (performance.now() - now < 3800) assert.ok(await question.isVisible(), "the timer of the earlier question has ended this one");
+  await button(bar(page), "Start over").waitFor();
+  await bar(page).getByText("More", { exact: true }).click();
+  nothingWrong(wrong);
+});
+
 /** From the press to the moment when the page says that it has stopped and has nothing left to stop, in milliseconds. */
 const stopped = (page) => page.evaluate(() => new Promise((done) => {
   const all = [...document.querySelectorAll('[role="group"][aria-label="The run"] button')];

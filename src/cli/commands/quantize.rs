@@ -5,7 +5,6 @@ use crate::cli::terminal::Terminal;
 use crate::cli::{report, sources};
 use crate::error::{Error, Result};
 use crate::io::disk;
-use crate::lab::models::Precision;
 use crate::lab::quantize;
 use clap::{ArgGroup, Args};
 use std::path::PathBuf;
@@ -38,17 +37,16 @@ pub fn run(args: &Arguments) -> Result<()> {
         ));
     }
     disk::check_writable(&args.out)?;
-    let kind = quantize::KINDS.into_iter().find(|kind| kind.name() == args.weights).unwrap_or(Precision::Q8_0);
-    let src = if let Some(src) = &args.policy {
+    let kind = quantize::KINDS.into_iter().find(|kind| kind.name() == args.weights);
+    let kind = kind.ok_or_else(|| Error::bug(format!("the number type {} cannot be written", args.weights)))?;
+    let src = args.policy.as_ref().or(args.reward.as_ref()).ok_or_else(|| Error::bug("no model is named"))?;
+    if args.policy.is_some() {
         let policy = sources::policy(src, &mut terminal)?;
         disk::write_atomic_with(&args.out, |out| quantize::policy(out, &policy, kind, &path))?;
-        src
     } else {
-        let src = args.reward.as_deref().unwrap_or_default();
         let reward = sources::reward(src, &mut terminal)?;
         disk::write_atomic_with(&args.out, |out| quantize::reward(out, &reward, kind, &path))?;
-        args.reward.as_ref().unwrap_or(&path)
-    };
+    }
     let bytes = std::fs::metadata(&args.out).map_or(0, |meta| meta.len());
     report::line(format!("{src} in {}: {path}, {}", kind.name(), size(bytes)))
 }

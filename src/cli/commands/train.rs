@@ -231,7 +231,7 @@ fn run_to_end<S: Store>(mut trainer: Trainer<&Lab, S>, path: &Path, terminal: &m
         }
         Err(error) => {
             // The trainer may have counted a failed step before writing its checkpoint.
-            let saved = run::newest_checkpoint(&trainer.store).map_or(0, |newest| newest);
+            let saved = run::newest_checkpoint(&trainer.store).unwrap_or(0);
             if matches!(error, Error::Input { .. }) {
                 // With the same settings and random streams the step would fail again.
                 terminal.line(&format!(

@@ -1,6 +1,6 @@
-//! A model in one GGUF file, read as the Hugging Face folder that it was made from: `config.json` and `tokenizer.json` come from the
-//! file's metadata, tensors have transformers' names. Files that `detox-lab quantize` wrote hold both texts whole; of llama.cpp's
-//! T5 files they are made from its keys; of candle's, which have no metadata, they lie beside the file.
+//! A model in one GGUF file, read like a Hugging Face folder: tensors have transformers' names, and `config.json` and
+//! `tokenizer.json` come from the file's metadata. Files from `detox-lab quantize` contain both as text; for T5 files from
+//! llama.cpp they are made from its keys; files from candle have no metadata, so that both must be in the file's folder.
 
 use super::gguf::GgufHeader;
 use crate::error::{Error, Result};
@@ -16,8 +16,8 @@ pub const CONFIG: &str = "detox_lab.config";
 /// The metadata that holds tokenizer.json, as the GGUF specification names it.
 pub const TOKENIZER: &str = "tokenizer.huggingface.json";
 
-/// llama.cpp's names of T5's tensors and transformers', without `enc.blk.N.` and `encoder.block.N.`: those of both stacks, then
-/// the decoder's with its cross-attention.
+/// Names of T5's tensors in llama.cpp and in transformers, without `enc.blk.N.` and `encoder.block.N.`. The encoder has no
+/// cross-attention.
 const IN_BLOCKS: [(&str, &str); 11] = [
     ("attn_norm", "layer.0.layer_norm"),
     ("attn_q", "layer.0.SelfAttention.q"),
@@ -31,7 +31,7 @@ const IN_BLOCKS: [(&str, &str); 11] = [
     ("cross_attn_v", "layer.1.EncDecAttention.v"),
     ("cross_attn_o", "layer.1.EncDecAttention.o"),
 ];
-/// The feed-forward layers: the last layer of a block, number 1 in the encoder and 2 in the decoder.
+/// The same for the feed-forward layer, which is a block's last layer: number 1 in the encoder, 2 in the decoder.
 const FEED_FORWARD: [(&str, &str); 5] = [
     ("ffn_norm", "layer_norm"),
     ("ffn_gate", "DenseReluDense.wi_0"),
@@ -46,7 +46,7 @@ const OUTSIDE: [(&str, &str); 4] = [
     ("dec.output_norm", "decoder.final_layer_norm"),
 ];
 
-/// llama.cpp's name of a T5 tensor; names that are not a T5's stay.
+/// llama.cpp's name of a T5 tensor; other names are unchanged.
 pub fn llama_name(name: &str) -> String {
     let Some(stem) = name.strip_suffix(".weight") else { return name.into() };
     if let Some((theirs, _)) = OUTSIDE.iter().find(|(_, ours)| *ours == stem) {
@@ -62,7 +62,7 @@ pub fn llama_name(name: &str) -> String {
     block("encoder", "enc", 1).or_else(|| block("decoder", "dec", 2)).unwrap_or_else(|| name.into())
 }
 
-/// transformers' name of llama.cpp's T5 tensor, of a model whose feed-forward layers are gated or not; other names stay.
+/// transformers' name of a T5 tensor in llama.cpp; other names are unchanged. `gated`: the feed-forward layers are gated.
 fn own_name(name: &str, gated: bool) -> String {
     let Some(stem) = name.strip_suffix(".weight") else { return name.into() };
     if let Some((_, ours)) = OUTSIDE.iter().find(|(theirs, _)| *theirs == stem) {
@@ -95,7 +95,7 @@ impl GgufHeader {
 pub struct GgufModel<'a> {
     source: Box<dyn ByteSource + 'a>,
     file: String,
-    /// What is not in the folder but in the metadata.
+    /// Files that are made from the metadata.
     made: BTreeMap<&'static str, Vec<u8>>,
 }
 
@@ -127,7 +127,7 @@ impl<'a> GgufModel<'a> {
         Ok(Self { source, file, made })
     }
 
-    /// The name that a file has in the folder; none where it comes from the metadata.
+    /// The name of a file in the folder.
     fn real<'f>(&'f self, file: &'f str) -> &'f str {
         if file == WEIGHTS { &self.file } else { file }
     }
@@ -139,7 +139,7 @@ impl ByteSource for GgufModel<'_> {
     }
 
     fn has(&self, file: &str) -> bool {
-        // a folder's own weights are another model's
+        // other weights in the folder belong to another model
         let beside = ["config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"];
         file == WEIGHTS
             || self.made.contains_key(file)
@@ -201,7 +201,7 @@ fn t5_config(header: &GgufHeader) -> std::result::Result<Vec<u8>, String> {
     Ok(format!("{config:#}\n").into_bytes())
 }
 
-/// The tokenizer.json of a SentencePiece Unigram model from llama.cpp's keys; none where they are not there.
+/// The tokenizer.json of a SentencePiece Unigram model from llama.cpp's keys; none if they are missing.
 fn unigram(metadata: &Map<String, Value>) -> Option<Vec<u8>> {
     let array = |key: &str| metadata.get(&format!("tokenizer.ggml.{key}")).and_then(Value::as_array);
     let (tokens, scores) = (array("tokens")?, array("scores")?);

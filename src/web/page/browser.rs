@@ -5,6 +5,7 @@ use core::time::Duration;
 use gloo_file::futures::read_as_bytes;
 use gloo_file::{Blob, File, ObjectUrl};
 use gloo_net::http::Request;
+use leptos::leptos_dom::helpers::TimeoutHandle;
 use leptos::prelude::*;
 use wasm_bindgen::{JsCast, JsValue};
 use web_sys::{HtmlAnchorElement, HtmlElement};
@@ -59,6 +60,43 @@ pub fn focus_opener(event: &web_sys::KeyboardEvent, opener: &str) {
     let found = menu.and_then(|menu| menu.query_selector(opener).ok().flatten());
     if let Some(opener) = found.and_then(|e| e.dyn_into::<HtmlElement>().ok()) {
         let _ = opener.focus();
+    }
+}
+
+/// A flag that falls by itself, a time after it was last raised.
+#[derive(Clone, Copy)]
+pub struct Flag {
+    raised: RwSignal<bool>,
+    lasts: Duration,
+    timer: StoredValue<Option<TimeoutHandle>>,
+}
+
+impl Flag {
+    pub fn new(lasts: Duration) -> Self {
+        Self { raised: RwSignal::new(false), lasts, timer: StoredValue::new(None) }
+    }
+
+    pub fn raise(self) {
+        self.lower();
+        let fall = move || drop(self.raised.try_set(false));
+        self.timer.set_value(set_timeout_with_handle(fall, self.lasts).ok());
+        self.raised.set(true);
+    }
+
+    pub fn lower(self) {
+        // Otherwise the timer of this time would end the next one early.
+        if let Some(timer) = self.timer.get_value() {
+            timer.clear();
+        }
+        self.raised.set(false);
+    }
+
+    pub fn get(self) -> bool {
+        self.raised.get()
+    }
+
+    pub fn get_untracked(self) -> bool {
+        self.raised.get_untracked()
     }
 }
 

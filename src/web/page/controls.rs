@@ -157,14 +157,13 @@ pub fn StartOver(#[prop(optional)] primary: bool) -> impl IntoView {
     let e = engine();
     let s = e.state;
     let changed = content().changed;
-    let sure = RwSignal::new(false);
+    let sure = browser::Flag::new(Duration::from_secs(4));
     let press = move |_| {
         let lost = s.run.with_untracked(|r| r.as_ref().is_some_and(|r| r.step > 0));
         if lost && !sure.get_untracked() {
-            sure.set(true);
-            set_timeout(move || sure.set(false), Duration::from_secs(4));
+            sure.raise();
         } else {
-            sure.set(false);
+            sure.lower();
             e.begin();
         }
     };

@@ -173,11 +173,10 @@ pub fn text_field(label: &'static str, rows: &'static str, longest: usize, text:
 
 /// A button that copies a text and says so.
 pub fn copy_button(label: &'static str, text: impl Fn() -> String + 'static) -> impl IntoView {
-    let done = RwSignal::new(false);
+    let done = browser::Flag::new(Duration::from_secs(2));
     let copy = move |_| {
         browser::copy(&text());
-        done.set(true);
-        set_timeout(move || done.set(false), Duration::from_secs(2));
+        done.raise();
     };
     view! { <button type="button" on:click=copy>{move || if done.get() { "Copied" } else { label }}</button> }
 }
