@@ -78,7 +78,9 @@ impl Flag {
 
     pub fn raise(self) {
         self.lower();
-        let fall = move || drop(self.raised.try_set(false));
+        let fall = move || {
+            let _ = self.raised.try_set(false);
+        };
         self.timer.set_value(set_timeout_with_handle(fall, self.lasts).ok());
         self.raised.set(true);
     }
