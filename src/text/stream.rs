@@ -46,11 +46,12 @@ impl TextStream<'_> {
 /// The start of `raw` whose clean-up is final.
 ///
 /// Every pattern starts with a space, and only `" ' "` has a second one. So a pattern cannot reach across a space that follows
-/// a non-space, unless the text before it ends in `" '"`. The text after the last such space is also final if it can no longer
-/// become a pattern.
+/// a non-space, unless the text before it ends in `" '"`, or in `" n"`: `" n ' t"` becomes `" n't"`, which is a pattern again.
+/// The text after the last such space is also final if it can no longer become a pattern.
 fn settled(raw: &str) -> &str {
     let bytes = raw.as_bytes();
-    let safe = |&p: &usize| bytes[p] == b' ' && bytes[p - 1] != b' ' && !raw[..p].ends_with(" '");
+    let reaches_on = |before: &str| before.ends_with(" '") || before.ends_with(" n");
+    let safe = |&p: &usize| bytes[p] == b' ' && bytes[p - 1] != b' ' && !reaches_on(&raw[..p]);
     let cut = (1..bytes.len()).rev().find(safe).unwrap_or(0);
     let tail = &raw[cut..];
     let may_match = CLEAN_UP.iter().any(|(from, _)| from.len() > tail.len() && from.starts_with(tail));
@@ -69,15 +70,28 @@ mod tests {
         assert_eq!(clean_up("It 's fine , is n't it ? Yes ! I 'm ' ok ' ."), "It's fine, isn't it? Yes! I'm'ok '.");
     }
 
+    fn stays(text: &str) {
+        let whole = clean_up(text);
+        for (end, _) in text.char_indices() {
+            let early = clean_up(settled(&text[..end]));
+            assert!(whole.starts_with(&early), "{text:?} at {end}: {early:?} is not a start of {whole:?}");
+        }
+    }
+
+    #[test]
+    fn every_short_text_stays() {
+        const LETTERS: [char; 6] = [' ', '\'', 'n', 't', 'm', '.'];
+        for number in 0..LETTERS.len().pow(6) {
+            let text: String = (0..6).map(|place| LETTERS[number / LETTERS.len().pow(place) % LETTERS.len()]).collect();
+            stays(&text);
+        }
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(3000))]
         #[test]
         fn settled_text_stays(text in "[ .,'nmsvtaé]{0,14}") {
-            let whole = clean_up(&text);
-            for (end, _) in text.char_indices() {
-                let early = clean_up(settled(&text[..end]));
-                prop_assert!(whole.starts_with(&early), "{text:?} at {end}: {early:?} is not a start of {whole:?}");
-            }
+            stays(&text);
         }
     }
 }
