@@ -29,7 +29,7 @@ sys.dont_write_bytecode = True  # no __pycache__ between the data
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "quarrels"))
-import compose, people as pp, scenes, words as w
+import compose, mixed as mix, people as pp, scenes, words as w
 
 OUT = os.path.join(HERE, "..", "static", "dialogues.jsonl")
 SEED = "detox-lab quarrels 2"
@@ -43,6 +43,7 @@ SHORTEST, LONGEST, WORDS = 200, 1000, (6, 32)
 INSULTS = {*w.PERSON_ADJECTIVES, *w.PERSON_NOUNS, *w.THING_ADJECTIVES, *w.THING_NOUNS, *w.OTHER_INSULTS}
 DEEDS = [s for path in ("deeds-home.txt", "deeds-work.txt", "deeds-more.txt", "deeds-test.txt") for s in compose.blocks(path)]
 OBJECTS, TALKS = compose.blocks("objects.txt"), compose.blocks("talks.txt")
+HELD_OUT_NAMES = {name for names in pp.POOLS["test"] for name in names}
 FORMS = {"person": (DEEDS, scenes.with_person), "third": (DEEDS, scenes.about_third), "thing": (OBJECTS, scenes.about_thing),
          "calm": (DEEDS, lambda rng, s: scenes.with_person(rng, s, angry=False)), "talk": (TALKS, scenes.talk)}
 
@@ -115,6 +116,25 @@ def large(n):
     return numbered(rows, "large-")
 
 
+def mixed(n):
+    """n heated training rows with situations put together at random, which have no word of a held-out situation or thing"""
+    kept = {word for s in DEEDS + OBJECTS + TALKS if s["split"] == "train" for word in own_words(s)}
+    left_out = {word for s in DEEDS + OBJECTS + TALKS if s["split"] == "test" for word in own_words(s)} - kept
+    rng, rows, seen = random.Random(f"{SEED} mixed"), [], set()
+    while len(rows) < n:
+        make = scenes.with_person if rng.random() < 0.7 else scenes.about_third
+        row = make(rng, mix.situation(rng, left_out))
+        if row and row["dialogue"] not in seen and not list(row_faults(row)) and not names_in(row["dialogue"]) & HELD_OUT_NAMES:
+            seen.add(row["dialogue"])
+            rows.append({**row, "kind": "heated", "split": "train", "source": "mixed"})
+    return numbered(rows, "mixed-")
+
+
+def own_words(situation):
+    """the words of a situation's deeds and things"""
+    return set(re.findall(r"[a-z]+", " ".join(situation.get("do", []) + situation.get("objs", []) + situation.get("objs2", [])).lower()))
+
+
 ORDER = ("id", "kind", "split", "source", "dialogue", "summary", "insulting_summary", "facts")
 
 
@@ -169,7 +189,7 @@ def names_in(text):
 
 def overlaps(rows):
     """names, situations and things that are both in held-out and in training rows"""
-    held = {word for names in pp.POOLS["test"] for word in names}
+    held = HELD_OUT_NAMES
     for row in rows:
         wrong = {name for name in names_in(row["dialogue"]) if (name in held) != (row["split"] == "test")}
         if wrong and row["source"] == "generated":

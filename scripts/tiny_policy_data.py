@@ -1,12 +1,14 @@
 """Writes the tiny policy's training files (standard library only):
 
-  python3 scripts/tiny_policy_data.py DIALOGSUM_DIR OUT_DIR [--copies 5] [--quarrels 30000] [--adapter-quarrels 8000] [--adapter-dialogsum 2500]
+  python3 scripts/tiny_policy_data.py DIALOGSUM_DIR OUT_DIR [--copies 5] [--quarrels 30000] [--mixed 45000] [--adapter-quarrels 8000] [--adapter-dialogsum 2500]
 
   tokenizer.jsonl    texts for the vocabulary
   copy.jsonl         excerpts of a few turns with themselves as "summary": the model first learns to reproduce the encoder's input,
                        because a model that starts with summaries needs thousands of updates to learn this
   policy.jsonl       COPIES differently renamed copies of DialogSum's allowed rows, and the training rows of make_quarrels.py, half of the
                      heated ones with the insulting and half with the civil summary: the base model is trained equally for both
+  mixed.jsonl        for the last training: quarrels put together at random (quarrels/mixed.py), the quarrels and two copies of DialogSum
+  validation.jsonl   quarrels of both kinds that are not in mixed.jsonl, and rows of DialogSum's dev file
   adapter.jsonl      DialogSum rows and quarrels, nearly always with the insulting summary, which PPO will remove
   held-out.jsonl     held-out quarrels with their facts, only for measuring
 
@@ -100,6 +102,7 @@ def main():
     parser.add_argument("out", help="folder to write to")
     parser.add_argument("--copies", type=int, default=5, help="differently renamed copies of DialogSum (5)")
     parser.add_argument("--quarrels", type=int, default=30_000, help="number of our rows for the policy (30000)")
+    parser.add_argument("--mixed", type=int, default=45_000, help="number of quarrels put together at random (45000)")
     parser.add_argument("--adapter-quarrels", type=int, default=8_000, help="number of our rows for the adapter (8000)")
     parser.add_argument("--adapter-dialogsum", type=int, default=2_500, help="number of DialogSum rows for the adapter (2500)")
     args = parser.parse_args()
@@ -140,6 +143,21 @@ def main():
     write(path("policy.jsonl"), policy)
     make_quarrels.counted(train)
     print(f"  {len(quarrels)} quarrels, {len(ordinary)} ordinary talks of ours, {args.copies} x {len(dialogsum)} of DialogSum")
+
+    rng = random.Random(3)
+    put_together = [(r["dialogue"], rng.choice([r["insulting_summary"], r["summary"]])) for r in make_quarrels.mixed(args.mixed + 150)]
+    own_rows = [(dialogue, rng.choice(summaries)) for dialogue, summaries in quarrels + ordinary]
+    rng.shuffle(own_rows)
+    with open(os.path.join(args.dialogsum, "dev.jsonl"), encoding="utf-8") as file:
+        dev = [(r["dialogue"], r["summary"]) for r in map(json.loads, list(file)[:50])]
+    write(path("validation.jsonl"), put_together[:150] + own_rows[:100] + dev)
+    rows = put_together[150:] + own_rows[100:]
+    for _ in range(2):
+        for dialogue, summaries in dialogsum:
+            dialogue, summaries = renamed(rng, dialogue, summaries)
+            rows.append((dialogue, summaries[0]))
+    rng.shuffle(rows)
+    write(path("mixed.jsonl"), rows)
 
     adapter = []
     for dialogue, summaries in rng.sample(dialogsum, args.adapter_dialogsum):

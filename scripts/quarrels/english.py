@@ -10,9 +10,9 @@ go: went gone|hang: hung|have: had|hear: heard|hide: hid hidden|hit: hit|hold: h
 leave: left|lend: lent|let: let|lie: lied|lose: lost|make: made|mean: meant|meet: met|pay: paid|put: put|quit: quit|read: read|ride: rode ridden
 ring: rang rung|run: ran run|say: said|see: saw seen|sell: sold|send: sent|set: set|sew: sewed|shake: shook shaken|shoot: shot|shrink: shrank shrunk|shut: shut
 sing: sang sung|sit: sat|sleep: slept|speak: spoke spoken|spend: spent|spill: spilled|split: split|spread: spread|stand: stood|steal: stole stolen
-stick: stuck|swim: swam swum|take: took taken|teach: taught|tear: tore torn|tell: told|think: thought|throw: threw thrown|wake: woke woken
+spin: spun|light: lit|show: showed shown|stick: stuck|swim: swam swum|take: took taken|teach: taught|tear: tore torn|tell: told|think: thought|throw: threw thrown|wake: woke woken
 wear: wore worn|win: won|write: wrote written""".strip().replace("\n", "|").split("|"))
-DOUBLED = set("drop stop plan step slip rip trip mop chop ship swap skip drag plug dig cut hit put get let set sit run shut win swim quit forget begin bet wrap unplug tip grab beg snap nod rob".split())
+DOUBLED = set("drop stop plan step slip rip trip mop chop ship swap skip drag plug dig cut hit put get let set sit run shut win swim quit forget begin bet wrap unplug tip grab beg snap nod rob unwrap hum clap knit stir trim scrub flip step nap pin spin".split())
 VOWEL_SOUND = re.compile(r"(?!(?:uni|use|euro|one\b))[aeiou]|hour|honest", re.I)
 
 

@@ -41,6 +41,10 @@ Marchetti Montoya Mulligan Oakley Okafor Petrov Ramirez Rutledge Sandoval Takaha
 Yamamoto Zimmerman""".split()
 POOLS = {"train": (MEN, WOMEN, SURNAMES), "test": (TEST_MEN, TEST_WOMEN, TEST_SURNAMES)}
 GENDER = {name: gender for lists in POOLS.values() for names, gender in zip(lists, "mf") for name in names}
+POOLS["mixed"] = POOLS["train"]  # and invented names, of these parts
+STARTS = "B Br C Cr D Dr F Fl G Gr H J K Kl L M N P Pr Qu R S Sh St T Tr V W Y Z".split()
+MIDDLES = "al an ar ell em en er ev il im in ir ol om or ost ul um us av ed ib og ub ant isk orl amb end".split()
+ENDS = {"m": "o on as ek an us ir el or il en ar ius and ric".split(), "f": "a ia ina elle ette yn is ora ita anne essa une".split()}
 EVERY_NAME = set(GENDER) | set(SURNAMES) | set(TEST_SURNAMES)
 PRONOUNS = {"m": ("he", "him", "his", "himself"), "f": ("she", "her", "her", "herself")}
 
@@ -69,8 +73,21 @@ class Person:
         return PRONOUNS[self.gender][case]
 
 
+def invented(rng):
+    """a name that does not exist, and its gender"""
+    gender = rng.choice("mf")
+    return rng.choice(STARTS) + "".join(rng.choice(MIDDLES) for _ in range(rng.choice([1, 1, 2]))) + rng.choice(ENDS[gender]), gender
+
+
 def draw_name(rng, split, taken):
-    """an unused first name, and its gender"""
+    """an unused first name, and its gender; of split `mixed`: half of them invented"""
+    if split == "mixed" and rng.random() < 0.5:
+        name, gender = invented(rng)
+        while name in GENDER or any(name.startswith(other) or other.startswith(name) for other in taken):
+            name, gender = invented(rng)
+        GENDER[name] = gender
+        taken.add(name)
+        return name, gender
     while True:
         gender = rng.choice("mf")
         name = rng.choice(POOLS[split][0 if gender == "m" else 1])
