@@ -78,7 +78,7 @@ test("no server is asked before the click; then the forecast reads headers only"
   await ask(page);
   await needs(page).waitFor();
   assert.ok((await kept(page).catch(() => [])).length === 0);
-  assert.match(await part(page).innerText(), /Download: [\d.]+ MB\. Policy: 4,046,016 parameters/);
+  assert.match(await part(page).innerText(), /Download: [\d.]+\sMB\. Policy: 4,046,016 parameters/);
   const read = here.hub.sent.get(WEIGHTS).reduce((sum, [from, to]) => sum + to - from, 0);
   assert.ok(read < 300_000, `${read} bytes of the weights`);
   assert.equal(here.hub.preflights, 0);
@@ -191,7 +191,7 @@ test("a reload in the middle: the list shows how much is here, and it continues 
   here.hub.fault = () => undefined;
   await list(page).waitFor();
   const row = (await kept(page)).find((one) => one[1] === "policy");
-  assert.match(row[3], /^[\d.]+ MB of [\d.]+ MB$/);
+  assert.match(row[3], /^[\d.]+\sMB of [\d.]+\sMB$/);
   await resume(page);
   await loaded(page);
   const resumed = here.hub.sent.get(WEIGHTS)[1][0];
@@ -242,7 +242,7 @@ test("two tabs: the second one says that the first is bringing the model in", as
 const refusals = [
   ["401: gated or private", { status: 401 }, /without an account/, /accept its terms/],
   ["404", { status: 404 }, /does not have it/, /check the name/],
-  ["429", { status: 429, headers: { "retry-after": "1" } }, /asked too often/, /some minutes/],
+  ["429", { status: 429, headers: { "retry-after": "1", "access-control-expose-headers": "Retry-After" } }, /asked too often/, /some minutes/],
   ["503", { status: 503 }, /error of its own/, /some minutes/],
 ];
 for (const [name, fault, what, hint] of refusals) {
