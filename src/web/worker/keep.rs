@@ -173,11 +173,19 @@ impl<P: Port> Session<P> {
     }
 
     async fn check_room(&mut self, all: u64, plans: &[Option<Plan>]) -> Result<()> {
-        let kept = self.port.models().await?;
-        let here = |plan: &Plan| kept.iter().find(|kept| kept.key == plan.model.key).and_then(|kept| kept.downloaded);
-        let here: u64 = plans.iter().flatten().filter_map(here).sum();
+        let (mut here, mut begun) = (0, Vec::new());
+        for plan in plans.iter().flatten() {
+            let key = &plan.model.key;
+            match self.port.plan(key).await.and_then(|plan| plan.model.downloaded) {
+                None | Some(0) => begun.push(key),
+                Some(bytes) => here += bytes,
+            }
+        }
         let of = all.saturating_sub(here);
         if let Some(free) = self.port.free().await.filter(|free| *free < of) {
+            for key in begun {
+                self.port.remove_model(key).await?;
+            }
             let what = format!("the models take {} MB and this browser's storage has {} MB left", of >> 20, free >> 20);
             return Err(Error::input(what, FREE_STORAGE));
         }
