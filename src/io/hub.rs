@@ -4,15 +4,14 @@
 //! Source of the cache's layout: huggingface_hub, "Understand caching".
 #![allow(clippy::disallowed_methods)]
 
-mod id;
 pub mod settings;
 
-pub use self::id::RepoKind;
-use self::id::{ENDPOINT, HubId};
 pub use self::settings::Hub;
 use super::ByteSource;
 use super::checkpoint::weights;
 use super::disk::{self, Folder};
+pub use super::hub_id::RepoKind;
+use super::hub_id::{ENDPOINT, HubId};
 use super::transfer::{Fault, Transfer, Watch};
 use crate::error::{Error, Result};
 use serde::Deserialize;

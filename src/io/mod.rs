@@ -3,6 +3,7 @@
 pub mod adapter;
 pub mod adapter_config;
 pub mod checkpoint;
+pub mod hub_id;
 pub mod pretrained;
 pub mod tensorboard;
 pub mod value_head;

@@ -66,16 +66,16 @@ pub enum Ask {
     Restore,
     /// Remove the run that this browser has kept. Answer: [`Answer::Nothing`].
     Forget,
-    /// Say what a policy and a reward model will need, from the headers of their files, which are sent with the message. Answer:
-    /// [`Answer::Needs`].
+    /// Say what a policy and a reward model will need, from the headers of their files, which are sent with the message or are on
+    /// a server. Answer: [`Answer::Needs`].
     Needs { models: [Incoming; 2] },
-    /// Convert a policy and a reward model and keep them in this browser; their files are sent with the message. Answer:
-    /// [`Answer::Kept`], first these two.
-    Keep { models: [Incoming; 2], weights: NumberType },
+    /// Convert models and keep them in this browser. Their files are sent with the message, or are downloaded first; a download
+    /// that was interrupted is continued. Answer: [`Answer::Kept`], first these models.
+    Keep { models: Vec<Incoming>, weights: NumberType },
     /// Load a kept policy and a kept reward model, by key. Answer: [`Answer::Loaded`].
     Use { keys: [String; 2] },
-    /// Remove kept models, by key. Answer: [`Answer::Kept`].
-    Remove { keys: Vec<String> },
+    /// Remove kept models, by key; with `partial` only those whose download is not complete. Answer: [`Answer::Kept`].
+    Remove { keys: Vec<String>, partial: bool },
 }
 
 /// The model whose tokenizer is used.
@@ -199,6 +199,6 @@ pub enum Answer {
         name: String,
     },
     Needs(Needs),
-    /// The models that this browser keeps.
+    /// The models that this browser keeps, and partial downloads.
     Kept(Vec<KeptModel>),
 }

@@ -44,10 +44,21 @@ impl Role {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Incoming {
     pub role: Role,
-    /// Its name in lists and in a run's `config.json`.
+    /// Its name in lists and in a run's `config.json`. Of a model that is downloaded it is empty: the source names it.
     pub name: String,
-    /// Where its files are, in words or as an address.
+    /// What distinguishes the files that come beside the message. Without files: a hub id or an address, to download from.
     pub source: String,
+}
+
+impl Incoming {
+    /// The name of its folder in the browser's storage: FNV-1a of what distinguishes it.
+    pub fn key(&self, weights: NumberType) -> String {
+        let mix = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        let role = if self.role == Role::Policy { "Policy" } else { "Reward" };
+        let parts = [&self.source, "\n", &self.name, "\n", role, "\n", weights.name()];
+        let hash = parts.iter().flat_map(|part| part.bytes()).fold(0xcbf2_9ce4_8422_2325, mix);
+        format!("{hash:016x}")
+    }
 }
 
 /// A model that this browser keeps as one GGUF file, with its tokenizer and configuration.
@@ -62,8 +73,10 @@ pub struct KeptModel {
     pub revision: Option<String>,
     pub weights: NumberType,
     pub parameters: u64,
-    /// Of the GGUF file.
+    /// Of the GGUF file; of a partial download, of all its files.
     pub bytes: u64,
+    /// Only of a partial download: the bytes that are here.
+    pub downloaded: Option<u64>,
     /// When it was last loaded, in seconds since 1970.
     pub used: f64,
 }
@@ -71,6 +84,8 @@ pub struct KeptModel {
 /// What a pair of models will need, from the headers of their files.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Needs {
+    /// Bytes to download; 0 if the models' files are on this machine.
+    pub download: u64,
     /// Parameters of the policy and of the reward model.
     pub parameters: [u64; 2],
     /// Tokens of the longest prompt, with the dialogues of this page.

@@ -41,13 +41,13 @@ export async function host(base, answer) {
   return { url: `http://127.0.0.1:${server.address().port}${base}`, close };
 }
 
-/** Debian's Chromium, or the one that CHROME names. */
-export async function launch() {
+/** Debian's Chromium, or the one that CHROME names; `flags`: more of its options. */
+export async function launch(flags = []) {
   const names = [process.env.CHROME, "/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"];
   const executablePath = names.find((name) => name && existsSync(name));
   if (!executablePath) throw new Error("no Chromium here: run scripts/setup.sh browser, or set CHROME");
   // Chromium's own sandbox needs rights that a container's root does not have.
-  return chromium.launch({ executablePath, args: process.getuid?.() === 0 ? ["--no-sandbox"] : [] });
+  return chromium.launch({ executablePath, args: [...flags, ...process.getuid?.() === 0 ? ["--no-sandbox"] : []] });
 }
 
 /**

@@ -46,9 +46,9 @@ test("they are converted, kept and loaded; the list has them with type and size"
   const rows = await kept();
   assert.deepEqual(rows.map((row) => row.slice(1, 3).join(" ")).sort(), ["policy q8_0", "reward model q8_0"]);
   const size = await part().getByText(/^This page stores .* of at most/).innerText();
-  assert.match(size, /of at most [\d.]+ [MG]B/);
+  assert.match(size, /of at most [\d.]+\s[MG]B/);
   assert.match(await part().innerText(), /batch_size: 4 \(the lab: 16\)/);
-  assert.match(await part().innerText(), /The worker has taken [\d.]+ MB/);
+  assert.match(await part().innerText(), /The worker has taken [\d.]+\sMB/);
   nothingWrong(wrong);
 });
 

@@ -101,7 +101,7 @@ fn folders() -> Vec<Folder> {
 }
 
 fn keep(weights: NumberType) -> Ask {
-    Ask::Keep { models: incoming(), weights }
+    Ask::Keep { models: incoming().into(), weights }
 }
 
 /// A worker that answers one request with these files beside it.
@@ -227,7 +227,7 @@ fn what_cannot_be_used_is_refused_and_the_small_models_go_on() {
         Ask::Use { keys: gone },
         Ask::Use { keys: [policy.clone(), reward.clone()] },
         text(),
-        Ask::Remove { keys: vec![policy] },
+        Ask::Remove { keys: vec![policy], partial: false },
     ];
     let ends = place.ask(plain(asks));
     assert!(failed(&ends[1].0).contains("does not have the model"));

@@ -318,7 +318,9 @@ impl Engine {
 
 /// The keys of kept models with these names and one number type.
 fn pair(models: &[KeptModel], names: &[String; 2]) -> Option<[String; 2]> {
-    let of = |role, name| models.iter().filter(move |model| model.role == role && model.name == name);
+    let of = |role, name| {
+        models.iter().filter(move |model| model.role == role && model.name == name && model.downloaded.is_none())
+    };
     of(Role::Policy, names[0].as_str()).find_map(|policy| {
         let reward = of(Role::Reward, names[1].as_str()).find(|reward| reward.weights == policy.weights)?;
         Some([policy.key.clone(), reward.key.clone()])

@@ -5,7 +5,10 @@ use super::files::{Files, said};
 use super::inbox::Folder;
 use super::inbox::Inbox;
 use super::kept_run::{Changes, STAMP};
-use super::port::{Got, ModelFile, Port};
+use super::lock::lock;
+use super::network::{self, RemoteFolder, timeout};
+use super::port::{Got, Heard, Lock, ModelFile, PartFile, Port};
+use super::remote::{Fault, Plan, Remote};
 use super::session::work;
 use super::store::Models;
 use crate::error::{Error, Result};
@@ -26,6 +29,8 @@ const DATABASE: &str = "detox-lab";
 const FILES: &str = "files";
 /// Milliseconds without data after which `got` is called.
 const PATIENCE: i32 = 200;
+/// Attempts to take a lock, 0.1 s apart.
+const LOCK_TRIES: u32 = 20;
 
 /// The worker's main function: listens for messages and works until the tab is closed.
 pub fn start() {
@@ -63,9 +68,8 @@ fn received(data: &JsValue) -> Option<(Message, Option<Vec<u8>>, Vec<Folder>)> {
     let message = serde_json::from_str(&json).ok()?;
     let files = Reflect::get(data, &"files".into()).ok()?.dyn_into::<Array>().unwrap_or_default();
     let folders = match &message {
-        Message::Request { ask: Ask::Needs { models } | Ask::Keep { models, .. }, .. } => {
-            Files::received(&files, &models.clone().map(|model| model.name))
-        }
+        Message::Request { ask: Ask::Needs { models }, .. } => Files::received(&files, models),
+        Message::Request { ask: Ask::Keep { models, .. }, .. } => Files::received(&files, models),
         _ => Vec::new(),
     };
     Some((message, bytes, folders))
@@ -181,6 +185,59 @@ impl Port for Browser {
 
     async fn remove_model(&mut self, key: &str) -> Result<()> {
         self.storage().remove(key).await
+    }
+
+    async fn clear_model(&mut self, key: &str) -> Result<()> {
+        self.storage().clear(key).await
+    }
+
+    /// A worker that has just been ended may hold its lock for a moment.
+    async fn lock(&mut self, key: &str) -> Result<Option<Lock>> {
+        for _ in 0..LOCK_TRIES {
+            if let Some(lock) = lock(key).await? {
+                return Ok(Some(lock));
+            }
+            self.sleep(0.1).await;
+        }
+        Ok(None)
+    }
+
+    async fn sleep(&mut self, seconds: f64) {
+        drop(JsFuture::from(timeout(&self.scope, (1000.0 * seconds) as i32)).await);
+    }
+
+    async fn request(
+        &mut self,
+        url: &str,
+        range: Option<(u64, Option<u64>)>,
+        heard: Heard<'_, Self>,
+    ) -> std::result::Result<(), Fault> {
+        let scope = self.scope.clone();
+        network::request(&scope, url, range, &mut |piece| heard(self, piece)).await
+    }
+
+    fn remote(&mut self, remote: &Remote) -> Result<Box<dyn ByteSource>> {
+        Ok(Box::new(RemoteFolder::new(remote)))
+    }
+
+    async fn plan(&mut self, key: &str) -> Option<Plan> {
+        self.storage().plan(key).await
+    }
+
+    async fn set_plan(&mut self, plan: &Plan) -> Result<()> {
+        self.storage().set_plan(plan).await
+    }
+
+    async fn part(&mut self, key: &str, file: &str) -> Result<Box<dyn PartFile>> {
+        Ok(Box::new(self.storage().part(key, file).await?))
+    }
+
+    async fn downloaded(&mut self, key: &str, remote: &Remote) -> Result<Box<dyn ByteSource>> {
+        Ok(Box::new(self.storage().downloaded(key, remote).await?))
+    }
+
+    async fn end_download(&mut self, key: &str) -> Result<()> {
+        self.storage().end_download(key).await
     }
 
     async fn free(&mut self) -> Option<u64> {

@@ -4,7 +4,7 @@
 use super::inbox::Folder;
 use crate::error::{Error, Result};
 use crate::io::{ByteSource, ReadSeek};
-use crate::protocol::Role;
+use crate::protocol::{Incoming, Role};
 use js_sys::{Array, Reflect, Uint8Array};
 use std::collections::BTreeMap;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
@@ -26,20 +26,22 @@ impl Files {
         Self { name: name.into(), files }
     }
 
-    /// The folders of policy and reward model from `[role, name, File]` as the page posts them; other forms are ignored.
-    pub fn received(files: &Array, names: &[String; 2]) -> Vec<Folder> {
-        let mut folders = [BTreeMap::new(), BTreeMap::new()];
-        for entry in files.iter().filter_map(|entry| entry.dyn_into::<Array>().ok()) {
-            let (role, name) = (entry.get(0).as_string(), entry.get(1).as_string());
-            if let (Some(role), Some(name), Ok(file)) = (role, name, entry.get(2).dyn_into::<Blob>()) {
-                folders[usize::from(role == Self::role(Role::Reward))].insert(name, file);
+    /// The models' folders from `[role, name, File]` as the page posts them; other forms are ignored. A model that is downloaded
+    /// has an empty one.
+    pub fn received(files: &Array, models: &[Incoming]) -> Vec<Folder> {
+        let folder = |model: &Incoming| {
+            let mut of = BTreeMap::new();
+            for entry in files.iter().filter_map(|entry| entry.dyn_into::<Array>().ok()) {
+                let (role, name) = (entry.get(0).as_string(), entry.get(1).as_string());
+                if let (Some(role), Some(name), Ok(file)) = (role, name, entry.get(2).dyn_into::<Blob>())
+                    && role == Self::role(model.role)
+                {
+                    of.insert(name, file);
+                }
             }
-        }
-        let folder = |(files, name): (BTreeMap<String, Blob>, &String)| Folder {
-            names: files.keys().cloned().collect(),
-            source: Box::new(Self::new(name, files)),
+            Folder { names: of.keys().cloned().collect(), source: Box::new(Self::new(&model.name, of)) }
         };
-        folders.into_iter().zip(names).map(folder).collect()
+        models.iter().map(folder).collect()
     }
 
     fn role(role: Role) -> &'static str {

@@ -3,15 +3,21 @@
 
 pub mod browser;
 mod convert;
+mod download;
 mod files;
 pub mod inbox;
+mod keep;
 pub mod kept_run;
+mod lock;
+mod network;
 mod port;
 mod real;
+pub mod remote;
 mod reporter;
 mod run;
 mod session;
 mod store;
+mod store_download;
 
-pub use port::{Got, ModelFile, Port};
+pub use port::{Got, Head, Heard, Lock, ModelFile, PartFile, Piece, Port};
 pub use session::work;

@@ -1,9 +1,11 @@
 //! What the worker needs from the environment it runs in: messages, a clock, files, and storage for one run.
 
 use super::kept_run::Changes;
+use super::remote::{Fault, Plan, Remote};
 use crate::error::{Error, Result};
 use crate::io::ByteSource;
 use crate::protocol::{KeptModel, Reply};
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::io::Write;
@@ -19,6 +21,43 @@ pub trait ModelFile: Write {
     /// The storage is full or refuses.
     fn finish(&mut self, record: &KeptModel) -> Result<()>;
 }
+
+/// A downloaded file that may be partial. It is closed when it is dropped.
+#[allow(clippy::len_without_is_empty)]
+pub trait PartFile {
+    /// Its length.
+    fn len(&self) -> Result<u64>;
+    /// Reads from a position on; 0 at the end.
+    fn read(&mut self, at: u64, into: &mut [u8]) -> Result<usize>;
+    /// Adds all of `bytes` at the end, which is at `at`.
+    fn append(&mut self, at: u64, bytes: &[u8]) -> Result<()>;
+    /// Removes its content.
+    fn clear(&mut self) -> Result<()>;
+}
+
+/// The start of a server's answer.
+#[derive(Debug, Clone, Copy)]
+pub struct Head {
+    /// 200 or 206.
+    pub status: u16,
+    /// The first byte that is sent, and the file's length, where the server lets a page read them.
+    pub from: Option<u64>,
+    pub total: Option<u64>,
+}
+
+/// A piece of a server's answer: its head, then bytes; and the seconds in which nothing came.
+#[derive(Debug)]
+pub enum Piece<'a> {
+    Head(Head),
+    Bytes(&'a [u8]),
+    Silence(f64),
+}
+
+/// Called with every piece of an answer. An error from it ends the request.
+pub type Heard<'a, P> = &'a mut dyn FnMut(&mut P, &Piece<'_>) -> std::result::Result<(), Fault>;
+
+/// A lock on a model's folder, against other tabs; released when it is dropped.
+pub type Lock = Box<dyn Any>;
 
 /// What the worker needs from the environment it runs in.
 pub trait Port: Sized {
@@ -50,7 +89,7 @@ pub trait Port: Sized {
         stamp: &[u8],
     ) -> impl Future<Output = Result<()>>;
 
-    /// The models that this browser keeps, without partial ones. A place without such storage leaves this and what follows out.
+    /// The models that this browser keeps, and partial downloads. A place without such storage leaves this and what follows out.
     fn models(&mut self) -> impl Future<Output = Result<Vec<KeptModel>>> {
         async { Ok(Vec::new()) }
     }
@@ -60,7 +99,7 @@ pub trait Port: Sized {
         async { Err(no_storage()) }
     }
 
-    /// Begins to write a model's file; a kept model of the same key is removed.
+    /// Begins to write a model's file; a kept model of the same key is removed, but not a download.
     fn new_model(&mut self, _key: &str) -> impl Future<Output = Result<Box<dyn ModelFile>>> {
         async { Err(no_storage()) }
     }
@@ -73,6 +112,61 @@ pub trait Port: Sized {
     /// Removes a model, whole or partial, if it is there.
     fn remove_model(&mut self, _key: &str) -> impl Future<Output = Result<()>> {
         async { Err(no_storage()) }
+    }
+
+    /// Removes a model's file and record, but not its download.
+    fn clear_model(&mut self, key: &str) -> impl Future<Output = Result<()>> {
+        self.remove_model(key)
+    }
+
+    /// Locks a model's folder; none if another tab or worker has it for more than a moment.
+    fn lock(&mut self, _key: &str) -> impl Future<Output = Result<Option<Lock>>> {
+        async { Ok(Some(Box::new(()) as Lock)) }
+    }
+
+    /// Waits.
+    fn sleep(&mut self, _seconds: f64) -> impl Future<Output = ()> {
+        async {}
+    }
+
+    /// Asks a server for a file, or for the bytes of a range (its end is included; none: to the file's end).
+    fn request(
+        &mut self,
+        _url: &str,
+        _range: Option<(u64, Option<u64>)>,
+        _heard: Heard<'_, Self>,
+    ) -> impl Future<Output = std::result::Result<(), Fault>> {
+        async { Err(Fault::Network("no network here".into())) }
+    }
+
+    /// A model on a server as a folder, of which only those parts are downloaded that are read.
+    fn remote(&mut self, _remote: &Remote) -> Result<Box<dyn ByteSource>> {
+        Err(no_storage())
+    }
+
+    /// The plan of a partial download.
+    fn plan(&mut self, _key: &str) -> impl Future<Output = Option<Plan>> {
+        async { None }
+    }
+
+    /// Writes the plan of a download that begins.
+    fn set_plan(&mut self, _plan: &Plan) -> impl Future<Output = Result<()>> {
+        async { Err(no_storage()) }
+    }
+
+    /// A file of a download, to be continued.
+    fn part(&mut self, _key: &str, _file: &str) -> impl Future<Output = Result<Box<dyn PartFile>>> {
+        async { Err(no_storage()) }
+    }
+
+    /// The folder of a download, after all its files are here.
+    fn downloaded(&mut self, _key: &str, _remote: &Remote) -> impl Future<Output = Result<Box<dyn ByteSource>>> {
+        async { Err(no_storage()) }
+    }
+
+    /// Removes a download.
+    fn end_download(&mut self, _key: &str) -> impl Future<Output = Result<()>> {
+        async { Ok(()) }
     }
 
     /// Bytes that the storage has left, where the browser tells.

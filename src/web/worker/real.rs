@@ -1,10 +1,9 @@
-//! The lab's real models in a tab: what they will need, converting them into files that the browser keeps, and loading those. A
-//! second worker converts, so that the first one goes on working; the first one loads.
+//! The lab's real models in a tab: what they will need, and loading those that the browser keeps. `keep` brings them in.
 
 use super::convert;
 use super::inbox::Folder;
-use super::port::{ModelFile, Port};
-use super::reporter::{PROGRESS, Reporter};
+use super::port::Port;
+use super::reporter::Reporter;
 use super::session::{Models, Ready, Session, tab_settings};
 use crate::error::{Error, Result};
 use crate::io::ByteSource;
@@ -13,18 +12,16 @@ use crate::io::checkpoint::gguf_model::{GgufModel, WEIGHTS};
 use crate::io::checkpoint::weights::Described;
 use crate::lab::memory::{held, longest_response};
 use crate::lab::models::{Lab, Precision};
-use crate::lab::quantize;
 use crate::lab::sources::forecast::{self, Forecast, Tokens, longest};
 use crate::lab::sources::policy::PolicySource;
 use crate::lab::sources::reward::RewardSource;
 use crate::protocol::{
-    Answer, Event, Id, Incoming, KeptModel, Loaded, Needs, NumberType, Phase, RealModels, Reply, RewardInfo, Role,
-    TypeNeeds,
+    Answer, Event, Id, Incoming, KeptModel, Loaded, Needs, NumberType, Phase, RealModels, RewardInfo, Role, TypeNeeds,
 };
 use crate::settings::Preset;
 use crate::text::dialogue::{Dialogue, Split, parse, split};
 use crate::text::prompt::prompt;
-use std::io::{self, Write};
+use std::io;
 use std::rc::Rc;
 
 /// What a tab can have at most: 32-bit addresses, without a part for the program and for what the allocator keeps back.
@@ -33,10 +30,8 @@ const MOST: u64 = (4 << 30) - (128 << 20);
 pub const STEPS: u64 = 10;
 /// The fresh adapter, as the command line makes it: rank, alpha, dropout, layers.
 const ADAPTER: (usize, f64, f64, [&str; 2]) = (32, 32.0, 0.05, ["q", "v"]);
-/// Bytes that are written to the browser's storage at once.
-const CHUNK: usize = 1 << 20;
 
-fn precision(of: NumberType) -> Precision {
+pub fn precision(of: NumberType) -> Precision {
     match of {
         NumberType::Q8_0 => Precision::Q8_0,
         NumberType::F16 => Precision::F16,
@@ -50,7 +45,7 @@ fn adapter_config(base: &str) -> Result<AdapterConfig> {
 }
 
 /// A model's files as its folder: a GGUF file is a whole model.
-fn folder(Folder { names, source }: Folder) -> Result<Box<dyn ByteSource>> {
+pub fn folder(Folder { names, source }: Folder) -> Result<Box<dyn ByteSource>> {
     match names.iter().find(|name| name.ends_with(".gguf")) {
         Some(file) => Ok(Box::new(GgufModel::open(source, file.clone())?)),
         None => Ok(source),
@@ -112,6 +107,7 @@ impl Pair {
             TypeNeeds { weights, storage: self.storage(weights), loading, training, fits }
         };
         Ok(Needs {
+            download: 0,
             parameters: self.parameters(),
             prompt,
             response: tokens.response,
@@ -123,7 +119,7 @@ impl Pair {
 }
 
 /// The command line's advice about labels is an option that the page does not have.
-fn without_option(error: Error) -> Error {
+pub fn without_option(error: Error) -> Error {
     match error {
         Error::File { path, what, hint } if hint.contains("--reward-labels") => {
             let hint =
@@ -136,76 +132,15 @@ fn without_option(error: Error) -> Error {
 
 impl<P: Port> Session<P> {
     /// What a pair of models will need.
-    pub async fn needs(&mut self, folders: Vec<Folder>) -> Result<Answer> {
+    pub async fn needs(&mut self, id: Id, models: &[Incoming; 2], folders: Vec<Folder>) -> Result<Answer> {
         let dialogues = self.dialogues().await?;
-        Ok(Answer::Needs(Pair::of(folders)?.needs(&dialogues)?))
+        let (folders, download) = self.folders(id, models, folders).await?;
+        Ok(Answer::Needs(Needs { download, ..Pair::of(folders)?.needs(&dialogues)? }))
     }
 
     async fn dialogues(&mut self) -> Result<Vec<Dialogue>> {
         let files = self.port.fetch(&["dialogues.jsonl".into()], &mut |_, _| Ok(())).await?;
         parse("dialogues.jsonl", files.first().map_or(&[], Vec::as_slice))
-    }
-
-    /// Converts a pair of models into files that this browser keeps.
-    pub async fn keep_models(
-        &mut self,
-        id: Id,
-        models: &[Incoming; 2],
-        weights: NumberType,
-        folders: Vec<Folder>,
-    ) -> Result<Answer> {
-        let pair = Pair::of(folders)?;
-        let (of, parameters) = (pair.storage(weights), pair.parameters());
-        if let Some(free) = self.port.free().await.filter(|free| *free < of) {
-            let what = format!("the models take {} MB and this browser's storage has {} MB left", of >> 20, free >> 20);
-            return Err(Error::input(what, "remove models that you do not need, or choose q8_0"));
-        }
-        let mut keys = Vec::new();
-        let (mut done, mut told) = (0, f64::NEG_INFINITY);
-        for (model, parameters) in models.iter().zip(parameters) {
-            let key = key(model, weights);
-            let mut file = self.port.new_model(&key).await?;
-            let port = &mut self.port;
-            let mut wrote = |bytes: u64| {
-                done += bytes;
-                if port.seconds() - told >= PROGRESS {
-                    told = port.seconds();
-                    port.reply(&Reply::Event { id, event: Event::Bytes { done: done.min(of), of } }, None);
-                }
-            };
-            let mut out = Counted { file: &mut *file, bytes: 0, wrote: &mut wrote };
-            let path = format!("{} in this browser's storage", model.name);
-            let written = pair.write(model.role, &mut out, weights, &path);
-            let bytes = out.bytes;
-            let record = KeptModel {
-                key: key.clone(),
-                role: model.role,
-                name: model.name.clone(),
-                source: model.source.clone(),
-                revision: None,
-                weights,
-                parameters,
-                bytes,
-                used: self.port.unix_seconds(),
-            };
-            if let Err(error) = written.and_then(|()| file.finish(&record)) {
-                drop(file);
-                self.port.remove_model(&key).await?;
-                return Err(error);
-            }
-            keys.push(key);
-        }
-        let mut kept = self.port.models().await?;
-        kept.sort_by_key(|model| keys.iter().position(|key| *key == model.key).unwrap_or(keys.len()));
-        Ok(Answer::Kept(kept))
-    }
-
-    /// Removes kept models.
-    pub async fn remove_models(&mut self, keys: &[String]) -> Result<Answer> {
-        for key in keys {
-            self.port.remove_model(key).await?;
-        }
-        Ok(Answer::Kept(self.port.models().await?))
     }
 
     /// Loads a kept pair, with a fresh adapter. Real models that are loaded are dropped first, for their memory; the shipped ones stay
@@ -217,7 +152,8 @@ impl<P: Port> Session<P> {
         }
         let kept = self.port.models().await?;
         let [policy, reward] = [(&keys[0], Role::Policy), (&keys[1], Role::Reward)].map(|(key, role)| {
-            let found = kept.iter().find(|model| model.key == *key && model.role == role);
+            let whole = |model: &&KeptModel| model.key == *key && model.role == role && model.downloaded.is_none();
+            let found = kept.iter().find(whole);
             found.cloned().ok_or_else(|| {
                 Error::input("this browser does not have the model any more", "bring it in again from its files")
             })
@@ -292,42 +228,4 @@ impl<P: Port> Session<P> {
         }
         Ok(Box::new(GgufModel::open(source, WEIGHTS.into())?))
     }
-}
-
-impl Pair {
-    fn write(&self, role: Role, out: &mut dyn Write, weights: NumberType, path: &str) -> Result<()> {
-        let mut out = io::BufWriter::with_capacity(CHUNK, out);
-        match role {
-            Role::Policy => quantize::policy(&mut out, &self.policy, precision(weights), path),
-            Role::Reward => quantize::reward(&mut out, &self.reward, precision(weights), path),
-        }?;
-        out.flush().map_err(|e| Error::file(path, e, "remove models that you do not need"))
-    }
-}
-
-/// Counts what is written into a file.
-struct Counted<'a> {
-    file: &'a mut dyn ModelFile,
-    bytes: u64,
-    wrote: &'a mut dyn FnMut(u64),
-}
-
-impl Write for Counted<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let n = self.file.write(bytes)?;
-        self.bytes += n as u64;
-        (self.wrote)(n as u64);
-        Ok(n)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
-    }
-}
-
-/// The folder's name of a model: FNV-1a of what distinguishes it.
-fn key(model: &Incoming, weights: NumberType) -> String {
-    let text = format!("{}\n{}\n{:?}\n{}", model.source, model.name, model.role, weights.name());
-    let mix = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-    format!("{:016x}", text.bytes().fold(0xcbf2_9ce4_8422_2325, mix))
 }

@@ -139,10 +139,10 @@ impl<P: Port> Session<P> {
                 self.port.keep(Default::default(), &BTreeMap::new(), &[]).await?;
                 Answer::Nothing
             }
-            Ask::Needs { .. } => self.needs(folders).await?,
+            Ask::Needs { models } => self.needs(id, &models, folders).await?,
             Ask::Keep { models, weights } => self.keep_models(id, &models, weights, folders).await?,
             Ask::Use { keys } => Answer::Loaded(self.use_models(id, keys).await?),
-            Ask::Remove { keys } => self.remove_models(&keys).await?,
+            Ask::Remove { keys, partial } => self.remove_models(&keys, partial).await?,
         };
         Ok((answer, None))
     }

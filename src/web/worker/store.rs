@@ -1,7 +1,9 @@
 //! The models that this browser keeps, in its private file system (OPFS): `models/KEY/model.gguf`, and `record.json`, which is
-//! written last. A folder without a readable record is partial: it counts as not there, and is removed when it is written again.
+//! written last. A folder without a readable record is partial: it counts as not there. With the plan of a download
+//! (`store_download`) it can be continued; others are removed.
 
 use super::files::{Files, said};
+use super::lock::lock;
 use super::port::ModelFile;
 use crate::error::{Error, Result};
 use crate::io::checkpoint::gguf_model::WEIGHTS;
@@ -26,7 +28,7 @@ pub struct Models(pub StorageManager);
 
 impl Models {
     /// The folder of all models.
-    async fn root(&self) -> Result<FileSystemDirectoryHandle> {
+    pub async fn root(&self) -> Result<FileSystemDirectoryHandle> {
         if !Reflect::has(&self.0, &"getDirectory".into()).unwrap_or(false) {
             return Err(Error::input("this browser cannot keep files for a page", "use a newer browser"));
         }
@@ -34,12 +36,12 @@ impl Models {
         folder(&root, MODELS, true).await
     }
 
-    /// Every model with a record.
+    /// Every model with a record, and partial downloads.
     pub async fn all(&self) -> Result<Vec<KeptModel>> {
         Ok(self.whole_and_partial().await?.0)
     }
 
-    /// Every model with a record, and the folders without one.
+    /// Every model with a record or a download, and the folders with neither.
     async fn whole_and_partial(&self) -> Result<(Vec<KeptModel>, Vec<String>)> {
         let root = self.root().await?;
         let names: AsyncIterator = root.keys();
@@ -54,7 +56,10 @@ impl Models {
             };
             match record(&root, &key).await {
                 Ok(model) => models.push(model),
-                Err(_) => partial.push(key),
+                Err(_) => match self.plan(&key).await {
+                    Some(plan) => models.push(plan.model),
+                    None => partial.push(key),
+                },
             }
         }
     }
@@ -66,27 +71,44 @@ impl Models {
         Ok(Files::new(name, BTreeMap::from([(WEIGHTS.to_string(), file)])))
     }
 
-    /// A model's folder with an empty file to write.
+    /// A model's folder with an empty file to write. A download in it stays.
     pub async fn create(&self, key: &str) -> Result<NewModel> {
-        self.remove(key).await?;
+        self.tidy().await?;
+        self.clear(key).await?;
         let folder = folder(&self.root().await?, key, true).await?;
         let (file, record) = (writable(&folder, WEIGHTS).await?, writable(&folder, RECORD).await?);
         Ok(NewModel { file, record })
     }
 
-    /// Removes a model's folder, if it is there, and partial ones that no tab is writing.
-    pub async fn remove(&self, key: &str) -> Result<()> {
-        let root = self.root().await?;
-        let options = FileSystemRemoveOptions::new();
-        options.set_recursive(true);
-        for partial in self.whole_and_partial().await?.1 {
-            // The browser refuses this while files of the folder are open.
-            drop(waited(root.remove_entry_with_options(&partial, &options)).await);
+    /// Removes a model's file and record, if they are there.
+    pub async fn clear(&self, key: &str) -> Result<()> {
+        let Ok(folder) = folder(&self.root().await?, key, false).await else { return Ok(()) };
+        for name in [RECORD, WEIGHTS, USED] {
+            if file(&folder, name, false).await.is_ok() {
+                remove_entry(&folder, name).await?;
+            }
         }
+        Ok(())
+    }
+
+    /// Removes a model's folder, if it is there, and partial ones.
+    pub async fn remove(&self, key: &str) -> Result<()> {
+        self.tidy().await?;
+        let root = self.root().await?;
         if folder(&root, key, false).await.is_err() {
             return Ok(());
         }
-        waited(root.remove_entry_with_options(key, &options)).await.map(drop)
+        remove_entry(&root, key).await
+    }
+
+    /// Removes the folders that have neither a record nor a download, and that no tab is writing.
+    async fn tidy(&self) -> Result<()> {
+        for partial in self.whole_and_partial().await?.1 {
+            if let Some(_lock) = lock(&partial).await? {
+                drop(remove_entry(&self.root().await?, &partial).await); // the next time tries again
+            }
+        }
+        Ok(())
     }
 
     /// Notes the time at which a model was loaded.
@@ -154,7 +176,14 @@ impl Drop for NewModel {
     }
 }
 
-async fn folder(parent: &FileSystemDirectoryHandle, name: &str, create: bool) -> Result<FileSystemDirectoryHandle> {
+/// Removes a file, or a folder with all that is in it.
+pub async fn remove_entry(parent: &FileSystemDirectoryHandle, name: &str) -> Result<()> {
+    let options = FileSystemRemoveOptions::new();
+    options.set_recursive(true);
+    waited(parent.remove_entry_with_options(name, &options)).await.map(drop)
+}
+
+pub async fn folder(parent: &FileSystemDirectoryHandle, name: &str, create: bool) -> Result<FileSystemDirectoryHandle> {
     let options = FileSystemGetDirectoryOptions::new();
     options.set_create(create);
     Ok(waited(parent.get_directory_handle_with_options(name, &options)).await?.unchecked_into())
@@ -166,28 +195,28 @@ async fn file(folder: &FileSystemDirectoryHandle, name: &str, create: bool) -> R
     Ok(waited(folder.get_file_handle_with_options(name, &options)).await?.unchecked_into())
 }
 
-async fn blob(folder: &FileSystemDirectoryHandle, name: &str) -> Result<Blob> {
+pub async fn blob(folder: &FileSystemDirectoryHandle, name: &str) -> Result<Blob> {
     Ok(waited(file(folder, name, false).await?.get_file()).await?.unchecked_into())
 }
 
-async fn text(folder: &FileSystemDirectoryHandle, name: &str) -> Result<String> {
+pub async fn text(folder: &FileSystemDirectoryHandle, name: &str) -> Result<String> {
     let bytes = Uint8Array::new(&waited(blob(folder, name).await?.array_buffer()).await?).to_vec();
     String::from_utf8(bytes).map_err(|e| Error::file(name, e, "remove the model"))
 }
 
 /// A file that only this worker can write until it is closed.
-async fn writable(folder: &FileSystemDirectoryHandle, name: &str) -> Result<FileSystemSyncAccessHandle> {
+pub async fn writable(folder: &FileSystemDirectoryHandle, name: &str) -> Result<FileSystemSyncAccessHandle> {
     let opened = waited(file(folder, name, true).await?.create_sync_access_handle()).await;
     let handle =
         opened.map_err(|e| Error::input(e.what(), "another tab may be writing this model: wait until it has ended"))?;
     Ok(handle.unchecked_into())
 }
 
-async fn waited(promise: Promise) -> Result<JsValue> {
+pub async fn waited(promise: Promise) -> Result<JsValue> {
     JsFuture::from(promise).await.map_err(failed)
 }
 
-fn failed(error: JsValue) -> Error {
+pub fn failed(error: JsValue) -> Error {
     let hint = "free some storage or leave private browsing, then try again";
     Error::input(format!("this browser's storage of models: {}", said(&error)), hint)
 }

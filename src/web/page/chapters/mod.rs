@@ -10,6 +10,7 @@ mod policy_write;
 mod ppo;
 mod ppo_stages;
 mod real_models;
+mod real_models_bring;
 mod real_models_kept;
 mod reward;
 mod set_up;

@@ -1,157 +1,21 @@
-//! The lab's real models: choosing their files, what they will need, keeping them in this browser, and loading them.
+//! The lab's real models: choosing a hub id, an address or files, what they will need, bringing them into this browser, and loading
+//! them.
 
-use super::common::{Pending, Try, tick};
+use super::common::{Pending, Try, text_field, tick};
+use super::real_models_bring::{Choice, path};
 use super::real_models_kept::{InUse, Kept};
-use crate::protocol::{Answer, Ask, Event, Incoming, Needs, NumberType, Role};
+use crate::protocol::{Ask, Needs, NumberType, Role};
 use crate::web::page::browser;
-use crate::web::page::client::now;
-use crate::web::page::engine::{Engine, engine};
-use crate::web::page::importer::{Chosen, End, Job};
 use crate::web::page::parts::format;
 use crate::web::page::parts::progress::Progress;
 use crate::web::page::parts::table::scrolling_table;
 use crate::web::page::state::Counted;
 use leptos::prelude::*;
-use std::sync::Arc;
 use wasm_bindgen::JsCast;
 use web_sys::{File, HtmlInputElement};
 
 /// The id of this part, for links.
 pub const ID: &str = "real-models";
-
-/// The files chosen so far, and the second worker's job with them.
-#[derive(Clone, Copy)]
-struct Choice {
-    engine: Engine,
-    inside: StoredValue<Inside, LocalStorage>,
-    /// What is chosen, in words: of the policy, of the reward model.
-    said: [RwSignal<String>; 2],
-    needs: RwSignal<Option<Arc<Needs>>>,
-    /// The chosen number type, by its place in `NumberType::ALL`.
-    weights: RwSignal<usize>,
-    /// What the job does; empty: there is none.
-    doing: RwSignal<String>,
-    /// Its progress.
-    counted: RwSignal<Option<Counted>>,
-}
-
-#[derive(Default)]
-struct Inside {
-    files: Vec<Chosen>,
-    job: Option<Job>,
-}
-
-impl Choice {
-    fn new() -> Self {
-        Self {
-            engine: engine(),
-            inside: StoredValue::new_local(Inside::default()),
-            said: [RwSignal::default(), RwSignal::default()],
-            needs: RwSignal::default(),
-            weights: RwSignal::default(),
-            doing: RwSignal::default(),
-            counted: RwSignal::default(),
-        }
-    }
-
-    /// Takes the files of one model. When both models are chosen, their headers are read.
-    fn choose(self, role: Role, files: Vec<File>) {
-        let size: f64 = files.iter().map(|file| file.size()).sum();
-        let words = format!("{} files, {}", files.len(), format::bytes(size as u64));
-        self.said[role.index()].set(words);
-        self.needs.set(None);
-        let mut both = false;
-        self.inside.update_value(|Inside { files: all, .. }| {
-            all.retain(|(of, _)| *of != role);
-            both = !all.is_empty();
-            all.extend(files.into_iter().map(|file| (role, file)));
-        });
-        if both {
-            self.start("Reading the files' headers", Ask::Needs { models: self.models() }, move |answer| {
-                if let Answer::Needs(needs) = answer {
-                    self.weights.set(needs.types.iter().position(|needs| needs.fits).unwrap_or(0));
-                    self.needs.set(Some(Arc::new(needs)));
-                }
-            });
-        }
-    }
-
-    fn models(self) -> [Incoming; 2] {
-        self.inside.with_value(|Inside { files: all, .. }| {
-            [Role::Policy, Role::Reward].map(|role| {
-                let files: Vec<&File> = all.iter().filter(|(of, _)| *of == role).map(|(_, file)| file).collect();
-                Incoming { role, name: name(role, &files), source: source(&files) }
-            })
-        })
-    }
-
-    /// Starts the second worker on the chosen files; an error is shown as a notice.
-    fn start(self, doing: &'static str, ask: Ask, on_answer: impl FnOnce(Answer) + 'static) {
-        let s = self.engine.state;
-        self.cancel();
-        let since = now();
-        self.counted.set(None);
-        self.doing.set(doing.into());
-        let on_event = move |event| {
-            if let Event::Bytes { done, of } = event {
-                let (done, of) = (done as f64, of as f64);
-                self.counted.set(Some(Counted { id: 0, phase: None, done, of, since, now: now() }));
-            }
-        };
-        let on_end = move |end: End| {
-            self.doing.set(String::new());
-            match end {
-                Ok(answer) => on_answer(answer),
-                Err(crate::error::Error::Stopped) => s.say("Stopped".into()),
-                Err(error) => s.tell(true, error.what(), error.hint().into()),
-            }
-        };
-        let files = self.inside.with_value(|inside| inside.files.clone());
-        let job = Job::start(ask, files, Box::new(on_event), Box::new(on_end));
-        self.inside.update_value(|inside| inside.job = Some(job));
-    }
-
-    fn cancel(self) {
-        if let Some(job) = self.inside.with_value(|inside| inside.job.clone()) {
-            job.cancel();
-        }
-    }
-
-    /// Keeps the chosen models in this browser, and loads them.
-    fn keep(self) {
-        let e = self.engine;
-        browser::ask_to_persist();
-        let weights = NumberType::ALL[self.weights.get_untracked()];
-        let ask = Ask::Keep { models: self.models(), weights };
-        self.start("Converting the models", ask, move |answer| {
-            let Answer::Kept(models) = answer else { return };
-            let keys = [Role::Policy, Role::Reward].map(|role| {
-                models.iter().find(|model| model.role == role).map(|model| model.key.clone()).unwrap_or_default()
-            });
-            e.state.models.set(models);
-            e.use_models(keys);
-        });
-    }
-}
-
-/// A model's name: its folder's, or that of its GGUF file.
-fn name(role: Role, files: &[&File]) -> String {
-    let folder = files.first().and_then(|file| path(file)).and_then(|path| Some(path.split_once('/')?.0.to_owned()));
-    let gguf = files.iter().find_map(|file| Some(file.name().strip_suffix(".gguf")?.to_owned()));
-    let other = if role == Role::Policy { "policy from files" } else { "reward model from files" };
-    gguf.or(folder).unwrap_or_else(|| other.into())
-}
-
-/// What distinguishes these files from others.
-fn source(files: &[&File]) -> String {
-    let one = |file: &&File| format!("{} ({} bytes, {})", file.name(), file.size(), file.last_modified());
-    files.iter().map(one).collect::<Vec<_>>().join(", ")
-}
-
-/// A file's path below the chosen folder; none where single files were chosen.
-fn path(file: &File) -> Option<String> {
-    js_sys::Reflect::get(file, &"webkitRelativePath".into()).ok()?.as_string().filter(|path| !path.is_empty())
-}
 
 #[component]
 pub fn RealModels() -> impl IntoView {
@@ -159,6 +23,18 @@ pub fn RealModels() -> impl IntoView {
     let folders = RwSignal::new(false);
     let bar = move |f: fn(Counted) -> f64| Signal::derive(move || choice.counted.get().map_or(0.0, f));
     let seconds = Signal::derive(move || choice.counted.get().map(seconds).filter(|seconds| *seconds > 0.5));
+    // What was said about other addresses is no longer true.
+    Effect::new(move |_| {
+        choice.addresses.iter().for_each(|address| address.track());
+        if choice.needs.with_untracked(|needs| needs.as_ref().is_some_and(|needs| needs.download > 0)) {
+            choice.needs.set(None);
+        }
+    });
+    // A paused download has no speed.
+    let label = move || {
+        let counted = choice.counted.get().filter(|_| choice.paused.get() != Some(true));
+        speed(&choice.doing.get(), counted)
+    };
     let working = Memo::new(move |_| !choice.doing.with(String::is_empty));
     view! {
         <div id=ID>
@@ -166,9 +42,17 @@ pub fn RealModels() -> impl IntoView {
                 <p>
                     "This page can also run the models of the lab: a " <b class="m-policy">"FLAN-T5"</b> " such as google/flan-t5-small, with a "
                     "new LoRA adapter, and the " <b class="m-reward">"RoBERTa"</b> " facebook/roberta-hate-speech-dynabench-r4-target. "
-                    "Download their files once (config.json, tokenizer.json, and the weights as safetensors or GGUF) and choose them here. "
-                    "They are read on this machine, converted, and kept in this browser; nothing is sent anywhere."
+                    "They are downloaded once, or read from files on this machine, converted, and kept in this browser. "
+                    "No other server is asked before you press the button that names it, and nothing of yours is sent."
                 </p>
+                {text_field("Policy (T5): hub id or address", "1", 300, choice.addresses[0])}
+                {text_field("Reward model (RoBERTa): hub id or address", "1", 300, choice.addresses[1])}
+                <p class="row">
+                    <button type="button" on:click=move |_| choice.ask_servers()>
+                        {move || format!("Ask {} what they need", hosts(&choice.addresses.map(|address| address.get())))}
+                    </button>
+                </p>
+                <p>"Or choose their files: config.json, tokenizer.json, and the weights as safetensors, .bin or GGUF."</p>
                 {tick("choose whole folders", folders)}
                 <Files choice=choice role=Role::Policy label="Files of the policy (T5)" folders=folders />
                 <Files choice=choice role=Role::Reward label="Files of the reward model (RoBERTa)" folders=folders />
@@ -177,22 +61,38 @@ pub fn RealModels() -> impl IntoView {
                     working.get().then(|| {
                         view! {
                             <Progress
-                                label=Signal::derive(move || speed(&choice.doing.get(), choice.counted.get()))
+                                label=Signal::derive(label)
                                 done=bar(|counted| counted.done)
                                 of=bar(|counted| counted.of)
                                 bytes=true
                                 seconds=seconds
                                 on_cancel=Callback::new(move |()| choice.cancel())
                             />
+                            <p class="note" role="status">{choice.note}</p>
+                            {move || {
+                                choice.paused.get().map(|paused| {
+                                    let words = if paused { "Continue" } else { "Pause" };
+                                    view! { <button type="button" on:click=move |_| choice.pause()>{words}</button> }
+                                })
+                            }}
                         }
                     })
                 }}
-                <Kept />
+                <Kept resume=Callback::new(move |()| choice.resume()) />
                 <Pending kind=|ask: &Ask| matches!(ask, Ask::Use { .. } | Ask::Remove { .. }) />
                 <InUse />
             </Try>
         </div>
     }
+}
+
+/// The servers that two addresses name.
+fn hosts(addresses: &[String; 2]) -> String {
+    let [policy, reward] = addresses.each_ref().map(|address| match address.split_once("://") {
+        Some((_, rest)) => rest.split('/').next().unwrap_or_default(),
+        None => "huggingface.co",
+    });
+    if policy == reward { policy.to_owned() } else { format!("{policy} and {reward}") }
 }
 
 /// What is done, with its speed.
@@ -265,8 +165,10 @@ fn WhatItNeeds(choice: Choice) -> impl IntoView {
         let needs = choice.needs.get()?;
         let fits = needs.types.iter().any(|needs| needs.fits);
         let [policy, reward] = needs.parameters.map(format::count);
+        let remote = needs.download > 0;
+        let download = if remote { format!("Download: {}. ", format::bytes(needs.download)) } else { String::new() };
         let step = format!(
-            "Policy: {policy} parameters; reward model: {reward}. A PPO step has {} rows, {} in a mini-batch, with prompts of up to {} and \
+            "{download}Policy: {policy} parameters; reward model: {reward}. A PPO step has {} rows, {} in a mini-batch, with prompts of up to {} and \
              responses of {} tokens. In 8 bits (q8_0) numbers differ slightly from the original ones.",
             needs.batch, needs.mini_batch, needs.prompt, needs.response,
         );
@@ -281,9 +183,9 @@ fn WhatItNeeds(choice: Choice) -> impl IntoView {
                     type="button"
                     class="primary"
                     disabled=move || !fits || !choice.doing.with(String::is_empty)
-                    on:click=move |_| choice.keep()
+                    on:click=move |_| choice.bring(choice.models().into())
                 >
-                    "Keep them in this browser and load them"
+                    {if remote { "Download, keep and load them" } else { "Keep them in this browser and load them" }}
                 </button>
                 {(!fits).then(|| view! { <span class="note">"These models are too large for a tab: choose flan-t5-small"</span> })}
             </p>

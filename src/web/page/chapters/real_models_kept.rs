@@ -9,9 +9,12 @@ use crate::web::page::parts::settings_edit::{spoken, values};
 use crate::web::page::parts::table::scrolling_table;
 use leptos::prelude::*;
 
-/// The models that this browser keeps.
+/// The models that this browser keeps, and partial downloads.
 #[component]
-pub fn Kept() -> impl IntoView {
+pub fn Kept(
+    /// Continues partial downloads.
+    resume: Callback<()>,
+) -> impl IntoView {
     let e = engine();
     let s = e.state;
     let chosen: [RwSignal<String>; 2] = [RwSignal::default(), RwSignal::default()];
@@ -20,14 +23,15 @@ pub fn Kept() -> impl IntoView {
         let models = s.models.get();
         for role in [Role::Policy, Role::Reward] {
             let chosen = chosen[role.index()];
-            let mut of = models.iter().filter(|model| model.role == role).map(|model| &model.key);
+            let mut of =
+                models.iter().filter(|model| model.role == role && model.downloaded.is_none()).map(|model| &model.key);
             if !of.clone().any(|key| *key == chosen.get_untracked()) {
                 chosen.set(of.next().cloned().unwrap_or_default());
             }
         }
     });
     let remove = move |keys: Vec<String>| {
-        e.ask(Ask::Remove { keys });
+        e.ask(Ask::Remove { keys, partial: false });
     };
     let row = move |model: KeptModel| {
         let role = model.role;
@@ -35,6 +39,12 @@ pub fn Kept() -> impl IntoView {
         let (key, choose, removed) = (model.key.clone(), model.key.clone(), model.key);
         let kind = if role == Role::Policy { "policy" } else { "reward model" };
         let checked = move || chosen.with(|chosen| *chosen == key);
+        let whole = format::bytes(model.bytes);
+        let size = model.downloaded.map_or(whole.clone(), |here| format!("{} of {whole}", format::bytes(here)));
+        let name = match &model.revision {
+            Some(commit) => format!("{} ({})", model.name, &commit[..commit.len().min(8)]),
+            None => model.name.clone(),
+        };
         let label = format!("Remove {} ({kind}, {})", model.name, model.weights.name());
         view! {
             <tr>
@@ -43,15 +53,16 @@ pub fn Kept() -> impl IntoView {
                         <input
                             type="radio"
                             name=if role == Role::Policy { "kept-policy" } else { "kept-reward" }
+                            disabled=model.downloaded.is_some()
                             prop:checked=checked
                             on:change=move |_| chosen.set(choose.clone())
                         />
-                        <span>{model.name}</span>
+                        <span>{name}</span>
                     </label>
                 </th>
                 <td>{kind}</td>
                 <td>{model.weights.name()}</td>
-                <td class="num">{format::bytes(model.bytes)}</td>
+                <td class="num">{size}</td>
                 <td class="num">{browser::date(model.used)}</td>
                 <td>
                     <button type="button" aria-label=label on:click=move |_| remove(vec![removed.clone()])>"Remove"</button>
@@ -68,6 +79,7 @@ pub fn Kept() -> impl IntoView {
     };
     let load = move |_| e.use_models(chosen.map(|key| key.get_untracked()));
     let some = Memo::new(move |_| s.models.with(|models| !models.is_empty()));
+    let partial = Memo::new(move |_| s.models.with(|models| models.iter().any(|model| model.downloaded.is_some())));
     let storage = RwSignal::new(String::new());
     Effect::new(move |_| {
         if s.models.with(|models| !models.is_empty()) {
@@ -84,6 +96,11 @@ pub fn Kept() -> impl IntoView {
                 <p class="note">{storage}</p>
                 <p class="row">
                     <button type="button" class="primary" disabled=move || !same() on:click=load>"Load these two"</button>
+                    {move || {
+                        partial.get().then(|| {
+                            view! { <button type="button" on:click=move |_| resume.run(())>"Continue the download"</button> }
+                        })
+                    }}
                     <button
                         type="button"
                         on:click=move |_| remove(s.models.get_untracked().into_iter().map(|model| model.key).collect())

@@ -1,7 +1,7 @@
 //! The words that were removed from a text and added to it. The compare table shows them.
 
 use similar::DiffTag;
-use similar::algorithms::{Capture, Compact, Replace, myers};
+use similar::algorithms::{Capture, Replace, lcs};
 
 /// Words that stayed, were removed or were added, in reading order.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,11 +29,11 @@ pub fn words(before: &str, after: &str) -> Vec<WordRun> {
     runs
 }
 
-/// As `similar::capture_diff_slices`, but without its preparation for long texts, which would make the page larger.
+/// By a table of common parts: enough for the words of a summary. The algorithms for long texts would make the page larger.
 fn diff(old: &[&str], new: &[&str]) -> Vec<similar::DiffOp> {
-    let mut hook = Compact::new(Replace::new(Capture::new()), old, new);
-    let Ok(()) = myers::diff_deadline_raw(&mut hook, old, 0..old.len(), new, 0..new.len(), None);
-    hook.into_inner().into_inner().into_ops()
+    let mut hook = Replace::new(Capture::new());
+    let Ok(()) = lcs::diff_deadline_raw(&mut hook, old, 0..old.len(), new, 0..new.len(), None);
+    hook.into_inner().into_ops()
 }
 
 #[cfg(test)]

@@ -1,0 +1,314 @@
+//! Brings models into this browser: downloads them where their files are on a server, converts them into GGUF files, and writes
+//! their records last. Only one worker at a time does this with a model, in whichever tab it is.
+
+use super::inbox::Folder;
+use super::port::{Lock, ModelFile, Port};
+use super::real::{folder, precision, without_option};
+use super::remote::{Plan, Remote};
+use super::reporter::PROGRESS;
+use super::session::Session;
+use crate::error::{Error, Result};
+use crate::io::ByteSource;
+use crate::io::checkpoint::weights::Described;
+use crate::lab::memory::held;
+use crate::lab::quantize;
+use crate::lab::sources::policy::PolicySource;
+use crate::lab::sources::reward::RewardSource;
+use crate::protocol::{Answer, Event, Id, Incoming, KeptModel, NumberType, Reply, Role};
+use std::io::{self, Write};
+
+/// Bytes that are written to the browser's storage at once.
+const CHUNK: usize = 1 << 20;
+const FREE_STORAGE: &str = "remove models that you do not need, or choose q8_0";
+
+/// A model whose headers are read and that can be used.
+enum Opened {
+    Policy(Box<PolicySource<'static>>),
+    Reward(Box<RewardSource<'static>>),
+}
+
+impl Opened {
+    fn new(role: Role, source: Box<dyn ByteSource>) -> Result<Self> {
+        match role {
+            Role::Policy => {
+                let mut policy = PolicySource::open(source)?;
+                policy.tokenizer()?;
+                Ok(Self::Policy(Box::new(policy)))
+            }
+            Role::Reward => {
+                let reward = RewardSource::open(source)?;
+                reward.check(None).map_err(without_option)?;
+                Ok(Self::Reward(Box::new(reward)))
+            }
+        }
+    }
+
+    fn tensors(&self) -> Vec<Described> {
+        match self {
+            Self::Policy(policy) => policy.tensors(),
+            Self::Reward(reward) => reward.checkpoint().described().to_vec(),
+        }
+    }
+
+    fn parameters(&self) -> u64 {
+        self.tensors().iter().map(|d| d.shape.iter().map(|n| *n as u64).product::<u64>()).sum()
+    }
+
+    fn storage(&self, weights: NumberType) -> u64 {
+        held(&self.tensors(), precision(weights))
+    }
+
+    fn write(&self, out: &mut dyn Write, weights: NumberType, path: &str) -> Result<()> {
+        let mut out = io::BufWriter::with_capacity(CHUNK, out);
+        match self {
+            Self::Policy(policy) => quantize::policy(&mut out, policy, precision(weights), path),
+            Self::Reward(reward) => quantize::reward(&mut out, reward, precision(weights), path),
+        }?;
+        out.flush().map_err(|e| Error::file(path, e, FREE_STORAGE))
+    }
+}
+
+/// The progress of a request: bytes that are downloaded and written, of all its models.
+struct Progress {
+    id: Id,
+    /// Of what has ended.
+    before: u64,
+    of: u64,
+    told: f64,
+}
+
+impl Progress {
+    fn tell<P: Port>(&mut self, port: &mut P, done: u64) {
+        let (id, done) = (self.id, (self.before + done).min(self.of));
+        if port.seconds() - self.told >= PROGRESS {
+            self.told = port.seconds();
+            port.reply(&Reply::Event { id, event: Event::Bytes { done, of: self.of } }, None);
+        }
+    }
+
+    fn ended(&mut self, bytes: u64) {
+        self.before += bytes;
+    }
+}
+
+impl<P: Port> Session<P> {
+    /// The folders of models: the files that came beside the message, or on a server; and the bytes to download.
+    pub async fn folders(&mut self, id: Id, models: &[Incoming], folders: Vec<Folder>) -> Result<(Vec<Folder>, u64)> {
+        let (mut all, mut download) = (Vec::new(), 0);
+        for (model, folder) in models.iter().zip(folders) {
+            if !folder.names.is_empty() {
+                all.push(folder);
+                continue;
+            }
+            let remote = self.look(id, &model.source).await?;
+            download += remote.bytes();
+            all.push(Folder { names: names(&remote), source: self.port.remote(&remote)? });
+        }
+        Ok((all, download))
+    }
+
+    /// Downloads models if necessary, and converts them into files that this browser keeps.
+    pub async fn keep_models(
+        &mut self,
+        id: Id,
+        models: &[Incoming],
+        weights: NumberType,
+        folders: Vec<Folder>,
+    ) -> Result<Answer> {
+        let mut progress = Progress { id, before: 0, of: 0, told: f64::NEG_INFINITY };
+        // A fault in files that are here shows before anything is written; of downloads the sizes are found first.
+        let (mut opened, mut locks, mut plans) = (Vec::new(), Vec::new(), Vec::new());
+        for (model, files) in models.iter().zip(folders) {
+            locks.push(self.locked(&model.key(weights), &model.source).await?);
+            let local = !files.names.is_empty();
+            let model_opened = if local { Some(Opened::new(model.role, folder(files)?)?) } else { None };
+            progress.of += model_opened.as_ref().map_or(0, |opened| opened.storage(weights));
+            let plan = if local { None } else { self.begin(id, model, weights).await? };
+            progress.of += plan.as_ref().map_or(0, |plan| plan.remote.bytes());
+            opened.push(model_opened);
+            plans.push(plan);
+        }
+        self.check_room(progress.of, &plans).await?;
+        let mut keys = Vec::new();
+        for ((model, opened), plan) in models.iter().zip(opened).zip(plans) {
+            keys.push(model.key(weights));
+            match (opened, plan) {
+                (Some(opened), _) => self.convert(&mut progress, model, weights, &opened, None).await?,
+                (None, Some(plan)) => self.bring(&mut progress, model, weights, &plan.remote).await?,
+                (None, None) => {} // it is kept already
+            }
+        }
+        drop(locks);
+        let mut kept = self.port.models().await?;
+        kept.sort_by_key(|model| keys.iter().position(|key| *key == model.key).unwrap_or(keys.len()));
+        Ok(Answer::Kept(kept))
+    }
+
+    /// The plan of a download: that of an earlier one, or a new one. None if the model is kept already.
+    async fn begin(&mut self, id: Id, model: &Incoming, weights: NumberType) -> Result<Option<Plan>> {
+        let key = model.key(weights);
+        if self.port.models().await?.iter().any(|kept| kept.key == key && kept.downloaded.is_none()) {
+            self.port.end_download(&key).await?;
+            return Ok(None);
+        }
+        if let Some(plan) = self.port.plan(&key).await {
+            return Ok(Some(plan));
+        }
+        let remote = self.look(id, &model.source).await?;
+        let record = KeptModel {
+            key,
+            role: model.role,
+            name: remote.name.clone(),
+            source: model.source.clone(),
+            revision: remote.revision.clone(),
+            weights,
+            parameters: 0,
+            bytes: remote.bytes(),
+            downloaded: Some(0),
+            used: self.port.unix_seconds(),
+        };
+        let plan = Plan { model: record, remote };
+        self.port.set_plan(&plan).await?;
+        Ok(Some(plan))
+    }
+
+    async fn check_room(&mut self, all: u64, plans: &[Option<Plan>]) -> Result<()> {
+        let (mut here, mut begun) = (0, Vec::new());
+        for plan in plans.iter().flatten() {
+            let key = &plan.model.key;
+            match self.port.plan(key).await.and_then(|plan| plan.model.downloaded) {
+                None | Some(0) => begun.push(key),
+                Some(bytes) => here += bytes,
+            }
+        }
+        let of = all.saturating_sub(here);
+        if let Some(free) = self.port.free().await.filter(|free| *free < of) {
+            for key in begun {
+                self.port.remove_model(key).await?;
+            }
+            let what = format!("the models take {} MB and this browser's storage has {} MB left", of >> 20, free >> 20);
+            return Err(Error::input(what, FREE_STORAGE));
+        }
+        Ok(())
+    }
+
+    /// Downloads a model, or what is missing of it, and converts it.
+    async fn bring(
+        &mut self,
+        progress: &mut Progress,
+        model: &Incoming,
+        weights: NumberType,
+        remote: &Remote,
+    ) -> Result<()> {
+        let key = model.key(weights);
+        let id = progress.id;
+        self.download(id, &key, remote, &mut |port, done| progress.tell(port, done)).await?;
+        progress.ended(remote.bytes());
+        let source = self.port.downloaded(&key, remote).await?;
+        let opened = folder(Folder { names: names(remote), source }).and_then(|source| Opened::new(model.role, source));
+        let opened = match opened {
+            Ok(opened) => opened,
+            // Its files are as the server has them: to continue would not help.
+            Err(error) => {
+                self.port.remove_model(&key).await?;
+                return Err(error);
+            }
+        };
+        progress.of += opened.storage(weights);
+        self.convert(progress, model, weights, &opened, Some(remote)).await?;
+        drop(opened);
+        self.port.end_download(&key).await
+    }
+
+    /// Writes a model's file, and its record last.
+    async fn convert(
+        &mut self,
+        progress: &mut Progress,
+        model: &Incoming,
+        weights: NumberType,
+        opened: &Opened,
+        remote: Option<&Remote>,
+    ) -> Result<()> {
+        let key = model.key(weights);
+        let mut file = self.port.new_model(&key).await?;
+        let name = remote.map_or(&model.name, |remote| &remote.name).clone();
+        let path = format!("{name} in this browser's storage");
+        let port = &mut self.port;
+        let mut wrote = |bytes: u64| progress.tell(port, bytes);
+        let mut out = Counted { file: &mut *file, bytes: 0, full: false, wrote: &mut wrote };
+        let written = opened.write(&mut out, weights, &path);
+        let (bytes, full) = (out.bytes, out.full);
+        progress.ended(bytes);
+        let record = KeptModel {
+            key: key.clone(),
+            role: model.role,
+            name,
+            source: model.source.clone(),
+            revision: remote.and_then(|remote| remote.revision.clone()),
+            weights,
+            parameters: opened.parameters(),
+            bytes,
+            downloaded: None,
+            used: self.port.unix_seconds(),
+        };
+        let damaged = written.is_err() && !full;
+        if let Err(error) = written.and_then(|()| file.finish(&record)) {
+            drop(file);
+            // A download stays, unless its files are damaged: after some storage is freed, the conversion can be repeated.
+            if remote.is_none() || damaged {
+                self.port.remove_model(&key).await?;
+            } else {
+                self.port.clear_model(&key).await?;
+            }
+            return Err(error);
+        }
+        Ok(())
+    }
+
+    /// Removes kept models, or only partial downloads.
+    pub async fn remove_models(&mut self, keys: &[String], partial: bool) -> Result<Answer> {
+        for key in keys {
+            let kept = self.port.models().await?;
+            let found = kept.iter().find(|kept| kept.key == *key);
+            if partial && found.is_none_or(|kept| kept.downloaded.is_none()) {
+                continue;
+            }
+            let _lock = self.locked(key, found.map_or("this model", |kept| &kept.name)).await?;
+            self.port.remove_model(key).await?;
+        }
+        Ok(Answer::Kept(self.port.models().await?))
+    }
+
+    async fn locked(&mut self, key: &str, name: &str) -> Result<Lock> {
+        self.port.lock(key).await?.ok_or_else(|| {
+            let what = format!("another tab is bringing {name} in");
+            Error::input(what, "wait until it is there, or cancel it there")
+        })
+    }
+}
+
+fn names(remote: &Remote) -> Vec<String> {
+    remote.files.iter().map(|file| file.name.clone()).collect()
+}
+
+/// Counts what is written into a file.
+struct Counted<'a> {
+    file: &'a mut dyn ModelFile,
+    bytes: u64,
+    /// The storage refused to take more.
+    full: bool,
+    wrote: &'a mut dyn FnMut(u64),
+}
+
+impl Write for Counted<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let n = self.file.write(bytes).inspect_err(|_| self.full = true)?;
+        self.bytes += n as u64;
+        (self.wrote)(self.bytes);
+        Ok(n)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
