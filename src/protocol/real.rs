@@ -48,6 +48,9 @@ pub struct Incoming {
     pub name: String,
     /// Where its files are, in words or as an address.
     pub source: String,
+    /// Of a reward model: its labels, the harmless one first, as `--reward-labels` has them; none: nothate and hate.
+    #[serde(default)]
+    pub labels: Option<String>,
 }
 
 /// A model that this browser keeps as one GGUF file, with its tokenizer and configuration.
@@ -66,6 +69,12 @@ pub struct KeptModel {
     pub bytes: u64,
     /// When it was last loaded, in seconds since 1970.
     pub used: f64,
+    /// As [`Incoming::labels`].
+    #[serde(default)]
+    pub labels: Option<String>,
+    /// What its number type costs in accuracy, in words; empty if it was not measured.
+    #[serde(default)]
+    pub accuracy: String,
 }
 
 /// What a pair of models will need, from the headers of their files.
@@ -81,6 +90,8 @@ pub struct Needs {
     pub mini_batch: usize,
     /// For each number type.
     pub types: Vec<TypeNeeds>,
+    /// The reward model's two labels, if their names do not say which one is the harmless one.
+    pub labels: Vec<String>,
 }
 
 /// What a pair of models will need in one number type, in bytes.

@@ -301,10 +301,19 @@ impl Engine {
         self.ask(Ask::Load);
     }
 
-    /// Opens a zip that was saved here or by the command line.
-    pub fn open_zip(&self, name: String, bytes: Vec<u8>, on_end: impl FnOnce(&End) + 'static) {
+    /// Opens a zip that was saved here or by the command line, or the files of a PEFT folder, by name and size.
+    pub fn open_zip(&self, files: Vec<(String, usize)>, bytes: Vec<u8>, on_end: impl FnOnce(&End) + 'static) {
         self.load();
-        self.ask_then(Ask::Open { name }, Some(bytes), None, on_end);
+        let name = files.first().map(|(name, _)| name.clone()).unwrap_or_default();
+        let files = if name.ends_with(".zip") { Vec::new() } else { files };
+        self.ask_then(Ask::Open { name, files }, Some(bytes), None, on_end);
+    }
+
+    /// Takes the dialogues of a file; without a name, the shipped ones again.
+    pub fn use_data(&self, name: String, bytes: Vec<u8>) {
+        self.stop();
+        self.load();
+        self.ask_then(Ask::Data { name }, Some(bytes), None, |_| {});
     }
 
     fn tell(&self, message: Message) {

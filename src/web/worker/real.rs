@@ -12,7 +12,7 @@ use crate::io::adapter_config::AdapterConfig;
 use crate::io::checkpoint::gguf_model::{GgufModel, WEIGHTS};
 use crate::io::checkpoint::weights::Described;
 use crate::lab::memory::{held, longest_response};
-use crate::lab::models::{Lab, Precision};
+use crate::lab::models::{Lab, Labels, Precision};
 use crate::lab::quantize;
 use crate::lab::sources::forecast::{self, Forecast, Tokens, longest};
 use crate::lab::sources::policy::PolicySource;
@@ -36,7 +36,7 @@ const ADAPTER: (usize, f64, f64, [&str; 2]) = (32, 32.0, 0.05, ["q", "v"]);
 /// Bytes that are written to the browser's storage at once.
 const CHUNK: usize = 1 << 20;
 
-fn precision(of: NumberType) -> Precision {
+pub(super) fn precision(of: NumberType) -> Precision {
     match of {
         NumberType::Q8_0 => Precision::Q8_0,
         NumberType::F16 => Precision::F16,
@@ -58,30 +58,52 @@ fn folder(Folder { names, source }: Folder) -> Result<Box<dyn ByteSource>> {
 }
 
 /// The headers of a policy and of a reward model that can be used: with tokenizers.
-struct Pair {
-    policy: PolicySource<'static>,
-    reward: RewardSource<'static>,
+pub(super) struct Pair {
+    pub policy: PolicySource<'static>,
+    pub reward: RewardSource<'static>,
+    /// How the reward model's labels are read; none: by their names.
+    pub labels: Option<Labels>,
+    /// The labels that have to be chosen.
+    unclear: Vec<String>,
 }
 
 impl Pair {
-    fn open(policy: Box<dyn ByteSource>, reward: Box<dyn ByteSource>) -> Result<Self> {
+    fn open(policy: Box<dyn ByteSource>, reward: Box<dyn ByteSource>, labels: Option<&str>) -> Result<Self> {
         let mut policy = PolicySource::open(policy)?;
-        policy.tokenizer()?;
+        let (known, rows) = (policy.tokenizer()?.vocab_size(), policy.config.vocab_size);
+        check_vocabulary(known, rows, policy.source())?;
         let reward = RewardSource::open(reward)?;
-        reward.check(None).map_err(without_option)?;
-        Ok(Self { policy, reward })
+        let unclear: Vec<String> = reward.unclear_labels().into_iter().flatten().map(str::to_string).collect();
+        let labels = labels.map(|labels| labels.parse().map_err(|e: String| Error::input(labels, e))).transpose()?;
+        // Until they are chosen, either order will do.
+        let either = || unclear.join(",").parse().ok();
+        let tokenizer = reward.check(labels.clone().or_else(either).as_ref())?;
+        check_vocabulary(tokenizer.vocab_size(), reward.config.vocab_size, reward.checkpoint().source())?;
+        let unclear = if labels.is_some() { Vec::new() } else { unclear };
+        Ok(Self { policy, reward, labels, unclear })
+    }
+
+    /// Refuses labels that have not been chosen.
+    fn check_labels(&self) -> Result<()> {
+        match &self.unclear[..] {
+            [] => Ok(()),
+            labels => {
+                let what = format!("the reward model's labels are {}", labels.join(" and "));
+                Err(Error::input(what, "choose which of them is the harmless one"))
+            }
+        }
     }
 
     /// The two folders that came beside a message.
-    fn of(folders: Vec<Folder>) -> Result<Self> {
+    fn of(folders: Vec<Folder>, labels: Option<&str>) -> Result<Self> {
         let mut folders = folders.into_iter();
         let (Some(policy), Some(reward)) = (folders.next(), folders.next()) else {
             return Err(Error::bug("a request without the models' files"));
         };
-        Self::open(folder(policy)?, folder(reward)?)
+        Self::open(folder(policy)?, folder(reward)?, labels)
     }
 
-    fn tensors(&self) -> [Vec<Described>; 2] {
+    pub fn tensors(&self) -> [Vec<Described>; 2] {
         [self.policy.tensors(), self.reward.checkpoint().described().to_vec()]
     }
 
@@ -103,9 +125,10 @@ impl Pair {
         let tokens = Tokens { prompt, response: longest_response(&config) };
         let of = |weights: NumberType| {
             let kind = precision(weights);
+            // A kept model is read in small pieces.
             let mut loading = Forecast::new();
-            loading.weights("the policy", &self.policy.tensors_in_memory(), kind);
-            loading.weights("the reward model", &self.reward.tensors_in_memory(), kind);
+            loading.hold("the policy", held(&self.policy.tensors_in_memory(), kind));
+            loading.hold("the reward model", held(&self.reward.tensors_in_memory(), kind));
             let training = forecast::ppo(&self.policy, Some(&self.reward), &adapter, &config, tokens, kind).peak();
             let loading = loading.peak();
             let fits = loading.max(training) <= MOST;
@@ -118,30 +141,32 @@ impl Pair {
             batch: config.batch_size,
             mini_batch: config.mini_batch_size,
             types: NumberType::ALL.map(of).to_vec(),
+            labels: self.unclear.clone(),
         })
     }
 }
 
-/// The command line's advice about labels is an option that the page does not have.
-fn without_option(error: Error) -> Error {
-    match error {
-        Error::File { path, what, hint } if hint.contains("--reward-labels") => {
-            let hint =
-                "choose a classifier with the labels nothate and hate; the command line takes others (--reward-labels)";
-            Error::file(path, what, hint)
-        }
-        other => other,
+/// Refuses a tokenizer that has more tokens than the model.
+fn check_vocabulary(known: usize, rows: usize, source: &dyn ByteSource) -> Result<()> {
+    if known <= rows {
+        return Ok(());
     }
+    let what = format!("its tokenizer has {known} tokens, but the model only {rows}");
+    Err(Error::file(source.name(), what, "choose the tokenizer.json of this model"))
 }
 
 impl<P: Port> Session<P> {
     /// What a pair of models will need.
     pub async fn needs(&mut self, folders: Vec<Folder>) -> Result<Answer> {
         let dialogues = self.dialogues().await?;
-        Ok(Answer::Needs(Pair::of(folders)?.needs(&dialogues)?))
+        Ok(Answer::Needs(Pair::of(folders, None)?.needs(&dialogues)?))
     }
 
-    async fn dialogues(&mut self) -> Result<Vec<Dialogue>> {
+    /// The dialogues: a person's own ones, or those that ship with the page.
+    pub(super) async fn dialogues(&mut self) -> Result<Vec<Dialogue>> {
+        if let Some(data) = &self.data {
+            return Ok(data.rows.clone());
+        }
         let files = self.port.fetch(&["dialogues.jsonl".into()], &mut |_, _| Ok(())).await?;
         parse("dialogues.jsonl", files.first().map_or(&[], Vec::as_slice))
     }
@@ -154,13 +179,15 @@ impl<P: Port> Session<P> {
         weights: NumberType,
         folders: Vec<Folder>,
     ) -> Result<Answer> {
-        let pair = Pair::of(folders)?;
+        let pair = Pair::of(folders, models[1].labels.as_deref())?;
+        pair.check_labels()?;
         let (of, parameters) = (pair.storage(weights), pair.parameters());
         if let Some(free) = self.port.free().await.filter(|free| *free < of) {
             let what = format!("the models take {} MB and this browser's storage has {} MB left", of >> 20, free >> 20);
             return Err(Error::input(what, "remove models that you do not need, or choose q8_0"));
         }
-        let mut keys = Vec::new();
+        let before = self.port.models().await?;
+        let mut records = Vec::new();
         let (mut done, mut told) = (0, f64::NEG_INFINITY);
         for (model, parameters) in models.iter().zip(parameters) {
             let key = key(model, weights);
@@ -180,23 +207,29 @@ impl<P: Port> Session<P> {
             let record = KeptModel {
                 key: key.clone(),
                 role: model.role,
-                name: model.name.clone(),
+                name: own_name(model, &before),
                 source: model.source.clone(),
                 revision: None,
                 weights,
                 parameters,
                 bytes,
                 used: self.port.unix_seconds(),
+                labels: model.labels.clone(),
+                accuracy: String::new(),
             };
             if let Err(error) = written.and_then(|()| file.finish(&record)) {
                 drop(file);
                 self.port.remove_model(&key).await?;
                 return Err(error);
             }
-            keys.push(key);
+            records.push(record);
+        }
+        if let Ok(records) = <&[KeptModel; 2]>::try_from(&records[..]) {
+            // The models are whole; without this the list does not say what their type costs.
+            drop(self.note_accuracy(pair, records).await);
         }
         let mut kept = self.port.models().await?;
-        kept.sort_by_key(|model| keys.iter().position(|key| *key == model.key).unwrap_or(keys.len()));
+        kept.sort_by_key(|model| records.iter().position(|new| new.key == model.key).unwrap_or(records.len()));
         Ok(Answer::Kept(kept))
     }
 
@@ -234,11 +267,13 @@ impl<P: Port> Session<P> {
             return Err(Error::input(what, "choose two models of one number type"));
         }
         let dialogues = self.dialogues().await?;
-        let mut pair = Pair::open(self.kept(&policy).await?, self.kept(&reward).await?)?;
+        let labels = reward.labels.as_deref();
+        let mut pair = Pair::open(self.kept(&policy).await?, self.kept(&reward).await?, labels)?;
+        pair.check_labels()?;
         let needs = pair.needs(&dialogues)?;
         if let Some(too_large) = needs.types.iter().find(|needs| needs.weights == policy.weights && !needs.fits) {
             let what = format!("these models need {} MB of memory, and a tab has 4,096 MB", too_large.training >> 20);
-            return Err(Error::input(what, "choose the number type q8_0, or smaller models"));
+            return Err(Error::input(what, "choose the number type q8_0, or flan-t5-small instead of -base"));
         }
         let (kind, config) = (precision(policy.weights), tab_settings(Preset::Corrected));
         let mut reporter = Reporter::new(&mut self.port, self.inbox.clone(), id, None);
@@ -250,7 +285,7 @@ impl<P: Port> Session<P> {
         let mut actor = pair.policy.load(kind, config.seed)?;
         at(&mut reporter, 1);
         reporter.rest().await?;
-        let judge = pair.reward.load(kind, None)?;
+        let judge = pair.reward.load(kind, pair.labels.as_ref())?;
         at(&mut reporter, 2);
         let adapter = actor.fresh_adapter(adapter_config(&policy.name)?, config.seed)?;
         actor.begin(&adapter, &config)?;
@@ -264,26 +299,29 @@ impl<P: Port> Session<P> {
             names: [policy.name.clone(), reward.name.clone()],
             weights: policy.weights,
         };
-        let models = Models { policy: policy.name, reward: reward.name, weights: kind, real: Some(real.clone()) };
+        let (labels, real) = (pair.labels, Some(real));
+        let models = Models { policy: policy.name, reward: reward.name, weights: kind, labels, real: real.clone() };
         let loaded = Loaded {
             bytes: policy.bytes + reward.bytes,
             policy: convert::policy(&actor, &adapter.config, policy.bytes)?,
             reward: RewardInfo { parameters: judge.model.parameter_count(), bytes: reward.bytes },
-            dialogues: told,
+            dialogues: Vec::new(),
             corrected: Box::new(config),
             published: Box::new(tab_settings(Preset::Published)),
             steps: STEPS,
             seconds: self.port.seconds() - started,
-            real: Some(Box::new(real)),
+            real: real.map(Box::new),
+            data: self.data_words(),
         };
+        let answer = Loaded { dialogues: told, ..loaded.clone() };
         let lab = Rc::new(Lab { actor, judge, dialogues: train });
         self.run = None;
-        self.ready = Some(Ready { lab, adapter, adapter_name: None, test, models });
-        Ok(loaded)
+        self.ready = Some(Ready { lab, adapter, adapter_name: None, test, models, loaded });
+        Ok(answer)
     }
 
     /// The folder of a kept model, if its file is whole.
-    async fn kept(&mut self, model: &KeptModel) -> Result<Box<dyn ByteSource>> {
+    pub(super) async fn kept(&mut self, model: &KeptModel) -> Result<Box<dyn ByteSource>> {
         let source = self.port.model(&model.key, &model.name).await?;
         let bytes = source.open(WEIGHTS)?.seek(io::SeekFrom::End(0)).unwrap_or(0);
         if bytes != model.bytes {
@@ -323,6 +361,13 @@ impl Write for Counted<'_> {
     fn flush(&mut self) -> io::Result<()> {
         self.file.flush()
     }
+}
+
+/// A name that no other model of this role has: the model's, or the same with a number. A run finds its models by their names.
+fn own_name(model: &Incoming, kept: &[KeptModel]) -> String {
+    let taken = |name: &str| kept.iter().any(|k| k.role == model.role && k.name == name && k.source != model.source);
+    let numbered = (2..).map(|n| format!("{} {n}", model.name));
+    std::iter::once(model.name.clone()).chain(numbered).find(|name| !taken(name)).unwrap_or_default()
 }
 
 /// The folder's name of a model: FNV-1a of what distinguishes it.

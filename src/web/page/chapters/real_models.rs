@@ -29,6 +29,8 @@ struct Choice {
     needs: RwSignal<Option<Arc<Needs>>>,
     /// The chosen number type, by its place in `NumberType::ALL`.
     weights: RwSignal<usize>,
+    /// The reward model's harmless label, if it had to be chosen.
+    harmless: RwSignal<String>,
     /// What the job does; empty: there is none.
     doing: RwSignal<String>,
     /// Its progress.
@@ -49,6 +51,7 @@ impl Choice {
             said: [RwSignal::default(), RwSignal::default()],
             needs: RwSignal::default(),
             weights: RwSignal::default(),
+            harmless: RwSignal::default(),
             doing: RwSignal::default(),
             counted: RwSignal::default(),
         }
@@ -70,17 +73,30 @@ impl Choice {
             self.start("Reading the files' headers", Ask::Needs { models: self.models() }, move |answer| {
                 if let Answer::Needs(needs) = answer {
                     self.weights.set(needs.types.iter().position(|needs| needs.fits).unwrap_or(0));
+                    self.harmless.set(needs.labels.first().cloned().unwrap_or_default());
                     self.needs.set(Some(Arc::new(needs)));
                 }
             });
         }
     }
 
+    /// The reward model's labels, the harmless one first; none if their names say it.
+    fn labels(self) -> Option<String> {
+        let harmless = self.harmless.get_untracked();
+        let other = self.needs.get_untracked()?.labels.iter().find(|label| **label != harmless)?.clone();
+        Some(format!("{harmless},{other}"))
+    }
+
     fn models(self) -> [Incoming; 2] {
         self.inside.with_value(|Inside { files: all, .. }| {
             [Role::Policy, Role::Reward].map(|role| {
                 let files: Vec<&File> = all.iter().filter(|(of, _)| *of == role).map(|(_, file)| file).collect();
-                Incoming { role, name: name(role, &files), source: source(&files) }
+                Incoming {
+                    role,
+                    name: name(role, &files),
+                    source: source(&files),
+                    labels: if role == Role::Reward { self.labels() } else { None },
+                }
             })
         })
     }
@@ -89,7 +105,7 @@ impl Choice {
     fn start(self, doing: &'static str, ask: Ask, on_answer: impl FnOnce(Answer) + 'static) {
         let s = self.engine.state;
         self.cancel();
-        let since = now();
+        let (since, keeping) = (now(), matches!(ask, Ask::Keep { .. }));
         self.counted.set(None);
         self.doing.set(doing.into());
         let on_event = move |event| {
@@ -103,7 +119,13 @@ impl Choice {
             match end {
                 Ok(answer) => on_answer(answer),
                 Err(crate::error::Error::Stopped) => s.say("Stopped".into()),
-                Err(error) => s.tell(true, error.what(), error.hint().into()),
+                Err(error) => {
+                    s.tell(true, error.what(), error.hint().into());
+                    if keeping {
+                        // A model may be whole already: this answers with the list.
+                        self.engine.ask(Ask::Remove { keys: Vec::new() });
+                    }
+                }
             }
         };
         let files = self.inside.with_value(|inside| inside.files.clone());
@@ -275,6 +297,16 @@ fn WhatItNeeds(choice: Choice) -> impl IntoView {
             <h4>"What they need"</h4>
             <p>{step}</p>
             {scrolling_table("What the models need", "", &heads, rows(&needs))}
+            {(!needs.labels.is_empty())
+                .then(|| {
+                    let options = needs.labels.iter().map(|label| view! { <option>{label.clone()}</option> }).collect_view();
+                    view! {
+                        <label class="field">
+                            <span>"The reward model's harmless label"</span>
+                            <select on:change=move |event| choice.harmless.set(event_target_value(&event))>{options}</select>
+                        </label>
+                    }
+                })}
             <p class="note">{browser::memory_note()}</p>
             <p class="row">
                 <button
@@ -285,7 +317,7 @@ fn WhatItNeeds(choice: Choice) -> impl IntoView {
                 >
                     "Keep them in this browser and load them"
                 </button>
-                {(!fits).then(|| view! { <span class="note">"These models are too large for a tab: choose flan-t5-small"</span> })}
+                {(!fits).then(|| view! { <span class="note">"These models are too large for a tab, even in q8_0: choose flan-t5-small or -base"</span> })}
             </p>
         })
     }

@@ -53,6 +53,7 @@ pub fn Kept() -> impl IntoView {
                 <td>{model.weights.name()}</td>
                 <td class="num">{format::bytes(model.bytes)}</td>
                 <td class="num">{browser::date(model.used)}</td>
+                <td>{model.accuracy}</td>
                 <td>
                     <button type="button" aria-label=label on:click=move |_| remove(vec![removed.clone()])>"Remove"</button>
                 </td>
@@ -76,7 +77,7 @@ pub fn Kept() -> impl IntoView {
     });
     move || {
         some.get().then(|| {
-            let heads = ["model", "role", "number type", "size", "last used", ""];
+            let heads = ["model", "role", "number type", "size", "last used", "loss of accuracy", ""];
             let rows = move || s.models.get().into_iter().map(row).collect_view();
             view! {
                 <h4>"Kept in this browser"</h4>
@@ -113,6 +114,12 @@ pub fn InUse() -> impl IntoView {
         let loaded = s.loaded.get()?;
         let real = loaded.real.clone()?;
         let [policy, reward] = &real.names;
+        let keys = real.keys.clone();
+        let accuracy = move || {
+            let models = s.models.get();
+            let found = models.into_iter().filter(|model| keys.contains(&model.key) && !model.accuracy.is_empty());
+            found.map(|model| format!("{}: {}. ", model.name, model.accuracy)).collect::<String>()
+        };
         let lab = values(&PpoConfig::preset(Preset::Corrected));
         let cut = values(&loaded.corrected).into_iter().filter(|(name, value)| lab.get(name) != Some(value));
         let cut = cut.map(|(name, value)| {
@@ -122,6 +129,7 @@ pub fn InUse() -> impl IntoView {
         Some(view! {
             <h4>"Loaded"</h4>
             <p>{format!("{policy} and {reward}, in {}. Everything on this page now works with them.", real.weights.name())}</p>
+            <p class="note">{accuracy}</p>
             <p>"Settings that differ from the lab's, so that a step is short enough for a tab:"</p>
             <ul>{cut.collect_view()}</ul>
             <p class="note">{memory}</p>

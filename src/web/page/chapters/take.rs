@@ -8,8 +8,6 @@ use crate::web::page::browser;
 use crate::web::page::content::content;
 use crate::web::page::engine::{Engine, engine};
 use leptos::prelude::*;
-use wasm_bindgen::JsCast;
-use web_sys::HtmlInputElement;
 
 /// A larger zip cannot be a run of this lab, in bytes.
 const LARGEST: f64 = 300e6;
@@ -68,22 +66,16 @@ fn OpenZip() -> impl IntoView {
     let s = e.state;
     let opened = RwSignal::new(String::new());
     let choose = move |event: web_sys::Event| {
-        let input = event.target().and_then(|t| t.dyn_into::<HtmlInputElement>().ok());
-        let file = input.as_ref().and_then(HtmlInputElement::files).and_then(|files| files.get(0));
-        let Some(file) = file else { return };
-        // So that the same file can be chosen again.
-        if let Some(input) = input {
-            input.set_value("");
-        }
+        let files = browser::chosen(&event);
+        let Some(name) = files.first().map(web_sys::File::name) else { return };
         opened.set(String::new());
-        if file.size() > LARGEST {
+        if files.iter().map(|file| file.size()).sum::<f64>() > LARGEST {
             let hint = "Choose a zip that this page or `detox-lab` saved";
-            return s.tell(true, format!("{} is too large to be a run", file.name()), hint.into());
+            return s.tell(true, format!("{name} is too large to be a run"), hint.into());
         }
         leptos::task::spawn_local(async move {
-            let name = file.name();
-            match browser::read(file).await {
-                Ok(bytes) => e.open_zip(name.clone(), bytes, move |end| {
+            match browser::read_all(files).await {
+                Ok((files, bytes)) => e.open_zip(files, bytes, move |end| {
                     opened.set(match end {
                         Ok((Answer::Adapter { lora_r, lora_alpha, .. }, _)) => {
                             format!("{name} is open (r {lora_r}, α {lora_alpha}): the next run starts from it, so start over")
@@ -98,10 +90,13 @@ fn OpenZip() -> impl IntoView {
     };
     view! {
         <Try title="Open">
-            <p>"An adapter or a run that was saved here, by the command line, or by PEFT. It replaces the current run."</p>
+            <p>
+                "An adapter or a run that was saved here, by the command line, or by PEFT: a zip, or the files of an adapter's folder "
+                "(adapter_config.json with adapter_model.safetensors or .bin). It replaces the current run."
+            </p>
             <label class="field wide">
-                <span>"A zip file"</span>
-                <input type="file" accept=".zip,application/zip" on:change=choose />
+                <span>"A zip file, or the files of a PEFT folder"</span>
+                <input type="file" multiple=true accept=".zip,application/zip,.json,.safetensors,.bin" on:change=choose />
             </label>
             <p class="note" role="status">{move || opened.get()}</p>
             <Pending kind=|ask: &Ask| matches!(ask, Ask::Open { .. }) />
