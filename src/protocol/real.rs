@@ -80,22 +80,17 @@ pub struct KeptModel {
 /// What a pair of models will need, from the headers of their files.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Needs {
-    /// Parameters of the policy and of the reward model.
-    pub parameters: [u64; 2],
-    /// Tokens of the longest prompt, with the dialogues of this page.
-    pub prompt: usize,
-    /// Largest number of new tokens, and rows of a batch and of a mini-batch.
-    pub response: usize,
-    pub batch: usize,
-    pub mini_batch: usize,
+    /// Their parameters, and the batch and lengths of a step, in a sentence.
+    pub words: String,
     /// For each number type.
     pub types: Vec<TypeNeeds>,
     /// The reward model's two labels, if their names do not say which one is the harmless one.
     pub labels: Vec<String>,
 }
 
-/// What a pair of models will need in one number type, in bytes.
+/// What a pair of models will need in one number type, in bytes. As JSON an array, which takes less code to read.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(from = "(NumberType, u64, u64, u64, bool)", into = "(NumberType, u64, u64, u64, bool)")]
 pub struct TypeNeeds {
     pub weights: NumberType,
     /// In the browser's storage.
@@ -108,6 +103,18 @@ pub struct TypeNeeds {
     pub fits: bool,
 }
 
+impl From<(NumberType, u64, u64, u64, bool)> for TypeNeeds {
+    fn from((weights, storage, loading, training, fits): (NumberType, u64, u64, u64, bool)) -> Self {
+        Self { weights, storage, loading, training, fits }
+    }
+}
+
+impl From<TypeNeeds> for (NumberType, u64, u64, u64, bool) {
+    fn from(TypeNeeds { weights, storage, loading, training, fits }: TypeNeeds) -> Self {
+        (weights, storage, loading, training, fits)
+    }
+}
+
 /// The real models that are loaded.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RealModels {
@@ -116,4 +123,6 @@ pub struct RealModels {
     /// Their names.
     pub names: [String; 2],
     pub weights: NumberType,
+    /// As [`KeptModel::accuracy`], of both.
+    pub accuracy: String,
 }

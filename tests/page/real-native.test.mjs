@@ -102,6 +102,8 @@ test("the command that the page shows continues the saved run natively with the 
 
 test("a run folder made natively and zipped opens in the tab, goes on there, and is still there after a reload", async (t) => {
   const made = await files(of.f32.run);
+  // As a run of ten steps that was interrupted after the third.
+  made.set("config.json", Buffer.from(JSON.stringify({ ...JSON.parse(made.get("config.json")), steps: 10 })));
   await openRun("mine.zip", pack(new Map([...made].map(([name, bytes]) => [`mine/${name}`, bytes]))), 3);
   await oneStep(page, 4);
   await detox(["train", "--resume", of.f32.run, "--steps", "5"]);

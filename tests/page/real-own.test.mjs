@@ -15,7 +15,7 @@ const here = stage();
 const folder = mkdtempSync(join(tmpdir(), "detox-lab-real-own-"));
 after(() => rmSync(folder, { recursive: true, force: true }));
 const part = () => here.page.locator("#real-models");
-const setUp = () => chapter(here.page, "Set up");
+const setUp = () => here.page.locator("section.chapter").first();
 const config = async () => JSON.parse(unpack((await save(here.page, "Save the run")).bytes).get("config.json"));
 
 /** Some of the shipped dialogues in another order, as csv with semicolons; two are too short for the lab. */

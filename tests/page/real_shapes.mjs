@@ -38,7 +38,7 @@ try {
     await part.getByLabel("Files of the reward model (RoBERTa)").setInputFiles(files.reward);
     await part.getByRole("region", { name: "What the models need" }).waitFor();
   });
-  console.log(await part.getByText(/^Policy: .* parameters/).innerText());
+  console.log(await part.getByText(/^Policy: .* million parameters/).innerText());
   console.log(await part.getByRole("region", { name: "What the models need" }).innerText());
   await part.getByRole("radio", { name: weights }).check();
   await timed("converted and loaded", async () => {

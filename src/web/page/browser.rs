@@ -160,18 +160,6 @@ pub fn chosen(event: &web_sys::Event) -> Vec<web_sys::File> {
     files
 }
 
-/// Names and sizes of files, and their bytes one after another.
-pub async fn read_all(files: Vec<web_sys::File>) -> Result<(Vec<(String, usize)>, Vec<u8>), String> {
-    let (mut parts, mut all) = (Vec::new(), Vec::new());
-    for file in files {
-        let name = file.name();
-        let bytes = read(file).await?;
-        parts.push((name, bytes.len()));
-        all.extend(bytes);
-    }
-    Ok((parts, all))
-}
-
 /// Whether the browser reports a network.
 pub fn online() -> bool {
     window().navigator().on_line()

@@ -134,12 +134,13 @@ impl Pair {
             let fits = loading.max(training) <= MOST;
             TypeNeeds { weights, storage: self.storage(weights), loading, training, fits }
         };
+        let [policy, reward] = self.parameters().map(|n| n as f64 / 1e6);
+        let (batch, mini_batch, response) = (config.batch_size, config.mini_batch_size, tokens.response);
         Ok(Needs {
-            parameters: self.parameters(),
-            prompt,
-            response: tokens.response,
-            batch: config.batch_size,
-            mini_batch: config.mini_batch_size,
+            words: format!(
+                "Policy: {policy:.1} million parameters; reward model: {reward:.1} million. A PPO step has {batch} rows, {mini_batch} in a \
+                 mini-batch, with prompts of up to {prompt} and responses of {response} tokens."
+            ),
             types: NumberType::ALL.map(of).to_vec(),
             labels: self.unclear.clone(),
         })
@@ -295,9 +296,14 @@ impl<P: Port> Session<P> {
         let told = dialogues.iter().map(|d| convert::dialogue(d, d.split == Some(Split::Test))).collect();
         let (train, test) = split(dialogues);
         let real = RealModels {
-            keys: [policy.key, reward.key],
+            keys: [policy.key.clone(), reward.key.clone()],
             names: [policy.name.clone(), reward.name.clone()],
             weights: policy.weights,
+            accuracy: [(&policy.name, &policy.accuracy), (&reward.name, &reward.accuracy)]
+                .into_iter()
+                .filter(|(_, accuracy)| !accuracy.is_empty())
+                .map(|(name, accuracy)| format!("{name}: {accuracy}. "))
+                .collect(),
         };
         let (labels, real) = (pair.labels, Some(real));
         let models = Models { policy: policy.name, reward: reward.name, weights: kind, labels, real: real.clone() };

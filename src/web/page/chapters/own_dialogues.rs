@@ -2,29 +2,21 @@
 
 use super::common::{Pending, Try};
 use crate::protocol::Ask;
-use crate::web::page::browser;
 use crate::web::page::engine::engine;
 use leptos::prelude::*;
 
 #[component]
 pub fn OwnDialogues() -> impl IntoView {
     let e = engine();
-    let s = e.state;
-    let words = Memo::new(move |_| s.loaded.with(|l| l.as_ref().map(|l| l.data.clone()).unwrap_or_default()));
+    let words = Memo::new(move |_| e.state.loaded.with(|l| l.as_ref().map(|l| l.data.clone()).unwrap_or_default()));
     let choose = move |event: web_sys::Event| {
-        let files = browser::chosen(&event).into_iter().take(1).collect();
-        leptos::task::spawn_local(async move {
-            match browser::read_all(files).await {
-                Ok((files, bytes)) => files.into_iter().for_each(|(name, _)| e.use_data(name, bytes.clone())),
-                Err(what) => s.tell(true, what, "Choose the file again".into()),
-            }
-        });
+        e.read_chosen(&event, Box::new(move |files, bytes| e.use_data(files[0].0.clone(), bytes)));
     };
     view! {
         <Try title="Your own dialogues">
             <p>
-                "A file with the fields dialogue and summary: JSON lines, a JSON array, csv or tsv. As in the lab, dialogues of more than 200 and "
-                "at most 1000 characters are used, and the last fifth of them is held out for measuring."
+                "A file (JSON lines, csv, tsv) with the fields dialogue and summary. As in the lab, dialogues of more than 200 and at most 1000 "
+                "characters are used, and the last fifth of them is held out."
             </p>
             <label class="field wide">
                 <span>"A file of dialogues"</span>

@@ -286,16 +286,10 @@ fn WhatItNeeds(choice: Choice) -> impl IntoView {
     move || {
         let needs = choice.needs.get()?;
         let fits = needs.types.iter().any(|needs| needs.fits);
-        let [policy, reward] = needs.parameters.map(format::count);
-        let step = format!(
-            "Policy: {policy} parameters; reward model: {reward}. A PPO step has {} rows, {} in a mini-batch, with prompts of up to {} and \
-             responses of {} tokens. In 8 bits (q8_0) numbers differ slightly from the original ones.",
-            needs.batch, needs.mini_batch, needs.prompt, needs.response,
-        );
         let heads = ["number type", "storage", "memory while loading", "memory in a PPO step", "fits"];
         Some(view! {
             <h4>"What they need"</h4>
-            <p>{step}</p>
+            <p>{needs.words.clone()}</p>
             {scrolling_table("What the models need", "", &heads, rows(&needs))}
             {(!needs.labels.is_empty())
                 .then(|| {

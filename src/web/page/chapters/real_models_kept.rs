@@ -114,12 +114,6 @@ pub fn InUse() -> impl IntoView {
         let loaded = s.loaded.get()?;
         let real = loaded.real.clone()?;
         let [policy, reward] = &real.names;
-        let keys = real.keys.clone();
-        let accuracy = move || {
-            let models = s.models.get();
-            let found = models.into_iter().filter(|model| keys.contains(&model.key) && !model.accuracy.is_empty());
-            found.map(|model| format!("{}: {}. ", model.name, model.accuracy)).collect::<String>()
-        };
         let lab = values(&PpoConfig::preset(Preset::Corrected));
         let cut = values(&loaded.corrected).into_iter().filter(|(name, value)| lab.get(name) != Some(value));
         let cut = cut.map(|(name, value)| {
@@ -129,7 +123,7 @@ pub fn InUse() -> impl IntoView {
         Some(view! {
             <h4>"Loaded"</h4>
             <p>{format!("{policy} and {reward}, in {}. Everything on this page now works with them.", real.weights.name())}</p>
-            <p class="note">{accuracy}</p>
+            <p class="note">{real.accuracy.clone()}</p>
             <p>"Settings that differ from the lab's, so that a step is short enough for a tab:"</p>
             <ul>{cut.collect_view()}</ul>
             <p class="note">{memory}</p>

@@ -9,9 +9,6 @@ use crate::web::page::content::content;
 use crate::web::page::engine::{Engine, engine};
 use leptos::prelude::*;
 
-/// A larger zip cannot be a run of this lab, in bytes.
-const LARGEST: f64 = 300e6;
-
 #[component]
 pub fn Take() -> impl IntoView {
     let e = engine();
@@ -63,30 +60,24 @@ fn save(e: Engine, what: Saved) {
 #[component]
 fn OpenZip() -> impl IntoView {
     let e = engine();
-    let s = e.state;
     let opened = RwSignal::new(String::new());
     let choose = move |event: web_sys::Event| {
-        let files = browser::chosen(&event);
-        let Some(name) = files.first().map(web_sys::File::name) else { return };
         opened.set(String::new());
-        if files.iter().map(|file| file.size()).sum::<f64>() > LARGEST {
-            let hint = "Choose a zip that this page or `detox-lab` saved";
-            return s.tell(true, format!("{name} is too large to be a run"), hint.into());
-        }
-        leptos::task::spawn_local(async move {
-            match browser::read_all(files).await {
-                Ok((files, bytes)) => e.open_zip(files, bytes, move |end| {
-                    opened.set(match end {
-                        Ok((Answer::Adapter { lora_r, lora_alpha, .. }, _)) => {
-                            format!("{name} is open (r {lora_r}, α {lora_alpha}): the next run starts from it, so start over")
-                        }
-                        Ok(_) => format!("{name} is open"),
-                        Err(_) => String::new(),
-                    });
-                }),
-                Err(what) => s.tell(true, what, "Choose the file again".into()),
-            }
-        });
+        let then = move |files: Vec<(String, usize)>, bytes| {
+            let name = files[0].0.clone();
+            e.open_zip(files, bytes, move |end| {
+                opened.set(match end {
+                    Ok((Answer::Adapter { lora_r, lora_alpha, .. }, _)) => {
+                        format!(
+                            "{name} is open (r {lora_r}, α {lora_alpha}): the next run starts from it, so start over"
+                        )
+                    }
+                    Ok(_) => format!("{name} is open"),
+                    Err(_) => String::new(),
+                });
+            });
+        };
+        e.read_chosen(&event, Box::new(then));
     };
     view! {
         <Try title="Open">
