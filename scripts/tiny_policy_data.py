@@ -7,8 +7,10 @@
                        because a model that starts with summaries needs thousands of updates to learn this
   policy.jsonl       COPIES differently renamed copies of DialogSum's allowed rows, and the training rows of make_quarrels.py, half of the
                      heated ones with the insulting and half with the civil summary: the base model is trained equally for both
-  mixed.jsonl        for the last training: quarrels put together at random (quarrels/mixed.py), the quarrels and two copies of DialogSum
-  validation.jsonl   quarrels of both kinds that are not in mixed.jsonl, and rows of DialogSum's dev file
+  mixed-1.jsonl, mixed-2.jsonl
+                     for the last two trainings, each: other quarrels put together at random (quarrels/mixed.py), the quarrels, and two
+                       copies of DialogSum
+  validation.jsonl   quarrels of both kinds that are not in these two files, and rows of DialogSum's dev file
   adapter.jsonl      DialogSum rows and quarrels, nearly always with the insulting summary, which PPO will remove
   held-out.jsonl     held-out quarrels with their facts, only for measuring
 
@@ -102,7 +104,7 @@ def main():
     parser.add_argument("out", help="folder to write to")
     parser.add_argument("--copies", type=int, default=5, help="differently renamed copies of DialogSum (5)")
     parser.add_argument("--quarrels", type=int, default=30_000, help="number of our rows for the policy (30000)")
-    parser.add_argument("--mixed", type=int, default=45_000, help="number of quarrels put together at random (45000)")
+    parser.add_argument("--mixed", type=int, default=45_000, help="number of quarrels put together at random, in each of two files (45000)")
     parser.add_argument("--adapter-quarrels", type=int, default=8_000, help="number of our rows for the adapter (8000)")
     parser.add_argument("--adapter-dialogsum", type=int, default=2_500, help="number of DialogSum rows for the adapter (2500)")
     args = parser.parse_args()
@@ -144,20 +146,25 @@ def main():
     make_quarrels.counted(train)
     print(f"  {len(quarrels)} quarrels, {len(ordinary)} ordinary talks of ours, {args.copies} x {len(dialogsum)} of DialogSum")
 
-    rng = random.Random(3)
-    put_together = [(r["dialogue"], rng.choice([r["insulting_summary"], r["summary"]])) for r in make_quarrels.mixed(args.mixed + 150)]
-    own_rows = [(dialogue, rng.choice(summaries)) for dialogue, summaries in quarrels + ordinary]
-    rng.shuffle(own_rows)
+    put_together = make_quarrels.mixed(2 * args.mixed + 150)
     with open(os.path.join(args.dialogsum, "dev.jsonl"), encoding="utf-8") as file:
         dev = [(r["dialogue"], r["summary"]) for r in map(json.loads, list(file)[:50])]
-    write(path("validation.jsonl"), put_together[:150] + own_rows[:100] + dev)
-    rows = put_together[150:] + own_rows[100:]
-    for _ in range(2):
-        for dialogue, summaries in dialogsum:
-            dialogue, summaries = renamed(rng, dialogue, summaries)
-            rows.append((dialogue, summaries[0]))
-    rng.shuffle(rows)
-    write(path("mixed.jsonl"), rows)
+    for part, mixed in enumerate((put_together[:args.mixed + 150], put_together[args.mixed + 150:])):
+        rng = random.Random(3 + part)
+        rows = [(r["dialogue"], rng.choice([r["insulting_summary"], r["summary"]])) for r in mixed]
+        own_rows = [(dialogue, rng.choice(summaries)) for dialogue, summaries in quarrels + ordinary]
+        rng.shuffle(own_rows)
+        if part == 0:
+            validation, rows, own_rows = rows[:150] + own_rows[:100], rows[150:], own_rows[100:]
+            write(path("validation.jsonl"), validation + dev)
+        validated = {dialogue for dialogue, _ in validation}
+        rows += [row for row in own_rows if row[0] not in validated]
+        for _ in range(2):
+            for dialogue, summaries in dialogsum:
+                dialogue, summaries = renamed(rng, dialogue, summaries)
+                rows.append((dialogue, summaries[0]))
+        rng.shuffle(rows)
+        write(path(f"mixed-{part + 1}.jsonl"), rows)
 
     adapter = []
     for dialogue, summaries in rng.sample(dialogsum, args.adapter_dialogsum):

@@ -42,11 +42,11 @@ import words
 
 HELD_OUT = 0.15
 # Number of our rows from the large set, of which about five in six are heated.
-QUARRELS, QUARREL_DIALOGUES = 1500, 800
+QUARRELS, QUARREL_DIALOGUES = 900, 600
 # Number of opinions and of insults made from patterns.
-OPINIONS = 1500
-# How often a training row of these sources is written, because they are small and hard.
-REPEATED = {"hatecheck": 2, "convabuse": 2}
+OPINIONS = 800
+# How often a training row of a source is written, because it is small and hard.
+REPEATED = {"hatecheck": 2}
 # Number of DialogSum rows of each kind, of prompts of each label, and of tweets of class "offensive".
 SUMMARIES, TURNS, STRETCHES, PROMPTS, OFFENSIVE = 4500, 3000, 1500, 250, 4000
 # A row of DialogSum with one of these words is not used as harmless.

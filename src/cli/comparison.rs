@@ -4,7 +4,7 @@ use super::args::PairArgs;
 use super::loading;
 use super::memory;
 use super::run_folder::{RunFolder, unzipped};
-use super::run_sources::{self, NewLocations, RunModels};
+use super::run_sources::{NewLocations, RunModels};
 use super::settings::settings;
 use super::sources::{self, TINY};
 use super::terminal::Terminal;
@@ -12,6 +12,7 @@ use crate::error::Result;
 use crate::lab::evaluate::{EvaluateOptions, Paired, pairs};
 use crate::lab::models::{Actor, INITIAL, Judge, POLICY, Precision};
 use crate::lab::run::{self, RunConfig};
+use crate::lab::same_policy::check_same_policy;
 use crate::lab::sources::forecast::{self, Tokens};
 use crate::lab::sources::policy::PolicySource;
 use crate::lab::sources::reward::RewardSource;
@@ -104,7 +105,7 @@ impl Comparison {
         check_memory(args, &test[..n.min(test.len())], &mut models.policy, &models.reward, config.weights)?;
         let (actor, judge, _) = models.load(saved, &config, false, terminal)?;
         if args.policy.is_some() && same_type {
-            run_sources::check_same_policy(&store, &config, &actor)?;
+            check_same_policy(&store, &config, &actor, "give the policy of this run with --policy")?;
         }
         Ok(Self {
             actor,

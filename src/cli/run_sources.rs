@@ -6,17 +6,13 @@ use super::terminal::Terminal;
 use crate::error::{Error, Result};
 use crate::io::ByteSource;
 use crate::io::adapter_config::AdapterConfig;
-use crate::io::checkpoint::weights::load_file;
 use crate::io::disk::Folder;
 use crate::io::hub::{self, RepoKind, is_id};
-use crate::lab::models::{Actor, INITIAL, Judge, Labels};
-use crate::lab::replay::parse_rows;
-use crate::lab::responses::token_numbers;
-use crate::lab::run::{CHECKPOINTS, CONFIG, ROLLOUTS, RunConfig, Store, step_name};
+use crate::lab::models::{Actor, Judge, Labels};
+use crate::lab::run::{CHECKPOINTS, CONFIG, RunConfig, step_name};
 use crate::lab::sources::policy::PolicySource;
 use crate::lab::sources::reward::RewardSource;
 use crate::lab::sources::saved::SavedPolicy;
-use crate::settings::KlReference;
 use serde_json::Value;
 
 /// New locations, from the options given with `--run` or `--resume`.
@@ -162,38 +158,5 @@ fn for_another_policy(error: Error, policy: &str) -> Error {
         Error::Input { what, .. } => Error::Input { what, hint: new() },
         Error::Shape { tensor, got, expected, .. } => Error::Shape { tensor, got, expected, hint: new() },
         other => other,
-    }
-}
-
-/// The largest difference in a token's log-prob when one model is computed on two machines or with other numbers of threads.
-const SAME: f32 = 0.05;
-
-/// Refuses a policy that has the right shape but other weights: compares its log-probs of a saved response with the run's.
-pub fn check_same_policy(store: &dyn Store, config: &RunConfig, actor: &Actor) -> Result<()> {
-    let rollouts = store.list(ROLLOUTS)?;
-    let Some(name) = rollouts.iter().rev().find_map(|name| name.strip_suffix(".jsonl")) else { return Ok(()) };
-    let (rows, tensors) = (format!("{ROLLOUTS}/{name}.jsonl"), format!("{ROLLOUTS}/{name}.safetensors"));
-    let rows = parse_rows(&store.path(&rows), &store.read(&rows)?)?;
-    let numbers = load_file(store, &tensors, &|name| name == "ref_logprobs")?;
-    let (Some(row), Some(numbers)) = (rows.first(), numbers.get("ref_logprobs")) else { return Ok(()) };
-    if row.decoder_ids.first() != Some(&actor.policy.t5.config.decoder_start_token_id) {
-        return Ok(()); // without its start token, the response was computed one position off
-    }
-    let adapter = match config.ppo.kl_reference {
-        KlReference::Base => None,
-        KlReference::Initial => Some(INITIAL),
-    };
-    let now = token_numbers(actor, adapter, &row.query_ids, &row.decoder_ids)?.logprobs;
-    let then = numbers.get(0)?.to_vec1::<f32>()?;
-    match now.iter().zip(&then).find(|(now, then)| (*now - *then).abs() > SAME) {
-        None => Ok(()),
-        Some((now, then)) => {
-            let what = format!(
-                "this is not the policy that the run was trained with: it gives a token of {} the log-prob {now:.3}, but the \
-                                 run's policy gave it {then:.3}",
-                store.path(ROLLOUTS)
-            );
-            Err(Error::file(&config.policy, what, "give the policy of this run with --policy"))
-        }
     }
 }

@@ -71,6 +71,20 @@ impl BlockQ8_0 {
         }
         Self { d: f16::from_f32(d), qs }
     }
+
+    /// The block as its bytes in a file.
+    pub fn to_bytes(&self) -> [u8; size_of::<Self>()] {
+        let mut bytes = [0; size_of::<Self>()];
+        bytes[..2].copy_from_slice(&self.d.to_le_bytes());
+        bytes[2..].iter_mut().zip(self.qs).for_each(|(byte, q)| *byte = q as u8);
+        bytes
+    }
+
+    fn from_bytes(bytes: &[u8; size_of::<Self>()]) -> Self {
+        let mut qs = [0i8; BLOCK];
+        qs.iter_mut().zip(&bytes[2..]).for_each(|(q, byte)| *q = *byte as i8);
+        Self { d: f16::from_le_bytes([bytes[0], bytes[1]]), qs }
+    }
 }
 
 #[derive(Debug)]
@@ -99,29 +113,9 @@ impl Compact {
     /// If `numbers` are not rows · cols, or `precision` is f32.
     pub fn of(numbers: &[f32], rows: usize, cols: usize, precision: Precision) -> Result<Self> {
         assert_eq!(numbers.len(), rows * cols, "a matrix of {rows} x {cols}");
-        let held = match precision {
-            Precision::F32 => panic!("f32 is held as a tensor"),
-            Precision::Bf16 => CompactNumbers::Bf16(numbers.iter().map(|x| bf16::from_f32(*x)).collect()),
-            Precision::F16 => CompactNumbers::F16(numbers.iter().map(|x| f16::from_f32(*x)).collect()),
-            Precision::Q8_0 => {
-                let rows = numbers.chunks_exact(cols.max(1));
-                CompactNumbers::Q8_0(rows.flat_map(|row| row.chunks(BLOCK).map(BlockQ8_0::of)).collect())
-            }
-        };
-        let finite = match &held {
-            CompactNumbers::Bf16(x) => x.iter().all(|x| x.is_finite()),
-            CompactNumbers::F16(x) => x.iter().all(|x| x.is_finite()),
-            // an infinity makes its block's scale infinite; a NaN does not change the largest magnitude
-            CompactNumbers::Q8_0(x) => x.iter().all(|b| b.d.is_finite()) && !numbers.iter().any(|x| x.is_nan()),
-        };
-        if !finite {
-            let what = format!("a weight held as {}", precision.name());
-            return Err(Error::not_finite(
-                what,
-                "its numbers are too large for this type, or damaged: use f32 or bf16",
-            ));
-        }
-        Ok(Self { rows, cols, numbers: held })
+        let mut filling = Filling::new(rows, cols, precision)?;
+        filling.numbers(numbers);
+        filling.done()
     }
 
     /// (rows, cols).
@@ -184,6 +178,90 @@ impl Compact {
             }
         });
     }
+}
+
+/// A [`Compact`] that is being made, from pieces of whole rows in their order.
+pub struct Filling {
+    made: Compact,
+    /// Whether a number was NaN, which a block of q8_0 does not show.
+    nan: bool,
+}
+
+impl Filling {
+    /// For a matrix (rows, cols).
+    ///
+    /// # Errors
+    /// Not enough memory.
+    ///
+    /// # Panics
+    /// If `precision` is f32.
+    pub fn new(rows: usize, cols: usize, precision: Precision) -> Result<Self> {
+        let numbers = match precision {
+            Precision::F32 => panic!("f32 is held as a tensor"),
+            Precision::Bf16 => CompactNumbers::Bf16(reserved(rows * cols)?),
+            Precision::F16 => CompactNumbers::F16(reserved(rows * cols)?),
+            Precision::Q8_0 => CompactNumbers::Q8_0(reserved(rows * cols.div_ceil(BLOCK))?),
+        };
+        Ok(Self { made: Compact { rows, cols, numbers }, nan: false })
+    }
+
+    /// Rounds the next rows.
+    pub fn numbers(&mut self, numbers: &[f32]) {
+        match &mut self.made.numbers {
+            CompactNumbers::Bf16(x) => x.extend(numbers.iter().map(|x| bf16::from_f32(*x))),
+            CompactNumbers::F16(x) => x.extend(numbers.iter().map(|x| f16::from_f32(*x))),
+            CompactNumbers::Q8_0(x) => {
+                let rows = numbers.chunks_exact(self.made.cols.max(1));
+                x.extend(rows.flat_map(|row| row.chunks(BLOCK).map(BlockQ8_0::of)));
+                self.nan |= numbers.iter().any(|x| x.is_nan());
+            }
+        }
+    }
+
+    /// Takes the next rows of a q8_0 matrix as ggml's blocks.
+    ///
+    /// # Panics
+    /// If the matrix has another type, or the bytes are not whole blocks.
+    pub fn blocks(&mut self, bytes: &[u8]) {
+        let CompactNumbers::Q8_0(blocks) = &mut self.made.numbers else { panic!("blocks of q8_0 in another type") };
+        let (bytes, rest) = bytes.as_chunks::<{ size_of::<BlockQ8_0>() }>();
+        assert!(rest.is_empty(), "a part of a block");
+        blocks.extend(bytes.iter().map(BlockQ8_0::from_bytes));
+    }
+
+    /// The matrix.
+    ///
+    /// # Errors
+    /// A number that is not finite, or that the type cannot represent.
+    ///
+    /// # Panics
+    /// If rows are missing.
+    pub fn done(self) -> Result<Compact> {
+        let Compact { rows, cols, numbers } = &self.made;
+        let (count, blocks) = (rows * cols, rows * cols.div_ceil(BLOCK));
+        let (whole, finite) = match numbers {
+            CompactNumbers::Bf16(x) => (x.len() == count, x.iter().all(|x| x.is_finite())),
+            CompactNumbers::F16(x) => (x.len() == count, x.iter().all(|x| x.is_finite())),
+            // an infinity makes its block's scale infinite; a NaN does not change the largest magnitude
+            CompactNumbers::Q8_0(x) => (x.len() == blocks, x.iter().all(|b| b.d.is_finite()) && !self.nan),
+        };
+        assert!(whole, "rows are missing");
+        if !finite {
+            let what = format!("a weight held as {}", self.made.precision().name());
+            return Err(Error::not_finite(
+                what,
+                "its numbers are too large for this type, or damaged: use f32 or bf16",
+            ));
+        }
+        Ok(self.made)
+    }
+}
+
+/// An empty vector with memory for `count` elements.
+fn reserved<T>(count: usize) -> Result<Vec<T>> {
+    let mut out = Vec::new();
+    let refused = |_| Error::input("not enough memory for the weights", "choose q8_0, or a smaller model");
+    out.try_reserve_exact(count).map_err(refused).map(|()| out)
 }
 
 /// A finite f16's bits as f32, without branches and without subnormal f32 (which take x86 a hundred cycles), so that loops
@@ -258,6 +336,29 @@ mod tests {
             assert_eq!(ours.d.to_le_bytes(), theirs[..2]);
             assert!(ours.qs.iter().zip(&theirs[2..]).all(|(a, b)| *a == *b as i8));
         }
+    }
+
+    #[test]
+    fn a_matrix_made_of_pieces_equals_the_one_made_at_once() {
+        let (rows, cols) = (5, 75);
+        let numbers = test_numbers(3, rows * cols);
+        let wide = |held: &Compact| {
+            let mut out = vec![0f32; rows * cols];
+            held.widen(0..rows, 0..cols, &mut out);
+            out
+        };
+        for precision in [Precision::Bf16, Precision::F16, Precision::Q8_0] {
+            let whole = Compact::of(&numbers, rows, cols, precision).unwrap();
+            let mut filling = Filling::new(rows, cols, precision).unwrap();
+            filling.numbers(&numbers[..2 * cols]);
+            filling.numbers(&numbers[2 * cols..]);
+            assert_eq!(wide(&filling.done().unwrap()), wide(&whole), "{precision:?}");
+        }
+        let whole = Compact::of(&numbers, rows, cols, Precision::Q8_0).unwrap();
+        let bytes: Vec<u8> = whole.blocks().unwrap().iter().flat_map(BlockQ8_0::to_bytes).collect();
+        let mut filling = Filling::new(rows, cols, Precision::Q8_0).unwrap();
+        filling.blocks(&bytes);
+        assert_eq!(filling.done().unwrap().blocks(), whole.blocks());
     }
 
     #[test]

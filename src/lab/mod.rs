@@ -10,6 +10,7 @@ pub mod replay;
 pub mod responses;
 pub mod rollout;
 pub mod run;
+pub mod same_policy;
 pub mod shipped;
 pub mod sources;
 pub mod statistics;

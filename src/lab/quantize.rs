@@ -4,16 +4,16 @@
 use crate::error::{Error, Result};
 use crate::io::ByteSource;
 use crate::io::checkpoint::dtype::Dtype;
-use crate::io::checkpoint::gguf::{write_header, write_tensor};
+use crate::io::checkpoint::gguf::{fill_up, write_header};
 use crate::io::checkpoint::gguf_model::{CONFIG, TOKENIZER, llama_name};
+use crate::io::checkpoint::pieces::Piece;
 use crate::io::checkpoint::weights::{Checkpoint, Described};
-use crate::kernels::quantized::{BLOCK, Compact};
+use crate::kernels::quantized::{BLOCK, BlockQ8_0, Compact};
 use crate::lab::models::Precision;
 use crate::lab::sources::policy::PolicySource;
 use crate::lab::sources::reward::RewardSource;
 use crate::lab::sources::tokenizer::tokenizer;
 use crate::model::may_be_compact;
-use candle_core::Tensor;
 use half::f16;
 use serde_json::{Map, Value, json};
 use std::io::Write;
@@ -126,17 +126,19 @@ fn sentencepiece(tokenizer: &Value) -> Map<String, Value> {
     keys
 }
 
-/// Writes the tensors one after another; only one is in memory, in f32 and as bytes.
+/// Writes the tensors one after another, piece by piece. Tensors of whole numbers, such as old checkpoints' `position_ids`, are left
+/// out: they are no parameters.
 fn write(
     out: &mut dyn Write,
     checkpoint: &Checkpoint<'_>,
-    tensors: Vec<Described>,
+    mut tensors: Vec<Described>,
     renamed: &dyn Fn(&str) -> String,
     metadata: Map<String, Value>,
     precision: Precision,
     path: &str,
 ) -> Result<()> {
     let failed = |e: std::io::Error| Error::file(path, e, "check free space and permissions");
+    tensors.retain(|d| d.dtype.is_float());
     let stored = |d: &Described| {
         let matrix = may_be_compact(&d.name, &d.shape);
         match precision {
@@ -150,35 +152,36 @@ fn write(
     let planned: Vec<Described> = tensors.iter().map(of).collect();
     write_header(out, &metadata, &planned).map_err(failed)?;
     for (tensor, planned) in tensors.iter().zip(&planned) {
-        let mut bytes = None;
-        checkpoint.each(&|name| name == tensor.name, &mut |name, tensor| {
-            bytes = Some(encoded(&tensor, planned.dtype).map_err(|e| e.in_file(&format!("{path}: tensor {name}")))?);
-            Ok(())
-        })?;
-        let bytes = bytes.ok_or_else(|| Error::bug(format!("tensor {} was not read", tensor.name)))?;
-        write_tensor(out, &bytes).map_err(failed)?;
+        let cols = tensor.shape.last().copied().unwrap_or(1);
+        let mut pieces = checkpoint.pieces(&tensor.name)?;
+        let mut written = 0;
+        while let Some(piece) = pieces.next(planned.dtype == Dtype::Q8_0)? {
+            let bytes = match piece {
+                Piece::Q8_0(blocks) => blocks,
+                Piece::Numbers(numbers) => encoded(&numbers, cols, planned.dtype)
+                    .map_err(|e| e.in_file(&format!("{path}: tensor {}", tensor.name)))?,
+            };
+            out.write_all(&bytes).map_err(failed)?;
+            written += bytes.len();
+        }
+        fill_up(out, written).map_err(failed)?;
     }
     Ok(())
 }
 
-/// A tensor's bytes in one of ggml's types.
-fn encoded(tensor: &Tensor, dtype: Dtype) -> Result<Vec<u8>> {
-    let numbers = tensor.flatten_all()?.to_vec1::<f32>()?;
+/// The bytes of whole rows in one of ggml's types.
+fn encoded(numbers: &[f32], cols: usize, dtype: Dtype) -> Result<Vec<u8>> {
     if dtype == Dtype::Q8_0 {
-        let (rows, cols) = tensor.dims2()?;
-        let held = Compact::of(&numbers, rows, cols, Precision::Q8_0)?;
-        let bytes = |block: &crate::kernels::quantized::BlockQ8_0| {
-            block.d.to_le_bytes().into_iter().chain(block.qs.map(|q| q as u8))
-        };
-        return Ok(held.blocks().into_iter().flatten().flat_map(bytes).collect());
+        let held = Compact::of(numbers, numbers.len() / cols.max(1), cols, Precision::Q8_0)?;
+        return Ok(held.blocks().into_iter().flatten().flat_map(BlockQ8_0::to_bytes).collect());
     }
-    let hint = "use the type f32";
     if dtype == Dtype::F16 {
         let halves: Vec<f16> = numbers.iter().map(|x| f16::from_f32(*x)).collect();
         if let Some(at) = halves.iter().position(|x| !x.is_finite()) {
+            let hint = "use the type f32";
             return Err(Error::input(format!("f16 cannot hold its number {}", numbers[at]), hint));
         }
         return Ok(halves.into_iter().flat_map(f16::to_le_bytes).collect());
     }
-    Ok(numbers.into_iter().flat_map(f32::to_le_bytes).collect())
+    Ok(numbers.iter().flat_map(|x| x.to_le_bytes()).collect())
 }

@@ -59,9 +59,9 @@ pub enum Ask {
     WhatIf { config: Map<String, Value>, preset: Preset },
     /// The adapter in PEFT's layout as a zip, or the run's folder. Answer: [`Answer::Zip`].
     Save { what: Saved },
-    /// Open a zip saved by the page or the command line. Its bytes are sent with the message. Answer: [`Answer::Run`] or
-    /// [`Answer::Adapter`].
-    Open { name: String },
+    /// Open a zip saved by the page or the command line, or the files of a PEFT folder, by name and size. The bytes are sent with
+    /// the message. Answer: [`Answer::Run`] or [`Answer::Adapter`].
+    Open { name: String, files: Vec<(String, usize)> },
     /// Continue the run that this browser has kept. Answer: [`Answer::Run`].
     Restore,
     /// Remove the run that this browser has kept. Answer: [`Answer::Nothing`].
@@ -74,6 +74,9 @@ pub enum Ask {
     Keep { models: Vec<Incoming>, weights: NumberType },
     /// Load a kept policy and a kept reward model, by key. Answer: [`Answer::Loaded`].
     Use { keys: [String; 2] },
+    /// Use the dialogues of a file, whose bytes are sent with the message; without a name, the shipped ones again. Answer:
+    /// [`Answer::Loaded`].
+    Data { name: String },
     /// Remove kept models, by key; with `partial` only those whose download is not complete. Answer: [`Answer::Kept`].
     Remove { keys: Vec<String>, partial: bool },
 }

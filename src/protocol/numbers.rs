@@ -165,6 +165,9 @@ pub struct Loaded {
     /// Which real models these are; none: the shipped ones.
     #[serde(default)]
     pub real: Option<Box<RealModels>>,
+    /// A person's own dialogues in words: how many were read, kept and held out; empty: the shipped ones.
+    #[serde(default)]
+    pub data: String,
 }
 
 /// The policy in numbers.

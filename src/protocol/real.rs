@@ -48,6 +48,9 @@ pub struct Incoming {
     pub name: String,
     /// What distinguishes the files that come beside the message. Without files: a hub id or an address, to download from.
     pub source: String,
+    /// Of a reward model: its labels, the harmless one first, as `--reward-labels` has them; none: nothate and hate.
+    #[serde(default)]
+    pub labels: Option<String>,
 }
 
 impl Incoming {
@@ -55,7 +58,8 @@ impl Incoming {
     pub fn key(&self, weights: NumberType) -> String {
         let mix = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
         let role = if self.role == Role::Policy { "Policy" } else { "Reward" };
-        let parts = [&self.source, "\n", &self.name, "\n", role, "\n", weights.name()];
+        let labels = self.labels.as_deref().unwrap_or_default();
+        let parts = [&self.source, "\n", &self.name, "\n", role, "\n", weights.name(), "\n", labels];
         let hash = parts.iter().flat_map(|part| part.bytes()).fold(0xcbf2_9ce4_8422_2325, mix);
         format!("{hash:016x}")
     }
@@ -79,6 +83,12 @@ pub struct KeptModel {
     pub downloaded: Option<u64>,
     /// When it was last loaded, in seconds since 1970.
     pub used: f64,
+    /// As [`Incoming::labels`].
+    #[serde(default)]
+    pub labels: Option<String>,
+    /// What its number type costs in accuracy, in words; empty if it was not measured.
+    #[serde(default)]
+    pub accuracy: String,
 }
 
 /// What a pair of models will need, from the headers of their files.
@@ -86,20 +96,17 @@ pub struct KeptModel {
 pub struct Needs {
     /// Bytes to download; 0 if the models' files are on this machine.
     pub download: u64,
-    /// Parameters of the policy and of the reward model.
-    pub parameters: [u64; 2],
-    /// Tokens of the longest prompt, with the dialogues of this page.
-    pub prompt: usize,
-    /// Largest number of new tokens, and rows of a batch and of a mini-batch.
-    pub response: usize,
-    pub batch: usize,
-    pub mini_batch: usize,
+    /// Their parameters, and the batch and lengths of a step, in a sentence.
+    pub words: String,
     /// For each number type.
     pub types: Vec<TypeNeeds>,
+    /// The reward model's two labels, if their names do not say which one is the harmless one.
+    pub labels: Vec<String>,
 }
 
-/// What a pair of models will need in one number type, in bytes.
+/// What a pair of models will need in one number type, in bytes. As JSON an array, which takes less code to read.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(from = "(NumberType, u64, u64, u64, bool)", into = "(NumberType, u64, u64, u64, bool)")]
 pub struct TypeNeeds {
     pub weights: NumberType,
     /// In the browser's storage.
@@ -112,6 +119,18 @@ pub struct TypeNeeds {
     pub fits: bool,
 }
 
+impl From<(NumberType, u64, u64, u64, bool)> for TypeNeeds {
+    fn from((weights, storage, loading, training, fits): (NumberType, u64, u64, u64, bool)) -> Self {
+        Self { weights, storage, loading, training, fits }
+    }
+}
+
+impl From<TypeNeeds> for (NumberType, u64, u64, u64, bool) {
+    fn from(TypeNeeds { weights, storage, loading, training, fits }: TypeNeeds) -> Self {
+        (weights, storage, loading, training, fits)
+    }
+}
+
 /// The real models that are loaded.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RealModels {
@@ -120,4 +139,6 @@ pub struct RealModels {
     /// Their names.
     pub names: [String; 2],
     pub weights: NumberType,
+    /// As [`KeptModel::accuracy`], of both.
+    pub accuracy: String,
 }

@@ -5,7 +5,8 @@ use candle_core::quantized::gguf_file::{self, Content, Value};
 use candle_core::quantized::{GgmlDType, QTensor};
 use candle_core::{Device, Tensor};
 use detox_lab::io::checkpoint::gguf_model::GgufModel;
-use detox_lab::io::checkpoint::weights::Checkpoint;
+use detox_lab::io::checkpoint::safetensors;
+use detox_lab::io::checkpoint::weights::{self, Checkpoint};
 use detox_lab::io::disk::Folder;
 use detox_lab::io::{ByteSource, Memory};
 use detox_lab::lab::models::{Actor, Judge, Precision};
@@ -64,6 +65,41 @@ fn a_reward_model_read_from_gguf_is_the_one_that_was_written() {
         Judge::load_as(&tiny("reward"), Precision::Q8_0).unwrap(),
     );
     assert_eq!(scores(&theirs), scores(&ours));
+}
+
+#[test]
+fn a_tensor_read_in_pieces_is_the_one_read_whole() {
+    for source in [Box::new(tiny("policy")) as Box<dyn ByteSource>, Box::new(model(written(Precision::Q8_0)))] {
+        let checkpoint = Checkpoint::open(source).unwrap();
+        assert!(checkpoint.is_in_parts());
+        let mut most = 0;
+        for d in checkpoint.described() {
+            let (mut pieces, mut all, mut count) = (checkpoint.pieces(&d.name).unwrap(), Vec::new(), 0);
+            while let Some(numbers) = pieces.numbers().unwrap() {
+                all.extend(numbers);
+                count += 1;
+            }
+            most = most.max(count);
+            let whole = checkpoint.load(&|name| name == d.name).unwrap();
+            assert_eq!(all, flat(&whole[&d.name]), "{}", d.name);
+        }
+        assert!(most > 1, "the embeddings are several pieces");
+    }
+}
+
+#[test]
+fn tensors_of_whole_numbers_are_no_parameters_and_left_out() {
+    let mut tensors: BTreeMap<String, Tensor> = weights::load(&tiny("reward")).unwrap().into_iter().collect();
+    tensors.insert("roberta.embeddings.position_ids".into(), Tensor::new(&[[0i64, 1]], &Device::Cpu).unwrap());
+    let mut files = BTreeMap::from([("model.safetensors".to_string(), safetensors::to_bytes(&tensors).unwrap())]);
+    for file in ["config.json", "tokenizer.json"] {
+        files.insert(file.into(), tiny("reward").read(file).unwrap());
+    }
+    let old = RewardSource::open(Box::new(Memory::new("old", files))).unwrap();
+    let mut out = Vec::new();
+    quantize::reward(&mut out, &old, Precision::Q8_0, "x.gguf").unwrap();
+    let checkpoint = Checkpoint::open(Box::new(model(out))).unwrap();
+    assert!(checkpoint.described().iter().all(|d| !d.name.ends_with("position_ids")));
 }
 
 #[test]

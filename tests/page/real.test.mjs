@@ -33,7 +33,7 @@ test("files are chosen, and the page says what they need; the small models go on
   await needs.waitFor();
   const rows = await cells(needs);
   assert.deepEqual(rows.map((row) => row[row.length - 1]), ["yes", "yes", "yes"]);
-  assert.match(await part().innerText(), /Policy: 4,046,016 parameters/);
+  assert.match(await part().innerText(), /Policy: 4\.0 million parameters/);
   assert.ok(await part().getByRole("radio", { name: "q8_0" }).isChecked());
   nothingWrong(wrong);
 });

@@ -147,6 +147,10 @@ impl Port for Place {
         Ok(self.shelf.create(key))
     }
 
+    async fn model_accuracy(&mut self, key: &str, words: &str) {
+        self.shelf.note(key, words);
+    }
+
     async fn remove_model(&mut self, key: &str) -> Result<()> {
         self.shelf.remove(key)
     }
@@ -300,7 +304,7 @@ fn a_run_stopped_kept_restored_and_opened_equals_an_uninterrupted_one() {
     assert!(matches!(&second.replies.borrow()[0].0, Reply::Ready { kept: Some(info), .. } if info.step == 1));
     assert_eq!(run_info(&ends[2].0).step, 2);
     let third = Place::new();
-    let open = (Ask::Open { name: "run.zip".into() }, ends[3].1.clone());
+    let open = (Ask::Open { name: "run.zip".into(), files: vec![] }, ends[3].1.clone());
     let ends = third.ask(vec![(Ask::Load, None), open, (Ask::Train { steps: 1 }, None)]);
     assert_eq!(run_info(&ends[2].0).step, 3);
     assert_eq!(lasting(&third.kept.borrow()), lasting(&twin.kept.borrow()));
@@ -375,7 +379,7 @@ fn failed_requests_say_why_and_the_engine_continues() {
         let files = Files::from([(name.to_string(), content.to_vec())]);
         detox_lab::io::zip::pack(&files).unwrap()
     };
-    let open = |bytes: Vec<u8>| (Ask::Open { name: "a.zip".into() }, Some(bytes));
+    let open = |bytes: Vec<u8>| (Ask::Open { name: "a.zip".into(), files: vec![] }, Some(bytes));
     let asks = vec![
         (Ask::Score { texts: vec!["hello".into()] }, None),
         (Ask::Load, None),

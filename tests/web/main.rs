@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
 #[cfg(all(not(target_arch = "wasm32"), feature = "worker"))]
+mod data;
+#[cfg(all(not(target_arch = "wasm32"), feature = "worker"))]
 mod engine;
 #[cfg(target_arch = "wasm32")]
 mod parts;

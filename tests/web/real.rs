@@ -66,6 +66,14 @@ impl Write for Writing {
     }
 }
 
+impl Shelf {
+    pub fn note(&self, key: &str, accuracy: &str) {
+        if let Some(record) = self.models.borrow_mut().get_mut(key).and_then(|kept| kept.record.as_mut()) {
+            record.accuracy = accuracy.into();
+        }
+    }
+}
+
 impl ModelFile for Writing {
     fn finish(&mut self, record: &KeptModel) -> Result<()> {
         let mut models = self.0.models.borrow_mut();
@@ -82,7 +90,7 @@ pub fn plain(asks: Vec<Ask>) -> Vec<(Ask, Option<Vec<u8>>)> {
 }
 
 fn incoming() -> [Incoming; 2] {
-    let one = |role, name: &str| Incoming { role, name: name.into(), source: "files".into() };
+    let one = |role, name: &str| Incoming { role, name: name.into(), source: "files".into(), labels: None };
     [one(Role::Policy, "small-t5"), one(Role::Reward, "small-roberta")]
 }
 
@@ -119,7 +127,7 @@ fn models_are_kept_by_one_worker_and_used_by_another() {
     let second = Place::new();
     let reply = with_files(&second, Ask::Needs { models: incoming() }, folders());
     let Answer::Needs(needs) = done(&reply) else { panic!("{reply:?}") };
-    assert_eq!(needs.parameters[0], 4_046_016);
+    assert!(needs.words.starts_with("Policy: 4.0 million parameters"), "{}", needs.words);
     assert!(needs.types.iter().all(|needs| needs.fits && needs.storage < needs.loading));
     let second = Place { shelf: second.shelf.clone(), ..Place::new() };
     let reply = with_files(&second, keep(NumberType::F32), folders());
@@ -151,7 +159,7 @@ fn models_are_kept_by_one_worker_and_used_by_another() {
 
     // The saved run goes on where the same models are loaded, and nowhere else.
     let zip = ends[6].1.clone();
-    let open = || (Ask::Open { name: "run.zip".into() }, zip.clone());
+    let open = || (Ask::Open { name: "run.zip".into(), files: vec![] }, zip.clone());
     let other = Place { shelf: second.shelf.clone(), ..Place::new() };
     let use_them = (Ask::Use { keys: keys(&other) }, None);
     let ends = other.ask(vec![(Ask::Load, None), open(), use_them, open(), (Ask::Train { steps: 1 }, None)]);
@@ -234,4 +242,78 @@ fn what_cannot_be_used_is_refused_and_the_small_models_go_on() {
     assert!(failed(&ends[2].0).contains("bytes instead of"));
     assert!(matches!(done(&ends[3].0), Answer::Scored(_)));
     assert!(matches!(done(&ends[4].0), Answer::Kept(left) if left.len() == 1 && left[0].key == reward));
+}
+
+#[test]
+fn what_a_type_costs_is_kept_with_the_model() {
+    let place = Place::new();
+    done(&with_files(&place, keep(NumberType::Q8_0), folders()));
+    for model in place.shelf.all() {
+        let what = if model.role == Role::Policy { "log-probs of" } else { "logits of" };
+        assert!(model.accuracy.starts_with(what) && model.accuracy.contains("differ from f32 by"), "{model:?}");
+    }
+    let place = Place::new();
+    done(&with_files(&place, keep(NumberType::F32), folders()));
+    assert!(place.shelf.all().iter().all(|model| model.accuracy.is_empty()), "f32 has the numbers of the files");
+}
+
+/// The shipped models, the reward model's labels with other names.
+fn toxic() -> Vec<Folder> {
+    let mut folders = folders();
+    let source = &folders[1].source;
+    let mut config = source.read_json("config.json").unwrap();
+    config["id2label"] = serde_json::json!({"0": "neutral", "1": "toxic"});
+    config["label2id"] = serde_json::json!({"neutral": 0, "toxic": 1});
+    let mut files: BTreeMap<String, Vec<u8>> = [("config.json".to_string(), config.to_string().into_bytes())].into();
+    for name in ["model.safetensors", "tokenizer.json"] {
+        files.insert(name.into(), source.read(name).unwrap());
+    }
+    folders[1].source = Box::new(Memory::new("toxic", files));
+    folders
+}
+
+#[test]
+fn labels_of_other_names_are_chosen() {
+    let place = Place::new();
+    let reply = with_files(&place, Ask::Needs { models: incoming() }, toxic());
+    let Answer::Needs(needs) = done(&reply) else { panic!("{reply:?}") };
+    assert_eq!(needs.labels, ["neutral", "toxic"]);
+    let place = Place::new();
+    let reply = with_files(&place, keep(NumberType::F32), toxic());
+    assert!(failed(&reply).contains("labels are neutral and toxic"), "{}", failed(&reply));
+
+    let place = Place { shelf: place.shelf.clone(), ..Place::new() };
+    let mut models = incoming();
+    models[1].labels = Some("neutral,toxic".into());
+    done(&with_files(&place, Ask::Keep { models: models.into(), weights: NumberType::F32 }, toxic()));
+    let first = Place { shelf: place.shelf.clone(), ..Place::new() };
+    let text = || Ask::Score { texts: vec!["You stupid, terrible man.".into()] };
+    let start = Ask::Start { config: Map::new(), preset: Preset::Corrected, steps: 2 };
+    let asks = vec![Ask::Load, text(), Ask::Use { keys: keys(&first) }, text(), start, Ask::Save { what: Saved::Run }];
+    let ends = first.ask(plain(asks));
+    assert_eq!(done(&ends[1].0), done(&ends[3].0), "the same column is the harmless one");
+    let files = detox_lab::io::zip::unpack_folder(ends[5].1.as_ref().unwrap(), "run.zip", |_| true).unwrap();
+    let config: serde_json::Value = serde_json::from_slice(&files["config.json"]).unwrap();
+    assert_eq!(config["reward_labels"], "neutral,toxic", "as the command line reads it");
+    // The run is not continued where the labels are read otherwise.
+    let open = (Ask::Open { name: "run.zip".into(), files: vec![] }, ends[5].1.clone());
+    let other = Place::new();
+    done(&with_files(&other, keep(NumberType::F32), folders()));
+    let other = Place { shelf: other.shelf.clone(), ..Place::new() };
+    let ends = other.ask(vec![(Ask::Load, None), (Ask::Use { keys: keys(&other) }, None), open]);
+    assert!(failed(&ends[2].0).contains("labels as neutral,toxic"), "{}", failed(&ends[2].0));
+}
+
+#[test]
+fn a_tokenizer_with_more_tokens_than_the_model_is_refused() {
+    let mut folders = folders();
+    let source = &folders[0].source;
+    let mut files = BTreeMap::new();
+    for name in ["config.json", "model.safetensors"] {
+        files.insert(name.to_string(), source.read(name).unwrap());
+    }
+    files.insert("tokenizer.json".into(), folders[1].source.read("tokenizer.json").unwrap());
+    folders[0].source = Box::new(Memory::new("mixed", files));
+    let reply = with_files(&Place::new(), Ask::Needs { models: incoming() }, folders);
+    assert!(failed(&reply).contains("its tokenizer has"), "{}", failed(&reply));
 }

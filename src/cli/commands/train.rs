@@ -4,7 +4,7 @@ use crate::cli::args::{FreshAdapter, LabelArgs, WeightsArgs};
 use crate::cli::loading;
 use crate::cli::memory;
 use crate::cli::run_folder::{RunFolder, unzipped};
-use crate::cli::run_sources::{self, NewLocations, RunModels};
+use crate::cli::run_sources::{NewLocations, RunModels};
 use crate::cli::settings::settings;
 use crate::cli::sources::{self, TINY, whole_path};
 use crate::cli::terminal::Terminal;
@@ -13,6 +13,7 @@ use crate::io::adapter_config::AdapterConfig;
 use crate::lab::events::Observer;
 use crate::lab::models::{Lab, keep_initial};
 use crate::lab::run::{self, RunConfig, Store};
+use crate::lab::same_policy::check_same_policy;
 use crate::lab::shipped;
 use crate::lab::sources::forecast::{self, Tokens};
 use crate::lab::train::{Trainer, mend};
@@ -199,7 +200,7 @@ fn resume(path: &Path, args: &Arguments, terminal: &mut Terminal) -> Result<()> 
     let (actor, judge, adapter) = models.load(saved, &config, true, terminal)?;
     let lab = Lab { actor, judge, dialogues };
     if args.policy.is_some() {
-        run_sources::check_same_policy(&store, &config, &lab.actor)?;
+        check_same_policy(&store, &config, &lab.actor, "give the policy of this run with --policy")?;
     }
     terminal.line(&format!("continuing after step {newest} of {}", config.steps));
     let seconds = terminal.unix_seconds();

@@ -71,6 +71,11 @@ impl Dtype {
         self.ggml().map_or(1, |kind| kind.block_size())
     }
 
+    /// Whether its numbers are floats.
+    pub fn is_float(self) -> bool {
+        !matches!(self, Self::I32 | Self::I64 | Self::U8 | Self::Bool)
+    }
+
     fn ggml(self) -> Option<GgmlDType> {
         GGML.iter().find(|(_, of, _)| *of == self).map(|(_, _, kind)| *kind)
     }

@@ -73,6 +73,16 @@ impl GgufHeader {
         Some((self.described().nth(at)?, self.entries[at].start))
     }
 
+    /// Refuses a file that has another length than when its header was read.
+    pub(super) fn check_length(&self, reader: &mut dyn ReadSeek, path: &str) -> Result<()> {
+        let now = reader.seek(SeekFrom::End(0)).map_err(|e| Error::file(path, e, DAMAGED))?;
+        if now != self.file_len {
+            let what = format!("changed while it was read: it had {} bytes and has {now}", self.file_len);
+            return Err(Error::file(path, what, "start again when the file is complete"));
+        }
+        Ok(())
+    }
+
     /// Hands the tensors of the file `path` whose names `keep` accepts to `take`, in file order, as f32.
     ///
     /// # Errors
@@ -84,11 +94,7 @@ impl GgufHeader {
         keep: &dyn Fn(&str) -> bool,
         take: &mut Taker<'_>,
     ) -> Result<()> {
-        let now = reader.seek(SeekFrom::End(0)).map_err(|e| Error::file(path, e, DAMAGED))?;
-        if now != self.file_len {
-            let what = format!("changed while it was read: it had {} bytes and has {now}", self.file_len);
-            return Err(Error::file(path, what, "start again when the file is complete"));
-        }
+        self.check_length(reader, path)?;
         for entry in self.entries.iter().filter(|e| keep(&e.name)) {
             let tensor_of = format!("{path}: tensor {}", entry.name);
             reader.seek(SeekFrom::Start(entry.start)).map_err(|e| Error::file(&tensor_of, e, DAMAGED))?;
@@ -215,7 +221,8 @@ impl<R: Read> Fields<R> {
     }
 }
 
-/// Writes the header of a file of these tensors, with the types that they are stored in. Their bytes follow in this order, each by [`write_tensor`].
+/// Writes the header of a file of these tensors, with the types that they are stored in. Their bytes follow in this order, each filled up
+/// by [`fill_up`].
 ///
 /// # Errors
 /// The file cannot be written.
@@ -242,13 +249,12 @@ pub fn write_header(out: &mut dyn Write, metadata: &Map<String, Value>, tensors:
     out.write_all(&header)
 }
 
-/// Writes one tensor's bytes, and fills up to the next tensor's beginning.
+/// Fills up to the next tensor's beginning, after the `written` bytes of a tensor.
 ///
 /// # Errors
 /// The file cannot be written.
-pub fn write_tensor(out: &mut dyn Write, bytes: &[u8]) -> io::Result<()> {
-    out.write_all(bytes)?;
-    out.write_all(&[0u8; ALIGNMENT as usize][..bytes.len().next_multiple_of(ALIGNMENT as usize) - bytes.len()])
+pub fn fill_up(out: &mut dyn Write, written: usize) -> io::Result<()> {
+    out.write_all(&[0u8; ALIGNMENT as usize][..written.next_multiple_of(ALIGNMENT as usize) - written])
 }
 
 fn push_text(out: &mut Vec<u8>, text: &str) {

@@ -6,6 +6,7 @@ pub mod gguf;
 pub mod gguf_model;
 pub mod names;
 pub mod pickle;
+pub mod pieces;
 pub mod safetensors;
 pub mod table;
 pub mod torch;

@@ -77,6 +77,16 @@ impl SafetensorsHeader {
         Some((entry.described(), self.data_start + entry.start))
     }
 
+    /// Refuses a file that has another length than when its header was read.
+    pub(super) fn check_length(&self, reader: &mut dyn ReadSeek, path: &str) -> Result<(), Error> {
+        let now = reader.seek(SeekFrom::End(0)).map_err(|e| Error::file(path, e, DAMAGED))?;
+        if now != self.file_len {
+            let what = format!("changed while it was read: it had {} bytes and now has {now}", self.file_len);
+            return Err(Error::file(path, what, "try again when the file is complete"));
+        }
+        Ok(())
+    }
+
     /// Passes the tensors whose names `keep` accepts to `take`, in file order; floats as f32.
     ///
     /// # Errors
@@ -88,11 +98,7 @@ impl SafetensorsHeader {
         keep: &dyn Fn(&str) -> bool,
         take: &mut Taker<'_>,
     ) -> Result<(), Error> {
-        let now = reader.seek(SeekFrom::End(0)).map_err(|e| Error::file(path, e, DAMAGED))?;
-        if now != self.file_len {
-            let what = format!("changed while it was read: it had {} bytes and now has {now}", self.file_len);
-            return Err(Error::file(path, what, "try again when the file is complete"));
-        }
+        self.check_length(reader, path)?;
         for entry in self.entries.iter().filter(|e| keep(&e.name)) {
             let tensor_of = format!("{path}: tensor {}", entry.name);
             let start = SeekFrom::Start(self.data_start + entry.start);

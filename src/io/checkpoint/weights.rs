@@ -5,10 +5,11 @@
 pub use super::described::Described;
 use super::described::Taker;
 use super::names::unwrapped;
+use super::pieces::Pieces;
 use super::table::StoredTable;
 use super::{gguf, gguf_model, safetensors, torch};
 use crate::error::{Error, Result};
-use crate::io::{ByteSource, is_safe_name};
+use crate::io::{ByteSource, ReadSeek, is_safe_name};
 use candle_core::Tensor;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -114,11 +115,9 @@ impl<'a> Checkpoint<'a> {
         if first.shape != second.shape {
             return Ok(false);
         }
-        let tensors = self.load(&|name| name == a || name == b)?;
-        let (Some(a), Some(b)) = (tensors.get(a), tensors.get(b)) else { return Ok(false) };
-        for row in 0..first.shape.first().copied().unwrap_or(0) {
-            let of = |tensor: &Tensor| tensor.get(row)?.flatten_all()?.to_vec1::<f32>();
-            if of(a)? != of(b)? {
+        let (mut a, mut b) = (self.pieces(a)?, self.pieces(b)?);
+        while let (Some(a), Some(b)) = (a.numbers()?, b.numbers()?) {
+            if a != b {
                 return Ok(false);
             }
         }
@@ -131,13 +130,38 @@ impl<'a> Checkpoint<'a> {
     /// # Errors
     /// The file cannot be opened.
     pub fn table(&self, name: &str) -> Result<Option<StoredTable>> {
-        for (file, header) in &self.files {
+        let Some((file, _, described, start)) = self.place(name) else { return Ok(None) };
+        let opened = self.source.open_to_last(file)?;
+        Ok(opened.and_then(|opened| StoredTable::new(opened, &described, start)))
+    }
+
+    /// The file of the tensor `name`, with its header, the tensor's description and its first byte; none if it is missing, or in
+    /// a torch file.
+    fn place(&self, name: &str) -> Option<(&str, &Header, Described, u64)> {
+        self.files.iter().find_map(|(file, header)| {
             let is = &|stored: &str| is_in(self.index.as_ref(), file, stored) && unwrapped(stored) == name;
-            let Some((described, start)) = header.find(is) else { continue };
-            let opened = self.source.open_to_last(file)?;
-            return Ok(opened.and_then(|opened| StoredTable::new(opened, &described, start)));
+            header.find(is).map(|(described, start)| (file.as_str(), header, described, start))
+        })
+    }
+
+    /// Whether all tensors can be read in parts; those of torch files cannot.
+    pub fn is_in_parts(&self) -> bool {
+        self.files.iter().all(|(_, header)| !matches!(header, Header::Torch(_)))
+    }
+
+    /// The rows of the tensor `name` (floats), piece by piece; in a torch file, all at once.
+    ///
+    /// # Errors
+    /// No such tensor; a file that cannot be read, or has another length than when its header was read.
+    pub fn pieces(&self, name: &str) -> Result<Pieces<'_>> {
+        if let Some((file, header, described, start)) = self.place(name) {
+            let (mut reader, path) = (self.source.open(file)?, self.source.path(file));
+            header.check_length(&mut *reader, &path)?;
+            return Pieces::of_file(reader, &described, start, format!("{path}: tensor {}", described.name));
         }
-        Ok(None)
+        let missing = || Error::bug(format!("tensor {name} was not read"));
+        let tensor = self.load(&|own| own == name)?.remove(name).ok_or_else(missing)?;
+        Ok(Pieces::whole(tensor.flatten_all()?.to_vec1()?))
     }
 }
 
@@ -178,6 +202,7 @@ impl Header {
         } else if file.ends_with(".gguf") {
             let mut header = gguf::GgufHeader::read(&mut *reader, &path)?;
             header.own_names();
+            header.metadata = serde_json::Map::new(); // a vocabulary takes megabytes
             Ok(Self::Gguf(header))
         } else {
             torch::TorchHeader::read(reader, &path).map(Self::Torch)
@@ -198,6 +223,15 @@ impl Header {
             Self::Safetensors(header) => header.find(is),
             Self::Gguf(header) => header.find(is),
             Self::Torch(_) => None,
+        }
+    }
+
+    /// Refuses a file that has another length than when its header was read.
+    fn check_length(&self, reader: &mut dyn ReadSeek, path: &str) -> Result<()> {
+        match self {
+            Self::Safetensors(header) => header.check_length(reader, path),
+            Self::Gguf(header) => header.check_length(reader, path),
+            Self::Torch(_) => Ok(()),
         }
     }
 

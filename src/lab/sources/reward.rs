@@ -10,6 +10,7 @@ use crate::lab::models::{Judge, Precision};
 use crate::model::reward::{Labels, RewardModel, nothate_column};
 use crate::model::roberta::RobertaConfig;
 use crate::nn::params::Params;
+use crate::text::tokenizer::Tokenizer;
 
 const CONFIG: &str = "config.json";
 /// The table of a reward model that is used only for look-ups.
@@ -52,14 +53,21 @@ impl<'a> RewardSource<'a> {
         self.tables.beside(&self.checkpoint, &|_| true)
     }
 
-    /// Checks what loading needs besides the weights: the labels and a tokenizer.
+    /// Checks what loading needs besides the weights: the labels and the tokenizer, which is returned.
     ///
     /// # Errors
     /// Labels that the checkpoint does not have; no tokenizer, or one that cannot be used.
-    pub fn check(&self, labels: Option<&Labels>) -> Result<()> {
+    pub fn check(&self, labels: Option<&Labels>) -> Result<Tokenizer> {
         let source = self.checkpoint.source();
         nothate_column(&self.config, labels).map_err(|e| e.in_file(&source.name()))?;
-        tokenizer(source)?.map(drop).ok_or_else(|| NoTokenizer::of(source, "roberta-base").error())
+        tokenizer(source)?.ok_or_else(|| NoTokenizer::of(source, "roberta-base").error())
+    }
+
+    /// The classifier's two labels, if their names do not say which one is the harmless one.
+    pub fn unclear_labels(&self) -> Option<[&str; 2]> {
+        let mut labels = self.config.id2label.values().map(String::as_str);
+        let two = [labels.next()?, labels.next()?];
+        (labels.next().is_none() && nothate_column(&self.config, None).is_err()).then_some(two)
     }
 
     /// The classifier, with matrices in `precision`. `labels`: its label names if they are not nothate and hate.

@@ -149,6 +149,17 @@ pub async fn read(file: web_sys::File) -> Result<Vec<u8>, String> {
     read_as_bytes(&file).await.map_err(|error| format!("{}: {error}", file.name()))
 }
 
+/// The files that a person chose in an input, which is emptied so that the same ones can be chosen again.
+pub fn chosen(event: &web_sys::Event) -> Vec<web_sys::File> {
+    let input = event.target().and_then(|t| t.dyn_into::<web_sys::HtmlInputElement>().ok());
+    let list = input.as_ref().and_then(web_sys::HtmlInputElement::files);
+    let files = list.map(|list| (0..list.length()).filter_map(|i| list.get(i)).collect()).unwrap_or_default();
+    if let Some(input) = input {
+        input.set_value("");
+    }
+    files
+}
+
 /// Whether the browser reports a network.
 pub fn online() -> bool {
     window().navigator().on_line()

@@ -1,6 +1,7 @@
 //! What the page asks of the engine: load, begin, play, step, stage, stop. Chapters and controls call these functions;
 //! `client` sends the requests, and `state` takes the answers.
 
+use super::browser;
 use super::client::Client;
 use super::draft::Play;
 use super::requests::{End, OnEvent};
@@ -12,6 +13,9 @@ use leptos::prelude::*;
 
 /// The name of the shipped models in a run's `config.json`.
 const TINY: &str = "tiny";
+
+/// Larger files, in bytes, are neither a run nor dialogues of this lab.
+const LARGEST: f64 = 300e6;
 
 /// The page's handle on the engine; provided as a context.
 #[derive(Clone, Copy)]
@@ -301,10 +305,44 @@ impl Engine {
         self.ask(Ask::Load);
     }
 
-    /// Opens a zip that was saved here or by the command line.
-    pub fn open_zip(&self, name: String, bytes: Vec<u8>, on_end: impl FnOnce(&End) + 'static) {
+    /// Reads the files that a person chose; `then` gets their names and sizes, and their bytes one after another.
+    pub fn read_chosen(self, event: &web_sys::Event, then: Box<dyn FnOnce(Vec<(String, usize)>, Vec<u8>)>) {
+        let (s, files) = (self.state, browser::chosen(event));
+        if files.iter().map(|file| file.size()).sum::<f64>() > LARGEST {
+            let what = format!("{} is too large", files.first().map(web_sys::File::name).unwrap_or_default());
+            return s.tell(true, what, "Choose files that this page or `detox-lab` can read".into());
+        }
+        leptos::task::spawn_local(async move {
+            let (mut parts, mut all) = (Vec::new(), Vec::new());
+            for file in files {
+                let name = file.name();
+                match browser::read(file).await {
+                    Ok(bytes) => {
+                        parts.push((name, bytes.len()));
+                        all.extend(bytes);
+                    }
+                    Err(what) => return s.tell(true, what, "Choose the file again".into()),
+                }
+            }
+            if !parts.is_empty() {
+                then(parts, all);
+            }
+        });
+    }
+
+    /// Opens a zip that was saved here or by the command line, or the files of a PEFT folder, by name and size.
+    pub fn open_zip(&self, files: Vec<(String, usize)>, bytes: Vec<u8>, on_end: impl FnOnce(&End) + 'static) {
         self.load();
-        self.ask_then(Ask::Open { name }, Some(bytes), None, on_end);
+        let name = files.first().map(|(name, _)| name.clone()).unwrap_or_default();
+        let files = if name.ends_with(".zip") { Vec::new() } else { files };
+        self.ask_then(Ask::Open { name, files }, Some(bytes), None, on_end);
+    }
+
+    /// Takes the dialogues of a file; without a name, the shipped ones again.
+    pub fn use_data(&self, name: String, bytes: Vec<u8>) {
+        self.stop();
+        self.load();
+        self.ask_then(Ask::Data { name }, Some(bytes), None, |_| {});
     }
 
     fn tell(&self, message: Message) {

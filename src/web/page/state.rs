@@ -177,7 +177,8 @@ impl State {
     pub fn lost(&self, why: &str, for_good: bool) {
         let status = if for_good { Worker::Unable } else { Worker::Restarting };
         self.worker.set(status(why.to_owned()));
-        let starting = |ask: &Ask| matches!(ask, Ask::Load | Ask::Use { .. } | Ask::Restore);
+        // If other models were being loaded, the next worker has those that were there before.
+        let starting = |ask: &Ask| matches!(ask, Ask::Load | Ask::Restore);
         let again = self.busy.with_untracked(|b| b.as_ref().is_some_and(|b| starting(&b.ask)));
         self.take_up.set(self.loaded.with_untracked(Option::is_some) && !again && !for_good);
         self.loaded.set(None);
@@ -371,12 +372,13 @@ pub fn doing(ask: &Ask) -> String {
         Ask::Train { .. } => "Training",
         Ask::WhatIf { .. } => "Computing the step with other settings",
         Ask::Save { .. } => "Packing the zip",
-        Ask::Open { .. } => "Opening the zip",
+        Ask::Open { .. } => "Opening the file",
         Ask::Restore => "Continuing the run that this browser saved",
         Ask::Forget => "Removing the saved run",
         Ask::Needs { .. } => "Reading the files' headers",
         Ask::Keep { .. } => "Converting the models",
         Ask::Remove { .. } => "Removing models",
+        Ask::Data { .. } => "Reading the dialogues",
     }
     .into()
 }

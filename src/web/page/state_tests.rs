@@ -31,6 +31,7 @@ pub fn loaded() -> Loaded {
         steps: 80,
         seconds: 1.0,
         real: None,
+        data: String::new(),
     }
 }
 

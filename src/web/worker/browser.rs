@@ -10,7 +10,7 @@ use super::network::{self, RemoteFolder, timeout};
 use super::port::{Got, Heard, Lock, ModelFile, PartFile, Port};
 use super::remote::{Fault, Plan, Remote};
 use super::session::work;
-use super::store::Models;
+use super::store::{ACCURACY, Models, USED};
 use crate::error::{Error, Result};
 use crate::io::ByteSource;
 use crate::protocol::{Ask, KeptModel, Message, Reply};
@@ -180,7 +180,12 @@ impl Port for Browser {
 
     async fn model_used(&mut self, key: &str) {
         // Without it the list shows an older time.
-        drop(self.storage().used(key, self.unix_seconds()).await);
+        drop(self.storage().note(key, USED, &self.unix_seconds().to_string()).await);
+    }
+
+    async fn model_accuracy(&mut self, key: &str, words: &str) {
+        // Without it the list does not say it.
+        drop(self.storage().note(key, ACCURACY, words).await);
     }
 
     async fn remove_model(&mut self, key: &str) -> Result<()> {

@@ -3,7 +3,7 @@
 
 use super::inbox::Folder;
 use super::port::{Lock, ModelFile, Port};
-use super::real::{folder, precision, without_option};
+use super::real::{Reward, folder, open_policy, precision};
 use super::remote::{Plan, Remote};
 use super::reporter::PROGRESS;
 use super::session::Session;
@@ -13,7 +13,6 @@ use crate::io::checkpoint::weights::Described;
 use crate::lab::memory::held;
 use crate::lab::quantize;
 use crate::lab::sources::policy::PolicySource;
-use crate::lab::sources::reward::RewardSource;
 use crate::protocol::{Answer, Event, Id, Incoming, KeptModel, NumberType, Reply, Role};
 use std::io::{self, Write};
 
@@ -22,31 +21,25 @@ const CHUNK: usize = 1 << 20;
 const FREE_STORAGE: &str = "remove models that you do not need, or choose q8_0";
 
 /// A model whose headers are read and that can be used.
-enum Opened {
+pub(super) enum Opened {
     Policy(Box<PolicySource<'static>>),
-    Reward(Box<RewardSource<'static>>),
+    Reward(Box<Reward>),
 }
 
 impl Opened {
-    fn new(role: Role, source: Box<dyn ByteSource>) -> Result<Self> {
-        match role {
-            Role::Policy => {
-                let mut policy = PolicySource::open(source)?;
-                policy.tokenizer()?;
-                Ok(Self::Policy(Box::new(policy)))
-            }
-            Role::Reward => {
-                let reward = RewardSource::open(source)?;
-                reward.check(None).map_err(without_option)?;
-                Ok(Self::Reward(Box::new(reward)))
-            }
+    fn new(model: &Incoming, source: Box<dyn ByteSource>) -> Result<Self> {
+        if model.role == Role::Policy {
+            return Ok(Self::Policy(Box::new(open_policy(source)?)));
         }
+        let reward = Reward::open(source, model.labels.as_deref())?;
+        reward.check_labels()?;
+        Ok(Self::Reward(Box::new(reward)))
     }
 
-    fn tensors(&self) -> Vec<Described> {
+    pub fn tensors(&self) -> Vec<Described> {
         match self {
             Self::Policy(policy) => policy.tensors(),
-            Self::Reward(reward) => reward.checkpoint().described().to_vec(),
+            Self::Reward(reward) => reward.source.checkpoint().described().to_vec(),
         }
     }
 
@@ -62,7 +55,7 @@ impl Opened {
         let mut out = io::BufWriter::with_capacity(CHUNK, out);
         match self {
             Self::Policy(policy) => quantize::policy(&mut out, policy, precision(weights), path),
-            Self::Reward(reward) => quantize::reward(&mut out, reward, precision(weights), path),
+            Self::Reward(reward) => quantize::reward(&mut out, &reward.source, precision(weights), path),
         }?;
         out.flush().map_err(|e| Error::file(path, e, FREE_STORAGE))
     }
@@ -121,7 +114,7 @@ impl<P: Port> Session<P> {
         for (model, files) in models.iter().zip(folders) {
             locks.push(self.locked(&model.key(weights), &model.source).await?);
             let local = !files.names.is_empty();
-            let model_opened = if local { Some(Opened::new(model.role, folder(files)?)?) } else { None };
+            let model_opened = if local { Some(Opened::new(model, folder(files)?)?) } else { None };
             progress.of += model_opened.as_ref().map_or(0, |opened| opened.storage(weights));
             let plan = if local { None } else { self.begin(id, model, weights).await? };
             progress.of += plan.as_ref().map_or(0, |plan| plan.remote.bytes());
@@ -129,14 +122,22 @@ impl<P: Port> Session<P> {
             plans.push(plan);
         }
         self.check_room(progress.of, &plans).await?;
-        let mut keys = Vec::new();
+        let (mut keys, mut new) = (Vec::new(), Vec::new());
         for ((model, opened), plan) in models.iter().zip(opened).zip(plans) {
             keys.push(model.key(weights));
             match (opened, plan) {
-                (Some(opened), _) => self.convert(&mut progress, model, weights, &opened, None).await?,
-                (None, Some(plan)) => self.bring(&mut progress, model, weights, &plan.remote).await?,
+                (Some(opened), _) => {
+                    let record = self.convert(&mut progress, model, weights, &opened, None).await?;
+                    new.push((opened, record));
+                }
+                (None, Some(plan)) => new.push(self.bring(&mut progress, model, weights, &plan.remote).await?),
                 (None, None) => {} // it is kept already
             }
+        }
+        for (opened, record) in new {
+            // The models are whole; without this the list does not say what their type costs.
+            drop(self.note_accuracy(opened, &record).await);
+            self.port.end_download(&record.key).await?;
         }
         drop(locks);
         let mut kept = self.port.models().await?;
@@ -166,6 +167,8 @@ impl<P: Port> Session<P> {
             bytes: remote.bytes(),
             downloaded: Some(0),
             used: self.port.unix_seconds(),
+            labels: model.labels.clone(),
+            accuracy: String::new(),
         };
         let plan = Plan { model: record, remote };
         self.port.set_plan(&plan).await?;
@@ -199,13 +202,13 @@ impl<P: Port> Session<P> {
         model: &Incoming,
         weights: NumberType,
         remote: &Remote,
-    ) -> Result<()> {
+    ) -> Result<(Opened, KeptModel)> {
         let key = model.key(weights);
         let id = progress.id;
         self.download(id, &key, remote, &mut |port, done| progress.tell(port, done)).await?;
         progress.ended(remote.bytes());
         let source = self.port.downloaded(&key, remote).await?;
-        let opened = folder(Folder { names: names(remote), source }).and_then(|source| Opened::new(model.role, source));
+        let opened = folder(Folder { names: names(remote), source }).and_then(|source| Opened::new(model, source));
         let opened = match opened {
             Ok(opened) => opened,
             // Its files are as the server has them: to continue would not help.
@@ -215,9 +218,8 @@ impl<P: Port> Session<P> {
             }
         };
         progress.of += opened.storage(weights);
-        self.convert(progress, model, weights, &opened, Some(remote)).await?;
-        drop(opened);
-        self.port.end_download(&key).await
+        let record = self.convert(progress, model, weights, &opened, Some(remote)).await?;
+        Ok((opened, record))
     }
 
     /// Writes a model's file, and its record last.
@@ -228,10 +230,11 @@ impl<P: Port> Session<P> {
         weights: NumberType,
         opened: &Opened,
         remote: Option<&Remote>,
-    ) -> Result<()> {
+    ) -> Result<KeptModel> {
         let key = model.key(weights);
+        let before = self.port.models().await?;
         let mut file = self.port.new_model(&key).await?;
-        let name = remote.map_or(&model.name, |remote| &remote.name).clone();
+        let name = own_name(model, remote.map_or(&model.name, |remote| &remote.name), &before);
         let path = format!("{name} in this browser's storage");
         let port = &mut self.port;
         let mut wrote = |bytes: u64| progress.tell(port, bytes);
@@ -250,6 +253,8 @@ impl<P: Port> Session<P> {
             bytes,
             downloaded: None,
             used: self.port.unix_seconds(),
+            labels: model.labels.clone(),
+            accuracy: String::new(),
         };
         let damaged = written.is_err() && !full;
         if let Err(error) = written.and_then(|()| file.finish(&record)) {
@@ -262,7 +267,7 @@ impl<P: Port> Session<P> {
             }
             return Err(error);
         }
-        Ok(())
+        Ok(record)
     }
 
     /// Removes kept models, or only partial downloads.
@@ -285,6 +290,13 @@ impl<P: Port> Session<P> {
             Error::input(what, "wait until it is there, or cancel it there")
         })
     }
+}
+
+/// A name that no other model of this role has: `name`, or the same with a number. A run finds its models by their names.
+fn own_name(model: &Incoming, name: &str, kept: &[KeptModel]) -> String {
+    let taken = |name: &str| kept.iter().any(|k| k.role == model.role && k.name == name && k.source != model.source);
+    let numbered = (2..).map(|n| format!("{name} {n}"));
+    std::iter::once(name.to_owned()).chain(numbered).find(|name| !taken(name)).unwrap_or_default()
 }
 
 fn names(remote: &Remote) -> Vec<String> {

@@ -1,8 +1,10 @@
 //! The engine in the page's web worker: takes requests one after the other, computes with the lab, and answers each exactly
 //! once. It is plain Rust: it sees the browser as a [`Port`], and tests use another one. Messages are `protocol`'s.
 
+mod accuracy;
 pub mod browser;
 mod convert;
+mod data;
 mod download;
 mod files;
 pub mod inbox;

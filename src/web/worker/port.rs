@@ -109,6 +109,11 @@ pub trait Port: Sized {
         async {}
     }
 
+    /// Notes what a model's number type costs in accuracy.
+    fn model_accuracy(&mut self, _key: &str, _words: &str) -> impl Future<Output = ()> {
+        async {}
+    }
+
     /// Removes a model, whole or partial, if it is there.
     fn remove_model(&mut self, _key: &str) -> impl Future<Output = Result<()>> {
         async { Err(no_storage()) }

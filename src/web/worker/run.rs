@@ -5,13 +5,14 @@ use super::convert;
 use super::kept_run::KeptRun;
 use super::port::Port;
 use super::reporter::Reporter;
-use super::session::{Models, Run, Session};
+use super::session::{Models, Ready, Run, Session};
 use crate::error::{Error, Result};
 use crate::io::adapter::PeftAdapter;
 use crate::io::{ByteSource, Memory, zip};
-use crate::lab::models::Lab;
+use crate::lab::models::{Lab, Labels};
 use crate::lab::replay::Row;
 use crate::lab::run::{self, RunConfig, newest_checkpoint, step_name};
+use crate::lab::same_policy::check_same_policy;
 use crate::lab::shipped::TINY;
 use crate::lab::train::{Stepped, Trainer, adapter_files, row};
 use crate::lab::what_if::what_if;
@@ -88,8 +89,8 @@ impl<P: Port> Session<P> {
             policy: ready.models.policy.clone(),
             adapter: ready.adapter_name.clone(),
             reward: ready.models.reward.clone(),
-            reward_labels: None,
-            data: TINY.into(),
+            reward_labels: ready.models.labels.clone(),
+            data: self.data.as_ref().map_or(TINY, |data| &data.name).into(),
             steps,
             save_every: SAVE_EVERY,
             weights: ready.models.weights,
@@ -164,11 +165,12 @@ impl<P: Port> Session<P> {
         Ok((Answer::Zip { name: name.into() }, Some(zip::pack(&files)?)))
     }
 
-    /// Opens a run or an adapter from a zip. The current run stays until the zip has been checked.
-    pub async fn open(&mut self, id: Id, name: &str, bytes: &[u8]) -> Result<Answer> {
+    /// Opens a run or an adapter from a zip, or an adapter from the files of its folder, whose bytes follow one another. The current
+    /// run stays until all has been checked.
+    pub async fn open(&mut self, id: Id, name: &str, parts: &[(String, usize)], bytes: &[u8]) -> Result<Answer> {
         self.ready()?;
         let ours = |files: &BTreeMap<_, _>| [run::CONFIG, ADAPTER_CONFIG].iter().any(|file| files.contains_key(*file));
-        let files = zip::unpack_folder(bytes, name, ours)?;
+        let files = if parts.is_empty() { zip::unpack_folder(bytes, name, ours)? } else { divided(parts, bytes)? };
         if files.contains_key(run::CONFIG) {
             let kept = KeptRun::opened(files);
             self.resume(id, kept).await?;
@@ -176,7 +178,7 @@ impl<P: Port> Session<P> {
             return self.run_answer();
         }
         if !files.contains_key(ADAPTER_CONFIG) {
-            let hint = "give a zip that was saved here, a run folder or a PEFT adapter folder";
+            let hint = "give a zip that was saved here, or all files of a PEFT adapter's folder";
             return Err(Error::file(
                 name,
                 "neither a run (config.json) nor an adapter (adapter_config.json) is in it",
@@ -222,26 +224,42 @@ impl<P: Port> Session<P> {
     async fn resume(&mut self, id: Id, kept: KeptRun) -> Result<()> {
         let mut config = RunConfig::read(&kept)?;
         config.ppo.validate()?;
-        let models = &self.ready()?.models;
-        for warning in fits(&config, models)? {
+        let warnings = fits(&config, &self.ready()?.models, self.data.as_ref().map_or(TINY, |data| &data.name))?;
+        for warning in warnings {
             Reporter::new(&mut self.port, self.inbox.clone(), id, None).tell(Event::Warning(warning));
         }
-        config.weights = self.ready()?.models.weights;
-        if let Some(labels) = config.reward_labels.as_ref().filter(|labels| !labels.are("nothate", "hate")) {
-            let what = format!("this run reads the labels of its reward model as {labels}");
-            return Err(Error::input(what, "continue it natively: detox-lab train --resume RUN"));
+        let models = &self.ready()?.models;
+        let same_type = config.weights == models.weights;
+        config.weights = models.weights;
+        if models.real.is_some() {
+            // As natively: the run now names the models with which it continues.
+            (config.policy, config.reward) = (models.policy.clone(), models.reward.clone());
         }
         let (newest, first) = (kept.folder(&checkpoint(newest_checkpoint(&kept)?)), kept.folder(&checkpoint(0)));
         PeftAdapter::read(&newest)?;
         PeftAdapter::read(&first)?;
         let before = self.run.take().map(Aside::from);
-        let resumed = self.resume_checked(kept, config, &newest, &first);
-        if resumed.is_err()
-            && let Some(run) = before
-        {
-            self.go_back(run)?;
+        let mut resumed = self.resume_checked(kept, config, &newest, &first);
+        if resumed.is_ok() && same_type {
+            resumed = self.check_policy();
+        }
+        if resumed.is_err() {
+            self.run = None;
+            if let Some(run) = before {
+                self.go_back(run)?;
+            }
         }
         resumed
+    }
+
+    /// Refuses a real policy that is not the one that the run was trained with.
+    fn check_policy(&self) -> Result<()> {
+        let Ready { lab, models, .. } = self.ready()?;
+        let Trainer { store, config, .. } = &self.run.as_ref().ok_or_else(no_run)?.trainer;
+        if models.real.is_none() {
+            return Ok(());
+        }
+        check_same_policy(store, config, &lab.actor, "load the policy of this run (chapter 1, The lab's own models)")
     }
 
     fn resume_checked(&mut self, kept: KeptRun, config: RunConfig, newest: &Memory, first: &Memory) -> Result<()> {
@@ -290,19 +308,28 @@ fn command(config: &RunConfig) -> String {
     let place = |name: &str, option: &str, folder: &str| {
         if name == TINY || name.contains('/') { String::new() } else { format!(" {option} {folder}") }
     };
-    let (policy, reward) =
-        (place(&config.policy, "--policy", "POLICY_FOLDER"), place(&config.reward, "--reward", "REWARD_FOLDER"));
-    format!("detox-lab train --resume run.zip{policy}{reward} --steps {}", config.steps)
+    let (policy, reward) = (place(&config.policy, "--policy", "POLICY"), place(&config.reward, "--reward", "REWARD"));
+    let data = place(&config.data, "--data", "DATA");
+    format!("detox-lab train --resume run.zip{policy}{reward}{data} --steps {}", config.steps)
 }
 
 /// Refuses a run that the loaded models cannot continue; returns what is worth a warning.
-fn fits(config: &RunConfig, models: &Models) -> Result<Vec<String>> {
+fn fits(config: &RunConfig, models: &Models, data: &str) -> Result<Vec<String>> {
     let natively = "or continue it natively: detox-lab train --resume RUN";
     let tiny = |names: [&str; 2]| names.into_iter().all(|name| name == TINY);
     let (run, here) = (tiny([&config.policy, &config.reward]), models.real.is_none());
-    if config.data != TINY {
-        let what = format!("this run trains on the dialogues {}, and this page has others", config.data);
-        return Err(Error::input(what, "continue it natively: detox-lab train --resume RUN"));
+    // Natively a run names its data by their path.
+    if config.data.rsplit(['/', '\\']).next() != Some(data) {
+        let what = format!("this run trains on the dialogues {}, and this page now has others", config.data);
+        let hint = "choose that file in chapter 1, Your own dialogues, or go back to the shipped ones there";
+        return Err(Error::input(what, format!("{hint}, {natively}")));
+    }
+    let labels = |of: &Option<Labels>| of.clone().filter(|labels| !labels.are("nothate", "hate"));
+    if labels(&config.reward_labels) != labels(&models.labels) {
+        let read = |of| labels(of).map_or("nothate,hate".into(), |labels| labels.to_string());
+        let (run, here) = (read(&config.reward_labels), read(&models.labels));
+        let what = format!("this run reads its reward model's labels as {run}, the loaded one's are read as {here}");
+        return Err(Error::input(what, format!("choose the labels when you bring the model in, {natively}")));
     }
     if run != here {
         let what = format!("this run trains {} with {}, which are not loaded", config.policy, config.reward);
@@ -324,6 +351,17 @@ fn fits(config: &RunConfig, models: &Models) -> Result<Vec<String>> {
         warnings.push(format!("This run had weights in {was}; it continues with {is}, so numbers differ slightly"));
     }
     Ok(warnings)
+}
+
+/// Files whose bytes follow one another.
+fn divided(parts: &[(String, usize)], mut bytes: &[u8]) -> Result<BTreeMap<String, Vec<u8>>> {
+    let mut files = BTreeMap::new();
+    for (name, size) in parts {
+        let (file, rest) = bytes.split_at_checked(*size).ok_or_else(|| Error::bug("files of other sizes"))?;
+        files.insert(name.clone(), file.to_vec());
+        bytes = rest;
+    }
+    Ok(files)
 }
 
 fn checkpoint(step: u64) -> String {

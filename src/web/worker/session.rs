@@ -1,6 +1,7 @@
 //! Answers requests one after the other. Requests about a run (start, train, save, open, …) are in `run`.
 
 use super::convert;
+use super::data::Data;
 use super::inbox::{Folder, Inbox, Waiting};
 use super::kept_run::KeptRun;
 use super::port::Port;
@@ -9,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::io::Memory;
 use crate::io::adapter::PeftAdapter;
 use crate::lab::evaluate::{EvaluateOptions, evaluation, pairs};
-use crate::lab::models::{Actor, INITIAL, Judge, Lab, POLICY, Precision};
+use crate::lab::models::{Actor, INITIAL, Judge, Lab, Labels, POLICY, Precision};
 use crate::lab::responses::{Sampling, responses};
 use crate::lab::shipped;
 use crate::lab::train::{Stepped, Trainer};
@@ -45,6 +46,8 @@ pub struct Ready {
     pub adapter_name: Option<String>,
     pub test: Vec<Dialogue>,
     pub models: Models,
+    /// What the page was told, without the dialogues.
+    pub loaded: Loaded,
 }
 
 /// Which models are loaded: their names in a run's `config.json`, and the type of their matrices.
@@ -52,6 +55,8 @@ pub struct Models {
     pub policy: String,
     pub reward: String,
     pub weights: Precision,
+    /// The reward model's labels if they are not nothate and hate.
+    pub labels: Option<Labels>,
     /// None: the shipped ones.
     pub real: Option<RealModels>,
 }
@@ -87,11 +92,13 @@ pub struct Session<P> {
     pub inbox: Inbox,
     pub ready: Option<Ready>,
     pub run: Option<Run>,
+    /// A person's own dialogues; none: the shipped ones.
+    pub data: Option<Data>,
 }
 
 /// Answers requests until the inbox is closed. Sends `Ready` first.
 pub async fn work<P: Port>(port: P, inbox: Inbox) {
-    let mut engine = Session { port, inbox, ready: None, run: None };
+    let mut engine = Session { port, inbox, ready: None, run: None, data: None };
     let kept = engine.kept_info().await;
     // A browser without this storage keeps no models.
     let models = engine.port.models().await.unwrap_or_default();
@@ -133,7 +140,7 @@ impl<P: Port> Session<P> {
             Ask::Train { steps } => self.train(id, steps).await?,
             Ask::WhatIf { config, preset } => self.what_if(config, preset)?,
             Ask::Save { what } => return self.save(what),
-            Ask::Open { name } => self.open(id, &name, &bytes.unwrap_or_default()).await?,
+            Ask::Open { name, files } => self.open(id, &name, &files, &bytes.unwrap_or_default()).await?,
             Ask::Restore => self.restore(id).await?,
             Ask::Forget => {
                 self.port.keep(Default::default(), &BTreeMap::new(), &[]).await?;
@@ -142,6 +149,7 @@ impl<P: Port> Session<P> {
             Ask::Needs { models } => self.needs(id, &models, folders).await?,
             Ask::Keep { models, weights } => self.keep_models(id, &models, weights, folders).await?,
             Ask::Use { keys } => Answer::Loaded(self.use_models(id, keys).await?),
+            Ask::Data { name } => self.use_data(&name, &bytes.unwrap_or_default()).await?,
             Ask::Remove { keys, partial } => self.remove_models(&keys, partial).await?,
         };
         Ok((answer, None))
@@ -163,7 +171,8 @@ impl<P: Port> Session<P> {
         let policy = folder("policy", &POLICY_FILES);
         let adapter = folder("adapter", &ADAPTER_FILES);
         let reward = folder("reward", &REWARD_FILES);
-        let dialogues = files.next().unwrap_or_default();
+        let shipped = files.next().unwrap_or_default();
+        let data = self.data.as_ref().map(|data| data.rows.clone());
         let (corrected, published) = (shipped::ppo(Preset::Corrected)?, shipped::ppo(Preset::Published)?);
         // Each of these takes a moment, so there is a pause after each for messages.
         let mut reporter = Reporter::new(&mut self.port, self.inbox.clone(), id, None);
@@ -175,7 +184,7 @@ impl<P: Port> Session<P> {
         }
         let judge = Judge::load(&reward)?;
         reporter.pause().await?;
-        let rows = parse("dialogues.jsonl", &dialogues)?;
+        let rows = data.map_or_else(|| parse("dialogues.jsonl", &shipped), Ok)?;
         let told =
             rows.iter().map(|d| convert::dialogue(d, d.split == Some(crate::text::dialogue::Split::Test))).collect();
         let (train, test) = split(rows);
@@ -183,20 +192,23 @@ impl<P: Port> Session<P> {
         let info = convert::policy(&actor, &adapter.config, POLICY_BYTES)?;
         let lab = Rc::new(Lab { actor, judge, dialogues: train });
         let tiny = || shipped::TINY.to_string();
-        let models = Models { policy: tiny(), reward: tiny(), weights: Precision::F32, real: None };
+        let models = Models { policy: tiny(), reward: tiny(), weights: Precision::F32, labels: None, real: None };
         self.run = None;
-        self.ready = Some(Ready { lab, adapter, adapter_name: Some(shipped::TINY.into()), test, models });
-        Ok(Loaded {
+        let loaded = Loaded {
             bytes: ALL_BYTES,
             policy: info,
             reward: RewardInfo { parameters, bytes: REWARD_BYTES },
-            dialogues: told,
+            dialogues: Vec::new(),
             corrected: Box::new(corrected),
             published: Box::new(published),
             steps: shipped::STEPS,
             seconds: self.port.seconds() - started,
             real: None,
-        })
+            data: self.data_words(),
+        };
+        let answer = Loaded { dialogues: told, ..loaded.clone() };
+        self.ready = Some(Ready { lab, adapter, adapter_name: Some(shipped::TINY.into()), test, models, loaded });
+        Ok(answer)
     }
 
     /// Everything that ships with the page: policy, adapter, reward model, dialogues.

@@ -20,8 +20,10 @@ use web_sys::{
 
 const MODELS: &str = "models";
 const RECORD: &str = "record.json";
-/// When the model was last loaded, in seconds since 1970; not in the record, which is written once.
-const USED: &str = "used";
+/// What is not in the record, which is written once: when the model was last loaded, in seconds since 1970, and what its number
+/// type costs in accuracy.
+pub const USED: &str = "used";
+pub const ACCURACY: &str = "accuracy";
 
 /// The browser's storage of models.
 pub struct Models(pub StorageManager);
@@ -111,12 +113,12 @@ impl Models {
         Ok(())
     }
 
-    /// Notes the time at which a model was loaded.
-    pub async fn used(&self, key: &str, now: f64) -> Result<()> {
+    /// Writes a short file beside a model.
+    pub async fn note(&self, key: &str, file: &str, text: &str) -> Result<()> {
         let folder = folder(&self.root().await?, key, false).await?;
-        let used = writable(&folder, USED).await?;
-        let written = used.truncate_with_f64(0.0).and_then(|()| used.write_with_u8_array(format!("{now}").as_bytes()));
-        used.close();
+        let note = writable(&folder, file).await?;
+        let written = note.truncate_with_f64(0.0).and_then(|()| note.write_with_u8_array(text.as_bytes()));
+        note.close();
         written.map(drop).map_err(failed)
     }
 
@@ -133,6 +135,7 @@ async fn record(root: &FileSystemDirectoryHandle, key: &str) -> Result<KeptModel
     let mut model: KeptModel = serde_json::from_str(&text).map_err(|e| Error::file(key, e, "remove the model"))?;
     let used = self::text(&folder, USED).await.ok().and_then(|text| text.parse().ok());
     model.used = used.unwrap_or(model.used);
+    model.accuracy = self::text(&folder, ACCURACY).await.unwrap_or_default();
     Ok(model)
 }
 

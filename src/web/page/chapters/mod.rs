@@ -3,6 +3,7 @@
 
 mod common;
 mod numbers;
+mod own_dialogues;
 mod policy;
 mod policy_dialogues;
 mod policy_lora;

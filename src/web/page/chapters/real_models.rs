@@ -164,19 +164,23 @@ fn WhatItNeeds(choice: Choice) -> impl IntoView {
     move || {
         let needs = choice.needs.get()?;
         let fits = needs.types.iter().any(|needs| needs.fits);
-        let [policy, reward] = needs.parameters.map(format::count);
         let remote = needs.download > 0;
         let download = if remote { format!("Download: {}. ", format::bytes(needs.download)) } else { String::new() };
-        let step = format!(
-            "{download}Policy: {policy} parameters; reward model: {reward}. A PPO step has {} rows, {} in a mini-batch, with prompts of up to {} and \
-             responses of {} tokens. In 8 bits (q8_0) numbers differ slightly from the original ones.",
-            needs.batch, needs.mini_batch, needs.prompt, needs.response,
-        );
         let heads = ["number type", "storage", "memory while loading", "memory in a PPO step", "fits"];
         Some(view! {
             <h4>"What they need"</h4>
-            <p>{step}</p>
+            <p>{download}{needs.words.clone()}</p>
             {scrolling_table("What the models need", "", &heads, rows(&needs))}
+            {(!needs.labels.is_empty())
+                .then(|| {
+                    let options = needs.labels.iter().map(|label| view! { <option>{label.clone()}</option> }).collect_view();
+                    view! {
+                        <label class="field">
+                            <span>"The reward model's harmless label"</span>
+                            <select on:change=move |event| choice.harmless.set(event_target_value(&event))>{options}</select>
+                        </label>
+                    }
+                })}
             <p class="note">{browser::memory_note()}</p>
             <p class="row">
                 <button
@@ -187,7 +191,7 @@ fn WhatItNeeds(choice: Choice) -> impl IntoView {
                 >
                     {if remote { "Download, keep and load them" } else { "Keep them in this browser and load them" }}
                 </button>
-                {(!fits).then(|| view! { <span class="note">"These models are too large for a tab: choose flan-t5-small"</span> })}
+                {(!fits).then(|| view! { <span class="note">"These models are too large for a tab, even in q8_0: choose flan-t5-small or -base"</span> })}
             </p>
         })
     }

@@ -25,6 +25,8 @@ pub struct Choice {
     pub needs: RwSignal<Option<Arc<Needs>>>,
     /// The chosen number type, by its place in `NumberType::ALL`.
     pub weights: RwSignal<usize>,
+    /// The reward model's harmless label, if it had to be chosen.
+    pub harmless: RwSignal<String>,
     /// What the job does; empty: there is none.
     pub doing: RwSignal<String>,
     /// Its progress.
@@ -53,6 +55,7 @@ impl Choice {
             said: [RwSignal::default(), RwSignal::default()],
             needs: RwSignal::default(),
             weights: RwSignal::default(),
+            harmless: RwSignal::default(),
             doing: RwSignal::default(),
             counted: RwSignal::default(),
             addresses: ADDRESSES.map(|address| RwSignal::new(address.into())),
@@ -93,20 +96,29 @@ impl Choice {
         self.start("Reading the files' headers", Ask::Needs { models: self.models() }, move |answer| {
             if let Answer::Needs(needs) = answer {
                 self.weights.set(needs.types.iter().position(|needs| needs.fits).unwrap_or(0));
+                self.harmless.set(needs.labels.first().cloned().unwrap_or_default());
                 self.needs.set(Some(Arc::new(needs)));
             }
         });
+    }
+
+    /// The reward model's labels, the harmless one first; none if their names say it.
+    fn labels(self) -> Option<String> {
+        let harmless = self.harmless.get_untracked();
+        let other = self.needs.get_untracked()?.labels.iter().find(|label| **label != harmless)?.clone();
+        Some(format!("{harmless},{other}"))
     }
 
     pub fn models(self) -> [Incoming; 2] {
         self.inside.with_value(|Inside { files: all, .. }| {
             [Role::Policy, Role::Reward].map(|role| {
                 let files: Vec<&File> = all.iter().filter(|(of, _)| *of == role).map(|(_, file)| file).collect();
+                let labels = if role == Role::Reward { self.labels() } else { None };
                 if files.is_empty() {
                     let source = self.addresses[role.index()].get_untracked().trim().to_owned();
-                    return Incoming { role, name: String::new(), source };
+                    return Incoming { role, name: String::new(), source, labels };
                 }
-                Incoming { role, name: name(role, &files), source: source(&files) }
+                Incoming { role, name: name(role, &files), source: source(&files), labels }
             })
         })
     }
@@ -192,7 +204,10 @@ impl Choice {
         let Some(weights) = all.first().map(|model| model.weights) else { return };
         self.weights.set(NumberType::ALL.iter().position(|one| *one == weights).unwrap_or(0));
         all.retain(|model| model.weights == weights);
-        let incoming = |model: KeptModel| Incoming { role: model.role, name: String::new(), source: model.source };
+        let incoming = |model: KeptModel| {
+            let KeptModel { role, source, labels, .. } = model;
+            Incoming { role, name: String::new(), source, labels }
+        };
         self.bring(all.into_iter().map(incoming).collect());
     }
 

@@ -1,6 +1,7 @@
 //! Chapter 1: the models with their sizes, what this browser offers, and loading the models.
 
 use super::common::{ChapterFrame, Formula, Pending, Source, Symbol, Symbols, Try};
+use super::own_dialogues::OwnDialogues;
 use super::real_models::RealModels;
 use crate::protocol::{Ask, Loaded};
 use crate::web::page::address::Chapter;
@@ -87,6 +88,7 @@ pub fn SetUp() -> impl IntoView {
                 <Pending kind=|ask: &Ask| *ask == Ask::Load />
             </Try>
             <RealModels />
+            <OwnDialogues />
         </ChapterFrame>
     }
 }

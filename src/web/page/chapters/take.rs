@@ -8,11 +8,6 @@ use crate::web::page::browser;
 use crate::web::page::content::content;
 use crate::web::page::engine::{Engine, engine};
 use leptos::prelude::*;
-use wasm_bindgen::JsCast;
-use web_sys::HtmlInputElement;
-
-/// A larger zip cannot be a run of this lab, in bytes.
-const LARGEST: f64 = 300e6;
 
 #[component]
 pub fn Take() -> impl IntoView {
@@ -65,43 +60,34 @@ fn save(e: Engine, what: Saved) {
 #[component]
 fn OpenZip() -> impl IntoView {
     let e = engine();
-    let s = e.state;
     let opened = RwSignal::new(String::new());
     let choose = move |event: web_sys::Event| {
-        let input = event.target().and_then(|t| t.dyn_into::<HtmlInputElement>().ok());
-        let file = input.as_ref().and_then(HtmlInputElement::files).and_then(|files| files.get(0));
-        let Some(file) = file else { return };
-        // So that the same file can be chosen again.
-        if let Some(input) = input {
-            input.set_value("");
-        }
         opened.set(String::new());
-        if file.size() > LARGEST {
-            let hint = "Choose a zip that this page or `detox-lab` saved";
-            return s.tell(true, format!("{} is too large to be a run", file.name()), hint.into());
-        }
-        leptos::task::spawn_local(async move {
-            let name = file.name();
-            match browser::read(file).await {
-                Ok(bytes) => e.open_zip(name.clone(), bytes, move |end| {
-                    opened.set(match end {
-                        Ok((Answer::Adapter { lora_r, lora_alpha, .. }, _)) => {
-                            format!("{name} is open (r {lora_r}, α {lora_alpha}): the next run starts from it, so start over")
-                        }
-                        Ok(_) => format!("{name} is open"),
-                        Err(_) => String::new(),
-                    });
-                }),
-                Err(what) => s.tell(true, what, "Choose the file again".into()),
-            }
-        });
+        let then = move |files: Vec<(String, usize)>, bytes| {
+            let name = files[0].0.clone();
+            e.open_zip(files, bytes, move |end| {
+                opened.set(match end {
+                    Ok((Answer::Adapter { lora_r, lora_alpha, .. }, _)) => {
+                        format!(
+                            "{name} is open (r {lora_r}, α {lora_alpha}): the next run starts from it, so start over"
+                        )
+                    }
+                    Ok(_) => format!("{name} is open"),
+                    Err(_) => String::new(),
+                });
+            });
+        };
+        e.read_chosen(&event, Box::new(then));
     };
     view! {
         <Try title="Open">
-            <p>"An adapter or a run that was saved here, by the command line, or by PEFT. It replaces the current run."</p>
+            <p>
+                "An adapter or a run that was saved here, by the command line, or by PEFT: a zip, or the files of an adapter's folder "
+                "(adapter_config.json with adapter_model.safetensors or .bin). It replaces the current run."
+            </p>
             <label class="field wide">
-                <span>"A zip file"</span>
-                <input type="file" accept=".zip,application/zip" on:change=choose />
+                <span>"A zip file, or the files of a PEFT folder"</span>
+                <input type="file" multiple=true accept=".zip,application/zip,.json,.safetensors,.bin" on:change=choose />
             </label>
             <p class="note" role="status">{move || opened.get()}</p>
             <Pending kind=|ask: &Ask| matches!(ask, Ask::Open { .. }) />
