@@ -306,7 +306,7 @@ impl Engine {
     }
 
     /// Reads the files that a person chose; `then` gets their names and sizes, and their bytes one after another.
-    pub fn read_chosen(self, event: &web_sys::Event, then: Box<dyn FnOnce(Vec<(String, usize)>, Vec<u8>)>) {
+    pub fn read_chosen(self, event: &web_sys::Event, then: impl FnOnce(Vec<(String, usize)>, Vec<u8>) + 'static) {
         let (s, files) = (self.state, browser::chosen(event));
         if files.iter().map(|file| file.size()).sum::<f64>() > LARGEST {
             let what = format!("{} is too large", files.first().map(web_sys::File::name).unwrap_or_default());

@@ -10,7 +10,7 @@ pub fn OwnDialogues() -> impl IntoView {
     let e = engine();
     let words = Memo::new(move |_| e.state.loaded.with(|l| l.as_ref().map(|l| l.data.clone()).unwrap_or_default()));
     let choose = move |event: web_sys::Event| {
-        e.read_chosen(&event, Box::new(move |files, bytes| e.use_data(files[0].0.clone(), bytes)));
+        e.read_chosen(&event, move |files, bytes| e.use_data(files[0].0.clone(), bytes));
     };
     view! {
         <Try title="Your own dialogues">

@@ -77,7 +77,7 @@ fn OpenZip() -> impl IntoView {
                 });
             });
         };
-        e.read_chosen(&event, Box::new(then));
+        e.read_chosen(&event, then);
     };
     view! {
         <Try title="Open">
