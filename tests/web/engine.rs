@@ -402,18 +402,8 @@ fn failed_requests_say_why_and_the_engine_continues() {
         (Ask::Score { texts: vec!["hello".into()] }, None),
     ];
     let ends = place.ask(asks);
-    for (k, part) in [
-        (0, "not loaded"),
-        (2, "no run"),
-        (3, "no run"),
-        (4, "learning_rat"),
-        (5, "a.zip"),
-        (6, "a.zip"),
-        (7, "config.json"),
-        (8, "has no saved run"),
-        (9, "no room"),
-        (10, "0 dialogues"),
-    ] {
+    let parts = "not loaded|no run|no run|learning_rat|a.zip|a.zip|config.json|has no saved run|no room|0 dialogues";
+    for (k, part) in [0, 2, 3, 4, 5, 6, 7, 8, 9, 10].into_iter().zip(parts.split('|')) {
         let said = failed(&ends[k].0);
         assert!(said.contains(part), "{k}: {said}");
     }

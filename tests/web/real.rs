@@ -187,7 +187,8 @@ fn a_tokenizer_of_two_files_is_kept_in_the_model() {
     let second = Place::new();
     done(&with_files(&second, keep(NumberType::F32), folders));
     let first = Place { shelf: second.shelf.clone(), ..Place::new() };
-    let text = || Ask::Score { texts: vec!["You don't say, you stupid man: naïve!".into()] };
+    // RoBERTa's tokenizer has no lower case and no space before the first word, as the shipped one has.
+    let text = || Ask::Score { texts: vec![" you don't say, you stupid man: naïve!".into()] };
     let ends = first.ask(plain(vec![Ask::Load, text(), Ask::Use { keys: keys(&first) }, text()]));
     assert_eq!(done(&ends[1].0), done(&ends[3].0));
 }

@@ -12,6 +12,7 @@ mod keep;
 pub mod kept_run;
 mod lock;
 mod network;
+mod own_data;
 mod port;
 mod real;
 pub mod remote;

@@ -1,9 +1,9 @@
 //! Answers requests one after the other. Requests about a run (start, train, save, open, …) are in `run`.
 
 use super::convert;
-use super::data::Data;
 use super::inbox::{Folder, Inbox, Waiting};
 use super::kept_run::KeptRun;
+use super::own_data::Data;
 use super::port::Port;
 use super::reporter::{PROGRESS, Reporter};
 use crate::error::{Error, Result};
