@@ -78,7 +78,7 @@ test("no server is asked before the click; then the forecast reads headers only"
   await ask(page);
   await needs(page).waitFor();
   assert.ok((await kept(page).catch(() => [])).length === 0);
-  assert.match(await part(page).innerText(), /Download: [\d.]+\sMB\. Policy: 4,046,016 parameters/);
+  assert.match(await part(page).innerText(), /Download: [\d.]+\sMB\. Policy: 4\.0 million parameters/);
   const read = here.hub.sent.get(WEIGHTS).reduce((sum, [from, to]) => sum + to - from, 0);
   assert.ok(read < 300_000, `${read} bytes of the weights`);
   assert.equal(here.hub.preflights, 0);
@@ -98,7 +98,7 @@ test("from the hub: downloaded, checked, converted, kept with the commit, loaded
     for await (const model of all.values()) for await (const name of model.keys()) names.push(name);
     return [...new Set(names)].sort();
   });
-  assert.deepEqual(left, ["model.gguf", "record.json", "used"]);
+  assert.deepEqual(left, ["accuracy", "model.gguf", "record.json", "used"]);
   assert.equal(here.hub.preflights, 0);
   assert.deepEqual(wrong.filter((one) => !one.startsWith("request to https://")), []);
   // A second time nothing is downloaded.
