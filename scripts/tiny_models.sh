@@ -70,7 +70,7 @@ reward() {
     # Measured only once, at the end: held-out rows must not influence which update is kept.
     stage reward-model train-reward --model-config scripts/tiny/reward.json --tokenizer "$tokenizer" \
         --data "$work"/reward/*.csv --held-out "$data"/hate/{surge_toxicity,hatemoji_build,hatemoji_check}.csv "$work"/reward/held-out/{civil,insulting}.csv \
-        --epochs 3 --batch-size 32 --learning-rate 1e-3 --warmup 0.06 --mask 0.1 \
+        --epochs 3 --batch-size 32 --learning-rate 5e-4 --warmup 0.1 --mask 0.1 \
         --evaluate-every 100000 --save-every 200 --log-every 50 --save-as f16 --seed 0
 }
 

@@ -1,7 +1,7 @@
 """Writes the tiny reward model's csv files: python3 scripts/tiny_reward_data.py DATA_DIR OUT_DIR (standard library only).
 
 DATA_DIR holds dialogsum/ and hate/. Each csv file has the columns text,label,split; rows of split test are not used for training.
-tokenizer.jsonl has the texts of all training rows.
+tokenizer.jsonl has the texts of all training rows, without those made from patterns: their few words would fill the vocabulary.
 
   hatecheck.csv       (CC BY 4.0) a test suite of templates: texts that differ only in the group they mention are in the same split
   davidson.csv        (MIT) hate speech -> hate, neither -> nothate, and of the 19,190 tweets of class "offensive" a sample -> hate:
@@ -42,9 +42,11 @@ import words
 
 HELD_OUT = 0.15
 # Number of our rows from the large set, of which about five in six are heated.
-QUARRELS, QUARREL_DIALOGUES = 4000, 2000
+QUARRELS, QUARREL_DIALOGUES = 900, 600
 # Number of opinions and of insults made from patterns.
-OPINIONS = 3000
+OPINIONS = 800
+# How often a training row of a source is written, because it is small and hard.
+REPEATED = {"hatecheck": 2}
 # Number of DialogSum rows of each kind, of prompts of each label, and of tweets of class "offensive".
 SUMMARIES, TURNS, STRETCHES, PROMPTS, OFFENSIVE = 4500, 3000, 1500, 250, 4000
 # A row of DialogSum with one of these words is not used as harmless.
@@ -223,10 +225,11 @@ def main(folder, out):
     write(os.path.join(out, "held-out", "insulting.csv"), insulting)
     test = {text for rows in [*files.values(), civil, insulting] for text, _, split in rows if split == "test"}
     for name, rows in files.items():  # a text that is in any file's test rows is in nobody's train rows
-        files[name] = [row for row in rows if row[2] == "test" or row[0] not in test]
+        files[name] = [row for row in rows if row[2] == "test"]
+        files[name] += [row for row in rows if row[2] == "train" and row[0] not in test] * REPEATED.get(name, 1)
         write(os.path.join(out, name + ".csv"), files[name])
     with open(os.path.join(out, "tokenizer.jsonl"), "w", encoding="utf-8") as file:
-        for text, _, split in (row for rows in files.values() for row in rows):
+        for text, _, split in (row for name, rows in files.items() for row in rows if not name.startswith(("quarrel", "opinions", "prompts"))):
             if split == "train":
                 file.write(json.dumps({"text": text}, ensure_ascii=False) + "\n")
 
