@@ -16,7 +16,8 @@ const choose = (role, paths) => part().getByLabel(`Files of the ${role}`).setInp
 const policy = "policy (T5)";
 const reward = "reward model (RoBERTa)";
 const loaded = () => part().getByText("Everything on this page now works with them").waitFor();
-const kept = () => cells(part().getByRole("region", { name: "Models kept in this browser" }));
+const kept = (number) => eventually(`${number} kept models`,
+  () => cells(part().getByRole("region", { name: "Models kept in this browser" })), (rows) => rows.length === number);
 
 test("the first screen leads to the real models", async () => {
   await here.page.getByRole("button", { name: "how to bring them in" }).click();
@@ -43,7 +44,7 @@ test("they are converted, kept and loaded; the list has them with type and size"
   await button(part(), "Keep them in this browser and load them").click();
   await loaded();
   await idle(page);
-  const rows = await kept();
+  const rows = await kept(2);
   assert.deepEqual(rows.map((row) => row.slice(1, 3).join(" ")).sort(), ["policy q8_0", "reward model q8_0"]);
   const size = await part().getByText(/^This page stores .* of at most/).innerText();
   assert.match(size, /of at most [\d.]+\s[MG]B/);
@@ -78,7 +79,7 @@ test("after a reload the models are there without their files, and the saved run
   const { page, wrong } = here;
   await page.reload();
   await part().getByRole("region", { name: "Models kept in this browser" }).waitFor();
-  assert.equal((await kept()).length, 2);
+  await kept(2);
   await page.getByRole("button", { name: "Continue it" }).click();
   await loaded();
   await at(page, 1);
@@ -112,7 +113,7 @@ test("wrong and damaged files end in a message, and nothing of them is kept", as
   await choose(policy, buffers);
   await eventually("a message", () => alerts(page), (all) => all.some(({ what }) => /model\.safetensors/.test(what)));
   await closeNotices(page);
-  assert.equal((await kept()).length, 2);
+  await kept(2);
 });
 
 test("a conversion that is cancelled leaves nothing", async () => {
@@ -126,13 +127,13 @@ test("a conversion that is cancelled leaves nothing", async () => {
   await eventually("the job has ended", () => part().getByText(/^Converting the models/).count(), (n) => n === 0);
   await page.reload();
   await part().getByRole("region", { name: "Models kept in this browser" }).waitFor();
-  assert.equal((await kept()).length, 2);
+  await kept(2);
 });
 
 test("models are removed, one and all", async () => {
   const { page, wrong } = here;
   await part().getByRole("button", { name: /^Remove .*\(reward model/ }).click();
-  await eventually("one is left", async () => (await kept()).length, (n) => n === 1);
+  await kept(1);
   await button(part(), "Remove all").click();
   await part().getByRole("region", { name: "Models kept in this browser" }).waitFor({ state: "detached" });
   const left = await page.evaluate(async () => {
