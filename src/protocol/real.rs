@@ -94,8 +94,8 @@ pub struct KeptModel {
 /// What a pair of models will need, from the headers of their files.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Needs {
-    /// Bytes to download; 0 if the models' files are on this machine.
-    pub download: u64,
+    /// Bytes to download, of the policy and of the reward model; 0 if its files are on this machine.
+    pub download: [u64; 2],
     /// Their parameters, and the batch and lengths of a step, in a sentence.
     pub words: String,
     /// For each number type.
@@ -106,11 +106,11 @@ pub struct Needs {
 
 /// What a pair of models will need in one number type, in bytes. As JSON an array, which takes less code to read.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(from = "(NumberType, u64, u64, u64, bool)", into = "(NumberType, u64, u64, u64, bool)")]
+#[serde(from = "(NumberType, [u64; 2], u64, u64, bool)", into = "(NumberType, [u64; 2], u64, u64, bool)")]
 pub struct TypeNeeds {
     pub weights: NumberType,
-    /// In the browser's storage.
-    pub storage: u64,
+    /// In the browser's storage, of the policy and of the reward model.
+    pub storage: [u64; 2],
     /// In memory, while the models are loaded.
     pub loading: u64,
     /// In memory, in a PPO step.
@@ -119,13 +119,13 @@ pub struct TypeNeeds {
     pub fits: bool,
 }
 
-impl From<(NumberType, u64, u64, u64, bool)> for TypeNeeds {
-    fn from((weights, storage, loading, training, fits): (NumberType, u64, u64, u64, bool)) -> Self {
+impl From<(NumberType, [u64; 2], u64, u64, bool)> for TypeNeeds {
+    fn from((weights, storage, loading, training, fits): (NumberType, [u64; 2], u64, u64, bool)) -> Self {
         Self { weights, storage, loading, training, fits }
     }
 }
 
-impl From<TypeNeeds> for (NumberType, u64, u64, u64, bool) {
+impl From<TypeNeeds> for (NumberType, [u64; 2], u64, u64, bool) {
     fn from(TypeNeeds { weights, storage, loading, training, fits }: TypeNeeds) -> Self {
         (weights, storage, loading, training, fits)
     }

@@ -2,7 +2,7 @@
 // page should do is the tests' own.
 import { createServer } from "node:http";
 import { existsSync } from "node:fs";
-import { readFile } from "node:fs/promises";
+import { readFile, writeFile } from "node:fs/promises";
 import { dirname, extname, join, normalize, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { chromium } from "playwright-core";
@@ -90,3 +90,13 @@ export async function open(browser, url, options = {}) {
 
 /** The page's chapters, by their place in the address. */
 export const chapters = async (page) => page.locator("main#text section.chapter").evaluateAll((all) => all.map((one) => one.id));
+
+/** Writes a picture (webp) of the page, from the top of this element on. */
+export async function picture(page, element, file, height = 800) {
+  const client = await page.context().newCDPSession(page);
+  await client.send("Emulation.setDeviceMetricsOverride", { width: 1280, height, deviceScaleFactor: 1.5, mobile: false });
+  await element.evaluate((one) => one.scrollIntoView({ behavior: "instant", block: "start" }));
+  await page.waitForTimeout(3000); // charts are drawn when they come into sight
+  const { data } = await client.send("Page.captureScreenshot", { format: "webp", quality: 88 });
+  await writeFile(file, Buffer.from(data, "base64"));
+}

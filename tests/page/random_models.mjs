@@ -56,8 +56,8 @@ export async function safetensors(file, tensors) {
   await once(out, "finish");
 }
 
-/** Writes a T5 v1.1 of a shape into a folder; returns its files. */
-export async function policy(folder, shape) {
+/** Writes a T5 v1.1 of a shape into a folder, with this tokenizer or the shipped one; returns its files. */
+export async function policy(folder, shape, tokenizer) {
   const { d_model: d, d_ff: ff, d_kv, layers, heads, vocabulary } = shape;
   const inner = d_kv * heads;
   const tensors = [["shared.weight", [vocabulary, d]], ["lm_head.weight", [vocabulary, d]]];
@@ -82,11 +82,11 @@ export async function policy(folder, shape) {
     num_heads: heads, relative_attention_num_buckets: 32, relative_attention_max_distance: 128, layer_norm_epsilon: 1e-6,
     feed_forward_proj: "gated-gelu", tie_word_embeddings: false, eos_token_id: 1, pad_token_id: 0, decoder_start_token_id: 0,
   };
-  return made(folder, "policy", config, tensors);
+  return made(folder, "policy", config, tensors, tokenizer);
 }
 
 /** Writes a RoBERTa classifier of a shape into a folder; `labels`: other names of its two labels. Returns its files. */
-export async function reward(folder, shape, labels) {
+export async function reward(folder, shape, labels, tokenizer) {
   const { d_model: d, d_ff: ff, layers, heads, vocabulary } = shape;
   const tensors = [];
   const linear = (name, rows, cols) => tensors.push([`${name}.weight`, [rows, cols]], [`${name}.bias`, [rows]]);
@@ -112,14 +112,14 @@ export async function reward(folder, shape, labels) {
     ...shipped, ...named, vocab_size: vocabulary, hidden_size: d, intermediate_size: ff, num_hidden_layers: layers,
     num_attention_heads: heads, max_position_embeddings: 514,
   };
-  return made(folder, "reward", config, tensors);
+  return made(folder, "reward", config, tensors, tokenizer);
 }
 
-/** A model's folder; its tokenizer is the shipped one, which knows fewer tokens than the real ones. */
-async function made(folder, name, config, tensors) {
+/** A model's folder. The shipped tokenizers know fewer tokens than the real ones. */
+async function made(folder, name, config, tensors, tokenizer = join(dist, `models/${name}/tokenizer.json`)) {
   mkdirSync(folder, { recursive: true });
   await safetensors(join(folder, "model.safetensors"), tensors);
   writeFileSync(join(folder, "config.json"), JSON.stringify(config));
-  writeFileSync(join(folder, "tokenizer.json"), readFileSync(join(dist, `models/${name}/tokenizer.json`)));
+  writeFileSync(join(folder, "tokenizer.json"), readFileSync(tokenizer));
   return ["config.json", "tokenizer.json", "model.safetensors"].map((file) => join(folder, file));
 }

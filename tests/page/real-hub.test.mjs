@@ -33,7 +33,7 @@ const part = (page) => page.locator("#real-models");
 const list = (page) => part(page).getByRole("region", { name: "Models kept in this browser" });
 /** The rows of the list, once they are so: it is read anew a moment after a download ends. */
 const kept = (page, so) => eventually("the list of kept models", () => cells(list(page)).catch(() => []), so);
-const partOfPolicy = (rows) => rows.some((row) => row[1] === "policy" && /^[\d.]+\sMB of [\d.]+\sMB$/.test(row[3]));
+const partOfPolicy = (rows) => rows.some((row) => row[1] === "policy" && /^[\d.]+\s\w+ of [\d.]+\sMB$/.test(row[3]));
 const needs = (page) => part(page).getByRole("region", { name: "What the models need" });
 const working = (page) => part(page).getByRole("progressbar");
 const loaded = (page) => part(page).getByText("Everything on this page now works with them").waitFor();
@@ -80,10 +80,21 @@ test("no server is asked before the click; then the forecast reads headers only"
   await ask(page);
   await needs(page).waitFor();
   assert.equal(await list(page).count(), 0);
-  assert.match(await part(page).innerText(), /Download: [\d.]+\sMB\. Policy: 4\.0 million parameters/);
+  assert.match(await part(page).innerText(), /Download: [\d.]+\sMB \+ [\d.]+\sMB\. Policy: 4\.0 million parameters/);
   const read = here.hub.sent.get(WEIGHTS).reduce((sum, [from, to]) => sum + to - from, 0);
   assert.ok(read < 300_000, `${read} bytes of the weights`);
   assert.equal(here.hub.preflights, 0);
+});
+
+test("the page itself may ask the hub, and no other server", async (t) => {
+  const { page } = await visit(t);
+  const ask = (url) => page.evaluate((url) => fetch(url).then(() => "answered", () => "refused"), url);
+  const refused = page.evaluate(() => new Promise((done) => {
+    addEventListener("securitypolicyviolation", (event) => done(event.blockedURI), { once: true });
+  }));
+  assert.equal(await ask(`https://${SCHOOL}/lab/policy/config.json`), "refused");
+  assert.match(await refused, new RegExp(`^https://${SCHOOL}`));
+  assert.equal(await ask(`https://huggingface.co/api/models/${POLICY}/revision/main`), "answered");
 });
 
 test("from the hub: downloaded, checked, converted, kept with the commit, loaded; the download is gone", async (t) => {
@@ -141,6 +152,28 @@ for (const percent of [10, 50, 99]) {
     await idle(page);
   });
 }
+
+test("the signed address expires on the way: the hub is asked for another one, and the download goes on", async (t) => {
+  const { page } = await visit(t);
+  await ask(page);
+  await needs(page).waitFor();
+  countFromNow();
+  const cut = 4_000_000;
+  const signed = () => here.hub.asked.filter((one) => one.startsWith("huggingface.co/") && one.endsWith(`/${WEIGHTS}`)).length;
+  const before = signed();
+  let answers = 0;
+  here.hub.fault = (file, host) => {
+    if (host === "huggingface.co" || file !== WEIGHTS) return undefined;
+    answers += 1;
+    return { 1: { cut }, 2: { status: 403 } }[answers];
+  };
+  await download(page);
+  await loaded(page);
+  const parts = here.hub.sent.get(WEIGHTS).map(([from]) => from);
+  assert.ok(parts.includes(cut), `continued from bytes ${parts}`);
+  assert.equal(signed() - before, 4, "one address for each of the two files, and two more for the one that broke off");
+  await idle(page);
+});
 
 test("a server without ranges: the file starts again", async (t) => {
   const { page } = await visit(t);

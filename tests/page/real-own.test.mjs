@@ -1,14 +1,15 @@
 // What a person brings besides the models: their own dialogues, a classifier whose labels have other names, and adapters as the files
 // of a PEFT folder. What a number type costs in accuracy is told.
 import assert from "node:assert/strict";
-import { mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { dist } from "./harness.mjs";
 import { alerts, at, closeNotices, idle, load, press, save, step } from "./person.mjs";
 import { policy, reward, shapes } from "./random_models.mjs";
-import { button, cells, chapter, dialogues, eventually, nothingWrong, stage } from "./story.mjs";
+import { button, chapter, dialogues, eventually, nothingWrong, stage } from "./story.mjs";
+import { fromSafetensors } from "./torch_file.mjs";
 import { unpack } from "./zip.mjs";
 
 const here = stage();
@@ -56,25 +57,30 @@ test("labels of other names are chosen, and the loss of accuracy is told", async
   await step(page);
   const { reward_labels, data } = await config();
   assert.deepEqual([reward_labels, data], ["neutral,toxic", "tiny"]);
-  const told = (await cells(part().getByRole("region", { name: "Models kept in this browser" }))).map((row) => row.join(" "));
-  assert.match(told.join("\n"), /log-probs of reference summaries differ from f32 by \d/);
-  assert.match(told.join("\n"), /logits of reference summaries differ from f32 by \d/);
+  const told = await part().innerText();
+  assert.match(told, /log-probs of reference summaries differ from f32 by \d/);
+  assert.match(told, /logits of reference summaries differ from f32 by \d/);
   const adapter = JSON.parse(unpack((await save(page, "Save the adapter")).bytes).get("adapter_config.json"));
   assert.equal(adapter.base_model_name_or_path, "policy from files");
   nothingWrong(wrong);
 });
 
-test("an adapter opens as the files of its folder", async () => {
+test("an adapter opens as the files of its folder, the weights as safetensors or as a torch file", async () => {
   const { page, wrong } = here;
   await button(part(), "Back to the small models").click();
   await idle(page);
-  const files = readdirSync(join(dist, "models/adapter")).map((file) => join(dist, "models/adapter", file));
+  const names = readdirSync(join(dist, "models/adapter"));
+  const files = names.map((name) => ({ name, mimeType: "", buffer: readFileSync(join(dist, "models/adapter", name)) }));
+  const torch = files.map((file) => file.name === "adapter_model.safetensors"
+    ? { name: "adapter_model.bin", mimeType: "", buffer: fromSafetensors(file.buffer) } : file);
   const take = chapter(page, "Take it with you");
-  await take.getByLabel("A zip file").setInputFiles(files);
-  await take.getByText(/is open \(r \d+, α \d+\): the next run starts from it/).waitFor();
-  await button(take, "Remove the saved run").click();
-  await idle(page);
-  await press(page, "Step");
-  await at(page, 1);
+  for (const chosen of [files, torch]) {
+    await take.getByLabel("A zip file").setInputFiles(chosen);
+    await take.getByText(/is open \(r \d+, α \d+\): the next run starts from it/).waitFor();
+    await button(take, "Remove the saved run").click();
+    await idle(page);
+    await press(page, "Step");
+    await at(page, 1);
+  }
   nothingWrong(wrong);
 });

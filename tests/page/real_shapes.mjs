@@ -1,15 +1,20 @@
-// By hand, slowly: models of the real shapes with random weights in the page: `node tests/page/real_shapes.mjs [base] [q8_0]`.
-// Prints the seconds of each part and the memory that the worker has taken. Needs dist/ and about 4 GB of memory and disk.
-import { rmSync } from "node:fs";
+// By hand, slowly: the whole lab in the page, with models of the real shapes that have random weights:
+// `node tests/page/real_shapes.mjs [small|base] [q8_0|f16|f32]`. Prints the seconds of each part and the memory that the worker
+// has taken; the environment variable PICTURE names a file for a picture of the loaded models. With the real tokenizers and DialogSum's dialogues if they lie beside the checkout, otherwise with the shipped ones.
+// Needs dist/ and about 4 GB of memory and disk.
+import { existsSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { chromium } from "playwright-core";
-import { serve } from "./harness.mjs";
-import { at, idle, press } from "./person.mjs";
+import { picture, serve } from "./harness.mjs";
+import { alerts, at, idle, press, save } from "./person.mjs";
 import { policy, reward, shapes } from "./random_models.mjs";
+import { button, chapter } from "./story.mjs";
 
 const [size = "small", weights = "q8_0"] = process.argv.slice(2);
 const folder = join(tmpdir(), `detox-lab-real-${process.pid}`);
+const data = join(import.meta.dirname, "../../../shared/data");
+const beside = (file) => existsSync(join(data, file)) ? join(data, file) : undefined;
 
 const site = await serve();
 // The storage of a fresh profile is on disk; of a context without one it is in memory.
@@ -18,10 +23,9 @@ const context = await chromium.launchPersistentContext(join(folder, "profile"), 
 });
 context.setDefaultTimeout(3_600_000);
 try {
-  const files = {
-    policy: await policy(join(folder, "policy"), shapes[size]),
-    reward: await reward(join(folder, "reward"), shapes.roberta),
-  };
+  const [policyFolder, rewardFolder] = [`flan-t5-${size}`, "roberta-hate-speech-dynabench-r4-target"].map((name) => join(folder, name));
+  await policy(policyFolder, shapes[size], beside("flan-t5-tokenizer/tokenizer.json"));
+  await reward(rewardFolder, shapes.roberta, undefined, beside("roberta-tokenizer/tokenizer.json"));
   const page = await context.newPage();
   page.on("console", (message) => ["error", "warning"].includes(message.type()) && console.log(message.text()));
   await page.goto(site.url);
@@ -29,13 +33,32 @@ try {
   const timed = async (what, work) => {
     const started = Date.now();
     await work();
-    const notices = await page.locator(".notice").allInnerTexts();
     const memory = await part.getByText(/^The worker has taken/).allInnerTexts();
-    console.log(`${what}: ${((Date.now() - started) / 1000).toFixed(1)} s. ${memory.join(" ")} ${notices.join(" ")}`);
+    console.log(`${what}: ${((Date.now() - started) / 1000).toFixed(1)} s. ${memory.join(" ")}`);
+    const faults = await alerts(page);
+    if (faults.length) throw new Error(JSON.stringify(faults));
   };
+  const pressed = (where, name) => async () => {
+    await button(chapter(page, where), name).click();
+    await idle(page);
+  };
+  const toxicity = chapter(page, "2.3 Toxicity");
+  const measure = async () => {
+    await toxicity.getByLabel("Dialogues", { exact: true }).fill("4");
+    await toxicity.getByLabel("Dialogues", { exact: true }).press("Tab");
+    await pressed("2.3 Toxicity", "Measure")();
+  };
+  if (beside("dialogsum/dev.jsonl")) {
+    await timed("dialogues", async () => {
+      await page.getByLabel("A file of dialogues").setInputFiles(beside("dialogsum/dev.jsonl"));
+      await page.getByText(/^dev\.jsonl: \d+ dialogues to train on/).waitFor();
+      await idle(page);
+    });
+  }
   await timed("headers", async () => {
-    await part.getByLabel("Files of the policy (T5)").setInputFiles(files.policy);
-    await part.getByLabel("Files of the reward model (RoBERTa)").setInputFiles(files.reward);
+    await part.getByLabel("choose whole folders").check();
+    await part.getByLabel("Files of the policy (T5)").setInputFiles(policyFolder);
+    await part.getByLabel("Files of the reward model (RoBERTa)").setInputFiles(rewardFolder);
     await part.getByRole("region", { name: "What the models need" }).waitFor();
   });
   console.log(await part.getByText(/^Policy: .* million parameters/).innerText());
@@ -52,7 +75,26 @@ try {
     await part.getByText("Everything on this page now works with them").waitFor();
     await idle(page);
   });
-  await timed("a PPO step", async () => {
+  if (process.env.PICTURE) await picture(page, part.getByText("Kept in this browser").first(), process.env.PICTURE);
+  await timed("a score", pressed("2.2 Reward model", "The lab's harsh sentence"));
+  await timed("a summary", pressed("2.1 Data and policy", "Write a summary"));
+  await timed("four dialogues measured", measure);
+  for (const step of [1, 2]) {
+    await timed(`PPO step ${step}`, async () => {
+      await press(page, "Step");
+      await at(page, step);
+    });
+  }
+  await timed("four dialogues measured", measure);
+  let zip;
+  await timed("the adapter saved", async () => { zip = await save(page, "Save the adapter"); });
+  await timed("the run saved", async () => { await save(page, "Save the run"); });
+  await timed("the adapter opened", async () => {
+    await page.getByLabel("A zip file").setInputFiles({ name: zip.name, mimeType: "application/zip", buffer: zip.bytes });
+    await page.getByText(/is open \(r 32, α 32\)/).waitFor();
+    await idle(page);
+  });
+  await timed("PPO step 1 from this adapter", async () => {
     await press(page, "Step");
     await at(page, 1);
   });

@@ -42,16 +42,16 @@ export function unpack(zip) {
   return files;
 }
 
-/** Files by name as a zip, deflated, as `zip -r` makes it. */
-export function pack(files) {
+/** Files by name as a zip: deflated, as `zip -r` makes it, or stored, as torch does. */
+export function pack(files, { stored = false } = {}) {
   const parts = [], directory = [];
   let offset = 0;
   for (const [name, bytes] of files) {
-    const packed = deflateRawSync(bytes), title = Buffer.from(name);
+    const packed = stored ? bytes : deflateRawSync(bytes), title = Buffer.from(name);
     // What the local header and the directory's entry have in common: from the version needed to the name's length.
     const common = Buffer.alloc(24);
     common.writeUInt16LE(20, 0);
-    common.writeUInt16LE(DEFLATED, 4);
+    common.writeUInt16LE(stored ? STORED : DEFLATED, 4);
     common.writeUInt16LE((1 << 5) | 1, 8); // 1 January 1980: the day that a zip calls 0 is none
     common.writeUInt32LE(crc32(bytes), 10);
     common.writeUInt32LE(packed.length, 14);

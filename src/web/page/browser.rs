@@ -218,6 +218,11 @@ pub async fn storage_note() -> String {
     format!("This page stores {} of at most {}. {stays}", bytes(usage), bytes(quota))
 }
 
+/// Milliseconds since the page was opened.
+pub fn now() -> f64 {
+    web_sys::window().and_then(|window| window.performance()).map_or(0.0, |clock| clock.now())
+}
+
 /// A day, from seconds since 1970.
 pub fn date(seconds: f64) -> String {
     let date = js_sys::Date::new(&(seconds * 1000.0).into());

@@ -1,9 +1,10 @@
 //! The page: its chapters and their parts, its state (`state`, `draft`, `address`, `recorded`), what it displays (`content`),
-//! and its connection to the worker (`engine`, `client`, `requests`). It uses `settings` and `protocol`, not the engine.
+//! and its connection to the worker (`engine`, `client`, `requests`, `channel`). It uses `settings` and `protocol`, not the engine.
 
 pub mod address;
 pub mod app;
 pub mod browser;
+pub mod channel;
 pub mod chapters;
 pub mod client;
 pub mod content;

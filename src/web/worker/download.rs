@@ -270,7 +270,7 @@ impl<P: Port> Session<P> {
             let part = self.port.part(key, &file.name).await?;
             let mut coming = Coming::new(file, part)?;
             told(&mut self.port, before + coming.have);
-            let mut failures = 0;
+            let (mut failures, mut refused) = (0, 0);
             while coming.have < file.bytes {
                 let asked = coming.have;
                 let inbox = self.inbox.clone();
@@ -294,7 +294,10 @@ impl<P: Port> Session<P> {
                     Err(fault) => fault,
                 };
                 failures = if coming.have > asked { 1 } else { failures + 1 };
-                if !fault.passes() || failures >= TRIES {
+                // The hub redirects to a signed address, which may have expired on the way: it is asked for another one, once.
+                let expired = matches!(fault, Fault::Status(403, _)) && refused == 0;
+                refused += u32::from(expired);
+                if !(fault.passes() || expired) || failures >= TRIES {
                     return Err(fault.error(&of));
                 }
                 self.wait(id, &of, &fault, failures).await?;

@@ -85,16 +85,21 @@ impl Progress {
 }
 
 impl<P: Port> Session<P> {
-    /// The folders of models: the files that came beside the message, or on a server; and the bytes to download.
-    pub async fn folders(&mut self, id: Id, models: &[Incoming], folders: Vec<Folder>) -> Result<(Vec<Folder>, u64)> {
-        let (mut all, mut download) = (Vec::new(), 0);
+    /// The folders of models: the files that came beside the message, or on a server; and the bytes to download of each.
+    pub async fn folders(
+        &mut self,
+        id: Id,
+        models: &[Incoming],
+        folders: Vec<Folder>,
+    ) -> Result<(Vec<Folder>, [u64; 2])> {
+        let (mut all, mut download) = (Vec::new(), [0; 2]);
         for (model, folder) in models.iter().zip(folders) {
             if !folder.names.is_empty() {
                 all.push(folder);
                 continue;
             }
             let remote = self.look(id, &model.source).await?;
-            download += remote.bytes();
+            download[model.role.index()] = remote.bytes();
             all.push(Folder { names: names(&remote), source: self.port.remote(&remote)? });
         }
         Ok((all, download))

@@ -123,8 +123,8 @@ impl Pair {
         self.tensors().map(|tensors| tensors.iter().map(count).sum())
     }
 
-    fn storage(&self, weights: NumberType) -> u64 {
-        self.tensors().iter().map(|tensors| held(tensors, precision(weights))).sum()
+    fn storage(&self, weights: NumberType) -> [u64; 2] {
+        self.tensors().map(|tensors| held(&tensors, precision(weights)))
     }
 
     /// What the pair will need with these dialogues.
@@ -149,7 +149,7 @@ impl Pair {
         let [policy, reward] = self.parameters().map(|n| n as f64 / 1e6);
         let (batch, mini_batch, response) = (config.batch_size, config.mini_batch_size, tokens.response);
         Ok(Needs {
-            download: 0,
+            download: [0; 2],
             words: format!(
                 "Policy: {policy:.1} million parameters; reward model: {reward:.1} million. A PPO step has {batch} rows, {mini_batch} in a \
                  mini-batch, with prompts of up to {prompt} and responses of {response} tokens."
@@ -237,6 +237,8 @@ impl<P: Port> Session<P> {
         actor.begin(&adapter, &config)?;
         for model in [&policy, &reward] {
             self.port.model_used(&model.key).await;
+            // Its download stayed if the worker was lost just after the conversion. Another tab may be reading it now.
+            drop(self.port.end_download(&model.key).await);
         }
         let told = dialogues.iter().map(|d| convert::dialogue(d, d.split == Some(Split::Test))).collect();
         let (train, test) = split(dialogues);

@@ -26,7 +26,7 @@ pub fn RealModels() -> impl IntoView {
     // What was said about other addresses is no longer true.
     Effect::new(move |_| {
         choice.addresses.iter().for_each(|address| address.track());
-        if choice.needs.with_untracked(|needs| needs.as_ref().is_some_and(|needs| needs.download > 0)) {
+        if choice.needs.with_untracked(|needs| needs.as_ref().is_some_and(|needs| needs.download != [0; 2])) {
             choice.needs.set(None);
         }
     });
@@ -105,6 +105,11 @@ fn speed(doing: &str, counted: Option<Counted>) -> String {
     }
 }
 
+/// Bytes of the policy and of the reward model.
+fn both([policy, reward]: [u64; 2]) -> String {
+    format!("{} + {}", format::bytes(policy), format::bytes(reward))
+}
+
 fn seconds(counted: Counted) -> f64 {
     (counted.now - counted.since) / 1000.0
 }
@@ -152,7 +157,7 @@ fn WhatItNeeds(choice: Choice) -> impl IntoView {
                             <span>{needs.weights.name()}</span>
                         </label>
                     </th>
-                    <td class="num">{format::bytes(needs.storage)}</td>
+                    <td class="num">{both(needs.storage)}</td>
                     <td class="num">{format::bytes(needs.loading)}</td>
                     <td class="num">{format::bytes(needs.training)}</td>
                     <td>{if fits { "yes" } else { "no: a tab can have 4 GB" }}</td>
@@ -164,9 +169,10 @@ fn WhatItNeeds(choice: Choice) -> impl IntoView {
     move || {
         let needs = choice.needs.get()?;
         let fits = needs.types.iter().any(|needs| needs.fits);
-        let remote = needs.download > 0;
-        let download = if remote { format!("Download: {}. ", format::bytes(needs.download)) } else { String::new() };
-        let heads = ["number type", "storage", "memory while loading", "memory in a PPO step", "fits"];
+        let remote = needs.download != [0; 2];
+        let download = if remote { format!("Download: {}. ", both(needs.download)) } else { String::new() };
+        let heads =
+            ["number type", "storage (policy + reward model)", "memory while loading", "memory in a PPO step", "fits"];
         Some(view! {
             <h4>"What they need"</h4>
             <p>{download}{needs.words.clone()}</p>

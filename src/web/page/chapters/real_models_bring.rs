@@ -1,10 +1,10 @@
 //! Bringing real models into this browser: what is chosen, and the second worker's job with it. `real_models` displays it.
 
 use crate::protocol::{Answer, Ask, Event, Incoming, KeptModel, Needs, NumberType, Role};
-use crate::web::page::browser;
-use crate::web::page::client::now;
+use crate::web::page::browser::{self, now};
+use crate::web::page::channel::Chosen;
 use crate::web::page::engine::{Engine, engine};
-use crate::web::page::importer::{Chosen, End, Job};
+use crate::web::page::importer::{End, Job};
 use crate::web::page::parts::format;
 use crate::web::page::state::Counted;
 use leptos::prelude::*;

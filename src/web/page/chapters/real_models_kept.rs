@@ -64,7 +64,6 @@ pub fn Kept(
                 <td>{model.weights.name()}</td>
                 <td class="num">{size}</td>
                 <td class="num">{browser::date(model.used)}</td>
-                <td>{model.accuracy}</td>
                 <td>
                     <button type="button" aria-label=label on:click=move |_| remove(vec![removed.clone()])>"Remove"</button>
                 </td>
@@ -89,7 +88,7 @@ pub fn Kept(
     });
     move || {
         some.get().then(|| {
-            let heads = ["model", "role", "number type", "size", "last used", "loss of accuracy", ""];
+            let heads = ["model", "role", "number type", "size", "last used", ""];
             let rows = move || s.models.get().into_iter().map(row).collect_view();
             view! {
                 <h4>"Kept in this browser"</h4>
@@ -142,7 +141,7 @@ pub fn InUse() -> impl IntoView {
             <p>{format!("{policy} and {reward}, in {}. Everything on this page now works with them.", real.weights.name())}</p>
             <p class="note">{real.accuracy.clone()}</p>
             <p>"Settings that differ from the lab's, so that a step is short enough for a tab:"</p>
-            <ul>{cut.collect_view()}</ul>
+            <ul class="note">{cut.collect_view()}</ul>
             <p class="note">{memory}</p>
             <p class="row">
                 <button type="button" on:click=move |_| e.use_small()>"Back to the small models"</button>
