@@ -95,8 +95,10 @@ export const chapters = async (page) => page.locator("main#text section.chapter"
 export async function picture(page, element, file, height = 800) {
   const client = await page.context().newCDPSession(page);
   await client.send("Emulation.setDeviceMetricsOverride", { width: 1280, height, deviceScaleFactor: 1.5, mobile: false });
-  await element.evaluate((one) => one.scrollIntoView({ behavior: "instant", block: "start" }));
+  const show = () => element.evaluate((one) => one.scrollIntoView({ behavior: "instant", block: "start" }));
+  await show();
   await page.waitForTimeout(3000); // charts are drawn when they come into sight
+  await show();
   const { data } = await client.send("Page.captureScreenshot", { format: "webp", quality: 88 });
   await writeFile(file, Buffer.from(data, "base64"));
 }

@@ -39,6 +39,34 @@ test("files are chosen, and the page says what they need; the small models go on
   nothingWrong(wrong);
 });
 
+test("files and folders can be dropped on the fields", async () => {
+  const { page, context, wrong } = here;
+  const devtools = await context.newCDPSession(page);
+  const drop = async (role, paths) => {
+    const field = part().getByLabel(`Files of the ${role}`);
+    await field.scrollIntoViewIfNeeded();
+    const { x, y, width, height } = await field.boundingBox();
+    const at = { x: x + width / 2, y: y + height / 2, data: { items: [], files: paths, dragOperationsMask: 1 } };
+    for (const type of ["dragEnter", "dragOver", "drop"]) await devtools.send("Input.dispatchDragEvent", { type, ...at });
+  };
+  const needs = part().getByRole("region", { name: "What the models need" });
+  await drop(policy, files("policy"));
+  await needs.waitFor();
+  await part().getByLabel("whole folders instead of files").check();
+  await drop(reward, [join(dist, "models/reward")]);
+  await part().getByText(`${files("reward").length} files, `).waitFor();
+  await needs.waitFor();
+  await part().getByLabel("whole folders instead of files").uncheck();
+  // A folder that is dropped as a file cannot be read.
+  await drop(policy, [join(dist, "models/policy")]);
+  await eventually("a message", () => alerts(page), (all) => all.some(({ hint }) => /whole folders/.test(hint)));
+  await closeNotices(page);
+  await choose(policy, files("policy"));
+  await choose(reward, files("reward"));
+  await needs.waitFor();
+  nothingWrong(wrong);
+});
+
 test("they are converted, kept and loaded; the list has them with type and size", async () => {
   const { page, wrong } = here;
   await button(part(), "Keep them in this browser and load them").click();

@@ -33,7 +33,7 @@ try {
   const timed = async (what, work) => {
     const started = Date.now();
     await work();
-    const memory = await part.getByText(/^The worker has taken/).allInnerTexts();
+    const memory = await part.getByText(/^The worker has taken/).allTextContents();
     console.log(`${what}: ${((Date.now() - started) / 1000).toFixed(1)} s. ${memory.join(" ")}`);
     const faults = await alerts(page);
     if (faults.length) throw new Error(JSON.stringify(faults));
@@ -56,7 +56,7 @@ try {
     });
   }
   await timed("headers", async () => {
-    await part.getByLabel("choose whole folders").check();
+    await part.getByLabel("whole folders instead of files").check();
     await part.getByLabel("Files of the policy (T5)").setInputFiles(policyFolder);
     await part.getByLabel("Files of the reward model (RoBERTa)").setInputFiles(rewardFolder);
     await part.getByRole("region", { name: "What the models need" }).waitFor();
@@ -75,7 +75,7 @@ try {
     await part.getByText("Everything on this page now works with them").waitFor();
     await idle(page);
   });
-  if (process.env.PICTURE) await picture(page, part.getByText("Kept in this browser").first(), process.env.PICTURE);
+  if (process.env.PICTURE) await picture(page, part.getByLabel("Files of the reward model (RoBERTa)"), process.env.PICTURE);
   await timed("a score", pressed("2.2 Reward model", "The lab's harsh sentence"));
   await timed("a summary", pressed("2.1 Data and policy", "Write a summary"));
   await timed("four dialogues measured", measure);

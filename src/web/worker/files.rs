@@ -63,7 +63,11 @@ impl ByteSource for Files {
 
     fn open(&self, file: &str) -> Result<Box<dyn ReadSeek + '_>> {
         let Some(blob) = self.files.get(file) else {
-            return Err(Error::file(self.path(file), "no such file", "choose all files of the model"));
+            return Err(Error::file(
+                self.path(file),
+                "no such file",
+                "choose all files of the model; for a folder tick “whole folders instead of files” first",
+            ));
         };
         Ok(Box::new(BufReader::with_capacity(CHUNK, Parts { blob, at: 0 })))
     }

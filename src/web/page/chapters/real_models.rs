@@ -52,8 +52,8 @@ pub fn RealModels() -> impl IntoView {
                         {move || format!("Ask {} what they need", hosts(&choice.addresses.map(|address| address.get())))}
                     </button>
                 </p>
-                <p>"Or choose their files: config.json, tokenizer.json, and the weights as safetensors, .bin or GGUF."</p>
-                {tick("choose whole folders", folders)}
+                <p>"Or choose their files, or drop them on the fields: config.json, tokenizer.json, and the weights as safetensors, .bin or GGUF."</p>
+                {tick("whole folders instead of files", folders)}
                 <Files choice=choice role=Role::Policy label="Files of the policy (T5)" folders=folders />
                 <Files choice=choice role=Role::Reward label="Files of the reward model (RoBERTa)" folders=folders />
                 <WhatItNeeds choice=choice />
@@ -171,8 +171,7 @@ fn WhatItNeeds(choice: Choice) -> impl IntoView {
         let fits = needs.types.iter().any(|needs| needs.fits);
         let remote = needs.download != [0; 2];
         let download = if remote { format!("Download: {}. ", both(needs.download)) } else { String::new() };
-        let heads =
-            ["number type", "storage (policy + reward model)", "memory while loading", "memory in a PPO step", "fits"];
+        let heads = ["number type", "storage (policy + reward model)", "memory, loading", "memory, PPO step", "fits"];
         Some(view! {
             <h4>"What they need"</h4>
             <p>{download}{needs.words.clone()}</p>
