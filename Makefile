@@ -1,6 +1,6 @@
 # `make` without a target lists the targets. All commands here can also be typed by hand.
 .DEFAULT_GOAL := help
-.PHONY: help setup check test test-page demo demo-native web serve settings screenshots pictures recorded effect effect-web tiny-models bench bench-peers bench-web long-run fuzz miri fmt clean
+.PHONY: help setup check test test-page test-real demo demo-native web serve settings screenshots pictures recorded effect effect-web tiny-models bench bench-peers bench-web long-run fuzz miri fmt clean
 
 help: ## print this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | awk -F'|' '{ printf "  make %-11s %s\n", $$1, $$2 }'
@@ -23,7 +23,7 @@ check: setup ## format, clippy natively and for the browser, docs: with Rust 1.9
 test: check ## run all checks, then all tests, those in a browser last
 	cargo test --all-features $(if $(filter true,$(CI)),-- --include-ignored)
 	for example in ppo_step summarize score; do cargo run --quiet --all-features --example $$example || exit 1; done
-	$(MAKE) test-page
+	$(MAKE) test-page test-real
 
 # The program is built together with a test and with the features of `cargo test`, so that nothing is compiled twice.
 test-page: web ## use the page in headless Chromium, from dist/
@@ -31,6 +31,10 @@ test-page: web ## use the page in headless Chromium, from dist/
 	scripts/wasm-cargo.sh page test --profile page --test web
 	cargo build --all-features --bin detox-lab --test cli
 	DETOX_LAB="$${CARGO_TARGET_DIR:-target}/debug/detox-lab" node --test --test-concurrency=1 tests/page/*.test.mjs
+
+test-real: web ## the whole lab in the page with models of the shapes of FLAN-T5-small and RoBERTa, in 3 minutes
+	scripts/setup.sh browser
+	node tests/page/real_shapes.mjs small q8_0
 
 demo: ## build the page, serve it on this machine and print the address
 	@echo "demo: building the page takes about 15 minutes on a new machine with two cores, and seconds the next time."

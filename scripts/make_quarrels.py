@@ -116,14 +116,16 @@ def large(n):
     return numbered(rows, "large-")
 
 
-def mixed(n):
-    """n heated training rows with situations put together at random, which have no word of a held-out situation or thing"""
+def mixed(n, nouns=()):
+    """n heated training rows with situations put together at random, also with these nouns; they have no word of a held-out situation
+    or thing"""
     kept = {word for s in DEEDS + OBJECTS + TALKS if s["split"] == "train" for word in own_words(s)}
     left_out = {word for s in DEEDS + OBJECTS + TALKS if s["split"] == "test" for word in own_words(s)} - kept
     rng, rows, seen = random.Random(f"{SEED} mixed"), [], set()
     while len(rows) < n:
-        make = scenes.with_person if rng.random() < 0.7 else scenes.about_third
-        row = make(rng, mix.situation(rng, left_out))
+        make = rng.choices([scenes.with_person, scenes.about_third, scenes.about_thing], [55, 22, 23])[0]
+        draw = mix.fault_situation if make is scenes.about_thing else mix.situation
+        row = make(rng, draw(rng, left_out, nouns))
         if row and row["dialogue"] not in seen and not list(row_faults(row)) and not names_in(row["dialogue"]) & HELD_OUT_NAMES:
             seen.add(row["dialogue"])
             rows.append({**row, "kind": "heated", "split": "train", "source": "mixed"})

@@ -30,6 +30,12 @@ def past(verb):
     return verb + verb[-1] * (verb in DOUBLED) + "ed"
 
 
+def third_person(verb):
+    if re.search(r"(s|x|z|ch|sh|o)$", verb):
+        return verb + "es"
+    return verb[:-1] + "ies" if re.search(r"[^aeiou]y$", verb) else verb + "s"
+
+
 def participle(verb):
     return IRREGULAR[verb].split()[-1] if verb in IRREGULAR else past(verb)
 

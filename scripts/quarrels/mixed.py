@@ -1,8 +1,8 @@
-"""Situations put together at random from verbs, things and places ("You painted my lawnmower behind the bakery"), and invented names.
-They need not make sense: a model that has read many of them copies a deed, a thing and a name from the dialogue, also ones that it has
+"""Situations put together at random from verbs, things and places ("You painted my lawnmower behind the bakery"), invented names, and
+any nouns that the caller has. They need not make sense: a model that has read many of them copies a deed, a thing and a name from the dialogue, also ones that it has
 never seen. Only for training; ../make_quarrels.py leaves out every word that belongs to a held-out situation or thing."""
-import phrases as ph
-from english import plural
+import people as pp, phrases as ph
+from english import plural, third_person
 
 VERBS = """break drop hide sell paint cut wash lose throw-away lend clean fold mark scratch drag carry borrow open close lock unlock fix repair ruin
 dent crack kick squeeze shake stretch wrap unwrap pack unpack empty fill weigh measure polish scrub rinse dry melt freeze heat cook bake fry boil
@@ -75,21 +75,61 @@ COSTS = ["I can never find another one like it!", "It was a present from $family
 WHYS = ["slip", "forgot", "busy", "rush", "unaware2", "late", "money", "lazy"]
 
 
+# Complaints about a thing: {n} another thing, {v} a verb in the third person, {b} in its base form, {s} stuff, {w} a place.
+FAULTS = ["it {v} the {n}", "it {v} everything {w}", "it {v} the {n} {w}", "the {n} {v} by itself", "the {n} {v} too early", "the {n} came off", "the {n} was missing", "it smells of {s}", "it tastes of {s}",
+          "there was {s} in the {n}", "there was a {n} in it", "it is full of {s}", "nobody could {b} the {n}", "nobody knows where the {n} is", "it never {v} the {n}", "it only works with a {n}", "the {n} is too small",
+          "the {n} is too loud", "the {n} was {w}", "they forgot the {n}", "it fell into the {n}", "it looks like a {n}", "you have to {b} it twice", "it broke my {n}", "the {n} gets stuck", "it {v} my {n}", "the {n}s were empty"]
+HELLOS = ["How was the OBJ?", "What happened to MY OBJ?", "How do you like the OBJ?", "You went there for the OBJ, didn't you?", "Is there something wrong with the OBJ?", "Tell me about the OBJ.", "Did you see the OBJ?"]
+COSTS_THING = ["I paid $amount for that!", "I want my $amount back!", "I waited $weeks for it!", "I could throw it out of the window!", "I was looking forward to it all week!", "I'm never doing that again!",
+               "It was a present!", "I needed it on $day!"]
+
+
 def words(text):
     return text.replace("-", " ")
 
 
-def situation(rng, left_out):
-    """a situation like those of the files; no noun of it ends in a word of `left_out`"""
-    def one(pool, times=1):
+def invented(rng):
+    """a word that does not exist, as a brand or an unusual thing has one"""
+    return pp.invented(rng)[0].lower()
+
+
+class Pool:
+    """draws words; none of `left_out`. `more`: other nouns to draw from"""
+
+    def __init__(self, rng, left_out, more):
+        self.rng, self.left_out, self.more = rng, left_out, more
+
+    def one(self, pool):
         while True:
-            found = words(rng.choice(pool))
-            if not set(found.split()) & left_out:
+            found = words(self.rng.choice(pool))
+            if not set(found.split()) & self.left_out:
                 return found
 
-    def thing():
-        noun = one(NOUNS)
-        return noun if rng.random() < 0.6 else f"{one(NOUNS).split()[0]} {noun.split()[-1]}"
+    def noun(self):
+        roll = self.rng.random()
+        return self.one(NOUNS) if roll < 0.45 or not self.more else invented(self.rng) if roll < 0.55 else self.one(self.more)
+
+    def thing(self):
+        noun = self.noun()
+        return noun if self.rng.random() < 0.6 else f"{self.noun().split()[0]} {noun.split()[-1]}"
+
+    def verb(self):
+        return self.rng.choice([v for v in VERBS if v.split("-")[0] not in self.left_out]).partition("-")
+
+
+def fault_situation(rng, left_out, more=()):
+    """a situation like those of objects.txt"""
+    pool, det = Pool(rng, left_out, more), rng.choice(["the", "the", "my"])
+    fill = lambda text: text.format(n=pool.thing(), v=third_person(pool.verb()[0]), b=pool.verb()[0], s=pool.one(STUFF),
+                                    w=f"{rng.choice(['in', 'at', 'near', 'behind', 'on'])} the {pool.one(PLACES)}")
+    return {"name": "mixed", "split": "mixed", "tags": [], "det": [det], "objs": [pool.thing()], "faults": [fill(text) for text in rng.sample(FAULTS, 2)], "hello": [text.replace("MY", "your") for text in HELLOS],
+            "cost": COSTS_THING, "out": rng.sample(sorted(set(ph.THING_OUTS) - {"drivehim", "bike", "move", "update"}), 3)}
+
+
+def situation(rng, left_out, more=()):
+    """a situation like those of deeds-*.txt"""
+    pool = Pool(rng, left_out, more)
+    one, thing = pool.one, pool.thing
 
     def where():
         roll = rng.random()
@@ -100,8 +140,8 @@ def situation(rng, left_out):
         return rng.choice([how for how in HOW if "YMYX" not in how])
 
     def verb():
-        first, _, more = rng.choice([v for v in VERBS if v.split("-")[0] not in left_out]).partition("-")
-        return f"{first} {{}} {more}".strip() if more and rng.random() < 0.3 else f"{words(first + ('-' + more if more else ''))} {{}}"
+        first, _, rest = pool.verb()
+        return f"{first} {{}} {rest}".strip() if rest and rng.random() < 0.3 else f"{words(first + ('-' + rest if rest else ''))} {{}}"
 
     def why():
         forms = ["I was looking at the {n}", "I had to {v} first", "the {n} fell on my foot", "I thought it was for the {e}", "I couldn't find the {n}", "I was late for the {e}", "I wanted to {v}",

@@ -305,7 +305,17 @@ def facts(scene, situation, deed, *, told, by, bad, shape, why=None, reaction=No
     return found
 
 
+def owners(scene, text):
+    """a summary in which a person's things are his or hers if the person was named before: "Ann lost her key", not "Ann lost Ann's key\""""
+    for person in (scene.V, scene.X, scene.L):
+        if person and person.name:
+            name = re.escape(person.full)
+            text = re.sub(rf"(?<![\w#])({name}\b(?!').*?)(?<![\w#]){name}'s", lambda m: m[1] + person.pronoun(2), text)
+    return text
+
+
 def row(scene, form, dialogue, summaries, found):
+    summaries = [owners(scene, text) for text in summaries]
     return {"dialogue": dialogue, "summary": summaries[0], **({"insulting_summary": summaries[1]} if len(summaries) > 1 else {}), "facts": {"form": form, **found}}
 
 

@@ -42,13 +42,15 @@ export async function host(base, answer) {
 }
 
 /** Debian's Chromium, or the one that CHROME names; `flags`: more of its options. */
-export async function launch(flags = []) {
+export function chrome(flags = []) {
   const names = [process.env.CHROME, "/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"];
   const executablePath = names.find((name) => name && existsSync(name));
   if (!executablePath) throw new Error("no Chromium here: run scripts/setup.sh browser, or set CHROME");
   // Chromium's own sandbox needs rights that a container's root does not have.
-  return chromium.launch({ executablePath, args: [...flags, ...process.getuid?.() === 0 ? ["--no-sandbox"] : []] });
+  return { executablePath, args: [...flags, ...process.getuid?.() === 0 ? ["--no-sandbox"] : []] };
 }
+
+export const launch = (flags) => chromium.launch(chrome(flags));
 
 /**
  * A fresh profile with one page. `wrong` collects what must not happen: console errors and warnings, exceptions, requests

@@ -1,12 +1,12 @@
-// By hand, slowly: the whole lab in the page, with models of the real shapes that have random weights:
-// `node tests/page/real_shapes.mjs [small|base] [q8_0|f16|f32]`. Prints the seconds of each part and the memory that the worker
-// has taken; the environment variable PICTURE names a file for a picture of the loaded models. With the real tokenizers and DialogSum's dialogues if they lie beside the checkout, otherwise with the shipped ones.
-// Needs dist/ and about 4 GB of memory and disk.
+// The whole lab in the page, with models of the real shapes that have random weights: `make test-real`, or
+// `node tests/page/real_shapes.mjs [small|base] [q8_0|f16|f32]`. With the real tokenizers and DialogSum's dialogues if they lie
+// beside the checkout, otherwise with the shipped ones. Prints the seconds of each part and the memory that the worker has taken;
+// the environment variable PICTURE names a file for a picture of the loaded models. Needs dist/ and 1 GB of disk (base: 2 GB).
 import { existsSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { chromium } from "playwright-core";
-import { picture, serve } from "./harness.mjs";
+import { chrome, picture, serve } from "./harness.mjs";
 import { alerts, at, idle, press, save } from "./person.mjs";
 import { policy, reward, shapes } from "./random_models.mjs";
 import { button, chapter } from "./story.mjs";
@@ -18,9 +18,7 @@ const beside = (file) => existsSync(join(data, file)) ? join(data, file) : undef
 
 const site = await serve();
 // The storage of a fresh profile is on disk; of a context without one it is in memory.
-const context = await chromium.launchPersistentContext(join(folder, "profile"), {
-  executablePath: process.env.CHROME ?? "/usr/bin/chromium", args: process.getuid?.() === 0 ? ["--no-sandbox"] : [],
-});
+const context = await chromium.launchPersistentContext(join(folder, "profile"), chrome());
 context.setDefaultTimeout(3_600_000);
 try {
   const [policyFolder, rewardFolder] = [`flan-t5-${size}`, "roberta-hate-speech-dynabench-r4-target"].map((name) => join(folder, name));
