@@ -10,7 +10,7 @@ export const shapes = {
   small: { d_model: 512, d_ff: 1024, d_kv: 64, layers: 8, heads: 6, vocabulary: 32128 },
   base: { d_model: 768, d_ff: 2048, d_kv: 64, layers: 12, heads: 12, vocabulary: 32128 },
   roberta: { d_model: 768, d_ff: 3072, layers: 12, heads: 12, vocabulary: 50265 },
-  tinyPolicy: { d_model: 64, d_ff: 128, d_kv: 32, layers: 2, heads: 2, vocabulary: 4096 },
+  tinyPolicy: { d_model: 64, d_ff: 128, d_kv: 32, layers: 2, heads: 2, vocabulary: 8192 },
   tinyReward: { d_model: 64, d_ff: 128, layers: 2, heads: 2, vocabulary: 6144 },
 };
 
@@ -25,6 +25,12 @@ const noise = (() => {
   };
   return Buffer.from(new Float32Array(1 << 20).map(() => (next() - 0.5) * 0.08).buffer);
 })();
+
+/** How many numbers a safetensors file in f16 has, in millions as the page writes them. */
+export function millions(file) {
+  const bytes = readFileSync(file);
+  return ((bytes.length - 8 - Number(bytes.readBigUInt64LE())) / 2e6).toFixed(1);
+}
 
 /** Writes a safetensors file of these tensors: name, shape, and true for a norm's weights, which are 1. */
 export async function safetensors(file, tensors) {

@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { dist } from "./harness.mjs";
 import { alerts, at, closeNotices, idle, load, press, save, step } from "./person.mjs";
+import { millions } from "./random_models.mjs";
 import { button, cells, chapter, eventually, nothingWrong, stage } from "./story.mjs";
 import { unpack } from "./zip.mjs";
 
@@ -34,7 +35,7 @@ test("files are chosen, and the page says what they need; the small models go on
   await needs.waitFor();
   const rows = await cells(needs);
   assert.deepEqual(rows.map((row) => row[row.length - 1]), ["yes", "yes", "yes"]);
-  assert.match(await part().innerText(), /Policy: 4\.0 million parameters/);
+  assert.match(await part().innerText(), new RegExp(`Policy: ${millions(join(dist, "models/policy/model.safetensors"))} million parameters`));
   assert.ok(await part().getByRole("radio", { name: "q8_0" }).isChecked());
   nothingWrong(wrong);
 });
