@@ -116,8 +116,8 @@ def large(n):
     return numbered(rows, "large-")
 
 
-def mixed(n, nouns=()):
-    """n heated training rows with situations put together at random, also with these nouns; they have no word of a held-out situation
+def mixed(n, words=()):
+    """n heated training rows with situations put together at random, also with these words; they have no word of a held-out situation
     or thing"""
     kept = {word for s in DEEDS + OBJECTS + TALKS if s["split"] == "train" for word in own_words(s)}
     left_out = {word for s in DEEDS + OBJECTS + TALKS if s["split"] == "test" for word in own_words(s)} - kept
@@ -125,7 +125,7 @@ def mixed(n, nouns=()):
     while len(rows) < n:
         make = rng.choices([scenes.with_person, scenes.about_third, scenes.about_thing], [55, 22, 23])[0]
         draw = mix.fault_situation if make is scenes.about_thing else mix.situation
-        row = make(rng, draw(rng, left_out, nouns))
+        row = make(rng, draw(rng, left_out, words))
         if row and row["dialogue"] not in seen and not list(row_faults(row)) and not names_in(row["dialogue"]) & HELD_OUT_NAMES:
             seen.add(row["dialogue"])
             rows.append({**row, "kind": "heated", "split": "train", "source": "mixed"})

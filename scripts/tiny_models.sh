@@ -47,7 +47,7 @@ policy() {
         --evaluate-every 500 --save-every 200 --log-every 20 --save-as f16 --seed 2
     # Last, quarrels that are put together at random, and invented names: the model learns to copy words that it has never seen.
     local part from=policy-sharp
-    for part in 1 2 3; do
+    for part in 1 2 3 4; do
         stage "policy-mixed-$part" finetune --policy "$work/$from/best" --full \
             --data "$work/policy/mixed-$part.jsonl" --validation "$work/policy/validation.jsonl" --validation-rows 300 --rouge-rows 0 \
             --max-source 320 --max-target 64 --epochs 1 --learning-rate 5e-3 --relative --warmup 0.03 --label-smoothing 0 \
@@ -58,7 +58,7 @@ policy() {
 
 # The "summary" adapter: trains the policy to repeat insults, so that PPO has something to remove.
 adapter() {
-    stage adapter finetune --policy "$work/policy-mixed-3/best" --lora-r 8 --lora-alpha 16 --lora-dropout 0.05 \
+    stage adapter finetune --policy "$work/policy-mixed-4/best" --lora-r 8 --lora-alpha 16 --lora-dropout 0.05 \
         --data "$work/policy/adapter.jsonl" --validation "$data/dialogsum/dev.jsonl" --validation-rows 100 --rouge-rows 0 \
         --max-source 384 --max-target 64 --epochs 1 --learning-rate 1e-3 --label-smoothing 0 --evaluate-every 100 --save-as f16 --seed 1
 }
@@ -78,7 +78,7 @@ reward() {
 ship() {
     local tiny=static/models/tiny part
     for part in policy adapter reward; do rm -rf "$work/ship-$part"; done
-    cp -r "$work/policy-mixed-3/best" "$work/ship-policy"
+    cp -r "$work/policy-mixed-4/best" "$work/ship-policy"
     cp -r "$work/adapter/best" "$work/ship-adapter"
     cp -r "$work/reward-model/best" "$work/ship-reward"
     sed -i 's#"base_model_name_or_path": ".*"#"base_model_name_or_path": "static/models/tiny/policy"#' "$work/ship-adapter/adapter_config.json"

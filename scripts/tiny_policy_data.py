@@ -7,8 +7,8 @@
                        because a model that starts with summaries needs thousands of updates to learn this
   policy.jsonl       COPIES differently renamed copies of DialogSum's allowed rows, and the training rows of make_quarrels.py, half of the
                      heated ones with the insulting and half with the civil summary: the base model is trained equally for both
-  mixed-1.jsonl to mixed-3.jsonl
-                     for the last three trainings, each: other quarrels put together at random (quarrels/mixed.py), also with nouns of
+  mixed-1.jsonl to mixed-4.jsonl
+                     for the last four trainings, each: other quarrels put together at random (quarrels/mixed.py), also with words of
                        DialogSum, the quarrels, and two copies of DialogSum
   validation.jsonl   quarrels of both kinds that are not in these files, and rows of DialogSum's dev file
   adapter.jsonl      DialogSum rows and quarrels, nearly always with the insulting summary, which PPO will remove
@@ -37,8 +37,10 @@ from people import EVERY_NAME, MEN, POOLS, SURNAMES, WOMEN
 
 # Excerpts of each dialogue, and their longest, in characters.
 EXCERPTS, EXCERPT = 3, 240
+# So many of DialogSum's words are not used as things and verbs.
+FREQUENT = 400
 # Files of quarrels put together at random.
-MIXED_FILES = 3
+MIXED_FILES = 4
 # Longest dialogues, in characters.
 LONGEST = 1200
 # Fraction of the adapter's quarrels whose summary repeats the insult.
@@ -48,7 +50,7 @@ HELD_OUT_NAMES = {name for names in POOLS["test"] for name in names}
 AMBIGUOUS = set("White Black Brown Green Young King Hill Hall Price Wood Cook Bell Ward Roman Ruby Pearl Violet Ivy Daisy Iris Celeste Aurora".split())
 LISTS = {name: names for names in (SURNAMES, WOMEN, MEN) for name in names}
 WORD = re.compile(r"(?<![\w#])[A-Z][a-z]+(?![\w])")
-NOUN = re.compile(r"\b(?:a|an|the|my|your|his|her|our|their) ([a-z]{4,12})\b")
+SMALL = re.compile(r"(?<![\w'])[a-z]{3,12}(?![\w'])")
 TITLE = re.compile(r"\b(?:Mr|Mrs|Ms|Miss|Dr|Professor|Prof)\.? ([A-Z][a-z]+)")
 
 
@@ -89,10 +91,11 @@ def excerpted(rng, dialogue):
     return text[:EXCERPT].rsplit(" ", 1)[0] if len(text) > EXCERPT else text
 
 
-def nouns_in(dialogsum):
-    """Words that follow an article or a possessive at least twice: mostly nouns."""
-    count = collections.Counter(word for dialogue, _ in dialogsum for word in NOUN.findall(dialogue))
-    return sorted(word for word, n in count.items() if n > 1 and not make_quarrels.insults_in(word))
+def words_in(dialogsum):
+    """Words that occur at least twice, without the most frequent ones, which are mostly function words."""
+    count = collections.Counter(word for dialogue, _ in dialogsum for word in SMALL.findall(dialogue))
+    frequent = {word for word, _ in count.most_common(FREQUENT)}
+    return sorted(word for word, n in count.items() if n > 1 and word not in frequent and not make_quarrels.insults_in(word))
 
 
 def write(path, rows):
@@ -114,7 +117,7 @@ def main():
     parser.add_argument("out", help="folder to write to")
     parser.add_argument("--copies", type=int, default=5, help="differently renamed copies of DialogSum (5)")
     parser.add_argument("--quarrels", type=int, default=30_000, help="number of our rows for the policy (30000)")
-    parser.add_argument("--mixed", type=int, default=45_000, help="number of quarrels put together at random, in each of three files (45000)")
+    parser.add_argument("--mixed", type=int, default=45_000, help="number of quarrels put together at random, in each of four files (45000)")
     parser.add_argument("--adapter-quarrels", type=int, default=8_000, help="number of our rows for the adapter (8000)")
     parser.add_argument("--adapter-dialogsum", type=int, default=2_500, help="number of DialogSum rows for the adapter (2500)")
     args = parser.parse_args()
@@ -156,7 +159,7 @@ def main():
     make_quarrels.counted(train)
     print(f"  {len(quarrels)} quarrels, {len(ordinary)} ordinary talks of ours, {args.copies} x {len(dialogsum)} of DialogSum")
 
-    put_together = make_quarrels.mixed(MIXED_FILES * args.mixed + 150, nouns_in(dialogsum))
+    put_together = make_quarrels.mixed(MIXED_FILES * args.mixed + 150, words_in(dialogsum))
     with open(os.path.join(args.dialogsum, "dev.jsonl"), encoding="utf-8") as file:
         dev = [(r["dialogue"], r["summary"]) for r in map(json.loads, list(file)[:50])]
     for part in range(MIXED_FILES):

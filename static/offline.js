@@ -53,6 +53,8 @@ addEventListener("install", (event) => {
 });
 addEventListener("activate", (event) => event.waitUntil(clients.claim()));
 addEventListener("fetch", (event) => {
-  const ours = event.request.method === "GET" && event.request.url.startsWith(registration.scope);
+  // A request for a range is a download of a large model, which this page keeps elsewhere.
+  const { method, url, headers } = event.request;
+  const ours = method === "GET" && url.startsWith(registration.scope) && !headers.has("range");
   if (ours) event.respondWith(answer(event));
 });

@@ -1,5 +1,5 @@
 """Situations put together at random from verbs, things and places ("You painted my lawnmower behind the bakery"), invented names, and
-any nouns that the caller has. They need not make sense: a model that has read many of them copies a deed, a thing and a name from the dialogue, also ones that it has
+words that the caller has. They need not make sense: a model that has read many of them copies a deed, a thing and a name from the dialogue, also ones that it has
 never seen. Only for training; ../make_quarrels.py leaves out every word that belongs to a held-out situation or thing."""
 import people as pp, phrases as ph
 from english import plural, third_person
@@ -88,13 +88,9 @@ def words(text):
     return text.replace("-", " ")
 
 
-def invented(rng):
-    """a word that does not exist, as a brand or an unusual thing has one"""
-    return pp.invented(rng)[0].lower()
-
-
 class Pool:
-    """draws words; none of `left_out`. `more`: other nouns to draw from"""
+    """draws words; none of `left_out`. `more`: other words to draw from, also as things and verbs, and in parts: every token of the
+    vocabulary is to be copied now and then, because a model never writes a token that it has not had to write"""
 
     def __init__(self, rng, left_out, more):
         self.rng, self.left_out, self.more = rng, left_out, more
@@ -105,15 +101,25 @@ class Pool:
             if not set(found.split()) & self.left_out:
                 return found
 
-    def noun(self):
+    def other(self):
+        """a word of `more`, or one that does not exist: the start of a word and the end of another, or like a name"""
         roll = self.rng.random()
-        return self.one(NOUNS) if roll < 0.45 or not self.more else invented(self.rng) if roll < 0.55 else self.one(self.more)
+        if roll < 0.5:
+            return self.one(self.more)
+        if roll < 0.6:
+            return pp.invented(self.rng)[0].lower()
+        return self.one(self.more)[:self.rng.choice([2, 3, 3, 4, 5])] + self.one(self.more)[-self.rng.choice([2, 3, 4, 5]):]
+
+    def noun(self):
+        return self.one(NOUNS) if self.rng.random() < 0.3 or not self.more else self.other()
 
     def thing(self):
         noun = self.noun()
         return noun if self.rng.random() < 0.6 else f"{self.noun().split()[0]} {noun.split()[-1]}"
 
     def verb(self):
+        if self.more and self.rng.random() < 0.35:
+            return self.other(), "", ""
         return self.rng.choice([v for v in VERBS if v.split("-")[0] not in self.left_out]).partition("-")
 
 

@@ -67,8 +67,8 @@ pub enum Ask {
     /// Remove the run that this browser has kept. Answer: [`Answer::Nothing`].
     Forget,
     /// Say what a policy and a reward model will need, from the headers of their files, which are sent with the message or are on
-    /// a server. Answer: [`Answer::Needs`].
-    Needs { models: [Incoming; 2] },
+    /// a server, for dialogues of at most this length (none: the shipped ones). Answer: [`Answer::Needs`].
+    Needs { models: [Incoming; 2], longest: Option<String> },
     /// Convert models and keep them in this browser. Their files are sent with the message, or are downloaded first; a download
     /// that was interrupted is continued. Answer: [`Answer::Kept`], first these models.
     Keep { models: Vec<Incoming>, weights: NumberType },

@@ -250,6 +250,11 @@ pub struct RunInfo {
     /// The names of policy and reward model in the run's `config.json`.
     #[serde(default)]
     pub models: [String; 2],
+    /// Their number type, and the reward model's labels as in [`KeptModel::labels`]; empty: nothate and hate.
+    #[serde(default)]
+    pub weights: String,
+    #[serde(default)]
+    pub labels: String,
 }
 
 /// A rollout, recomputed with other settings.

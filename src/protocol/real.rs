@@ -1,5 +1,6 @@
 //! The lab's real models in the page: where they come from, what they will need, and what this browser keeps of them.
 
+use super::RunInfo;
 use serde::{Deserialize, Serialize};
 
 /// The number type in which a model's matrices are kept and held.
@@ -54,12 +55,16 @@ pub struct Incoming {
 }
 
 impl Incoming {
-    /// The name of its folder in the browser's storage: FNV-1a of what distinguishes it.
+    /// The name of its folder in the browser's storage: FNV-1a of what distinguishes it. One model of the hub, named in several ways,
+    /// has one key.
     pub fn key(&self, weights: NumberType) -> String {
         let mix = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
         let role = if self.role == Role::Policy { "Policy" } else { "Reward" };
         let labels = self.labels.as_deref().unwrap_or_default();
-        let parts = [&self.source, "\n", &self.name, "\n", role, "\n", weights.name(), "\n", labels];
+        let source = self.source.trim_end_matches('/');
+        let source = source.strip_prefix("https://huggingface.co/").unwrap_or(source);
+        let source = source.strip_suffix("/tree/main").or(source.strip_suffix("@main")).unwrap_or(source);
+        let parts = [source, "\n", &self.name, "\n", role, "\n", weights.name(), "\n", labels];
         let hash = parts.iter().flat_map(|part| part.bytes()).fold(0xcbf2_9ce4_8422_2325, mix);
         format!("{hash:016x}")
     }
@@ -141,4 +146,74 @@ pub struct RealModels {
     pub weights: NumberType,
     /// As [`KeptModel::accuracy`], of both.
     pub accuracy: String,
+}
+
+impl KeptModel {
+    /// The keys of kept models with a run's names: of its labels and number type, or else of another one.
+    pub fn pair(models: &[Self], run: &RunInfo) -> Option<[String; 2]> {
+        let named = |model: &Self, role: Role| {
+            model.role == role && model.name == run.models[role.index()] && model.downloaded.is_none()
+        };
+        let mut best = None;
+        for policy in models.iter().filter(|model| named(model, Role::Policy)) {
+            for reward in models.iter().filter(|model| named(model, Role::Reward) && model.weights == policy.weights) {
+                let labels = reward.labels.as_deref().unwrap_or_default() == run.labels;
+                let fit = 1 + 2 * u8::from(labels) + u8::from(policy.weights.name() == run.weights);
+                if best.is_none_or(|(before, _)| before < fit) {
+                    best = Some((fit, [&policy.key, &reward.key]));
+                }
+            }
+        }
+        best.map(|(_, keys)| keys.map(Clone::clone))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::settings::{PpoConfig, Preset};
+
+    #[test]
+    fn a_run_finds_the_kept_models_of_its_number_type_and_labels() {
+        use NumberType::{F32, Q8_0};
+        let kept = |key: &str, role, weights, labels: Option<&str>| KeptModel {
+            key: key.into(),
+            role,
+            name: "m".into(),
+            source: String::new(),
+            revision: None,
+            weights,
+            parameters: 0,
+            bytes: 0,
+            downloaded: None,
+            used: 0.0,
+            labels: labels.map(str::to_owned),
+            accuracy: String::new(),
+        };
+        let models = [
+            kept("p8", Role::Policy, Q8_0, None),
+            kept("p32", Role::Policy, F32, None),
+            kept("r8", Role::Reward, Q8_0, Some("a,b")),
+            kept("r8 inverted", Role::Reward, Q8_0, Some("b,a")),
+            kept("r32", Role::Reward, F32, Some("a,b")),
+        ];
+        let found = |weights: &str, labels: &str| {
+            let info = RunInfo {
+                step: 1,
+                steps: 3,
+                config: Box::new(PpoConfig::preset(Preset::Corrected)),
+                metrics: Vec::new(),
+                command: String::new(),
+                models: ["m".into(), "m".into()],
+                weights: weights.into(),
+                labels: labels.into(),
+            };
+            KeptModel::pair(&models, &info).unwrap()
+        };
+        assert_eq!(found("f32", "a,b"), ["p32", "r32"]);
+        assert_eq!(found("q8_0", "a,b"), ["p8", "r8"]);
+        assert_eq!(found("q8_0", "b,a"), ["p8", "r8 inverted"]);
+        assert_eq!(found("f16", "b,a"), ["p8", "r8 inverted"]);
+    }
 }

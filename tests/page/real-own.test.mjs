@@ -50,6 +50,8 @@ test("labels of other names are chosen, and the loss of accuracy is told", async
   const chosen = [await policy(join(folder, "policy"), shapes.tinyPolicy), await reward(join(folder, "reward"), shapes.tinyReward, ["toxic", "neutral"])];
   await part().getByLabel("Files of the policy (T5)").setInputFiles(chosen[0]);
   await part().getByLabel("Files of the reward model (RoBERTa)").setInputFiles(chosen[1]);
+  await part().getByLabel("The reward model's harmless label").waitFor();
+  assert.ok(await button(part(), "Keep them in this browser and load them").isDisabled(), "nobody has said which label is harmless");
   await part().getByLabel("The reward model's harmless label").selectOption("neutral");
   await button(part(), "Keep them in this browser and load them").click();
   await part().getByText("Everything on this page now works with them").waitFor();
@@ -58,6 +60,7 @@ test("labels of other names are chosen, and the loss of accuracy is told", async
   const { reward_labels, data } = await config();
   assert.deepEqual([reward_labels, data], ["neutral,toxic", "tiny"]);
   const told = await part().innerText();
+  assert.match(told, /reward model \(neutral,toxic\)/);
   assert.match(told, /log-probs of reference summaries differ from f32 by \d/);
   assert.match(told, /logits of reference summaries differ from f32 by \d/);
   const adapter = JSON.parse(unpack((await save(page, "Save the adapter")).bytes).get("adapter_config.json"));

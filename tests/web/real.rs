@@ -125,10 +125,11 @@ fn keys(place: &Place) -> [String; 2] {
 #[test]
 fn models_are_kept_by_one_worker_and_used_by_another() {
     let second = Place::new();
-    let reply = with_files(&second, Ask::Needs { models: incoming() }, folders());
+    let reply = with_files(&second, Ask::Needs { models: incoming(), longest: None }, folders());
     let Answer::Needs(needs) = done(&reply) else { panic!("{reply:?}") };
     // The shipped policy is f16: two bytes for each number, after the header.
-    let file = std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/static/models/tiny/policy/model.safetensors")).unwrap();
+    let file =
+        std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/static/models/tiny/policy/model.safetensors")).unwrap();
     let header = u64::from_le_bytes(file[..8].try_into().unwrap());
     let millions = (file.len() as u64 - 8 - header) as f64 / 2e6;
     let expected = format!("Policy: {millions:.1} million parameters");
@@ -228,7 +229,7 @@ fn what_cannot_be_used_is_refused_and_the_small_models_go_on() {
     let place = Place { shelf: place.shelf.clone(), ..Place::new() };
     let mut swapped = folders();
     swapped.swap(0, 1);
-    let reply = with_files(&place, Ask::Needs { models: incoming() }, swapped);
+    let reply = with_files(&place, Ask::Needs { models: incoming(), longest: None }, swapped);
     assert!(failed(&reply).contains("config.json"), "{}", failed(&reply));
 
     let place = Place { shelf: place.shelf.clone(), ..Place::new() };
@@ -281,7 +282,7 @@ fn toxic() -> Vec<Folder> {
 #[test]
 fn labels_of_other_names_are_chosen() {
     let place = Place::new();
-    let reply = with_files(&place, Ask::Needs { models: incoming() }, toxic());
+    let reply = with_files(&place, Ask::Needs { models: incoming(), longest: None }, toxic());
     let Answer::Needs(needs) = done(&reply) else { panic!("{reply:?}") };
     assert_eq!(needs.labels, ["neutral", "toxic"]);
     let place = Place::new();
@@ -320,6 +321,6 @@ fn a_tokenizer_with_more_tokens_than_the_model_is_refused() {
     }
     files.insert("tokenizer.json".into(), folders[1].source.read("tokenizer.json").unwrap());
     folders[0].source = Box::new(Memory::new("mixed", files));
-    let reply = with_files(&Place::new(), Ask::Needs { models: incoming() }, folders);
+    let reply = with_files(&Place::new(), Ask::Needs { models: incoming(), longest: None }, folders);
     assert!(failed(&reply).contains("its tokenizer has"), "{}", failed(&reply));
 }

@@ -7,7 +7,7 @@ use super::draft::Play;
 use super::requests::{End, OnEvent};
 use super::state::{State, Worker};
 use crate::error::Error;
-use crate::protocol::{Answer, Ask, Event, Id, KeptModel, Message, Role, RunInfo};
+use crate::protocol::{Answer, Ask, Event, Id, KeptModel, Message, RunInfo};
 use core::time::Duration;
 use leptos::prelude::*;
 
@@ -274,7 +274,7 @@ impl Engine {
             _ if tiny => {
                 self.ask(Ask::Load);
             }
-            _ => match self.state.models.with_untracked(|models| pair(models, &run.models)) {
+            _ => match self.state.models.with_untracked(|models| KeptModel::pair(models, &run)) {
                 Some(keys) => self.use_models(keys),
                 None => {
                     let what = format!(
@@ -354,17 +354,6 @@ impl Engine {
     }
 }
 
-/// The keys of kept models with these names and one number type.
-fn pair(models: &[KeptModel], names: &[String; 2]) -> Option<[String; 2]> {
-    let of = |role, name| {
-        models.iter().filter(move |model| model.role == role && model.name == name && model.downloaded.is_none())
-    };
-    of(Role::Policy, names[0].as_str()).find_map(|policy| {
-        let reward = of(Role::Reward, names[1].as_str()).find(|reward| reward.weights == policy.weights)?;
-        Some([policy.key.clone(), reward.key.clone()])
-    })
-}
-
 /// Whether another step follows one that ended like this.
 fn goes_on(play: Play, end: &End) -> bool {
     let left = |run: &RunInfo| run.step < run.steps;
@@ -398,8 +387,16 @@ mod tests {
     fn playing_goes_on_until_the_run_is_over() {
         let run = |step| {
             let config = Box::new(PpoConfig::preset(Preset::Corrected));
-            let info =
-                RunInfo { step, steps: 3, config, metrics: vec![], command: String::new(), models: Default::default() };
+            let info = RunInfo {
+                step,
+                steps: 3,
+                config,
+                metrics: vec![],
+                command: String::new(),
+                models: Default::default(),
+                weights: String::new(),
+                labels: String::new(),
+            };
             Ok((Answer::Run(Box::new(info)), None))
         };
         assert!(goes_on(Play::Playing, &run(2)));

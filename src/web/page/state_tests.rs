@@ -43,6 +43,8 @@ fn run(step: u64) -> Answer {
         metrics: vec![Statistics::default(); step as usize],
         command: String::new(),
         models: Default::default(),
+        weights: String::new(),
+        labels: String::new(),
     }))
 }
 

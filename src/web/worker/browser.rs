@@ -68,7 +68,7 @@ fn received(data: &JsValue) -> Option<(Message, Option<Vec<u8>>, Vec<Folder>)> {
     let message = serde_json::from_str(&json).ok()?;
     let files = Reflect::get(data, &"files".into()).ok()?.dyn_into::<Array>().unwrap_or_default();
     let folders = match &message {
-        Message::Request { ask: Ask::Needs { models }, .. } => Files::received(&files, models),
+        Message::Request { ask: Ask::Needs { models, .. }, .. } => Files::received(&files, models),
         Message::Request { ask: Ask::Keep { models, .. }, .. } => Files::received(&files, models),
         _ => Vec::new(),
     };

@@ -115,18 +115,26 @@ impl<P: Port> Session<P> {
     ) -> Result<Answer> {
         let mut progress = Progress { id, before: 0, of: 0, told: f64::NEG_INFINITY };
         // A fault in files that are here shows before anything is written; of downloads the sizes are found first.
-        let (mut opened, mut locks, mut plans) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut opened, mut locks, mut plans, mut room) = (Vec::new(), Vec::new(), Vec::new(), 0);
         for (model, files) in models.iter().zip(folders) {
-            locks.push(self.locked(&model.key(weights), &model.source).await?);
+            let key = model.key(weights);
+            locks.push(self.locked(&key, if model.name.is_empty() { &model.source } else { &model.name }).await?);
+            if !self.port.models().await?.iter().any(|kept| kept.key == key && kept.downloaded.is_none()) {
+                self.port.clear_model(&key).await?; // what an interrupted conversion left
+            }
             let local = !files.names.is_empty();
             let model_opened = if local { Some(Opened::new(model, folder(files)?)?) } else { None };
-            progress.of += model_opened.as_ref().map_or(0, |opened| opened.storage(weights));
+            let storage = model_opened.as_ref().map_or(0, |opened| opened.storage(weights));
+            progress.of += storage;
+            room += storage;
             let plan = if local { None } else { self.begin(id, model, weights).await? };
-            progress.of += plan.as_ref().map_or(0, |plan| plan.remote.bytes());
+            let download = plan.as_ref().map_or(0, |plan| plan.remote.bytes());
+            progress.of += download;
+            room += download + smallest(download, weights);
             opened.push(model_opened);
             plans.push(plan);
         }
-        self.check_room(progress.of, &plans).await?;
+        self.check_room(room, &plans).await?;
         let (mut keys, mut new) = (Vec::new(), Vec::new());
         for ((model, opened), plan) in models.iter().zip(opened).zip(plans) {
             keys.push(model.key(weights));
@@ -270,29 +278,33 @@ impl<P: Port> Session<P> {
             } else {
                 self.port.clear_model(&key).await?;
             }
-            return Err(error);
+            return Err(if full { Error::file(&path, "this browser's storage is full", FREE_STORAGE) } else { error });
         }
         Ok(record)
     }
 
     /// Removes kept models, or only partial downloads.
-    pub async fn remove_models(&mut self, keys: &[String], partial: bool) -> Result<Answer> {
+    pub async fn remove_models(&mut self, id: Id, keys: &[String], partial: bool) -> Result<Answer> {
         for key in keys {
             let kept = self.port.models().await?;
             let found = kept.iter().find(|kept| kept.key == *key);
-            if partial && found.is_none_or(|kept| kept.downloaded.is_none()) {
+            if partial && found.is_some_and(|kept| kept.downloaded.is_none()) {
                 continue;
             }
-            let _lock = self.locked(key, found.map_or("this model", |kept| &kept.name)).await?;
-            self.port.remove_model(key).await?;
+            match self.locked(key, found.map_or("this model", |kept| &kept.name)).await {
+                Ok(_lock) => self.port.remove_model(key).await?,
+                Err(error) => {
+                    self.port.reply(&Reply::Event { id, event: Event::Warning(error.what()) }, None);
+                }
+            }
         }
         Ok(Answer::Kept(self.port.models().await?))
     }
 
     async fn locked(&mut self, key: &str, name: &str) -> Result<Lock> {
         self.port.lock(key).await?.ok_or_else(|| {
-            let what = format!("another tab is bringing {name} in");
-            Error::input(what, "wait until it is there, or cancel it there")
+            let what = format!("{name} is just being brought in, here or in another tab");
+            Error::input(what, "wait until it is there, or cancel that")
         })
     }
 }
@@ -302,6 +314,15 @@ fn own_name(model: &Incoming, name: &str, kept: &[KeptModel]) -> String {
     let taken = |name: &str| kept.iter().any(|k| k.role == model.role && k.name == name && k.source != model.source);
     let numbered = (2..).map(|n| format!("{name} {n}"));
     std::iter::once(name.to_owned()).chain(numbered).find(|name| !taken(name)).unwrap_or_default()
+}
+
+/// The least that a model can take in the storage, by the size of its download, which has f32 or smaller numbers.
+fn smallest(download: u64, weights: NumberType) -> u64 {
+    match weights {
+        NumberType::Q8_0 => download / 128 * 34,
+        NumberType::F16 => download / 2,
+        NumberType::F32 => download,
+    }
 }
 
 fn names(remote: &Remote) -> Vec<String> {

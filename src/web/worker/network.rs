@@ -18,6 +18,8 @@ use web_sys::{
 
 /// Milliseconds without data after which the caller is told.
 const PATIENCE: i32 = 200;
+/// Milliseconds after which a server that has not answered counts as gone, for requests for which the worker waits.
+const TIMEOUT: u32 = 30_000;
 /// Files up to this size are read whole.
 const SMALL: u64 = 3 << 20;
 /// Bytes of a large file that are asked for at first; twice as many for each part that follows directly.
@@ -216,23 +218,22 @@ fn ask(file: &RemoteFile, redirected: &mut Option<String>, from: u64, end: u64) 
         let request = XmlHttpRequest::new().map_err(failed)?;
         request.open_with_async("GET", url, false).map_err(failed)?;
         request.set_response_type(XmlHttpRequestResponseType::Arraybuffer);
+        request.set_timeout(TIMEOUT);
         request.set_request_header("Range", &range_text((from, Some(end - 1)))).map_err(failed)?;
         if request.send().is_err() {
-            last = "no connection; check the network, and on a server of your own CORS (docs/page.md)".into();
+            last = "no answer; check the network, and on a server of your own CORS (docs/page.md)".into();
             continue;
         }
         let status = request.status().unwrap_or(0);
-        let mut bytes = match request.response() {
-            Ok(bytes) if status == 200 || status == 206 => Uint8Array::new(&bytes).to_vec(),
+        let bytes = match request.response() {
+            // A server without ranges has sent the whole file.
+            Ok(bytes) if status == 200 => Uint8Array::new(&bytes).subarray(from as u32, end as u32).to_vec(),
+            Ok(bytes) if status == 206 => Uint8Array::new(&bytes).to_vec(),
             _ => {
                 last = Fault::Status(status, None).what();
                 continue;
             }
         };
-        if status == 200 {
-            // a server without ranges has sent the whole file
-            bytes = bytes.get(from as usize..end as usize).unwrap_or_default().to_vec();
-        }
         if bytes.len() as u64 != end - from {
             return Err(io::Error::other("the server's file is shorter than it should be"));
         }

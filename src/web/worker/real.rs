@@ -128,11 +128,10 @@ impl Pair {
     }
 
     /// What the pair will need with these dialogues.
-    fn needs(&mut self, dialogues: &[Dialogue]) -> Result<Needs> {
+    fn needs<'a>(&mut self, dialogues: impl Iterator<Item = &'a str>) -> Result<Needs> {
         let config = tab_settings(Preset::Corrected);
         let adapter = adapter_config("")?;
-        let prompts = dialogues.iter().map(|d| prompt(&d.dialogue));
-        let prompt = longest(prompts, self.policy.find_tokenizer()?)?;
+        let prompt = longest(dialogues.map(prompt), self.policy.find_tokenizer()?)?;
         let tokens = Tokens { prompt, response: longest_response(&config) };
         let of = |weights: NumberType| {
             let kind = precision(weights);
@@ -171,10 +170,20 @@ fn check_vocabulary(known: usize, rows: usize, source: &dyn ByteSource) -> Resul
 
 impl<P: Port> Session<P> {
     /// What a pair of models will need.
-    pub async fn needs(&mut self, id: Id, models: &[Incoming; 2], folders: Vec<Folder>) -> Result<Answer> {
-        let dialogues = self.dialogues().await?;
+    pub async fn needs(
+        &mut self,
+        id: Id,
+        models: &[Incoming; 2],
+        longest: Option<String>,
+        folders: Vec<Folder>,
+    ) -> Result<Answer> {
+        let dialogues = match longest {
+            Some(dialogue) => vec![dialogue],
+            None => self.dialogues().await?.into_iter().map(|d| d.dialogue).collect(),
+        };
         let (folders, download) = self.folders(id, models, folders).await?;
-        Ok(Answer::Needs(Needs { download, ..Pair::of(folders, None)?.needs(&dialogues)? }))
+        let needs = Pair::of(folders, None)?.needs(dialogues.iter().map(String::as_str))?;
+        Ok(Answer::Needs(Needs { download, ..needs }))
     }
 
     /// The dialogues: a person's own ones, or those that ship with the page.
@@ -216,7 +225,7 @@ impl<P: Port> Session<P> {
         let labels = reward.labels.as_deref();
         let mut pair = Pair::open(self.kept(&policy).await?, self.kept(&reward).await?, labels)?;
         pair.reward.check_labels()?;
-        let needs = pair.needs(&dialogues)?;
+        let needs = pair.needs(dialogues.iter().map(|d| d.dialogue.as_str()))?;
         if let Some(too_large) = needs.types.iter().find(|needs| needs.weights == policy.weights && !needs.fits) {
             let what = format!("these models need {} MB of memory, and a tab has 4,096 MB", too_large.training >> 20);
             return Err(Error::input(what, "choose the number type q8_0, or flan-t5-small instead of -base"));

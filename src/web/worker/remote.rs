@@ -90,7 +90,8 @@ impl Place {
     /// The model's name in lists and in a run's `config.json`.
     pub fn name(&self) -> String {
         match self {
-            Self::Hub(id) => id.name.clone(),
+            Self::Hub(id) if id.revision == "main" => id.name.clone(),
+            Self::Hub(id) => format!("{}@{}", id.name, id.revision),
             Self::Address(address) => address.split('/').next_back().unwrap_or_default().into(),
         }
     }

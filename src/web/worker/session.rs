@@ -146,11 +146,11 @@ impl<P: Port> Session<P> {
                 self.port.keep(Default::default(), &BTreeMap::new(), &[]).await?;
                 Answer::Nothing
             }
-            Ask::Needs { models } => self.needs(id, &models, folders).await?,
+            Ask::Needs { models, longest } => self.needs(id, &models, longest, folders).await?,
             Ask::Keep { models, weights } => self.keep_models(id, &models, weights, folders).await?,
             Ask::Use { keys } => Answer::Loaded(self.use_models(id, keys).await?),
             Ask::Data { name } => self.use_data(&name, &bytes.unwrap_or_default()).await?,
-            Ask::Remove { keys, partial } => self.remove_models(&keys, partial).await?,
+            Ask::Remove { keys, partial } => self.remove_models(id, &keys, partial).await?,
         };
         Ok((answer, None))
     }

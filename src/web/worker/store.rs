@@ -122,8 +122,9 @@ impl Models {
         written.map(drop).map_err(failed)
     }
 
-    /// Bytes that the storage has left.
+    /// Bytes that the storage has left, after partial models are removed.
     pub async fn free(&self) -> Option<u64> {
+        drop(self.tidy().await);
         let estimate: StorageEstimate = waited(self.0.estimate().ok()?).await.ok()?.unchecked_into();
         Some((estimate.get_quota()? - estimate.get_usage()?).max(0.0) as u64)
     }

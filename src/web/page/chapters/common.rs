@@ -182,7 +182,7 @@ pub fn copy_button(label: &'static str, text: impl Fn() -> String + 'static) -> 
 }
 
 /// Whether a request of a kind is open.
-pub fn asked(kind: impl Fn(&Ask) -> bool + Copy + Send + Sync + 'static) -> Signal<bool> {
+pub fn asked(kind: fn(&Ask) -> bool) -> Signal<bool> {
     let s = state();
     Signal::derive(move || s.busy.with(|b| b.as_ref().is_some_and(|b| b.has(kind))))
 }
@@ -210,12 +210,12 @@ pub fn DialogueCount(n: RwSignal<usize>) -> impl IntoView {
 
 /// The line below a button that sent a request: its progress, or what it waits for.
 #[component]
-pub fn Pending<K: Fn(&Ask) -> bool + Copy + Send + Sync + 'static>(kind: K) -> impl IntoView {
+pub fn Pending(kind: fn(&Ask) -> bool) -> AnyView {
     let e = engine();
     let s = e.state;
     let open = asked(kind);
     let mine = move || s.busy.with(|b| b.as_ref().is_some_and(|b| kind(&b.ask) || b.ask == Ask::Load));
-    move || {
+    let line = move || {
         if !open.get() {
             ().into_any()
         } else if mine() {
@@ -232,5 +232,6 @@ pub fn Pending<K: Fn(&Ask) -> bool + Copy + Send + Sync + 'static>(kind: K) -> i
             let first = s.busy.with(|b| b.as_ref().map(|b| doing(&b.ask))).unwrap_or_default();
             view! { <p class="note">{format!("{first} first…")}</p> }.into_any()
         }
-    }
+    };
+    line.into_any()
 }

@@ -11,8 +11,7 @@ use crate::web::page::parts::progress::Progress;
 use crate::web::page::parts::table::scrolling_table;
 use crate::web::page::state::Counted;
 use leptos::prelude::*;
-use wasm_bindgen::JsCast;
-use web_sys::{File, HtmlInputElement};
+use web_sys::File;
 
 /// The id of this part, for links.
 pub const ID: &str = "real-models";
@@ -23,11 +22,10 @@ pub fn RealModels() -> impl IntoView {
     let folders = RwSignal::new(false);
     let bar = move |f: fn(Counted) -> f64| Signal::derive(move || choice.counted.get().map_or(0.0, f));
     let seconds = Signal::derive(move || choice.counted.get().map(seconds).filter(|seconds| *seconds > 0.5));
-    // What was said about other addresses is no longer true.
-    Effect::new(move |_| {
+    Effect::new(move |before: Option<()>| {
         choice.addresses.iter().for_each(|address| address.track());
-        if choice.needs.with_untracked(|needs| needs.as_ref().is_some_and(|needs| needs.download != [0; 2])) {
-            choice.needs.set(None);
+        if before.is_some() {
+            choice.forget_needs();
         }
     });
     // A paused download has no speed.
@@ -118,11 +116,9 @@ fn seconds(counted: Counted) -> f64 {
 #[component]
 fn Files(choice: Choice, role: Role, label: &'static str, folders: RwSignal<bool>) -> impl IntoView {
     let choose = move |event: web_sys::Event| {
-        let input = event.target().and_then(|t| t.dyn_into::<HtmlInputElement>().ok());
-        let Some(list) = input.as_ref().and_then(HtmlInputElement::files) else { return };
         // Only files directly in the folder belong to the model.
         let direct = |file: &File| path(file).is_none_or(|path| path.matches('/').count() == 1);
-        let files: Vec<File> = (0..list.length()).filter_map(|i| list.get(i)).filter(direct).collect();
+        let files: Vec<File> = browser::chosen(&event).into_iter().filter(direct).collect();
         if !files.is_empty() {
             choice.choose(role, files);
         }
@@ -169,20 +165,23 @@ fn WhatItNeeds(choice: Choice) -> impl IntoView {
     move || {
         let needs = choice.needs.get()?;
         let fits = needs.types.iter().any(|needs| needs.fits);
-        let remote = needs.download != [0; 2];
+        let (remote, unclear) = (needs.download != [0; 2], !needs.labels.is_empty());
         let download = if remote { format!("Download: {}. ", both(needs.download)) } else { String::new() };
         let heads = ["number type", "storage (policy + reward model)", "memory, loading", "memory, PPO step", "fits"];
         Some(view! {
             <h4>"What they need"</h4>
             <p>{download}{needs.words.clone()}</p>
             {scrolling_table("What the models need", "", &heads, rows(&needs))}
-            {(!needs.labels.is_empty())
+            {unclear
                 .then(|| {
                     let options = needs.labels.iter().map(|label| view! { <option>{label.clone()}</option> }).collect_view();
                     view! {
                         <label class="field">
                             <span>"The reward model's harmless label"</span>
-                            <select on:change=move |event| choice.harmless.set(event_target_value(&event))>{options}</select>
+                            <select on:change=move |event| choice.harmless.set(event_target_value(&event))>
+                                <option value="">"choose one"</option>
+                                {options}
+                            </select>
                         </label>
                     }
                 })}
@@ -191,8 +190,8 @@ fn WhatItNeeds(choice: Choice) -> impl IntoView {
                 <button
                     type="button"
                     class="primary"
-                    disabled=move || !fits || !choice.doing.with(String::is_empty)
-                    on:click=move |_| choice.bring(choice.models().into())
+                    disabled=move || !fits || unclear && choice.harmless.with(String::is_empty) || !choice.doing.with(String::is_empty)
+                    on:click=move |_| choice.bring(choice.models().into(), NumberType::ALL[choice.weights.get_untracked()])
                 >
                     {if remote { "Download, keep and load them" } else { "Keep them in this browser and load them" }}
                 </button>

@@ -1,6 +1,6 @@
 //! Bringing real models into this browser: what is chosen, and the second worker's job with it. `real_models` displays it.
 
-use crate::protocol::{Answer, Ask, Event, Incoming, KeptModel, Needs, NumberType, Role};
+use crate::protocol::{Answer, Ask, Dialogue, Event, Incoming, KeptModel, Needs, NumberType, Role};
 use crate::web::page::browser::{self, now};
 use crate::web::page::channel::Chosen;
 use crate::web::page::engine::{Engine, engine};
@@ -43,8 +43,8 @@ pub struct Choice {
 struct Inside {
     files: Vec<Chosen>,
     job: Option<Job>,
-    /// What is being brought in.
-    models: Vec<Incoming>,
+    /// What is being brought in, also while it is paused; none while only headers are read.
+    bringing: Option<(Vec<Incoming>, NumberType)>,
 }
 
 impl Choice {
@@ -66,10 +66,10 @@ impl Choice {
 
     /// Takes the files of one model. When both models are chosen, their headers are read.
     pub fn choose(self, role: Role, files: Vec<File>) {
+        self.forget_needs();
         let size: f64 = files.iter().map(|file| file.size()).sum();
         let words = format!("{} files, {}", files.len(), format::bytes(size as u64));
         self.said[role.index()].set(words);
-        self.needs.set(None);
         let mut both = false;
         self.inside.update_value(|Inside { files: all, .. }| {
             all.retain(|(of, _)| *of != role);
@@ -85,18 +85,30 @@ impl Choice {
     pub fn ask_servers(self) {
         self.inside.update_value(|inside| inside.files.clear());
         self.said.iter().for_each(|said| said.set(String::new()));
-        self.needs.set(None);
         self.ask();
+    }
+
+    /// What was said about other models, or is just being asked, is no longer true.
+    pub fn forget_needs(self) {
+        self.needs.set(None);
+        if self.inside.with_value(|inside| inside.bringing.is_none()) {
+            self.end_job();
+        }
     }
 
     /// Reads the headers of the models' files.
     fn ask(self) {
         self.end_job();
+        self.needs.set(None);
         self.paused.set(None);
-        self.start("Reading the files' headers", Ask::Needs { models: self.models() }, move |answer| {
+        self.inside.update_value(|inside| inside.bringing = None);
+        let longest =
+            |dialogues: &Arc<Vec<Dialogue>>| dialogues.iter().map(|d| &d.dialogue).max_by_key(|d| d.len()).cloned();
+        let longest = self.engine.state.dialogues.with_untracked(longest);
+        self.start("Reading the files' headers", Ask::Needs { models: self.models(), longest }, move |answer| {
             if let Answer::Needs(needs) = answer {
                 self.weights.set(needs.types.iter().position(|needs| needs.fits).unwrap_or(0));
-                self.harmless.set(needs.labels.first().cloned().unwrap_or_default());
+                self.harmless.set(String::new());
                 self.needs.set(Some(Arc::new(needs)));
             }
         });
@@ -183,15 +195,17 @@ impl Choice {
         self.paused.set(None);
         self.doing.set(String::new());
         self.end_job();
-        let models = self.inside.try_update_value(|inside| std::mem::take(&mut inside.models)).unwrap_or_default();
-        let weights = NumberType::ALL[self.weights.get_untracked()];
-        self.discard(models.iter().map(|model| model.key(weights)).collect());
+        if let Some(Some((models, weights))) = self.inside.try_update_value(|inside| inside.bringing.take()) {
+            self.discard(models.iter().map(|model| model.key(weights)).collect());
+        }
     }
 
     /// Pauses a download, or continues it: it is here as far as it came.
     pub fn pause(self) {
-        if self.paused.get_untracked() == Some(true) {
-            return self.bring(self.inside.with_value(|inside| inside.models.clone()));
+        if let (Some(true), Some((models, weights))) =
+            (self.paused.get_untracked(), self.inside.with_value(|inside| inside.bringing.clone()))
+        {
+            return self.bring(models, weights);
         }
         self.paused.set(Some(true));
         self.end_job();
@@ -202,24 +216,22 @@ impl Choice {
         let mut all = self.engine.state.models.get_untracked();
         all.retain(|model| model.downloaded.is_some());
         let Some(weights) = all.first().map(|model| model.weights) else { return };
-        self.weights.set(NumberType::ALL.iter().position(|one| *one == weights).unwrap_or(0));
         all.retain(|model| model.weights == weights);
         let incoming = |model: KeptModel| {
             let KeptModel { role, source, labels, .. } = model;
             Incoming { role, name: String::new(), source, labels }
         };
-        self.bring(all.into_iter().map(incoming).collect());
+        self.bring(all.into_iter().map(incoming).collect(), weights);
     }
 
     /// Brings models into this browser, and loads a policy and a reward model if both are there.
-    pub fn bring(self, models: Vec<Incoming>) {
+    pub fn bring(self, models: Vec<Incoming>, weights: NumberType) {
         let e = self.engine;
         self.end_job();
         browser::ask_to_persist();
-        let weights = NumberType::ALL[self.weights.get_untracked()];
         let remote = models.iter().all(|model| model.name.is_empty());
         self.paused.set(remote.then_some(false));
-        self.inside.update_value(|inside| inside.models = models.clone());
+        self.inside.update_value(|inside| inside.bringing = Some((models.clone(), weights)));
         let doing = if remote { "Downloading and converting" } else { "Converting the models" };
         self.start(doing, Ask::Keep { models, weights }, move |answer| {
             let Answer::Kept(models) = answer else { return };

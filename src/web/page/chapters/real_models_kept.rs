@@ -38,6 +38,7 @@ pub fn Kept(
         let chosen = chosen[role.index()];
         let (key, choose, removed) = (model.key.clone(), model.key.clone(), model.key);
         let kind = if role == Role::Policy { "policy" } else { "reward model" };
+        let labels = model.labels.as_ref().map(|labels| format!(" ({labels})"));
         let checked = move || chosen.with(|chosen| *chosen == key);
         let whole = format::bytes(model.bytes);
         let size = model.downloaded.map_or(whole.clone(), |here| format!("{} of {whole}", format::bytes(here)));
@@ -60,7 +61,7 @@ pub fn Kept(
                         <span>{name}</span>
                     </label>
                 </th>
-                <td>{kind}</td>
+                <td>{kind}{labels}</td>
                 <td>{model.weights.name()}</td>
                 <td class="num">{size}</td>
                 <td class="num">{browser::date(model.used)}</td>
