@@ -55,7 +55,7 @@ impl Job {
     }
 
     fn lost(&self, why: &str) {
-        let hint = "try again; if it happens again, choose smaller models";
+        let hint = "load what the list has by now, or try again; if it happens again, choose smaller models";
         self.end(Err(Error::input(format!("The second worker has stopped: {why}"), hint)));
     }
 
