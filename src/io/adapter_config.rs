@@ -6,6 +6,7 @@
 
 use crate::encoding;
 use crate::error::{Error, Result};
+use crate::io::hub_id::{HubId, RepoKind};
 use fancy_regex::{Regex, RegexBuilder};
 use serde_json::{Map, Value, json};
 
@@ -73,12 +74,14 @@ struct Layers {
 }
 
 impl AdapterConfig {
-    /// A new LoRA for a sequence-to-sequence model, with the keys that every PEFT version knows.
+    /// A new LoRA for a sequence-to-sequence model, with the keys that every PEFT version knows. `base` is a hub id (of
+    /// `owner/name@revision` PEFT wants the two apart) or a path.
     pub fn new(r: usize, lora_alpha: f64, lora_dropout: f64, target_modules: &[&str], base: &str) -> Result<Self> {
         let mut targets = target_modules.to_vec();
         targets.sort_unstable();
-        let value = json!({
-            "base_model_name_or_path": base,
+        let hub = HubId::parse(base, RepoKind::Model, None).filter(|_| base.contains('@'));
+        let mut value = json!({
+            "base_model_name_or_path": hub.as_ref().map_or(base, |hub| &hub.name),
             "bias": "none",
             "fan_in_fan_out": false,
             "inference_mode": true,
@@ -91,6 +94,9 @@ impl AdapterConfig {
             "target_modules": targets,
             "task_type": "SEQ_2_SEQ_LM",
         });
+        if let Some(hub) = hub {
+            value["revision"] = hub.revision.into();
+        }
         Self::from_value(value, CONFIG_FILE)
     }
 

@@ -199,6 +199,9 @@ fn a_new_configuration_has_the_given_values() {
         "modules_to_save": null, "peft_type": "LORA", "r": 32, "target_modules": ["q", "v"], "task_type": "SEQ_2_SEQ_LM",
     });
     assert_eq!(json, expected);
+    let pinned = AdapterConfig::new(32, 32.0, 0.05, &["v", "q"], "google/flan-t5-base@0f1a2b").unwrap();
+    let json: Value = serde_json::from_str(&pinned.to_json()).unwrap();
+    assert_eq!([&json["base_model_name_or_path"], &json["revision"]], ["google/flan-t5-base", "0f1a2b"]);
     let half = config.with("lora_alpha", json!(0.5)).unwrap();
     assert_eq!(half.scale_for("q"), 0.5 / 32.0);
     assert!(config.with("r", json!(-1)).is_err());

@@ -274,7 +274,7 @@ test("a paused download keeps its number type, and stays when the reading of hea
   await part(page).getByText("Paused").first().waitFor();
   here.hub.fault = () => ({ pace: 60_000 });
   await ask(page);
-  await part(page).getByText("Reading the files' headers").waitFor();
+  await part(page).getByText("Reading the files' headers").first().waitFor();
   await button(part(page), "Cancel").first().click();
   here.hub.fault = () => undefined;
   await page.reload();

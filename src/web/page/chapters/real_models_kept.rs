@@ -43,7 +43,10 @@ pub fn Kept(
         let whole = format::bytes(model.bytes);
         let size = model.downloaded.map_or(whole.clone(), |here| format!("{} of {whole}", format::bytes(here)));
         let name = match &model.revision {
-            Some(commit) => format!("{} ({})", model.name, &commit[..commit.len().min(8)]),
+            Some(commit) => {
+                let name = model.name.replace(&format!("@{commit}"), "");
+                format!("{name} ({})", &commit[..commit.len().min(8)])
+            }
             None => model.name.clone(),
         };
         let label = format!("Remove {} ({kind}, {})", model.name, model.weights.name());
