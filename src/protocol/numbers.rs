@@ -250,7 +250,7 @@ pub struct RunInfo {
     /// The names of policy and reward model in the run's `config.json`.
     #[serde(default)]
     pub models: [String; 2],
-    /// Their number type, and the reward model's labels as in [`KeptModel::labels`]; empty: nothate and hate.
+    /// Their number type, and the reward model's labels as in `KeptModel::labels`; empty: nothate and hate.
     #[serde(default)]
     pub weights: String,
     #[serde(default)]

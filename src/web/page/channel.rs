@@ -18,7 +18,7 @@ pub type Chosen = (Role, File);
 /// What the page hears of a worker.
 pub enum Heard {
     /// A reply, with the bytes that it brings.
-    Reply(Reply, Option<Vec<u8>>),
+    Reply(Box<Reply>, Option<Vec<u8>>),
     /// A message that this page cannot read: why.
     Unreadable(String),
     /// The worker has stopped: why, as far as is known.
@@ -51,7 +51,7 @@ impl Channel {
                     *last_words.borrow_mut() = Some(panic);
                 } else if let Some(json) = text(&data, "json") {
                     hear(match json::read(&json) {
-                        Ok(reply) => Heard::Reply(reply, bytes(&data)),
+                        Ok(reply) => Heard::Reply(Box::new(reply), bytes(&data)),
                         Err(error) => Heard::Unreadable(error.to_string()),
                     });
                 }

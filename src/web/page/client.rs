@@ -92,7 +92,7 @@ impl Client {
 
     fn hear(&self, heard: Heard) {
         match heard {
-            Heard::Reply(reply, bytes) => self.reply(reply, bytes),
+            Heard::Reply(reply, bytes) => self.reply(*reply, bytes),
             Heard::Unreadable(error) => self.state().tell(
                 true,
                 format!("This page cannot read a message from its worker: {error}"),

@@ -29,16 +29,18 @@ impl Job {
         let request = Message::Request { id: ID, ask };
         let listener = job.clone();
         let channel = Channel::open(move |heard| match heard {
-            Heard::Reply(Reply::Ready { .. }, _) => {
-                let sent = listener.0.worker.borrow().as_ref().map(|worker| worker.post(&request, None, &files));
-                if let Some(Err(why)) = sent {
-                    let what = format!("the files could not be handed over: {why}");
-                    listener.end(Err(Error::input(what, "choose them again")));
+            Heard::Reply(reply, _) => match *reply {
+                Reply::Ready { .. } => {
+                    let sent = listener.0.worker.borrow().as_ref().map(|worker| worker.post(&request, None, &files));
+                    if let Some(Err(why)) = sent {
+                        let what = format!("the files could not be handed over: {why}");
+                        listener.end(Err(Error::input(what, "choose them again")));
+                    }
                 }
-            }
-            Heard::Reply(Reply::Event { event, .. }, _) => on_event(event),
-            Heard::Reply(Reply::Done { answer, .. }, _) => listener.end(Ok(answer)),
-            Heard::Reply(Reply::Failed { error, .. }, _) => listener.end(Err(error)),
+                Reply::Event { event, .. } => on_event(event),
+                Reply::Done { answer, .. } => listener.end(Ok(answer)),
+                Reply::Failed { error, .. } => listener.end(Err(error)),
+            },
             Heard::Unreadable(error) => listener.end(Err(Error::input(error, "reload the page"))),
             Heard::Lost(why) => listener.lost(&why),
         });
