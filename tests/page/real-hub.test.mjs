@@ -310,6 +310,11 @@ test("two tabs: the second one says that the first is bringing the model in", as
   await eventually("a part is here", () => here.hub.sent.get(WEIGHTS)?.length ?? 0, (n) => n > 0);
   await bring(other);
   await message(other, /is just being brought in, here or in another tab/);
+  // It cannot be removed there either.
+  await closeNotices(other);
+  await list(other).waitFor();
+  await button(part(other), "Remove all").click();
+  await message(other, /is just being brought in, here or in another tab/);
   here.hub.fault = () => undefined;
   await loaded(page);
   await closeNotices(other);

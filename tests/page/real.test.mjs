@@ -20,6 +20,12 @@ const loaded = () => part().getByText("Everything on this page now works with th
 const kept = (number) => eventually(`${number} kept models`,
   () => cells(part().getByRole("region", { name: "Models kept in this browser" })), (rows) => rows.length === number);
 
+/** The number of models' folders in the browser's storage, whole or not. */
+const stored = () => here.page.evaluate(async () => {
+  const models = await (await navigator.storage.getDirectory()).getDirectoryHandle("models");
+  return (await Array.fromAsync(models.keys())).length;
+});
+
 test("the first screen leads to the real models", async () => {
   await here.page.getByRole("button", { name: "how to bring them in" }).click();
   await eventually("the part is in sight", () => part().evaluate((one) => one.getBoundingClientRect().top),
@@ -160,6 +166,7 @@ test("a conversion that is cancelled leaves nothing", async () => {
   await button(part(), "Keep them in this browser and load them").click();
   await button(part(), "Cancel").first().click();
   await eventually("the job has ended", () => part().getByText(/^Converting the models/).count(), (n) => n === 0);
+  await eventually("nothing of it is stored", stored, (n) => n === 2);
   await page.reload();
   await part().getByRole("region", { name: "Models kept in this browser" }).waitFor();
   await kept(2);
@@ -171,10 +178,6 @@ test("models are removed, one and all", async () => {
   await kept(1);
   await button(part(), "Remove all").click();
   await part().getByRole("region", { name: "Models kept in this browser" }).waitFor({ state: "detached" });
-  const left = await page.evaluate(async () => {
-    const models = await (await navigator.storage.getDirectory()).getDirectoryHandle("models");
-    return (await Array.fromAsync(models.keys())).length;
-  });
-  assert.equal(left, 0);
+  assert.equal(await stored(), 0);
   nothingWrong(wrong);
 });
