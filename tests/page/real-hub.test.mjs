@@ -305,7 +305,7 @@ test("two tabs: the second one says that the first is bringing the model in", as
   await other.goto(here.site.url);
   await ask(page);
   await needs(page).waitFor();
-  here.hub.fault = (file, host) => host !== "huggingface.co" && file === WEIGHTS ? { pace: 100 } : undefined;
+  here.hub.fault = (file, host) => host !== "huggingface.co" && file === WEIGHTS ? { pace: 400 } : undefined;
   await download(page);
   await eventually("a part is here", () => here.hub.sent.get(WEIGHTS)?.length ?? 0, (n) => n > 0);
   await bring(other);
@@ -314,7 +314,7 @@ test("two tabs: the second one says that the first is bringing the model in", as
   await closeNotices(other);
   await list(other).waitFor();
   await button(part(other), "Remove all").click();
-  await message(other, /is just being brought in, here or in another tab/);
+  await other.getByText(/is just being brought in, here or in another tab/).first().waitFor();
   here.hub.fault = () => undefined;
   await loaded(page);
   await closeNotices(other);
