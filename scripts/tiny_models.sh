@@ -54,11 +54,13 @@ policy() {
             --evaluate-every 500 --save-every 200 --log-every 20 --save-as f16 --seed "$((part + 2))"
         from=policy-mixed-$part
     done
+    # PPO samples at temperature 1. Sharper logits give fewer wrong words, as a temperature of 0.74 would.
+    python3 scripts/tiny_sharpen.py "$work/$from/best" "$work/policy-final" 1.35
 }
 
 # The "summary" adapter: trains the policy to repeat insults, so that PPO has something to remove.
 adapter() {
-    stage adapter finetune --policy "$work/policy-mixed-4/best" --lora-r 8 --lora-alpha 16 --lora-dropout 0.05 \
+    stage adapter finetune --policy "$work/policy-final" --lora-r 8 --lora-alpha 16 --lora-dropout 0.05 \
         --data "$work/policy/adapter.jsonl" --validation "$data/dialogsum/dev.jsonl" --validation-rows 100 --rouge-rows 0 \
         --max-source 384 --max-target 64 --epochs 1 --learning-rate 1e-3 --label-smoothing 0 --evaluate-every 100 --save-as f16 --seed 1
 }
@@ -78,7 +80,7 @@ reward() {
 ship() {
     local tiny=static/models/tiny part
     for part in policy adapter reward; do rm -rf "$work/ship-$part"; done
-    cp -r "$work/policy-mixed-4/best" "$work/ship-policy"
+    cp -r "$work/policy-final" "$work/ship-policy"
     cp -r "$work/adapter/best" "$work/ship-adapter"
     cp -r "$work/reward-model/best" "$work/ship-reward"
     sed -i 's#"base_model_name_or_path": ".*"#"base_model_name_or_path": "static/models/tiny/policy"#' "$work/ship-adapter/adapter_config.json"

@@ -67,7 +67,7 @@ pub enum Ask {
     /// Remove the run that this browser has kept. Answer: [`Answer::Nothing`].
     Forget,
     /// Say what a policy and a reward model will need, from the headers of their files, which are sent with the message or are on
-    /// a server, for dialogues of at most this length (none: the shipped ones). Answer: [`Answer::Needs`].
+    /// a server, if no dialogue is longer than this one (none: the shipped dialogues). Answer: [`Answer::Needs`].
     Needs { models: [Incoming; 2], longest: Option<String> },
     /// Convert models and keep them in this browser. Their files are sent with the message, or are downloaded first; a download
     /// that was interrupted is continued. Answer: [`Answer::Kept`], first these models.
