@@ -68,7 +68,8 @@ test("files and folders can be dropped on the fields", async () => {
   await drop(policy, [join(dist, "models/policy")]);
   await eventually("a message", () => alerts(page), (all) => all.some(({ hint }) => /whole folders/.test(hint)));
   await closeNotices(page);
-  // The same files may be chosen again.
+  // A field shows what was chosen, and is empty when one begins to choose, so that the same files can be chosen again.
+  const field = part().getByLabel(`Files of the ${policy}`);
   for (const time of [1, 2]) {
     await choose(policy, files("policy"));
     await choose(reward, files("reward"));
@@ -77,6 +78,12 @@ test("files and folders can be dropped on the fields", async () => {
     if (time === 1) await part().getByLabel("Policy (T5): hub id or address").fill("google/flan-t5-base");
     await eventually(`the needs, time ${time}`, () => needs.count(), (n) => n === (time === 1 ? 0 : 1));
   }
+  const count = () => field.evaluate((one) => one.files.length);
+  assert.equal(await count(), files("policy").length);
+  const chooser = page.waitForEvent("filechooser");
+  await field.click();
+  await chooser;
+  assert.equal(await count(), 0);
   nothingWrong(wrong);
 });
 

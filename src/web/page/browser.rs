@@ -149,14 +149,27 @@ pub async fn read(file: web_sys::File) -> Result<Vec<u8>, String> {
     read_as_bytes(&file).await.map_err(|error| format!("{}: {error}", file.name()))
 }
 
-/// The files that a person chose in an input, which is emptied so that the same ones can be chosen again.
-pub fn chosen(event: &web_sys::Event) -> Vec<web_sys::File> {
-    let input = event.target().and_then(|t| t.dyn_into::<web_sys::HtmlInputElement>().ok());
-    let list = input.as_ref().and_then(web_sys::HtmlInputElement::files);
-    let files = list.map(|list| (0..list.length()).filter_map(|i| list.get(i)).collect()).unwrap_or_default();
-    if let Some(input) = input {
-        input.set_value("");
+fn field(event: &web_sys::Event) -> Option<web_sys::HtmlInputElement> {
+    event.target()?.dyn_into().ok()
+}
+
+/// The files that a field has.
+pub fn files(event: &web_sys::Event) -> Vec<web_sys::File> {
+    let list = field(event).and_then(|field| field.files());
+    list.map(|list| (0..list.length()).filter_map(|i| list.get(i)).collect()).unwrap_or_default()
+}
+
+/// Empties a field of files, so that choosing the same ones again is a change too.
+pub fn empty(event: &web_sys::Event) {
+    if let Some(field) = field(event) {
+        field.set_value("");
     }
+}
+
+/// The files that were chosen; the field is empty afterwards.
+pub fn chosen(event: &web_sys::Event) -> Vec<web_sys::File> {
+    let files = files(event);
+    empty(event);
     files
 }
 

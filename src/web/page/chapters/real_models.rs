@@ -118,7 +118,7 @@ fn Files(choice: Choice, role: Role, label: &'static str, folders: RwSignal<bool
     let choose = move |event: web_sys::Event| {
         // Only files directly in the folder belong to the model.
         let direct = |file: &File| path(file).is_none_or(|path| path.matches('/').count() == 1);
-        let files: Vec<File> = browser::chosen(&event).into_iter().filter(direct).collect();
+        let files: Vec<File> = browser::files(&event).into_iter().filter(direct).collect();
         if !files.is_empty() {
             choice.choose(role, files);
         }
@@ -126,7 +126,7 @@ fn Files(choice: Choice, role: Role, label: &'static str, folders: RwSignal<bool
     view! {
         <label class="field wide">
             <span>{label}</span>
-            <input type="file" multiple=true prop:webkitdirectory=move || folders.get() on:change=choose />
+            <input type="file" multiple=true prop:webkitdirectory=move || folders.get() on:click=move |event| browser::empty(&event) on:change=choose />
         </label>
         <p class="note">{choice.said[role.index()]}</p>
     }
