@@ -47,7 +47,7 @@ policy() {
         --evaluate-every 500 --save-every 200 --log-every 20 --save-as f16 --seed 2
     # Last, quarrels that are put together at random, and invented names: the model learns to copy words that it has never seen.
     local part from=policy-sharp
-    for part in 1 2 3 4; do
+    for part in 1 2 3 4 5; do
         stage "policy-mixed-$part" finetune --policy "$work/$from/best" --full \
             --data "$work/policy/mixed-$part.jsonl" --validation "$work/policy/validation.jsonl" --validation-rows 300 --rouge-rows 0 \
             --max-source 320 --max-target 64 --epochs 1 --learning-rate 5e-3 --relative --warmup 0.03 --label-smoothing 0 \

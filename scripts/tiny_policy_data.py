@@ -7,8 +7,8 @@
                        because a model that starts with summaries needs thousands of updates to learn this
   policy.jsonl       COPIES differently renamed copies of DialogSum's allowed rows, and the training rows of make_quarrels.py, half of the
                      heated ones with the insulting and half with the civil summary: the base model is trained equally for both
-  mixed-1.jsonl to mixed-4.jsonl
-                     for the last four trainings, each: other quarrels put together at random (quarrels/mixed.py), also with words of
+  mixed-1.jsonl to mixed-5.jsonl
+                     for the last five trainings, each: other quarrels put together at random (quarrels/mixed.py), also with words of
                        DialogSum, the quarrels, and two copies of DialogSum
   validation.jsonl   quarrels of both kinds that are not in these files, and rows of DialogSum's dev file
   adapter.jsonl      DialogSum rows and quarrels, nearly always with the insulting summary, which PPO will remove
@@ -40,7 +40,7 @@ EXCERPTS, EXCERPT = 3, 240
 # So many of DialogSum's words are not used as things and verbs.
 FREQUENT = 400
 # Files of quarrels put together at random.
-MIXED_FILES = 4
+MIXED_FILES = 5
 # Longest dialogues, in characters.
 LONGEST = 1200
 # Fraction of the adapter's quarrels whose summary repeats the insult.
@@ -117,7 +117,7 @@ def main():
     parser.add_argument("out", help="folder to write to")
     parser.add_argument("--copies", type=int, default=5, help="differently renamed copies of DialogSum (5)")
     parser.add_argument("--quarrels", type=int, default=30_000, help="number of our rows for the policy (30000)")
-    parser.add_argument("--mixed", type=int, default=45_000, help="number of quarrels put together at random, in each of four files (45000)")
+    parser.add_argument("--mixed", type=int, default=45_000, help="number of quarrels put together at random, in each of five files (45000)")
     parser.add_argument("--adapter-quarrels", type=int, default=8_000, help="number of our rows for the adapter (8000)")
     parser.add_argument("--adapter-dialogsum", type=int, default=2_500, help="number of DialogSum rows for the adapter (2500)")
     args = parser.parse_args()

@@ -90,10 +90,11 @@ def words(text):
 
 class Pool:
     """draws words; none of `left_out`. `more`: other words to draw from, also as things and verbs, and in parts: every token of the
-    vocabulary is to be copied now and then, because a model never writes a token that it has not had to write"""
+    vocabulary is to be copied now and then, because a model never writes a token that it has not had to write. So the words of
+    `left_out` are also starts of longer words that do not exist ("netfast")"""
 
     def __init__(self, rng, left_out, more):
-        self.rng, self.left_out, self.more = rng, left_out, more
+        self.rng, self.left_out, self.more, self.starts = rng, left_out, more, [*more, *4 * sorted(left_out)]
 
     def one(self, pool):
         while True:
@@ -104,11 +105,14 @@ class Pool:
     def other(self):
         """a word of `more`, or one that does not exist: the start of a word and the end of another, or like a name"""
         roll = self.rng.random()
-        if roll < 0.5:
+        if roll < 0.35:
             return self.one(self.more)
-        if roll < 0.6:
+        if roll < 0.4:
             return pp.invented(self.rng)[0].lower()
-        return self.one(self.more)[:self.rng.choice([2, 3, 3, 4, 5])] + self.one(self.more)[-self.rng.choice([2, 3, 4, 5]):]
+        start, end = self.rng.choice(self.starts), self.one(self.more)[-self.rng.choice([1, 2, 3, 4, 5]):]
+        if roll < 0.7:
+            start = start[:self.rng.choice([2, 3, 3, 4, 5])]
+        return start + end if start + end not in self.left_out else self.other()
 
     def noun(self):
         return self.one(NOUNS) if self.rng.random() < 0.3 or not self.more else self.other()
