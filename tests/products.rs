@@ -1,8 +1,8 @@
-//! Matrix products and row loops with every kernel of this processor: compared with f64, in every layout, and equal on one
-//! thread and on two. This is a separate binary, because the number of threads is set for the whole process.
+//! Matrix products and row loops with every kernel of this processor, of f32 and of numbers rounded to bf16: compared with f64,
+//! in every layout, and equal on one thread and on two. This is a separate binary, because the number of threads is set for the whole process.
 #![allow(clippy::unwrap_used)]
 
-use detox_lab::kernels::choice::{Kernel, kernel, use_kernel};
+use detox_lab::kernels::choice::{Kernel, Products, Way, kernel, use_kernel};
 use detox_lab::kernels::gemm::{Mat, matmul_by};
 use detox_lab::kernels::math::{dot, exp_shifted, normal, tanh};
 use detox_lab::kernels::pool::set_threads;
@@ -10,6 +10,20 @@ use detox_lab::nn::rng::{Purpose, Rng};
 
 fn numbers(rng: &mut Rng, n: usize) -> Vec<f32> {
     (0..n).map(|_| rng.normal()).collect()
+}
+
+/// All kernels of this processor, with products of f32 and of bf16.
+fn ways() -> Vec<Way> {
+    let both = |kernel| [Products::F32, Products::Bf16].map(|products| Way { kernel, products });
+    Kernel::available().into_iter().flat_map(both).collect()
+}
+
+/// The number that is multiplied: x, or the nearest bf16.
+fn multiplied(x: f32, products: Products) -> f64 {
+    match products {
+        Products::F32 => x.into(),
+        Products::Bf16 => half::bf16::from_f32(x).into(),
+    }
 }
 
 /// `scale · a b` (+ the old values) in a matrix with rows `n + 3` apart; a (m, k) and b (k, n) are row-major or transposed.
@@ -24,7 +38,7 @@ struct Case {
 }
 
 impl Case {
-    fn product(&self, by: Kernel, threads: usize) -> Vec<f32> {
+    fn product(&self, by: Way, threads: usize) -> Vec<f32> {
         let (m, n, k) = self.dims;
         let side = |data, rows, cols, transposed| {
             if transposed { Mat::new(data, cols, rows, rows).t() } else { Mat::new(data, rows, cols, cols) }
@@ -36,11 +50,12 @@ impl Case {
         c
     }
 
-    /// (largest error, largest sum of magnitudes), in f64; values between the rows must not change.
-    fn check(&self, c: &[f32]) -> (f64, f64) {
+    /// (largest error, largest sum of magnitudes), in f64, of products of numbers that are rounded in this way; values between
+    /// the rows must not change.
+    fn check(&self, c: &[f32], products: Products) -> (f64, f64) {
         let (m, n, k) = self.dims;
         let at = |x: &[f32], i: usize, j: usize, (rows, cols): (usize, usize), transposed| {
-            f64::from(if transposed { x[j * rows + i] } else { x[i * cols + j] })
+            multiplied(if transposed { x[j * rows + i] } else { x[i * cols + j] }, products)
         };
         let (mut worst, mut size) = (0f64, 0f64);
         for i in 0..m {
@@ -78,6 +93,7 @@ fn products_are_right_in_every_layout_and_equal_on_any_number_of_threads() {
         (33, 70, 45),
         (40, 100, 90),
         (64, 32, 32),
+        (17, 32, 33),
         (95, 300, 97),
         (200, 64, 200),
         (1100, 33, 31),
@@ -94,9 +110,10 @@ fn products_are_right_in_every_layout_and_equal_on_any_number_of_threads() {
                 scale: if i % 2 == 0 { 1.0 } else { 0.37 },
                 accumulate: layout % 3 == 0,
             };
-            for by in Kernel::available() {
+            // Bf16 too: the reference rounds its inputs, products of 8 bits are exact in f32, and so the sums alone round.
+            for by in ways() {
                 let one = case.product(by, 1);
-                let (error, size) = case.check(&one);
+                let (error, size) = case.check(&one, by.products);
                 let what = format!("{by:?}: {m} x {n} x {k}, layout {layout}");
                 assert!(error <= 4e-7 * size, "{what}: off by {error:e} of {size:.0}");
                 assert_eq!(one, case.product(by, 2), "{what}: two threads");
@@ -112,8 +129,8 @@ fn a_row_gives_the_same_numbers_alone_and_with_others() {
     // complete blocks, and remaining columns and terms
     let sizes = [(48, 64), (13, 331), (403, 98), (6, 3)];
     // on processors other than x86-64, the crate gemm multiplies few rows, which does not guarantee this
-    let promised = |by: &Kernel| !matches!(by, Kernel::Neon | Kernel::Simd128);
-    for (by, (n, k)) in Kernel::available().into_iter().filter(promised).flat_map(|by| sizes.map(|size| (by, size))) {
+    let promised = |by: &Way| !matches!(by.kernel, Kernel::Neon | Kernel::Simd128);
+    for (by, (n, k)) in ways().into_iter().filter(promised).flat_map(|by| sizes.map(|size| (by, size))) {
         let (x, w) = (numbers(&mut rng, 16 * k), numbers(&mut rng, n * k));
         let product = |first: usize, m: usize| {
             let mut y = vec![0f32; m * n];
@@ -138,7 +155,7 @@ fn a_number_that_is_not_finite_appears_in_the_product() {
     let mut rng = Rng::new(9, Purpose::Init, 0, 0);
     set_threads(1);
     let bad = [f32::NAN, -f32::NAN, f32::from_bits(0x7fff_ffff), f32::INFINITY, f32::NEG_INFINITY];
-    for (by, bad) in Kernel::available().into_iter().flat_map(|by| bad.map(|bad| (by, bad))) {
+    for (by, bad) in ways().into_iter().flat_map(|by| bad.map(|bad| (by, bad))) {
         let (m, n, k) = (40, 100, 90);
         let (mut a, b) = (numbers(&mut rng, m * k), numbers(&mut rng, k * n));
         a[7 * k + 33] = bad;
@@ -158,7 +175,7 @@ fn products_keep_small_and_large_numbers() {
     let mut rng = Rng::new(10, Purpose::Init, 0, 0);
     set_threads(1);
     let powers = [-90, -30, 0, 30, 60];
-    for (by, power) in Kernel::available().into_iter().flat_map(|by| powers.map(|power| (by, power))) {
+    for (by, power) in ways().into_iter().flat_map(|by| powers.map(|power| (by, power))) {
         let mut a = vec![0f32; m * k];
         (0..m).for_each(|i| a[i * k + i] = rng.normal() * 2f32.powi(power));
         let b = numbers(&mut rng, k * m);
@@ -166,11 +183,30 @@ fn products_keep_small_and_large_numbers() {
         matmul_by(by, &mut c, m, Mat::new(&a, m, k, k), Mat::new(&b, k, m, m), 1.0, false);
         for i in 0..m {
             for j in 0..m {
-                let want = f64::from(a[i * k + i]) * f64::from(b[i * m + j]);
+                let want = multiplied(a[i * k + i], by.products) * multiplied(b[i * m + j], by.products);
                 let error = ((f64::from(c[i * m + j]) - want) / want).abs();
                 assert!(error < 2.4e-7, "{by:?}: 2^{power}: relative error {error:e}");
             }
         }
+    }
+}
+
+/// `avx512bf16` differs from `avx512` only in products of bf16.
+#[test]
+fn kernels_with_instructions_for_bf16_compute_f32_as_those_without() {
+    let available = Kernel::available();
+    if !available.contains(&Kernel::Avx512Bf16) {
+        return;
+    }
+    let mut rng = Rng::new(13, Purpose::Init, 0, 0);
+    for (m, n, k) in [(3, 40, 64), (70, 300, 96)] {
+        let (a, b) = (numbers(&mut rng, m * k), numbers(&mut rng, n * k));
+        let product = |kernel: Kernel| {
+            let mut c = vec![0f32; m * n];
+            matmul_by(kernel, &mut c, n, Mat::new(&a, m, k, k), Mat::new(&b, n, k, k).t(), 1.0, false);
+            c
+        };
+        assert_eq!(product(Kernel::Avx512), product(Kernel::Avx512Bf16));
     }
 }
 

@@ -29,7 +29,7 @@ const AFTER: &str = "\
 A model argument (SRC) is a folder in Hugging Face layout (config.json with model.safetensors, sharded safetensors or \
 pytorch_model.bin), a hub id such as google/flan-t5-base, optionally with @revision, or tiny: the models that ship inside \
 this program. The hub's cache, HF_TOKEN, HF_HOME and HF_HUB_OFFLINE=1 are used. DETOX_LAB_KERNEL chooses the code for matrix \
-products (portable, avx2, avx512, amx, neon); the default is the fastest one for this processor.
+products (portable, avx2, avx512, avx512bf16, amx, neon); the default is the fastest one for this processor.
 
 Try the lab offline, on the tiny models:
   detox-lab train

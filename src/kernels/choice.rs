@@ -4,7 +4,8 @@
 use super::platform;
 use crate::error::{Error, Result};
 use pulp::Arch;
-use std::sync::atomic::{AtomicU8, Ordering};
+use serde::{Deserialize, Serialize};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 /// The environment variable that chooses a kernel by its name: `DETOX_LAB_KERNEL=portable detox-lab train`.
 pub const VARIABLE: &str = "DETOX_LAB_KERNEL";
@@ -19,6 +20,8 @@ pub enum Kernel {
     Avx2,
     /// 512-bit AVX-512 (x86-64).
     Avx512,
+    /// As `Avx512`, with larger products of bf16 by AVX-512's instruction for them (x86-64).
+    Avx512Bf16,
     /// As `Avx512`, with larger products on the tile unit of newer Xeons (x86-64, Linux).
     Amx,
     /// 128-bit NEON (aarch64).
@@ -29,7 +32,8 @@ pub enum Kernel {
 
 impl Kernel {
     /// All kernels, the slowest of a platform first.
-    pub const ALL: [Self; 6] = [Self::Portable, Self::Avx2, Self::Avx512, Self::Amx, Self::Neon, Self::Simd128];
+    pub const ALL: [Self; 7] =
+        [Self::Portable, Self::Avx2, Self::Avx512, Self::Avx512Bf16, Self::Amx, Self::Neon, Self::Simd128];
 
     /// Its name in [`VARIABLE`].
     pub fn name(self) -> &'static str {
@@ -37,6 +41,7 @@ impl Kernel {
             Self::Portable => "portable",
             Self::Avx2 => "avx2",
             Self::Avx512 => "avx512",
+            Self::Avx512Bf16 => "avx512bf16",
             Self::Amx => "amx",
             Self::Neon => "neon",
             Self::Simd128 => "simd128",
@@ -64,7 +69,17 @@ impl Kernel {
     }
 
     fn is_available(self) -> bool {
-        self.width().is_some() && (self != Self::Amx || platform::amx())
+        let more = match self {
+            Self::Avx512Bf16 => platform::avx512_bf16(),
+            Self::Amx => platform::amx(),
+            _ => true,
+        };
+        more && self.width().is_some()
+    }
+
+    /// Whether it has instructions for products of bf16.
+    pub fn multiplies_bf16(self) -> bool {
+        matches!(self, Self::Avx512Bf16 | Self::Amx)
     }
 
     /// Runs `work`, with everything inlined into it, compiled for this kernel's SIMD width. The bits are the same for every
@@ -85,11 +100,57 @@ impl Kernel {
         match self {
             Self::Portable => Some(Arch::Scalar),
             Self::Avx2 => platform::avx2(),
-            Self::Avx512 | Self::Amx => platform::avx512(),
+            Self::Avx512 | Self::Avx512Bf16 | Self::Amx => platform::avx512(),
             Self::Neon => platform::neon(),
             Self::Simd128 => platform::simd128(),
         }
     }
+}
+
+/// What the products of linear layers multiply: the inputs, weights and gradients as they are, or rounded. Sums are f32.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Products {
+    /// The numbers themselves.
+    #[default]
+    F32,
+    /// The nearest bf16 numbers, halves to even.
+    Bf16,
+}
+
+/// How a product is computed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Way {
+    pub kernel: Kernel,
+    pub products: Products,
+}
+
+impl Way {
+    /// What is in use for linear layers: the [`kernel`] in use, and the products given to [`use_products`].
+    pub fn in_use() -> Self {
+        let bf16 = BF16.load(Ordering::Relaxed);
+        Self { kernel: kernel(), products: if bf16 { Products::Bf16 } else { Products::F32 } }
+    }
+
+    /// Whether there are instructions for these products; without them, rounded copies are multiplied as f32.
+    pub fn is_direct(self) -> bool {
+        self.products == Products::F32 || self.kernel.multiplies_bf16()
+    }
+}
+
+impl From<Kernel> for Way {
+    /// Products of f32.
+    fn from(kernel: Kernel) -> Self {
+        Self { kernel, products: Products::F32 }
+    }
+}
+
+/// Whether linear layers multiply numbers rounded to bf16.
+static BF16: AtomicBool = AtomicBool::new(false);
+
+/// Computes the products of linear layers in this way from now on, on all threads and for all models.
+pub fn use_products(products: Products) {
+    BF16.store(products == Products::Bf16, Ordering::Relaxed);
 }
 
 /// The chosen kernel's number; 0 until it is first needed.

@@ -1,30 +1,40 @@
 //! Matrix products of f32, `dst = scale · a · b (+ dst)`, with the kernel for these sizes and this processor: `portable` if it
-//! was chosen, `gemv` for few rows, `amx` for larger products if there is a tile unit, otherwise the crate `gemm`.
+//! was chosen, `gemv` for few rows, `tiles` for larger products if there are instructions for them, otherwise the crate `gemm`.
 
-use super::amx;
-use super::choice::{Kernel, kernel};
+use super::choice::{Kernel, Products, Way, kernel};
 use super::gemv::{self, FewRows};
 pub use super::operands::Mat;
 use super::operands::{Side, Target};
 use super::platform;
 use super::pool::{for_tasks, threads};
 use super::portable;
+use super::rounding::with_rounded;
+use super::tiles::{self, Tiled};
 use gemm::Parallelism;
 use std::cell::Cell;
 
-/// `dst = scale · a · b`, or `dst += …` with `accumulate`; dst is row-major (a.rows, b.cols), rows `dst_stride` apart.
+/// `dst = scale · a · b`, or `dst += …` with `accumulate`; dst is row-major (a.rows, b.cols), rows `dst_stride` apart. In the way
+/// that is in use for linear layers.
 pub fn matmul(dst: &mut [f32], dst_stride: usize, a: Mat<'_>, b: Mat<'_>, scale: f32, accumulate: bool) {
-    matmul_by(kernel(), dst, dst_stride, a, b, scale, accumulate);
+    matmul_by(Way::in_use(), dst, dst_stride, a, b, scale, accumulate);
 }
 
-/// [`matmul`] with the kernel `by`, which must be available.
-pub fn matmul_by(by: Kernel, dst: &mut [f32], dst_stride: usize, a: Mat<'_>, b: Mat<'_>, scale: f32, accumulate: bool) {
+/// [`matmul`] in another way, such as [`kernel()`](super::choice::kernel) for f32; its kernel must be available.
+pub fn matmul_by(
+    by: impl Into<Way>,
+    dst: &mut [f32],
+    dst_stride: usize,
+    a: Mat<'_>,
+    b: Mat<'_>,
+    scale: f32,
+    accumulate: bool,
+) {
     let (m, n) = (a.rows, b.cols);
     assert!(m == 0 || n == 0 || (m - 1) * dst_stride + n <= dst.len(), "product leaves its slice");
     assert!(m < 2 || dst_stride >= n, "rows of the product overlap");
     let target = Target { data: dst.as_mut_ptr(), stride: dst_stride, scale, accumulate };
     // SAFETY: dst is borrowed exclusively, and was just found large enough.
-    unsafe { multiply(by, target, a, b, threads()) }
+    unsafe { multiply(by.into(), target, a, b, threads()) }
 }
 
 /// Packing tiles is too slow for products this small in any dimension.
@@ -33,7 +43,7 @@ const TILED: usize = 16;
 /// Maximum size (8 KB) of a weight that is never packed: its products are summed in one order for any number of rows.
 const SMALL: usize = 1 << 11;
 
-/// As [`matmul`] with the kernel in use, into memory that the caller divides among threads.
+/// As [`matmul`] in f32 with the kernel in use, into memory that the caller divides among threads.
 ///
 /// # Safety
 /// `dst` must be valid for every element of the strided (a.rows, b.cols) block, and no other thread may touch those.
@@ -47,32 +57,51 @@ pub(super) unsafe fn matmul_raw(
     threads: usize,
 ) {
     // SAFETY: the caller guarantees dst.
-    unsafe { multiply(kernel(), Target { data: dst, stride, scale, accumulate }, a, b, threads) }
+    unsafe { multiply(kernel().into(), Target { data: dst, stride, scale, accumulate }, a, b, threads) }
 }
 
 /// # Safety
 /// As [`matmul_raw`]'s: the target must be valid memory for a (a.rows, b.cols) block that nobody else uses.
-unsafe fn multiply(by: Kernel, target: Target, a: Mat<'_>, b: Mat<'_>, threads: usize) {
+pub(super) unsafe fn multiply(way: Way, target: Target, a: Mat<'_>, b: Mat<'_>, threads: usize) {
     assert_eq!(a.cols, b.rows, "inner dimensions differ");
-    let (m, n, k) = (a.rows, b.cols, a.cols);
+    let (m, n, k, by) = (a.rows, b.cols, a.cols, way.kernel);
+    let by_columns = a.col_stride == 1 && b.row_stride == 1;
+    let small = by_columns && (m <= gemv::MAX_ROWS || n * k <= SMALL);
+    if let Some(tiled) = tiled(way, m, n, k).filter(|_| !small) {
+        let rows = Side { data: a.data.as_ptr(), len: m, k, stride: a.row_stride, k_stride: a.col_stride };
+        let cols = Side { data: b.data.as_ptr(), len: n, k, stride: b.col_stride, k_stride: b.row_stride };
+        // SAFETY: the kernel is available, so the processor has the instructions; `Mat` checked its bounds when it was made; the
+        // caller guarantees the target.
+        return unsafe { tiles::multiply(tiled, rows, cols, target, threads) };
+    }
+    if way.products == Products::Bf16 {
+        // SAFETY: as the caller guarantees.
+        return with_rounded([a, b], threads, |[a, b]| unsafe { multiply(by.into(), target, a, b, threads) });
+    }
     if by == Kernel::Portable {
         // SAFETY: as the caller guarantees.
         return unsafe { multiply_portably(target, a, b, threads) };
     }
-    let by_columns = a.col_stride == 1 && b.row_stride == 1;
-    if by_columns && (m <= gemv::MAX_ROWS || n * k <= SMALL) && by.arch().dispatch(gemv::Wide) {
+    if small && by.arch().dispatch(gemv::Wide) {
         // SAFETY: as the caller guarantees.
         return unsafe { multiply_few(by, target, a, b, threads) };
-    }
-    if by == Kernel::Amx && m > TILED && n > 2 * TILED && k > 2 * TILED && platform::amx() {
-        let rows = Side { data: a.data.as_ptr(), len: m, k, stride: a.row_stride, k_stride: a.col_stride };
-        let cols = Side { data: b.data.as_ptr(), len: n, k, stride: b.col_stride, k_stride: b.row_stride };
-        // SAFETY: the unit is there; `Mat` checked its bounds when it was made; the caller guarantees the target.
-        return unsafe { amx::multiply(rows, cols, target, threads) };
     }
     let parallelism = if threads > 1 { Parallelism::Rayon(threads) } else { Parallelism::None };
     // SAFETY: `Mat` checked its bounds when it was made; the caller guarantees the target.
     unsafe { packed(by, target, a, b, parallelism) }
+}
+
+/// The instructions for tiles, if these products are to use them.
+fn tiled(way: Way, m: usize, n: usize, k: usize) -> Option<Tiled> {
+    let bf16 = way.products == Products::Bf16;
+    // f32 products of few numbers are faster without packing; those of bf16 would need rounded copies
+    let wide = if bf16 { n >= 2 * TILED && k >= 2 * TILED } else { n > 2 * TILED && k > 2 * TILED };
+    match way.kernel {
+        _ if m <= TILED || !wide => None,
+        Kernel::Amx if platform::amx() => Some(if bf16 { Tiled::AmxBf16 } else { Tiled::Amx }),
+        Kernel::Avx512Bf16 if bf16 && platform::avx512_bf16() => Some(Tiled::Avx512Bf16),
+        _ => None,
+    }
 }
 
 /// [`portable::row`] for every row, on several threads if that is faster.

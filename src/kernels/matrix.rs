@@ -1,10 +1,14 @@
-//! Products with a weight matrix (out, in) in f32 or fewer bits: `x Wᵀ` and `g W`. A compact matrix stays compact: panels or
-//! pieces of it are widened when they are used.
+//! Products with a weight matrix (out, in) in f32 or fewer bits: `x Wᵀ` and `g W`, in the way that is in use for linear layers.
+//! A compact matrix stays compact: panels or pieces of it are widened when they are used. So does an f32 matrix whose products
+//! are of bf16 numbers but have no instruction for them: pieces of it are rounded.
 
-use super::gemm::{Mat, matmul_raw};
+use super::choice::{Products, Way, vectorized};
+use super::gemm::{Mat, multiply};
 use super::gemv::MAX_ROWS;
+use super::operands::Target;
 use super::pool::{Shared, for_rows, for_tasks, threads, written};
 use super::quantized::Compact;
+use super::rounding::{nearest, with_rounded};
 use std::cell::Cell;
 use std::ops::Range;
 
@@ -67,30 +71,31 @@ impl<'a> Matrix<'a> {
     unsafe fn forward_raw(&self, dst: *mut f32, x: &[f32], m: usize) {
         let (out, width) = self.dims();
         assert!(x.len() == m * width, "product of other sizes");
-        let x = Mat::new(x, m, width, width);
-        let held = match self {
-            // SAFETY: dst is (m, out), the caller's own.
-            Self::F32(w, _) => return unsafe { matmul_raw(dst, out, x, w.t(), 1.0, false, threads()) },
-            Self::Compact(held) => held,
-        };
-        if m == 0 {
-            return;
-        }
-        if m > MAX_ROWS {
-            // SAFETY: dst is (m, out), the caller's own; a piece writes its columns.
-            return in_pieces(held, |rows, w| unsafe {
-                matmul_raw(dst.add(rows.start), out, x, w.t(), 1.0, false, threads());
-            });
-        }
-        let panel = (PANEL / width.max(1)).clamp(1, out.div_ceil(threads()).max(1));
-        let dst = Shared::new(dst, m * out);
-        for_tasks(out.div_ceil(panel), |i| {
-            let rows = i * panel..(i * panel + panel).min(out);
-            with_wide(rows.len() * width, |w| {
-                held.widen(rows.clone(), 0..width, w);
-                let w = Mat::new(w, rows.len(), width, width);
-                // SAFETY: dst is (m, out), the caller's own; the columns are this task's.
-                unsafe { matmul_raw(dst.at(rows.start), out, x, w.t(), 1.0, false, 1) };
+        let target = |dst| Target { data: dst, stride: out, scale: 1.0, accumulate: false };
+        in_way(Mat::new(x, m, width, width), |way, x, rounds| {
+            if let (Self::F32(w, _), false) = (self, rounds) {
+                // SAFETY: dst is (m, out), the caller's own.
+                return unsafe { multiply(way, target(dst), x, w.t(), threads()) };
+            }
+            if m == 0 {
+                return;
+            }
+            if m > MAX_ROWS {
+                // SAFETY: dst is (m, out), the caller's own; a piece writes its columns.
+                return self.in_pieces(rounds, |rows, w| unsafe {
+                    multiply(way, target(dst.add(rows.start)), x, w.t(), threads());
+                });
+            }
+            let panel = (PANEL / width.max(1)).clamp(1, out.div_ceil(threads()).max(1));
+            let dst = Shared::new(dst, m * out);
+            for_tasks(out.div_ceil(panel), |i| {
+                let rows = i * panel..(i * panel + panel).min(out);
+                with_wide(rows.len() * width, |w| {
+                    self.widen(rows.clone(), rounds, w);
+                    let w = Mat::new(w, rows.len(), width, width);
+                    // SAFETY: dst is (m, out), the caller's own; the columns are this task's.
+                    unsafe { multiply(way, target(dst.at(rows.start)), x, w.t(), 1) };
+                });
             });
         });
     }
@@ -102,39 +107,65 @@ impl<'a> Matrix<'a> {
     unsafe fn backward_raw(&self, dst: *mut f32, g: &[f32], m: usize) {
         let (out, width) = self.dims();
         assert!(g.len() == m * out, "product of other sizes");
-        let held = match self {
-            Self::F32(w, _) => {
-                let g = Mat::new(g, m, out, out);
+        let target = |accumulate| Target { data: dst, stride: width, scale: 1.0, accumulate };
+        in_way(Mat::new(g, m, out, out), |way, g, rounds| {
+            if let (Self::F32(w, _), false) = (self, rounds) {
                 // SAFETY: dst is (m, in), the caller's own.
-                return unsafe { matmul_raw(dst, width, g, *w, 1.0, false, threads()) };
+                return unsafe { multiply(way, target(false), g, *w, threads()) };
             }
-            Self::Compact(held) => held,
-        };
-        if out == 0 || m == 0 {
-            // SAFETY: dst is (m, in), the caller's own, and zeros are f32s.
-            return unsafe { dst.write_bytes(0, m * width) };
-        }
-        // SAFETY: dst is (m, in), the caller's own; the first piece writes all of it, each later one adds its part of the sum.
-        in_pieces(held, |rows, w| unsafe {
-            let g = Mat::new(&g[rows.start..], m, rows.len(), out);
-            matmul_raw(dst, width, g, w, 1.0, rows.start > 0, threads());
+            if out == 0 || m == 0 {
+                // SAFETY: dst is (m, in), the caller's own, and zeros are f32s.
+                return unsafe { dst.write_bytes(0, m * width) };
+            }
+            // SAFETY: dst is (m, in), the caller's own; the first piece writes all of it, each later one adds its part of the sum.
+            self.in_pieces(rounds, |rows, w| unsafe {
+                let g = Mat::new(&g.data[rows.start..], m, rows.len(), out);
+                multiply(way, target(rows.start > 0), g, w, threads());
+            });
         });
+    }
+
+    /// Calls `work(rows, those rows in f32)` for the pieces of a matrix, one after the other: for many rows, a whole product on
+    /// all threads is faster than panels in a cache.
+    fn in_pieces(&self, rounds: bool, work: impl Fn(Range<usize>, Mat<'_>)) {
+        let (out, width) = self.dims();
+        let piece = (PIECE / width.max(1)).clamp(1, out.max(1));
+        for first in (0..out).step_by(piece) {
+            let rows = first..(first + piece).min(out);
+            with_wide(rows.len() * width, |wide| {
+                for_rows(wide, width, |at, wide| {
+                    self.widen(first + at..first + at + wide.len() / width.max(1), rounds, wide);
+                });
+                work(rows.clone(), Mat::new(wide, rows.len(), width, width));
+            });
+        }
+    }
+
+    /// Writes rows as f32, rounded to bf16 if asked.
+    fn widen(&self, rows: Range<usize>, rounds: bool, to: &mut [f32]) {
+        let width = self.dims().1;
+        match self {
+            Self::F32(w, _) => to.copy_from_slice(&w.data[rows.start * width..rows.end * width]),
+            Self::Compact(held) => held.widen(rows, 0..width, to),
+        }
+        if rounds {
+            vectorized(
+                #[inline(always)]
+                || to.iter_mut().for_each(|x| *x = nearest(*x)),
+            );
+        }
     }
 }
 
-/// Calls `work(rows, those rows in f32)` for the pieces of a compact matrix, one after the other: for many rows, a whole
-/// product on all threads is faster than panels in a cache.
-fn in_pieces(held: &Compact, work: impl Fn(Range<usize>, Mat<'_>)) {
-    let (out, width) = held.dims();
-    let piece = (PIECE / width.max(1)).clamp(1, out.max(1));
-    for first in (0..out).step_by(piece) {
-        let rows = first..(first + piece).min(out);
-        with_wide(rows.len() * width, |wide| {
-            for_rows(wide, width, |at, wide| {
-                held.widen(first + at..first + at + wide.len() / width.max(1), 0..width, wide);
-            });
-            work(rows.clone(), Mat::new(wide, rows.len(), width, width));
-        });
+/// Runs `work(way, x, rounds)` with the way that is in use for linear layers and the rows `x`. If it multiplies bf16 but has no
+/// instruction for that, or packing for one would take longer than the product, x is a rounded copy and products are of f32;
+/// then the weights must be rounded too.
+fn in_way(x: Mat<'_>, work: impl FnOnce(Way, Mat<'_>, bool)) {
+    let way = Way::in_use();
+    if way.products == Products::Bf16 && (x.rows <= MAX_ROWS || !way.is_direct()) {
+        with_rounded([x], threads(), |[x]| work(way.kernel.into(), x, true));
+    } else {
+        work(way, x, false);
     }
 }
 

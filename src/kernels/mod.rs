@@ -4,7 +4,6 @@
 //! [`portable`] computes the same in plain Rust as every fast kernel, up to rounding. [`choice`] has the kernels of this
 //! processor and the one in use.
 
-mod amx;
 pub mod attention;
 pub mod choice;
 pub mod dropout;
@@ -18,8 +17,10 @@ pub mod pool;
 pub mod portable;
 mod prefetch;
 pub mod quantized;
+mod rounding;
 #[cfg(test)]
 mod tests;
+mod tiles;
 
 /// `n` numbers of both signs, most of them below 1.5; the same for every call with the same seed.
 #[cfg(test)]

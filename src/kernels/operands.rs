@@ -1,4 +1,4 @@
-//! Operands of the kernels: matrices in slices, the sides of a product for the tile unit, and the target of a product.
+//! Operands of the kernels: matrices in slices, the sides of a product of tiles, and the target of a product.
 
 /// A read-only matrix in a slice, any strides.
 #[derive(Clone, Copy)]
@@ -48,7 +48,7 @@ impl<'a> Mat<'a> {
 
 /// A matrix side: `len` rows (of the left matrix) or columns (of the right one) with `k` numbers each.
 #[derive(Clone, Copy)]
-#[cfg_attr(not(all(target_arch = "x86_64", target_os = "linux")), allow(dead_code))]
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
 pub(super) struct Side {
     pub data: *const f32,
     pub len: usize,
@@ -59,7 +59,7 @@ pub(super) struct Side {
     pub k_stride: usize,
 }
 
-// SAFETY: callers of `amx::multiply` guarantee the memory of both sides, which threads only read.
+// SAFETY: callers of `tiles::multiply` guarantee the memory of both sides, which threads only read.
 unsafe impl Send for Side {}
 // SAFETY: as above.
 unsafe impl Sync for Side {}

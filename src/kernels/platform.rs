@@ -20,6 +20,12 @@ mod here {
         *ANSWER.get_or_init(|| V4::try_new().map(Arch::V4))
     }
 
+    /// AVX-512's instruction for products of bf16.
+    #[inline]
+    pub fn avx512_bf16() -> bool {
+        is_x86_feature_detected!("avx512bf16")
+    }
+
     pub fn neon() -> Option<Arch> {
         None
     }
@@ -41,6 +47,10 @@ mod here {
         None
     }
 
+    pub fn avx512_bf16() -> bool {
+        false
+    }
+
     /// The width that pulp finds on aarch64.
     pub fn neon() -> Option<Arch> {
         cfg!(target_arch = "aarch64").then(Arch::new)
@@ -52,7 +62,7 @@ mod here {
     }
 }
 
-pub use here::{avx2, avx512, neon, simd128};
+pub use here::{avx2, avx512, avx512_bf16, neon, simd128};
 
 /// Whether this process may use the tile unit. Asks the system once.
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]

@@ -1,5 +1,5 @@
-//! Packs f32 matrices for the tile unit: every number as three bf16 parts, in tiles, in the order in which `product` loads
-//! them.
+//! Packs f32 matrices as bf16 in tiles, in the order in which `product` loads them: every number as one bf16, the nearest, or
+//! as `P` = 3 parts that have all its bits.
 
 use crate::kernels::operands::Side;
 use crate::kernels::pool::for_tasks;
@@ -9,8 +9,6 @@ use std::cell::Cell;
 
 /// Rows and columns of a block of the result, and numbers of a chunk of the sum.
 pub(super) const BLOCK: usize = 32;
-/// Tiles of a block's chunk: three parts of twice 16 rows.
-pub(super) const PARTS: usize = 6;
 /// Lines that are prefetched while a block's chunk is packed: as many as it has.
 const PREFETCHED: usize = BLOCK * BLOCK / LINE;
 
@@ -42,9 +40,9 @@ unsafe impl Send for Tiles {}
 unsafe impl Sync for Tiles {}
 
 impl Tiles {
-    /// The tiles of block `i` of `chunks` chunks.
-    pub(super) fn block(self, i: usize, chunks: usize) -> *mut Tile {
-        self.0.wrapping_add(i * chunks * PARTS)
+    /// The tiles of block `i` of `chunks` chunks, each with P parts of twice 16 rows.
+    pub(super) fn block<const P: usize>(self, i: usize, chunks: usize) -> *mut Tile {
+        self.0.wrapping_add(i * chunks * 2 * P)
     }
 }
 
@@ -66,15 +64,15 @@ pub(super) fn rest(side: Side, first: usize, len: usize) -> Side {
 ///
 /// # Safety
 /// The processor must have AVX-512, and the side must be valid memory.
-pub(super) unsafe fn pack_left(a: Side, threads: usize) -> Vec<Tile> {
+pub(super) unsafe fn pack_left<const P: usize>(a: Side, threads: usize) -> Vec<Tile> {
     let (blocks, chunks) = (a.len.div_ceil(BLOCK), a.k.div_ceil(BLOCK));
-    let mut kept = tiles(LEFT.take(), blocks * chunks * PARTS);
+    let mut kept = tiles(LEFT.take(), blocks * chunks * 2 * P);
     let out = Tiles(kept.as_mut_ptr());
     // SAFETY: processor and side are as the caller promises; `kept` has tiles for all blocks, and each task writes different ones.
     each(blocks, threads, |i| unsafe {
-        let (rows, out) = (rest(a, i * BLOCK, BLOCK), out.block(i, chunks));
+        let (rows, out) = (rest(a, i * BLOCK, BLOCK), out.block::<P>(i, chunks));
         for chunk in 0..chunks {
-            pack::<true>(rows, chunk * BLOCK, out.add(chunk * PARTS));
+            pack::<true, P>(rows, chunk * BLOCK, out.add(chunk * 2 * P));
         }
     });
     kept
@@ -85,9 +83,9 @@ pub(super) unsafe fn pack_left(a: Side, threads: usize) -> Vec<Tile> {
 /// are bf16, 2 if only l is zero.
 ///
 /// # Safety
-/// The side must be valid memory, and `out` must have six tiles for each chunk of each of its blocks.
+/// The side must be valid memory, and `out` must have 2 P tiles for each chunk of each of its blocks.
 #[target_feature(enable = "avx512f,avx512bw")]
-pub(super) unsafe fn pack_right(b: Side, out: Tiles) -> usize {
+pub(super) unsafe fn pack_right<const P: usize>(b: Side, out: Tiles) -> usize {
     let (blocks, chunks) = (b.len.div_ceil(BLOCK), b.k.div_ceil(BLOCK));
     let mut parts = 1;
     // SAFETY: i and j are below the numbers of chunks and blocks, for which side and tiles are there, as the caller promises.
@@ -95,14 +93,14 @@ pub(super) unsafe fn pack_right(b: Side, out: Tiles) -> usize {
         if b.k_stride == 1 {
             for (j, i) in (0..blocks).flat_map(|j| (0..chunks).map(move |i| (j, i))) {
                 prefetch(b.data.wrapping_add((j + 1) * BLOCK * b.stride), b.stride, b.k.div_ceil(LINE), i);
-                parts =
-                    parts.max(pack::<false>(rest(b, j * BLOCK, BLOCK), i * BLOCK, out.block(j, chunks).add(i * PARTS)));
+                let to = out.block::<P>(j, chunks).add(i * 2 * P);
+                parts = parts.max(pack::<false, P>(rest(b, j * BLOCK, BLOCK), i * BLOCK, to));
             }
         } else {
             for (i, j) in (0..chunks).flat_map(|i| (0..blocks).map(move |j| (i, j))) {
                 prefetch(b.data.wrapping_add((i + 1) * BLOCK * b.k_stride), b.k_stride, b.len.div_ceil(LINE), j);
-                parts =
-                    parts.max(pack::<false>(rest(b, j * BLOCK, BLOCK), i * BLOCK, out.block(j, chunks).add(i * PARTS)));
+                let to = out.block::<P>(j, chunks).add(i * 2 * P);
+                parts = parts.max(pack::<false, P>(rest(b, j * BLOCK, BLOCK), i * BLOCK, to));
             }
         }
     }
@@ -116,12 +114,21 @@ fn prefetch(rows: *const f32, stride: usize, lines: usize, nth: usize) {
     }
 }
 
-/// x = h + m + l, each with at most 8 significant bits: their upper halves are bf16.
+/// The parts of x, whose upper halves are bf16. One part: the nearest bf16, halves to even, as
+/// [`nearest`](crate::kernels::rounding::nearest). Three: x = h + m + l, each with at most 8 significant bits.
 ///
 /// # Safety
 /// The processor must have AVX-512.
 #[target_feature(enable = "avx512f")]
-fn split(x: __m512) -> [__m512i; 3] {
+fn split<const P: usize>(x: __m512) -> [__m512i; 3] {
+    if P == 1 {
+        let bits = _mm512_castps_si512(x);
+        let odd = _mm512_and_si512(_mm512_srli_epi32::<16>(bits), _mm512_set1_epi32(1));
+        let up = _mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff)));
+        let nan = _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(x, x);
+        let up = _mm512_mask_or_epi32(up, nan, bits, _mm512_set1_epi32(0x40_0000)); // stays NaN
+        return [up, _mm512_setzero_si512(), _mm512_setzero_si512()];
+    }
     let round = |x: __m512| {
         let up = _mm512_add_epi32(_mm512_castps_si512(x), _mm512_set1_epi32(0x8000));
         _mm512_and_si512(up, _mm512_set1_epi32(0xffff_0000_u32 as i32))
@@ -133,14 +140,14 @@ fn split(x: __m512) -> [__m512i; 3] {
     [h, m, _mm512_castps_si512(l)]
 }
 
-/// Packs at most 32 rows (columns) of a side, the chunk of 32 numbers from `k`: six tiles. A left tile has a row in each of its
+/// Packs at most 32 rows (columns) of a side, the chunk of 32 numbers from `k`: 2 P tiles. A left tile has a row in each of its
 /// rows, 32 numbers; a right tile has the columns side by side, two numbers of each in a row. Returns the number of parts that
 /// are not all zeros, always counting h.
 ///
 /// # Safety
-/// The side must be valid memory, `k` below its depth, and `out` must have six tiles.
+/// The side must be valid memory, `k` below its depth, and `out` must have 2 P tiles.
 #[target_feature(enable = "avx512f,avx512bw")]
-unsafe fn pack<const LEFT: bool>(side: Side, k: usize, out: *mut Tile) -> usize {
+unsafe fn pack<const LEFT: bool, const P: usize>(side: Side, k: usize, out: *mut Tile) -> usize {
     // upper halves of 16 + 16 numbers, in order
     const ORDER: [i16; 32] = {
         let mut order = [0; 32];
@@ -154,7 +161,7 @@ unsafe fn pack<const LEFT: bool>(side: Side, k: usize, out: *mut Tile) -> usize 
     let mut copied = [0f32; 512];
     let mut there = [_mm512_setzero_si512(); 3];
     for half in 0..2 {
-        // SAFETY: `view` gives 16 rows of 32 numbers (left) or 32 rows of 16 (right), `stride` apart; of the six tiles of `out`, each
+        // SAFETY: `view` gives 16 rows of 32 numbers (left) or 32 rows of 16 (right), `stride` apart; of the tiles of `out`, each
         // part writes 16 rows of one, which are aligned to 64 bytes as a tile is.
         unsafe {
             let order = _mm512_loadu_si512(ORDER.as_ptr().cast());
@@ -165,8 +172,8 @@ unsafe fn pack<const LEFT: bool>(side: Side, k: usize, out: *mut Tile) -> usize 
                 } else {
                     (from.add(2 * row * stride), from.add((2 * row + 1) * stride))
                 };
-                let (x, y) = (split(_mm512_loadu_ps(x)), split(_mm512_loadu_ps(y)));
-                for part in 0..3 {
+                let (x, y) = (split::<P>(_mm512_loadu_ps(x)), split::<P>(_mm512_loadu_ps(y)));
+                for part in 0..P {
                     let to = out.add(part * 2 + half).cast::<u16>().add(row * 32).cast();
                     let halves = if LEFT {
                         _mm512_permutex2var_epi16(x[part], order, y[part])
