@@ -5,7 +5,7 @@ use crate::finetuning::reward_model::Balance;
 use crate::finetuning::supervised::{Schedule, Settings};
 use crate::finetuning::tokenizer::Algorithm;
 use crate::io::pretrained::Stored;
-use crate::lab::models::{Labels, Precision};
+use crate::lab::models::{Labels, Precision, Products};
 use crate::lab::shipped::TINY;
 use crate::settings::Preset;
 use clap::builder::PossibleValue;
@@ -49,6 +49,7 @@ macro_rules! values {
 
 values! {
     Precision { F32 = "f32", F16 = "f16", Bf16 = "bf16", Q8_0 = "q8_0" }
+    Products { F32 = "f32", Bf16 = "bf16" }
     Preset { Published = "published", Corrected = "corrected" }
     Schedule { Constant = "constant", Linear = "linear", Cosine = "cosine" }
     Stored { F32 = "f32", F16 = "f16" }
@@ -60,12 +61,16 @@ values! {
     }
 }
 
-/// How frozen weights are held in memory.
+/// How frozen weights are held in memory, and how products are computed.
 #[derive(Debug, Clone, Copy, Args)]
 pub struct WeightsArgs {
     /// Number type of frozen weights: f16 and bf16 need half the memory of f32, q8_0 a quarter [default: f32, or the run's]
     #[arg(long, value_enum, value_name = "TYPE")]
     pub weights: Option<Precision>,
+    /// What linear layers multiply: bf16 rounds weights (of any --weights), inputs and gradients for each product and sums in
+    /// f32; faster on processors with bf16 instructions, less accurate on all [default: f32, or the run's]
+    #[arg(long, value_enum, value_name = "TYPE")]
+    pub precision: Option<Products>,
 }
 
 /// The policy.

@@ -98,8 +98,11 @@ impl Comparison {
         };
         let newest = run::newest_checkpoint(&store)?;
         let (_, saved) = now.apply(&mut config, &store, newest, terminal)?;
-        let same_type = args.held.weights.is_none_or(|weights| weights == config.weights);
+        let run = (config.weights, config.precision);
         config.weights = args.held.weights.unwrap_or(config.weights);
+        config.precision = args.held.precision.unwrap_or(config.precision);
+        let same_type = run == (config.weights, config.precision);
+        loading::use_precision(config.precision, terminal);
         let test = test_rows(args, &config.data, terminal)?;
         let mut models = RunModels::find(&config, terminal)?;
         check_memory(args, &test[..n.min(test.len())], &mut models.policy, &models.reward, config.weights)?;
@@ -130,6 +133,7 @@ impl Comparison {
         let src = args.policy.as_deref().unwrap_or(TINY);
         let (reward, data) = sources::companions(src);
         let precision = args.held.weights.unwrap_or_default();
+        loading::use_precision(args.held.precision.unwrap_or_default(), terminal);
         let reward_src = args.reward.as_deref().unwrap_or(reward);
         let test = test_rows(args, args.data.as_deref().unwrap_or(data), terminal)?;
         let mut policy = sources::policy(src, terminal)?;

@@ -7,11 +7,24 @@ use super::terminal::Terminal;
 use crate::error::{Error, Result};
 use crate::io::adapter_config::AdapterConfig;
 use crate::io::value_head::SavedHead;
-use crate::lab::models::{Actor, AdapterName, Judge, Labels, POLICY, Precision};
+use crate::kernels::choice::{Way, use_products};
+use crate::lab::models::{Actor, AdapterName, Judge, Labels, POLICY, Precision, Products};
 use crate::lab::sources::adapter::AdapterStart;
 use crate::lab::sources::policy::PolicySource;
 use crate::lab::sources::reward::RewardSource;
 use std::path::Path;
+
+/// Computes products as `--precision` says, and says if that is slower on this processor.
+pub fn use_precision(precision: Products, terminal: &Terminal) {
+    use_products(precision);
+    let way = Way::in_use();
+    if !way.is_direct() {
+        terminal.line(&format!(
+            "note: --precision bf16 is slower than f32 here: the kernel {} has no instructions for products of bf16",
+            way.kernel.name()
+        ));
+    }
+}
 
 /// Puts an adapter over the policy to be trained, and prints what is worth a warning. `src`: its argument; none for a fresh one.
 pub fn put_adapter(

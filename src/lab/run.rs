@@ -1,7 +1,7 @@
 //! The files of a run: what is written and when, and how a run is read. A [`Store`] keeps the bytes, in a folder on disk or in
 //! the browser's memory.
 
-use super::models::{Labels, Precision};
+use super::models::{Labels, Precision, Products};
 use super::rollout::Sample;
 use crate::error::{Error, Result};
 use crate::io::ByteSource;
@@ -62,6 +62,9 @@ pub struct RunConfig {
     /// Number type of the frozen weights of policy and reward model; f32 if missing, as in old runs.
     #[serde(default)]
     pub weights: Precision,
+    /// What the products of both models' linear layers multiply; f32 if missing, as in old runs.
+    #[serde(default)]
+    pub precision: Products,
     /// Maximum number of these checkpoints to keep; none: all.
     #[serde(default)]
     pub keep: Option<u64>,

@@ -6,7 +6,8 @@ use super::storage::{with_slice, with_slices};
 use super::tape::{self, InputGradients, Op, Reads};
 use super::weight::Weight;
 use crate::error::{Error, Result};
-use crate::kernels::gemm::{Mat, matmul};
+use crate::kernels::choice::{Way, kernel};
+use crate::kernels::gemm::{Mat, matmul_by};
 use crate::kernels::matrix::Matrix;
 use crate::kernels::pool::for_rows;
 use candle_core::{Device, Shape, Tensor};
@@ -144,15 +145,20 @@ impl Op for TrainedLinear {
     fn backward(&self, given: &[&Tensor], g: &Tensor) -> InputGradients {
         let (x, weight, device) = (given[0], given[1], &Device::Cpu);
         let (out_dim, in_dim) = weight.dims2()?;
+        // the value head is f32 also where other layers multiply bf16, as its forward pass
+        let way = if out_dim == 1 { kernel().into() } else { Way::in_use() };
         let dx = || -> Result<Tensor> {
-            let (dx, shape) = with_slice(weight, |w| product(g, Matrix::new(w, out_dim, in_dim), true))??;
+            let (dx, shape) = with_slices(&[g, weight], |slices| match out_dim {
+                1 => outer(slices[0], slices[1], g),
+                _ => product(g, Matrix::new(slices[1], out_dim, in_dim), true),
+            })??;
             Ok(Tensor::from_vec(dx, shape, device)?)
         };
         let dw = with_slices(&[g, x], |slices| {
             let rows = slices[0].len() / out_dim.max(1);
             let mut dw = vec![0f32; out_dim * in_dim];
             let (g, x) = (Mat::new(slices[0], rows, out_dim, out_dim), Mat::new(slices[1], rows, in_dim, in_dim));
-            matmul(&mut dw, in_dim, g.t(), x, 1.0, false);
+            matmul_by(way, &mut dw, in_dim, g.t(), x, 1.0, false);
             dw
         })?;
         let mut gradients =
@@ -172,6 +178,14 @@ fn dots(x: &Tensor, w: &[f32]) -> Result<(Vec<f32>, Shape)> {
     let dot = |row: &[f32]| row.iter().zip(w).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>() as f32;
     let y = with_slice(x, |x| x.chunks_exact(w.len().max(1)).map(dot).collect())?;
     Ok((y, shape))
+}
+
+/// `g w` for a layer with one output, in f32: g (..., 1), w (1, in) → (..., in).
+fn outer(rows: &[f32], w: &[f32], g: &Tensor) -> Result<(Vec<f32>, Shape)> {
+    let (m, width, shape) = (rows.len(), w.len(), resized(g, 1, w.len())?);
+    let mut dx = vec![0f32; m * width];
+    matmul_by(kernel(), &mut dx, width, Mat::new(rows, m, 1, 1), Mat::new(w, 1, width, width), 1.0, false);
+    Ok((dx, shape))
 }
 
 /// Σ over rows, in f64 because there may be thousands.

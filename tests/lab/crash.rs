@@ -122,6 +122,7 @@ fn go(files: &mut InMemory, left: usize, torn: bool) -> Result<usize> {
         keep: Some(1),
         keep_rollouts: Some(2),
         weights: Default::default(),
+        precision: Default::default(),
         ppo: ppo.clone(),
     };
     let newest = run::newest_checkpoint(&&mut *files).ok();

@@ -34,6 +34,7 @@ pub fn run(args: &Arguments) -> Result<()> {
     let rows: Vec<PairRow> = inputs::json_lines(&args.rows, form)?;
     let mut terminal = Terminal::new(args.json)?;
     let precision = args.model.held.weights.unwrap_or_default();
+    loading::use_precision(args.model.held.precision.unwrap_or_default(), &terminal);
     let mut policy = sources::policy(&args.model.policy, &mut terminal)?;
     let rows = rows.into_iter().map(|row| ids(&mut policy, row)).collect::<Result<Vec<_>>>()?;
     let longest = |tokens: fn(&(Vec<u32>, Vec<u32>)) -> usize| rows.iter().map(tokens).max().unwrap_or(0);

@@ -7,9 +7,10 @@ use crate::cli::terminal::Terminal;
 use crate::cli::{inputs, loading, memory, report, sources};
 use crate::error::{Error, Result};
 use crate::io::claim::Claim;
-use crate::io::disk;
+use crate::io::disk::{self, Folder};
+use crate::lab::models::Products;
 use crate::lab::replay::{Replay, Row, parse_rows};
-use crate::lab::run::step_name;
+use crate::lab::run::{RunConfig, step_name};
 use crate::lab::sources::adapter::AdapterStart;
 use crate::lab::sources::forecast::{self, Tokens};
 use crate::pace::block_on;
@@ -69,6 +70,7 @@ pub fn run(args: &Arguments) -> Result<()> {
     let _claim = Claim::for_output(&args.out, PATIENCE)?;
     let mut terminal = Terminal::new(true)?;
     let precision = args.held.weights.unwrap_or_default();
+    loading::use_precision(args.held.precision.or_else(|| run_precision(args)).unwrap_or_default(), &terminal);
     let adapter = AdapterStart::Saved(Box::new(sources::adapter(&args.adapter, &mut terminal)?));
     let head = sources::value_head(&args.value_head)?;
     let rows = || steps.iter().flatten();
@@ -115,4 +117,11 @@ pub fn run(args: &Arguments) -> Result<()> {
         return report::json(&serde_json::json!({ "steps": all }));
     }
     report::line(format!("written to {}", args.out.display()))
+}
+
+/// The precision of the run that has the rows in its folder `rollouts/`.
+fn run_precision(args: &Arguments) -> Option<Products> {
+    let rows = args.rows.first()?.canonicalize().ok()?;
+    let run = Folder::open(rows.parent()?.parent()?).ok()?;
+    RunConfig::read(&run).ok().map(|config| config.precision)
 }

@@ -26,6 +26,7 @@ pub fn run(args: &Arguments) -> Result<()> {
     let mut terminal = Terminal::new(args.json)?;
     let queries = inputs::queries(&args.input)?;
     let precision = args.model.held.weights.unwrap_or_default();
+    loading::use_precision(args.model.held.precision.unwrap_or_default(), &terminal);
     let source = sources::reward(&args.model.reward, &mut terminal)?;
     let longest = match &queries {
         Queries::Texts(texts) => forecast::longest(texts, None)?,

@@ -63,6 +63,7 @@ pub fn run(args: &Arguments) -> Result<()> {
         ));
     }
     let precision = args.model.held.weights.unwrap_or_default();
+    loading::use_precision(args.model.held.precision.unwrap_or_default(), &terminal);
     let mut policy = sources::policy(&args.model.policy, &mut terminal)?;
     let ids = match queries {
         Queries::Ids(rows) => rows,

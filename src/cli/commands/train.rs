@@ -28,7 +28,7 @@ use std::path::{Path, PathBuf};
 pub struct Arguments {
     /// Continue the run in this folder, with its settings except --steps; if a model or the data has moved, give its new
     /// location with --policy, --adapter, --reward or --data
-    #[arg(long, value_name = "RUN", conflicts_with_all = ["out", "config", "preset", "seed", "weights"])]
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["out", "config", "preset", "seed", "weights", "precision"])]
     pub resume: Option<PathBuf>,
     /// Folder for the run; it must not contain one already [default: runs/1, or the next free number]
     #[arg(long, value_name = "RUN")]
@@ -118,6 +118,7 @@ fn start(out: Option<&Path>, args: &Arguments, terminal: &mut Terminal) -> Resul
         steps: args.steps.unwrap_or(if policy == TINY { shipped::STEPS } else { STEPS }),
         save_every: args.save_every,
         weights: args.held.weights.unwrap_or_default(),
+        precision: args.held.precision.unwrap_or_default(),
         keep: Some(args.keep),
         keep_rollouts: Some(args.keep_rollouts),
         ppo,
@@ -130,6 +131,7 @@ fn start(out: Option<&Path>, args: &Arguments, terminal: &mut Terminal) -> Resul
         None => RunFolder::next("train")?,
     };
     let path = &store.root().to_path_buf();
+    loading::use_precision(config.precision, terminal);
     let mut models = RunModels::find(&config, terminal)?;
     let adapter =
         sources::adapter_start(config.adapter.as_deref(), &args.fresh, LORA_DROPOUT, &config.policy, terminal)?;
@@ -193,6 +195,7 @@ fn resume(path: &Path, args: &Arguments, terminal: &mut Terminal) -> Result<()> 
         labels: args.labels.reward_labels.as_ref(),
         data: args.data.as_deref(),
     };
+    loading::use_precision(config.precision, terminal);
     let (changed, saved) = now.apply(&mut config, &store, newest, terminal)?;
     let dialogues = sources::dialogues(&config.data, false, terminal)?.train;
     let mut models = RunModels::find(&config, terminal)?;

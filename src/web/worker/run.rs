@@ -9,7 +9,7 @@ use super::session::{Models, Ready, Run, Session};
 use crate::error::{Error, Result};
 use crate::io::adapter::PeftAdapter;
 use crate::io::{ByteSource, Memory, zip};
-use crate::lab::models::{Lab, Labels};
+use crate::lab::models::{Lab, Labels, Products};
 use crate::lab::replay::Row;
 use crate::lab::run::{self, RunConfig, newest_checkpoint, step_name};
 use crate::lab::same_policy::check_same_policy;
@@ -96,6 +96,7 @@ impl<P: Port> Session<P> {
             steps,
             save_every: SAVE_EVERY,
             weights: ready.models.weights,
+            precision: Products::F32,
             keep: None,
             keep_rollouts: None,
             ppo,
@@ -231,8 +232,8 @@ impl<P: Port> Session<P> {
             Reporter::new(&mut self.port, self.inbox.clone(), id, None).tell(Event::Warning(warning));
         }
         let models = &self.ready()?.models;
-        let same_type = config.weights == models.weights;
-        config.weights = models.weights;
+        let same_type = config.weights == models.weights && config.precision == Products::F32;
+        (config.weights, config.precision) = (models.weights, Products::F32);
         if models.real.is_some() {
             // As natively: the run now names the models with which it continues.
             (config.policy, config.reward) = (models.policy.clone(), models.reward.clone());
@@ -351,6 +352,11 @@ fn fits(config: &RunConfig, models: &Models, data: &str) -> Result<Vec<String>> 
     if config.weights != models.weights {
         let (was, is) = (config.weights.name(), models.weights.name());
         warnings.push(format!("This run had weights in {was}; it continues with {is}, so numbers differ slightly"));
+    }
+    if config.precision != Products::F32 {
+        warnings.push(
+            "This run multiplied numbers rounded to bf16; it continues with f32, so numbers differ slightly".into(),
+        );
     }
     Ok(warnings)
 }

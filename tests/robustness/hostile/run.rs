@@ -62,6 +62,7 @@ fn bench() -> Result<Bench> {
         keep: Some(3),
         keep_rollouts: Some(5),
         weights: Default::default(),
+        precision: Default::default(),
         ppo,
     };
     let mut files = InMemory::default();
