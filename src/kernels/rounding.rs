@@ -80,7 +80,7 @@ mod tests {
     #[test]
     fn every_kind_of_number_becomes_the_nearest_bf16() {
         // both halves, just below and above, of numbers of all magnitudes and of both signs
-        for high in 0..=u16::MAX {
+        for high in (0..=u16::MAX).step_by(if cfg!(miri) { 97 } else { 1 }) {
             for low in [0, 1, 0x7fff, 0x8000, 0x8001, 0xffff] {
                 let x = f32::from_bits(u32::from(high) << 16 | low);
                 let (got, want) = (nearest(x), bf16::from_f32(x).to_f32());

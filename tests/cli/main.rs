@@ -9,6 +9,7 @@ mod allocator;
 mod commands;
 mod doctor;
 mod finetune;
+mod precision;
 mod reward;
 mod run;
 mod shipped;

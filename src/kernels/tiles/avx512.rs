@@ -10,6 +10,8 @@ pub(super) const BF16: Unit<1> = Unit { begin: nothing, end: nothing, blocks: [b
 /// Rows that are computed together: 16 sums of the 32 registers.
 const ROWS: usize = 8;
 
+/// # Safety
+/// Nothing is needed.
 unsafe fn nothing() {}
 
 /// # Safety
@@ -46,6 +48,9 @@ unsafe fn block(left: *const Tile, right: *const Tile, chunks: usize, _: *const 
 }
 
 /// 16 pairs of bf16.
+///
+/// # Safety
+/// The processor must have avx512_bf16.
 #[target_feature(enable = "avx512f,avx512bf16")]
 fn pairs(bits: __m512i) -> __m512bh {
     // SAFETY: both types are 64 bytes that may have any value.
