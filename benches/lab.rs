@@ -3,6 +3,7 @@
 //! prints seconds of every part and the peak memory. `controlled`: 32 new tokens each; `lab`: 100 to 399, as in the lab.
 //!   --steps N        measured steps after one to warm up (3; `lab`: 1, and none to warm up)
 //!   --files FOLDER   models and workload.json as bench_lab.py writes them; else new weights of the same shapes
+//!   --precision bf16 products of numbers rounded to bf16
 //!   --weights KIND   number type of the frozen matrices of both models: f32 (the default), f16, bf16 or q8_0
 //!   --json FILE      the measured seconds, for scripts/bench_peers.py
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::disallowed_methods)]
@@ -12,6 +13,7 @@ use detox_lab::cli::allocator::restart_with_tunables;
 use detox_lab::finetuning::fresh;
 use detox_lab::io::adapter::PeftAdapter;
 use detox_lab::io::disk::Folder;
+use detox_lab::kernels::choice::{Products, use_products};
 use detox_lab::kernels::quantized::Precision;
 use detox_lab::lab::models::{Actor, INITIAL, Judge, POLICY, keep_initial};
 use detox_lab::model::config::T5Config;
@@ -54,6 +56,10 @@ impl Options {
                 "--weights" => {
                     let kind = args.next().unwrap();
                     options.weights = Precision::ALL.into_iter().find(|p| p.name() == kind).unwrap();
+                }
+                "--precision" => {
+                    let bf16 = args.next().unwrap() == "bf16";
+                    use_products(if bf16 { Products::Bf16 } else { Products::F32 });
                 }
                 "--files" => options.files = args.next().map(PathBuf::from),
                 "--json" => options.json = args.next().map(PathBuf::from),

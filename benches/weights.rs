@@ -1,7 +1,8 @@
-//! Measures memory and speed of frozen weights in f32, f16, bf16 or q8_0. `cargo bench --bench weights [-- base|small|tiny]`
-//! prints, for new weights of FLAN-T5's shapes with a rank-32 adapter, memory, seconds and differences of log-probs for each
-//! type; for the tiny models, log-probs, toxicity and ROUGE of 100 held-out dialogues. Each type of a large model is measured
-//! in a separate process, which reads the same f32 file.
+//! Measures memory and speed of frozen weights in f32, f16, bf16 or q8_0, and of products of numbers rounded to bf16
+//! (`--precision bf16`). `cargo bench --bench weights [-- products|base|small|tiny]` prints the speed of one product; for new
+//! weights of FLAN-T5's shapes with a rank-32 adapter, memory, seconds and differences of log-probs for each type; for the tiny
+//! models, log-probs, KL, toxicity, scores and ROUGE of 100 held-out dialogues. Each type of a large model is measured in a
+//! separate process, which reads the same f32 file.
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr, clippy::disallowed_methods)]
 
 use candle_core::Tensor;
@@ -12,6 +13,8 @@ use detox_lab::io::adapter_config::AdapterConfig;
 use detox_lab::io::checkpoint::safetensors;
 use detox_lab::io::disk::{self, Folder};
 use detox_lab::io::pretrained;
+use detox_lab::kernels::choice::{Products, Way, kernel, use_products};
+use detox_lab::kernels::gemm::{Mat, matmul_by};
 use detox_lab::lab::evaluate::{EvaluateOptions, evaluation, pairs};
 use detox_lab::lab::memory;
 use detox_lab::lab::models::{Actor, Given, Judge, POLICY, Precision, TrainablePolicy};
@@ -33,9 +36,15 @@ const ROWS: usize = 4;
 const PROMPT: usize = 200;
 const RESPONSE: usize = 32;
 
-fn kind(name: &str) -> Precision {
-    Precision::ALL.into_iter().find(|p| p.name() == name).unwrap()
-}
+/// Number types of weights and products, by a name.
+const KINDS: [(&str, Precision, Products); 6] = [
+    ("f32", Precision::F32, Products::F32),
+    ("f16", Precision::F16, Products::F32),
+    ("bf16", Precision::Bf16, Products::F32),
+    ("q8_0", Precision::Q8_0, Products::F32),
+    ("f32+bf16", Precision::F32, Products::Bf16),
+    ("bf16+bf16", Precision::Bf16, Products::Bf16),
+];
 
 /// A number of kB in /proc/self/status, in MB.
 fn status(key: &str) -> f64 {
@@ -163,6 +172,28 @@ fn compare(exact: &Tensor, other: &Tensor) -> (f64, f64, f64) {
     (sum / n, largest, kl / n)
 }
 
+/// Prints the speed of a product of the size that PPO has most of, by turns.
+fn product() {
+    let (m, k, n) = (800, 768, 2048);
+    let mut rng = Rng::new(6, Purpose::Init, 0, 0);
+    let mut numbers = |n: usize| (0..n).map(|_| rng.normal()).collect::<Vec<f32>>();
+    let (x, w, mut y) = (numbers(m * k), numbers(n * k), vec![0f32; m * n]);
+    let mut times = [[0f64; 15]; 2];
+    for turn in 0..times[0].len() {
+        for (products, times) in [Products::F32, Products::Bf16].into_iter().zip(&mut times) {
+            let (way, started) = (Way { kernel: kernel(), products }, Instant::now());
+            matmul_by(way, &mut y, n, Mat::new(&x, m, k, k), Mat::new(&w, n, k, k).t(), 1.0, false);
+            times[turn] = started.elapsed().as_secs_f64();
+        }
+    }
+    println!("products {m} x {k} x {n}, {}: GFLOP/s, median of 15 (fastest)", kernel().name());
+    for (name, times) in ["f32", "bf16"].into_iter().zip(&mut times) {
+        times.sort_by(f64::total_cmp);
+        let speed = |seconds: f64| 2e-9 * (m * k * n) as f64 / seconds;
+        println!("{name:<6} {:>8.1} ({:.1})", speed(times[7]), speed(times[0]));
+    }
+}
+
 fn large(size: &str) {
     println!(
         "flan-t5-{size}'s shape, fresh weights, LoRA r 32; {ROWS} rows of {PROMPT} + {RESPONSE} tokens; medians of 3"
@@ -171,21 +202,20 @@ fn large(size: &str) {
         "        MB loading  loaded  at most  forecast   load s  forward s  + backward s  1 row tok/s  16 rows tok/s   log-prob, mean    largest   KL a token"
     );
     let folder = model(size);
-    let logits = |p: Precision| folder.join(format!("logits-{}.safetensors", p.name()));
-    let read = |p: Precision| {
-        let tensors = candle_core::safetensors::load(logits(p), &candle_core::Device::Cpu).unwrap();
+    let logits = |name: &str| folder.join(format!("logits-{name}.safetensors"));
+    let read = |name: &str| {
+        let tensors = candle_core::safetensors::load(logits(name), &candle_core::Device::Cpu).unwrap();
         tensors["logits"].clone()
     };
-    for precision in Precision::ALL {
+    for (name, ..) in KINDS {
         let mut child = std::process::Command::new(std::env::current_exe().unwrap());
-        let out = child.args(["one", precision.name()]).arg(&folder).arg(logits(precision)).output().unwrap();
+        let out = child.args(["one", name]).arg(&folder).arg(logits(name)).output().unwrap();
         assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
         let n: Value = serde_json::from_slice(&out.stdout).unwrap();
         let of = |key: &str| n[key].as_f64().unwrap();
-        let (mean, largest, kl) = compare(&read(Precision::F32), &read(precision));
+        let (mean, largest, kl) = compare(&read("f32"), &read(name));
         println!(
-            "{:<6} {:>11.0} {:>7.0} {:>8.0} {:>9.0} {:>8.2} {:>10.2} {:>13.2} {:>12.1} {:>14.1} {mean:>16.2e} {largest:>10.2e} {kl:>12.2e}",
-            precision.name(),
+            "{name:<9} {:>8.0} {:>7.0} {:>8.0} {:>9.0} {:>8.2} {:>10.2} {:>13.2} {:>12.1} {:>14.1} {mean:>16.2e} {largest:>10.2e} {kl:>12.2e}",
             of("loading_mb"),
             of("loaded_mb"),
             of("peak_mb"),
@@ -227,24 +257,22 @@ fn tiny() {
         Tensor::cat(&test[..100].iter().map(row).collect::<Vec<_>>(), 0).unwrap()
     };
     let (exact_logits, mut exact_texts) = (logits(&load(Precision::F32).0), Vec::new());
-    for precision in Precision::ALL {
+    for (name, precision, products) in KINDS {
+        use_products(products);
         let (actor, judge) = load(precision);
         let (mean, largest, kl) = compare(&exact_logits, &logits(&actor));
         let options = EvaluateOptions { n: 100, max_new_tokens: 64, greedy: false, seed: 0, batch_size: 16 };
         let (adapter, config) = (Some(POLICY), PpoConfig::default());
         let pairs = block_on(pairs(&actor, &judge, &test, adapter, adapter, &options, &config, &mut NonStop)).unwrap();
         let texts: Vec<String> = pairs.iter().map(|p| p.after.response.clone()).collect();
-        if precision == Precision::F32 {
+        if name == "f32" {
             exact_texts = texts.clone();
         }
         let same = texts.iter().zip(&exact_texts).filter(|(a, b)| a == b).count();
         let side = evaluation(&pairs, &options).unwrap().after;
         println!(
-            "{:<6} {mean:>35.2e} {largest:>10.2e} {kl:>12.2e} {:>10.4} {:>7.3} {:>8.4} {same:>8}/100",
-            precision.name(),
-            side.toxicity.spread.mean,
-            side.score.mean,
-            side.rouge1,
+            "{name:<9} {mean:>32.2e} {largest:>10.2e} {kl:>12.2e} {:>10.4} {:>7.3} {:>8.4} {same:>8}/100",
+            side.toxicity.spread.mean, side.score.mean, side.rouge1,
         );
     }
 }
@@ -257,9 +285,15 @@ fn main() {
     if let [word, precision, folder, out] = &args[..]
         && word == "one"
     {
-        return println!("{}", one(Path::new(folder), kind(precision), Path::new(out)));
+        let (_, held, products) = KINDS.into_iter().find(|kind| kind.0 == precision).unwrap();
+        use_products(products);
+        return println!("{}", one(Path::new(folder), held, Path::new(out)));
     }
+    println!("f32+bf16: weights held as f32, products of bf16 (--precision bf16)");
     let wanted = |word: &str| args.is_empty() || args.iter().any(|arg| arg == word);
+    if wanted("products") {
+        product();
+    }
     for size in ["base", "small"] {
         if wanted(size) && (size == "base" || !args.is_empty()) {
             large(size);
