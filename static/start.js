@@ -1,6 +1,7 @@
 // Starts the page: sets the theme before the first paint, then loads the WebAssembly. This is a file, because the page
 // allows no inline script. Trunk writes the names of the files into this script's element (Trunk.toml, pattern_script).
-const { js, wasm } = document.currentScript.dataset;
+const { js, wasm, worker } = document.currentScript.dataset;
+document.documentElement.dataset.worker = worker; // the page starts it
 
 let kept = null;
 try {

@@ -127,6 +127,11 @@ pub fn set_theme(theme: &str) {
     }
 }
 
+/// Address of the worker's script, relative to the document, so that the page works under any path. static/start.js writes it.
+pub fn worker_address() -> String {
+    root().and_then(|root| root.get_attribute("data-worker")).unwrap_or_default()
+}
+
 fn root() -> Option<web_sys::Element> {
     document().document_element()
 }

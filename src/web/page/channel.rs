@@ -1,5 +1,6 @@
 //! A worker as the page has it: starts it, posts messages as JSON with bytes or files beside them, and reads what it says.
 
+use super::browser::worker_address;
 use super::json;
 use crate::protocol::{Message, Reply, Role};
 use gloo_events::{EventListener, EventListenerOptions};
@@ -8,9 +9,6 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use wasm_bindgen::{JsCast, JsValue};
 use web_sys::{File, MessageEvent, Worker, WorkerOptions, WorkerType};
-
-/// Relative to the document, so that the page works under any path.
-const WORKER: &str = "worker_start.js";
 
 /// A file of one of the two models.
 pub type Chosen = (Role, File);
@@ -39,7 +37,7 @@ impl Channel {
     pub fn open(hear: impl Fn(Heard) + 'static) -> Result<Self, String> {
         let options = WorkerOptions::new();
         options.set_type(WorkerType::Module);
-        let worker = Worker::new_with_options(WORKER, &options).map_err(|error| words(&error))?;
+        let worker = Worker::new_with_options(&worker_address(), &options).map_err(|error| words(&error))?;
         let hear = Rc::new(hear);
         // A worker that panics says so first; what the browser says afterwards explains less.
         let last_words = Rc::new(RefCell::new(None));
