@@ -221,7 +221,7 @@ fn the_chapters_answer_with_computed_numbers() {
         evaluate(Adapter::Off),
     ]));
     let Answer::Loaded(loaded) = done(&ends[0].0) else { panic!("{:?}", ends[0]) };
-    assert_eq!(loaded.policy.base_parameters, 4_046_016);
+    assert_eq!(loaded.policy.base_parameters, 5_618_880);
     assert!(loaded.dialogues.iter().filter(|d| d.held_out).count() >= 200);
     let bytes = |e: &Event| if let Event::Bytes { done, of } = e { Some((*done, *of)) } else { None };
     let (last, of) = place.events(1).iter().filter_map(bytes).next_back().unwrap();

@@ -314,13 +314,13 @@ fn labels_of_other_names_are_chosen() {
 #[test]
 fn a_tokenizer_with_more_tokens_than_the_model_is_refused() {
     let mut folders = folders();
-    let source = &folders[0].source;
+    let source = &folders[1].source;
     let mut files = BTreeMap::new();
     for name in ["config.json", "model.safetensors"] {
         files.insert(name.to_string(), source.read(name).unwrap());
     }
-    files.insert("tokenizer.json".into(), folders[1].source.read("tokenizer.json").unwrap());
-    folders[0].source = Box::new(Memory::new("mixed", files));
+    files.insert("tokenizer.json".into(), folders[0].source.read("tokenizer.json").unwrap());
+    folders[1].source = Box::new(Memory::new("mixed", files));
     let reply = with_files(&Place::new(), Ask::Needs { models: incoming(), longest: None }, folders);
     assert!(failed(&reply).contains("its tokenizer has"), "{}", failed(&reply));
 }
