@@ -122,9 +122,11 @@ fn main() {
     let Answer::Loaded(mut loaded) = answer(1) else { panic!() };
     loaded.dialogues.clear(); // they come from dialogues.jsonl
     let Answer::Tokens(prompt) = answer(2) else { panic!() };
-    let Answer::Run(run) = answer(4) else { panic!() };
-    let steps = events(4).filter_map(|e| if let Event::Step(step) = e { Some((**step).clone()) } else { None });
-    let steps: Vec<Step> = steps.filter(|step| STEPS.contains(&step.step)).collect();
+    let Answer::Run(mut run) = answer(4) else { panic!() };
+    let steps: Vec<Step> =
+        events(4).filter_map(|e| if let Event::Step(step) = e { Some((**step).clone()) } else { None }).collect();
+    run.metrics = steps.iter().map(|step| step.statistics.clone()).collect();
+    let steps = steps.into_iter().filter(|step| STEPS.contains(&step.step)).collect();
     let written = (5..).zip(sides).map(|(id, adapter)| {
         let Answer::Generated { text, .. } = answer(id) else { panic!() };
         let tokens =

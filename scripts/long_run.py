@@ -17,7 +17,7 @@ import subprocess
 import sys
 import time
 
-SETTINGS = {"batch_size": 4, "mini_batch_size": 4, "gradient_accumulation_steps": 1, "output_min_length": 4, "output_max_length": 9, "learning_rate": 1e-5}
+SETTINGS = {"batch_size": 4, "mini_batch_size": 4, "output_min_length": 4, "output_max_length": 9, "learning_rate": 1e-5}
 FAULTS = []
 
 

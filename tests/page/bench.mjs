@@ -13,7 +13,7 @@ import { unpack } from "./zip.mjs";
 const ROUNDS = Number(process.argv[2] ?? 5);
 /** PPO steps a round and side, of 8 rows, from the same seed: both sides write the same number of rows. */
 const STEPS = 4, ROWS = 8;
-const SETTINGS = { batch_size: ROWS, mini_batch_size: ROWS, gradient_accumulation_steps: 1 };
+const SETTINGS = { batch_size: ROWS, mini_batch_size: ROWS };
 /** Steps of the default run over which the page's own thread is watched. */
 const WATCHED = 10;
 const RATIO = 3, LONG = 50, STOP = 1, APP = 500e3, WORKER = 2.5e6;

@@ -14,11 +14,7 @@ fn data(name: &str, bytes: &[u8]) -> (Ask, Option<Vec<u8>>) {
 }
 
 fn start() -> (Ask, Option<Vec<u8>>) {
-    let config = Map::from_iter([
-        ("batch_size".to_string(), json!(2)),
-        ("mini_batch_size".to_string(), json!(2)),
-        ("gradient_accumulation_steps".to_string(), json!(1)),
-    ]);
+    let config = Map::from_iter([("batch_size".to_string(), json!(2)), ("mini_batch_size".to_string(), json!(2))]);
     (Ask::Start { config, preset: Preset::Corrected, steps: 2 }, None)
 }
 

@@ -176,7 +176,8 @@ pub fn failed(reply: &Reply) -> String {
 
 /// A small and fast run: 4 rows, 6 tokens.
 fn small() -> Map<String, Value> {
-    let config = json!({"batch_size": 4, "mini_batch_size": 2, "gradient_accumulation_steps": 1, "output_min_length": 6, "output_max_length": 7, "seed": 3});
+    let config =
+        json!({"batch_size": 4, "mini_batch_size": 2, "output_min_length": 6, "output_max_length": 7, "seed": 3});
     config.as_object().unwrap().clone()
 }
 
