@@ -9,6 +9,8 @@ use super::platform;
 use super::pool::{for_tasks, threads};
 use super::portable;
 use super::rounding::with_rounded;
+#[cfg(target_arch = "wasm32")]
+use super::simd128;
 use super::tiles::{self, Tiled};
 use gemm::Parallelism;
 use std::cell::Cell;
@@ -81,6 +83,11 @@ pub(super) unsafe fn multiply(way: Way, target: Target, a: Mat<'_>, b: Mat<'_>, 
     if by == Kernel::Portable {
         // SAFETY: as the caller guarantees.
         return unsafe { multiply_portably(target, a, b, threads) };
+    }
+    #[cfg(target_arch = "wasm32")]
+    if by == Kernel::Simd128 {
+        // SAFETY: as the caller guarantees.
+        return unsafe { simd128::multiply(target, a, simd128::Right::F32(b), threads) };
     }
     if small && by.arch().dispatch(gemv::Wide) {
         // SAFETY: as the caller guarantees.
