@@ -1,5 +1,6 @@
-// `make bench-kernels`: the speed of the worker's kernels in Node, one thread, for products of the real models' shapes and
-// for loops over rows. Several builds are measured by turns, because a shared machine's pace changes by the second.
+// `make bench-kernels`: the speed of the worker's kernels in Node, one thread, for products m x n x k of the real models'
+// shapes (forward: x Wᵀ, backward: g W, weight: gᵀ x) and for loops over rows. Products of few rows read another weight
+// each time, from memory. Several builds are measured by turns, because a shared machine's speed changes all the time.
 // node scripts/wasm_kernels.mjs FOLDER... [--only=PATTERN]; each folder has a build by wasm-bindgen for Node
 import { createRequire } from "node:module";
 import { cpus, loadavg } from "node:os";
@@ -14,13 +15,16 @@ const builds = folders.map((folder) => require(resolve(folder, "wasm_kernels.js"
 const TURN = 0.01, TURNS = 21;
 
 const works = [];
-const precisions = ["f32", "f16", "q8_0"];
-for (const [m, n, k] of [[1, 512, 512], [1, 1024, 512], [1, 768, 768], [1, 2048, 768], [1, 768, 2048], [1, 32128, 512], [4, 768, 768], [4, 2048, 768], [16, 768, 768], [17, 768, 768], [200, 512, 512], [200, 768, 768]]) {
-  for (const precision of precisions) works.push([`forward ${precision}`, m, n, k]);
+const add = (what, ...shapes) => shapes.forEach((shape) => works.push([what, ...shape]));
+for (const precision of ["f32", "f16", "q8_0"]) {
+  add(`forward ${precision}`, [1, 512, 512], [1, 1024, 512], [1, 768, 768], [1, 768, 2048], [1, 32128, 512], [4, 768, 768],
+    [4, 2048, 768], [16, 768, 768], [17, 768, 768], [200, 512, 512], [200, 768, 768]);
 }
-for (const [m, n, k] of [[800, 768, 768], [800, 2048, 768], [800, 768, 2048], [800, 32, 768]]) works.push(["forward f32", m, n, k], ["backward f32", m, n, k], ["weight f32", m, n, k]);
-works.push(["backward q8_0", 800, 768, 768], ["forward f32", 200, 200, 64], ["backward f32", 200, 200, 64]);
-for (const name of ["softmax", "log-probs", "gelu"]) works.push([name, 64, 1000, 0]);
+for (const what of ["forward", "backward", "weight"]) {
+  add(`${what} f32`, [800, 768, 768], [800, 2048, 768], [800, 768, 2048], [800, 32, 768], [200, 200, 64]);
+}
+add("backward q8_0", [800, 768, 768]);
+for (const name of ["softmax", "log-probs", "gelu"]) add(name, [64, 1000, 0]);
 
 function median(values) {
   const sorted = values.toSorted((a, b) => a - b), half = sorted.length >> 1;
@@ -41,9 +45,10 @@ for (const [what, m, n, k] of works) {
   if (!new RegExp(only).test(title)) continue;
   const sides = builds.map((build) => {
     const work = new build.Work(what, m, n, k);
-    let times = 1;
-    while (turn(work, times) * times < TURN / 4) times *= 2; // also until the code is compiled by the optimising compiler
-    return { work, times: Math.max(1, Math.ceil(TURN / turn(work, times))), seconds: [] };
+    // at first also until the optimising compiler has compiled the code
+    let times = 1, seconds = 0;
+    while ((seconds = turn(work, times) * times) < TURN / 4) times *= 2;
+    return { work, times: Math.ceil((times * TURN) / seconds), seconds: [] };
   });
   for (let i = 0; i < TURNS; i++) for (const side of sides) side.seconds.push(turn(side.work, side.times));
   const speeds = sides.map((side) => ((k ? 2 * m * n * k : m * n) / median(side.seconds)) / 1e9);

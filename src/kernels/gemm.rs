@@ -1,5 +1,6 @@
 //! Matrix products of f32, `dst = scale · a · b (+ dst)`, with the kernel for these sizes and this processor: `portable` if it
-//! was chosen, `gemv` for few rows, `tiles` for larger products if there are instructions for them, otherwise the crate `gemm`.
+//! was chosen, `simd128` in WebAssembly, `gemv` for few rows, `tiles` for larger products if there are instructions for them,
+//! otherwise the crate `gemm`.
 
 use super::choice::{Kernel, Products, Way, kernel};
 use super::gemv::{self, FewRows};
@@ -43,7 +44,7 @@ pub fn matmul_by(
 const TILED: usize = 16;
 
 /// Maximum size (8 KB) of a weight that is never packed: its products are summed in one order for any number of rows.
-const SMALL: usize = 1 << 11;
+pub(super) const SMALL: usize = 1 << 11;
 
 /// As [`matmul`] in f32 with the kernel in use, into memory that the caller divides among threads.
 ///

@@ -1,10 +1,11 @@
 //! Matrix products with WebAssembly's 128-bit SIMD, as dot products of rows of the left side and columns of the right one. In
 //! `x Wᵀ`, their numbers are side by side, and nothing is copied. Other sides are transposed first, and compact weights widened, a
-//! few columns at a time, which stay in the second-level cache.
+//! few columns at a time, which stay in the cache.
 //!
-//! Each number of the result is summed in an order that depends only on the number of terms: a row gives the same numbers alone
-//! and with others.
+//! Up to 16 rows, and for small weights, each number of the result is summed in an order that depends only on the number of
+//! terms: a row gives the same numbers alone and with others.
 
+use super::gemm::SMALL;
 use super::gemv::MAX_ROWS;
 use super::operands::{Mat, Target};
 use super::pool::for_tasks;
@@ -45,7 +46,9 @@ impl Right<'_> {
     /// those of the right side, or copies in `kept`.
     fn columns(&self, cols: Range<usize>, k: usize, kept: &mut Vec<f32>) -> (*const f32, usize) {
         match self {
-            Self::F32(b) if b.row_stride == 1 => (b.data.as_ptr().wrapping_add(cols.start * b.col_stride), b.col_stride),
+            Self::F32(b) if b.row_stride == 1 => {
+                (b.data.as_ptr().wrapping_add(cols.start * b.col_stride), b.col_stride)
+            }
             Self::F32(b) => transposed(&b.data[cols.start.min(b.data.len())..], b.row_stride, (k, cols.len()), kept),
             Self::Transposed(held) => {
                 let wide = room(kept, cols.len() * k);
@@ -98,7 +101,10 @@ fn transpose(from: &[f32], stride: usize, (rows, cols): (usize, usize), to: &mut
     if rows == 0 || cols == 0 {
         return;
     }
-    assert!((rows - 1) * stride + cols <= from.len() && (cols - 1) * to_stride + rows <= to.len(), "outside the slices");
+    assert!(
+        (rows - 1) * stride + cols <= from.len() && (cols - 1) * to_stride + rows <= to.len(),
+        "outside the slices"
+    );
     for i in (0..rows).step_by(4) {
         for j in (0..cols).step_by(4) {
             if i + 4 > rows || j + 4 > cols {
@@ -146,6 +152,9 @@ pub unsafe fn multiply(target: Target, a: Mat<'_>, b: Right<'_>, threads: usize)
 /// As [`multiply`]'s; the columns are below b's.
 unsafe fn columns(target: Target, a: Mat<'_>, b: Right<'_>, cols: Range<usize>) {
     let k = a.cols;
+    let few = a.rows <= MAX_ROWS || b.cols() * k <= SMALL;
+    // widened columns stay in the first-level cache if each is used only a few times
+    let at_once = if few && matches!(b, Right::Transposed(_)) { 4 } else { COLS };
     let [mut left, mut right] = KEPT.take();
     for first in (0..a.rows).step_by(ROWS) {
         let rows = ROWS.min(a.rows - first);
@@ -154,10 +163,10 @@ unsafe fn columns(target: Target, a: Mat<'_>, b: Right<'_>, cols: Range<usize>) 
         } else {
             transposed(&a.data[first.min(a.data.len())..], a.col_stride, (k, rows), &mut left)
         };
-        for j in cols.clone().step_by(COLS) {
-            let n = COLS.min(cols.end - j);
+        for j in cols.clone().step_by(at_once) {
+            let n = at_once.min(cols.end - j);
             let (w, w_stride) = b.columns(j..j + n, k, &mut right);
-            if a.rows <= MAX_ROWS {
+            if few {
                 for c in 0..n {
                     let w = w.wrapping_add(c * w_stride);
                     for i in (0..rows).step_by(2) {
