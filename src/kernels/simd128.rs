@@ -5,6 +5,8 @@
 //! Up to 16 rows, and for small weights, each number of the result is summed in an order that depends only on the number of
 //! terms: a row gives the same numbers alone and with others.
 
+#![allow(clippy::needless_range_loop)] // the same rows and columns of several arrays
+
 use super::gemm::SMALL;
 use super::gemv::MAX_ROWS;
 use super::operands::{Mat, Target};
