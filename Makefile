@@ -1,6 +1,6 @@
 # `make` without a target lists the targets. All commands here can also be typed by hand.
 .DEFAULT_GOAL := help
-.PHONY: help setup check test test-page test-real demo demo-native web serve settings screenshots pictures recorded effect effect-web tiny-models bench bench-peers bench-web long-run fuzz miri fmt clean
+.PHONY: help setup check test test-page test-real demo demo-native web serve settings screenshots pictures recorded effect effect-web tiny-models bench bench-kernels bench-peers bench-web long-run fuzz miri fmt clean
 
 help: ## print this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | awk -F'|' '{ printf "  make %-11s %s\n", $$1, $$2 }'
@@ -16,6 +16,7 @@ check: setup ## format, clippy natively and for the browser, docs: with Rust 1.9
 	cargo clippy --all-targets --all-features -- $(DENY)
 	scripts/wasm-cargo.sh page clippy --lib --bin app --test web -- $(DENY)
 	scripts/wasm-cargo.sh worker clippy --lib --bin worker -- $(DENY)
+	scripts/wasm-cargo.sh kernels clippy --lib --example wasm_kernels --test products -- $(DENY)
 	RUSTDOCFLAGS='$(DENY)' cargo doc --no-deps --lib
 
 # Tests that need more than this repository (data beside the checkout, a user who may mount) are marked as ignored; with
@@ -29,6 +30,7 @@ test: check ## run all checks, then all tests, those in a browser last
 test-page: web ## use the page in headless Chromium, from dist/
 	scripts/setup.sh browser
 	scripts/wasm-cargo.sh page test --profile page --test web
+	scripts/wasm-cargo.sh kernels test --release --test products
 	cargo build --all-features --bin detox-lab --test cli
 	DETOX_LAB="$${CARGO_TARGET_DIR:-target}/debug/detox-lab" node --test --test-concurrency=1 tests/page/*.test.mjs
 
@@ -87,6 +89,12 @@ bench: setup ## measure speeds, and whole PPO steps of flan-t5-small and -base
 	cargo bench --bench parts
 	cargo bench --bench lab
 	cargo bench --bench weights
+
+bench-kernels: ## measure the worker's matrix products and row loops in Node
+	scripts/setup.sh web
+	scripts/wasm-cargo.sh kernels build --release --example wasm_kernels
+	wasm-bindgen --target nodejs --out-dir build/wasm_kernels "$${CARGO_TARGET_DIR:-target}/wasm32-unknown-unknown/release/examples/wasm_kernels.wasm"
+	node scripts/wasm_kernels.mjs build/wasm_kernels
 
 bench-peers: ## measure whole PPO steps and those of TRL on torch, by turns
 	scripts/setup.sh python

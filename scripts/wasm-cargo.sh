@@ -2,6 +2,7 @@
 # Runs cargo for the browser's target, with the toolchain that this machine has:
 #   scripts/wasm-cargo.sh page clippy --lib -- -D warnings   with the page's features; any cargo command and its arguments
 #   scripts/wasm-cargo.sh worker check --lib                 with the worker's features
+#   scripts/wasm-cargo.sh kernels test --test products       with the kernels alone
 #   scripts/wasm-cargo.sh check --lib                        with both
 #   scripts/wasm-cargo.sh --way                              prints the toolchain, and fails if there is none
 set -euo pipefail
@@ -42,6 +43,7 @@ if [[ "${1:---way}" == --way ]]; then
 fi
 features=page,worker
 if [[ "$1" == page || "$1" == worker ]]; then features=$1; shift; fi
+if [[ "$1" == kernels ]]; then features=kernels,browser; shift; fi
 command=$1
 shift
 exec "${cargo[@]}" "$command" --target "$target" --no-default-features --features "$features" "$@"

@@ -1,5 +1,6 @@
 //! Matrix products of f32, `dst = scale · a · b (+ dst)`, with the kernel for these sizes and this processor: `portable` if it
-//! was chosen, `gemv` for few rows, `tiles` for larger products if there are instructions for them, otherwise the crate `gemm`.
+//! was chosen, `simd128` in WebAssembly, `gemv` for few rows, `tiles` for larger products if there are instructions for them,
+//! otherwise the crate `gemm`.
 
 use super::choice::{Kernel, Products, Way, kernel};
 use super::gemv::{self, FewRows};
@@ -9,6 +10,8 @@ use super::platform;
 use super::pool::{for_tasks, threads};
 use super::portable;
 use super::rounding::with_rounded;
+#[cfg(target_arch = "wasm32")]
+use super::simd128;
 use super::tiles::{self, Tiled};
 use gemm::Parallelism;
 use std::cell::Cell;
@@ -41,7 +44,7 @@ pub fn matmul_by(
 const TILED: usize = 16;
 
 /// Maximum size (8 KB) of a weight that is never packed: its products are summed in one order for any number of rows.
-const SMALL: usize = 1 << 11;
+pub(super) const SMALL: usize = 1 << 11;
 
 /// As [`matmul`] in f32 with the kernel in use, into memory that the caller divides among threads.
 ///
@@ -81,6 +84,12 @@ pub(super) unsafe fn multiply(way: Way, target: Target, a: Mat<'_>, b: Mat<'_>, 
     if by == Kernel::Portable {
         // SAFETY: as the caller guarantees.
         return unsafe { multiply_portably(target, a, b, threads) };
+    }
+    // the crate gemm is faster than transposing for short sums, as in LoRA's backward pass
+    #[cfg(target_arch = "wasm32")]
+    if by == Kernel::Simd128 && (b.row_stride == 1 || k > 64 || m <= gemv::MAX_ROWS) {
+        // SAFETY: as the caller guarantees.
+        return unsafe { simd128::multiply(target, a, simd128::Right::F32(b), threads) };
     }
     if small && by.arch().dispatch(gemv::Wide) {
         // SAFETY: as the caller guarantees.

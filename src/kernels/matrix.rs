@@ -2,6 +2,8 @@
 //! A compact matrix stays compact: panels or pieces of it are widened when they are used. So does an f32 matrix whose products
 //! are of bf16 numbers but have no instruction for them: pieces of it are rounded.
 
+#[cfg(target_arch = "wasm32")]
+use super::choice::Kernel;
 use super::choice::{Products, Way, vectorized};
 use super::gemm::{Mat, multiply};
 use super::gemv::MAX_ROWS;
@@ -9,6 +11,8 @@ use super::operands::Target;
 use super::pool::{Shared, for_rows, for_tasks, threads, written};
 use super::quantized::Compact;
 use super::rounding::{nearest, with_rounded};
+#[cfg(target_arch = "wasm32")]
+use super::simd128;
 use std::cell::Cell;
 use std::ops::Range;
 
@@ -80,6 +84,11 @@ impl<'a> Matrix<'a> {
             if m == 0 {
                 return;
             }
+            #[cfg(target_arch = "wasm32")]
+            if let (Self::Compact(held), false, Kernel::Simd128) = (self, rounds, way.kernel) {
+                // SAFETY: dst is (m, out), the caller's own.
+                return unsafe { simd128::multiply(target(dst), x, simd128::Right::Transposed(held), threads()) };
+            }
             if m > MAX_ROWS {
                 // SAFETY: dst is (m, out), the caller's own; a piece writes its columns.
                 return self.in_pieces(rounds, |rows, w| unsafe {
@@ -112,6 +121,11 @@ impl<'a> Matrix<'a> {
             if let (Self::F32(w, _), false) = (self, rounds) {
                 // SAFETY: dst is (m, in), the caller's own.
                 return unsafe { multiply(way, target(false), g, *w, threads()) };
+            }
+            #[cfg(target_arch = "wasm32")]
+            if let (Self::Compact(held), false, Kernel::Simd128) = (self, rounds, way.kernel) {
+                // SAFETY: dst is (m, in), the caller's own.
+                return unsafe { simd128::multiply(target(false), g, simd128::Right::Compact(held), threads()) };
             }
             if out == 0 || m == 0 {
                 // SAFETY: dst is (m, in), the caller's own, and zeros are f32s.

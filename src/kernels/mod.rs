@@ -18,6 +18,8 @@ pub mod portable;
 mod prefetch;
 pub mod quantized;
 mod rounding;
+#[cfg(target_arch = "wasm32")]
+mod simd128;
 #[cfg(test)]
 mod tests;
 mod tiles;

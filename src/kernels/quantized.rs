@@ -163,7 +163,13 @@ impl Compact {
             }
             CompactNumbers::F16(x) => {
                 for (row, out) in rows.zip(out.chunks_exact_mut(width)) {
-                    x[line(row)].convert_to_f32_slice(out);
+                    let x = &x[line(row)];
+                    if cfg!(target_arch = "wasm32") {
+                        // the crate half converts number by number there
+                        out.iter_mut().zip(x).for_each(|(o, x)| *o = wide(x.to_bits()));
+                    } else {
+                        x.convert_to_f32_slice(out);
+                    }
                 }
             }
             CompactNumbers::Q8_0(blocks) => {
