@@ -43,9 +43,6 @@ pub fn matmul_by(
 /// Packing tiles is too slow for products this small in any dimension.
 const TILED: usize = 16;
 
-/// Maximum size (8 KB) of a weight that is never packed: its products are summed in one order for any number of rows.
-pub(super) const SMALL: usize = 1 << 11;
-
 /// As [`matmul`] in f32 with the kernel in use, into memory that the caller divides among threads.
 ///
 /// # Safety
@@ -69,7 +66,7 @@ pub(super) unsafe fn multiply(way: Way, target: Target, a: Mat<'_>, b: Mat<'_>, 
     assert_eq!(a.cols, b.rows, "inner dimensions differ");
     let (m, n, k, by) = (a.rows, b.cols, a.cols, way.kernel);
     let by_columns = a.col_stride == 1 && b.row_stride == 1;
-    let small = by_columns && (m <= gemv::MAX_ROWS || n * k <= SMALL);
+    let small = by_columns && (m <= gemv::MAX_ROWS || n * k <= gemv::SMALL);
     if let Some(tiled) = tiled(way, m, n, k).filter(|_| !small) {
         let rows = Side { data: a.data.as_ptr(), len: m, k, stride: a.row_stride, k_stride: a.col_stride };
         let cols = Side { data: b.data.as_ptr(), len: n, k, stride: b.col_stride, k_stride: b.row_stride };

@@ -13,6 +13,9 @@ use pulp::{Simd, WithSimd};
 /// With more rows than this, packing the weight is faster.
 pub const MAX_ROWS: usize = 16;
 
+/// Maximum size (8 KB) of a weight that is never packed: its products are summed in one order for any number of rows.
+pub const SMALL: usize = 1 << 11;
+
 /// Rows side by side: the lanes of AVX-512.
 const ROWS: usize = 16;
 

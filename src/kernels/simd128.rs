@@ -7,8 +7,7 @@
 
 #![allow(clippy::needless_range_loop)] // the same rows and columns of several arrays
 
-use super::gemm::SMALL;
-use super::gemv::MAX_ROWS;
+use super::gemv::{MAX_ROWS, SMALL};
 use super::operands::{Mat, Target};
 use super::pool::for_tasks;
 use super::prefetch::LINE;
