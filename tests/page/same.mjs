@@ -9,9 +9,11 @@ export const ROUNDING = 1e-6;
 
 /**
  * How large the numbers are that a statistic is the sum or mean of. Log-ratios, whitened advantages, scores and values are
- * around 1. A response's KL is the difference of two sums of log-probs, each as large as the response's surprisal.
+ * around 1. A response's KL is the difference of two sums of log-probs, each as large as the response's surprisal; and each
+ * log-prob is the difference of a logit and the logarithm of a sum, which are larger than 1 however probable the token is.
  */
-const size = (key, line) => (/^objective\/kl(_dist)?$/.test(key) ? line["objective/entropy"] : 1);
+const size = (key, line) =>
+  (/^objective\/kl(_dist)?$/.test(key) ? Math.max(line["objective/entropy"], line["tokens/responses_len_mean"]) : 1);
 
 export const metricsOf = (run) => lines(run.get("metrics.jsonl"));
 
