@@ -19,6 +19,8 @@ use std::time::{Instant, SystemTime};
 /// Steps whose per-token numbers are saved.
 const STEPS: [u64; 3] = [1, 40, 80];
 const EVALUATED: usize = 200;
+/// Of the summaries with the initial adapter, without it, and with the trained one. With this seed the first repeats the insult.
+const SEED: u64 = 3;
 
 /// Reads files from static/, keeps no run, and collects all replies.
 #[derive(Clone)]
@@ -85,7 +87,7 @@ fn main() {
             temperature: 1.0,
             top_k: 0,
             top_p: 1.0,
-            seed: 7,
+            seed: SEED,
             max_new_tokens: 48,
         })
     };
@@ -131,7 +133,15 @@ fn main() {
         let Answer::Generated { text, .. } = answer(id) else { panic!() };
         let tokens =
             events(id).filter_map(|e| if let Event::Token(token) = e { Some(token.clone()) } else { None }).collect();
-        Written { dialogue: dialogue.into(), adapter, seed: 7, temperature: 1.0, prompt: prompt.clone(), tokens, text }
+        Written {
+            dialogue: dialogue.into(),
+            adapter,
+            seed: SEED,
+            temperature: 1.0,
+            prompt: prompt.clone(),
+            tokens,
+            text,
+        }
     });
     let written = written.collect();
     let judged = (8..).zip(SENTENCES).map(|(id, text)| {

@@ -221,7 +221,7 @@ test("2.2: the lab's two sentences have their scores here, and the published rea
   const { wrong } = here;
   const table = await cells(reward().getByRole("region", { name: "The lab's two sentences" }));
   const fault = table.filter(([, model]) => model === "on this page");
-  for (const [i, [name, expected]] of [["The lab's mild sentence", 2.543], ["The lab's harsh sentence", -2.423]].entries()) {
+  for (const [i, [name, expected]] of [["The lab's mild sentence", 3.180], ["The lab's harsh sentence", -2.915]].entries()) {
     const text = run.judged[i].text;
     const live = await judged(text, () => button(reward(), name).click());
     assert.ok(Math.abs(value(live.score) - expected) < 0.001, `${name}: ${live.score}, expected about ${expected}`);
