@@ -119,7 +119,9 @@ async function training(browser, server) {
     await page.waitForFunction(there, 1 + WATCHED, { polling: 500, timeout: (1 + WATCHED) * patience.step });
     const long = (await page.evaluate(() => window.bench.long)).filter((task) => task.startTime >= since);
     const stops = [];
-    for (const phase of ["writing responses", "mini-batches", "writing responses", "mini-batches", "mini-batches"]) {
+    // The words "reference log-probs" stay while the step's only mini-batch is computed.
+    const passes = "reference log-probs";
+    for (const phase of ["writing responses", passes, "writing responses", passes, passes]) {
       const play = control(page, "Play");
       if (await play.isVisible()) await play.click();
       // The same words stand in more than one place.
