@@ -15,7 +15,7 @@ check: setup ## format, clippy natively and for the browser, docs: with Rust 1.9
 	cargo fmt --check
 	cargo clippy --all-targets --all-features -- $(DENY)
 	scripts/wasm-cargo.sh page clippy --lib --bin app --test web -- $(DENY)
-	scripts/wasm-cargo.sh worker clippy --lib --bin worker -- $(DENY)
+	scripts/wasm-cargo.sh worker clippy --lib --bin worker --bin worker_threads -- $(DENY)
 	scripts/wasm-cargo.sh kernels clippy --lib --example wasm_kernels --test products -- $(DENY)
 	RUSTDOCFLAGS='$(DENY)' cargo doc --no-deps --lib
 

@@ -3,11 +3,18 @@
 # build (Trunk.toml). So a new page never starts an old worker that a cache still has.
 set -euo pipefail
 cd "$TRUNK_STAGING_DIR"
-hash=$(cat worker_start.js worker.js worker_bg.wasm | sha256sum | head -c 16)
-sed -e "s/worker\.js/worker-$hash.js/" -e "s/worker_bg\.wasm/worker-${hash}_bg.wasm/" worker_start.js > "worker_start-$hash.js"
-sed -i "s/worker_bg\.wasm/worker-${hash}_bg.wasm/g" worker.js
-mv worker.js "worker-$hash.js"
-mv worker_bg.wasm "worker-${hash}_bg.wasm"
-rm worker_start.js
-sed -i "s/ data-worker=\"[^\"]*\"/ data-worker=\".\/worker_start-$hash.js\" data-worker-js=\".\/worker-$hash.js\" data-worker-wasm=\".\/worker-${hash}_bg.wasm\"/" index.html
-grep -q "data-worker-wasm" index.html || { echo "name_worker: index.html has no data-worker" >&2; exit 1; }
+files=(worker_start.js threads.js worker.js worker_bg.wasm worker_threads.js worker_threads_bg.wasm)
+hash=$(cat "${files[@]}" | sha256sum | head -c 16)
+# a name that ends in _bg.wasm gets the hash before it, as trunk's own
+renamed() { sed -E "s/(_bg)?\.(js|wasm)$/-$hash\1.\2/" <<< "$1"; }
+edits=()
+for file in "${files[@]}"; do edits+=(-e "s/\b${file/./\\.}\b/$(renamed "$file")/g"); done
+sed -i "${edits[@]}" worker_start.js worker.js worker_threads.js
+for file in "${files[@]}"; do mv "$file" "$(renamed "$file")"; done
+attributes=
+for part in "worker worker_start.js" "worker-shared threads.js" "worker-js worker.js" "worker-wasm worker_bg.wasm" \
+    "threads-js worker_threads.js" "threads-wasm worker_threads_bg.wasm"; do
+    attributes+=" data-${part% *}=\".\/$(renamed "${part#* }")\""
+done
+sed -i "s/ data-worker=\"[^\"]*\"/$attributes/" index.html
+grep -q "data-threads-wasm" index.html || { echo "name_worker: index.html has no data-worker" >&2; exit 1; }

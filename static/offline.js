@@ -12,7 +12,9 @@ async function keepAll() {
   const kept = await caches.open(KEPT);
   const page = await fetch("./", { cache: "no-cache" });
   if (!page.ok) throw new Error(`the page answered ${page.status}`);
-  await kept.addAll([...new Set([...ALWAYS.slice(1), ...named(await page.clone().text())])]);
+  // The worker with threads is kept when it is used: before this service worker is active, the other one is.
+  const now = named(await page.clone().text()).filter((name) => !name.startsWith("worker_threads"));
+  await kept.addAll([...new Set([...ALWAYS.slice(1), ...now])]);
   await kept.put("./", page);
 }
 
@@ -26,9 +28,23 @@ async function tidy(html) {
   }
 }
 
+// Isolates the page from other origins, so that the browser lets its workers share memory. A host may send these headers, too.
+function isolated(response) {
+  const headers = new Headers(response.headers);
+  headers.set("cross-origin-opener-policy", "same-origin");
+  headers.set("cross-origin-embedder-policy", "require-corp");
+  const { status, statusText } = response;
+  return new Response(response.body, { status, statusText, headers });
+}
+
 async function answer(event) {
   const { request } = event;
   const page = request.mode === "navigate";
+  const response = await found(event, request, page);
+  return response.type === "basic" && (page || request.destination === "worker") ? isolated(response) : response;
+}
+
+async function found(event, request, page) {
   const key = page ? "./" : request.url;
   try {
     const response = await fetch(request);

@@ -1,7 +1,10 @@
 // Starts the page: sets the theme before the first paint, then loads the WebAssembly. This is a file, because the page
 // allows no inline script. Trunk writes the names of the files into this script's element (Trunk.toml, pattern_script).
 const { js, wasm, worker } = document.currentScript.dataset;
-document.documentElement.dataset.worker = worker; // the page starts it
+// The page starts the worker, with several threads where the browser allows: in a page that is isolated from other origins, which
+// offline.js or the host's headers see to. `?threads=1` in the page's address asks for another number.
+const threads = Number(new URLSearchParams(location.search).get("threads") ?? navigator.hardwareConcurrency) || 1;
+document.documentElement.dataset.worker = `${worker}#threads=${self.crossOriginIsolated ? Math.min(threads, 4) : 1}`;
 
 let kept = null;
 try {

@@ -82,9 +82,8 @@ pub(super) unsafe fn multiply(way: Way, target: Target, a: Mat<'_>, b: Mat<'_>, 
         // SAFETY: as the caller guarantees.
         return unsafe { multiply_portably(target, a, b, threads) };
     }
-    // the crate gemm is faster than transposing for short sums, as in LoRA's backward pass
     #[cfg(target_arch = "wasm32")]
-    if by == Kernel::Simd128 && (b.row_stride == 1 || k > 64 || m <= gemv::MAX_ROWS) {
+    if by == Kernel::Simd128 {
         // SAFETY: as the caller guarantees.
         return unsafe { simd128::multiply(target, a, simd128::Right::F32(b), threads) };
     }

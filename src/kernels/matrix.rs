@@ -8,12 +8,11 @@ use super::choice::{Products, Way, vectorized};
 use super::gemm::{Mat, multiply};
 use super::gemv::MAX_ROWS;
 use super::operands::Target;
-use super::pool::{Shared, for_rows, for_tasks, threads, written};
+use super::pool::{PerThread, Shared, for_rows, for_tasks, threads, written};
 use super::quantized::Compact;
 use super::rounding::{nearest, with_rounded};
 #[cfg(target_arch = "wasm32")]
 use super::simd128;
-use std::cell::Cell;
 use std::ops::Range;
 
 /// f32s in a panel for products of few rows: 256 KB, half of a small second-level cache.
@@ -186,16 +185,16 @@ fn in_way(x: Mat<'_>, work: impl FnOnce(Way, Mat<'_>, bool)) {
 thread_local! {
     /// Widened numbers, kept so that products need no new memory. They are taken and put back, not borrowed, because a waiting
     /// thread may start another product.
-    static WIDENED: Cell<Vec<f32>> = const { Cell::new(Vec::new()) };
+    static WIDENED: PerThread<Vec<f32>> = const { PerThread::new() };
 }
 
 /// Runs `work` on `n` f32s of this thread, with any contents.
 fn with_wide<T>(n: usize, work: impl FnOnce(&mut [f32]) -> T) -> T {
-    let mut kept = WIDENED.take();
+    let mut kept = WIDENED.with(PerThread::take);
     if kept.len() < n {
         kept.resize(n, 0.0);
     }
     let done = work(&mut kept[..n]);
-    WIDENED.set(kept);
+    WIDENED.with(|all| all.put(kept));
     done
 }

@@ -20,6 +20,8 @@ pub mod quantized;
 mod rounding;
 #[cfg(target_arch = "wasm32")]
 mod simd128;
+#[cfg(feature = "browser")]
+pub mod tab;
 #[cfg(test)]
 mod tests;
 mod tiles;

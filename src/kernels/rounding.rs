@@ -3,8 +3,7 @@
 
 use super::choice::vectorized;
 use super::operands::Mat;
-use super::pool::for_rows;
-use std::cell::Cell;
+use super::pool::{PerThread, for_rows};
 
 /// The nearest bf16, halves to even; a number above the largest becomes infinite, and NaN stays NaN.
 #[inline(always)]
@@ -17,7 +16,7 @@ pub fn nearest(x: f32) -> f32 {
 thread_local! {
     /// Rounded numbers, kept so that products need no new memory. They are taken and put back, not borrowed, because a waiting
     /// thread may start another product.
-    static ROUNDED: Cell<Vec<f32>> = const { Cell::new(Vec::new()) };
+    static ROUNDED: PerThread<Vec<f32>> = const { PerThread::new() };
 }
 
 /// Runs `work` on rounded copies of `matrices`, with the same order of rows and columns in memory.
@@ -26,7 +25,7 @@ pub(super) fn with_rounded<T, const N: usize>(
     threads: usize,
     work: impl FnOnce([Mat<'_>; N]) -> T,
 ) -> T {
-    let mut kept = ROUNDED.take();
+    let mut kept = ROUNDED.with(PerThread::take);
     let needed = matrices.iter().map(|x| x.rows * x.cols).sum();
     if kept.len() < needed {
         kept.resize(needed, 0.0);
@@ -55,7 +54,7 @@ pub(super) fn with_rounded<T, const N: usize>(
         if by_columns { copy.t() } else { copy }
     });
     let done = work(copies);
-    ROUNDED.set(kept);
+    ROUNDED.with(|all| all.put(kept));
     done
 }
 

@@ -2,6 +2,8 @@
 //! `x Wᵀ`, their numbers are side by side, and nothing is copied. Other sides are transposed first, and compact weights widened, a
 //! few columns at a time, which stay in the cache.
 //!
+//! Short sums, as in LoRA's backward pass, are of multiples of the right side's rows, if those have their numbers side by side.
+//!
 //! Up to 16 rows, and for small weights, each number of the result is summed in an order that depends only on the number of
 //! terms: a row gives the same numbers alone and with others.
 
@@ -9,11 +11,10 @@
 
 use super::gemv::{MAX_ROWS, SMALL};
 use super::operands::{Mat, Target};
-use super::pool::for_tasks;
+use super::pool::{PerThread, for_tasks};
 use super::prefetch::LINE;
 use super::quantized::Compact;
 use std::arch::wasm32::*;
-use std::cell::Cell;
 use std::ops::Range;
 
 /// Rows of the left side that are multiplied with the same columns.
@@ -21,6 +22,9 @@ const ROWS: usize = 256;
 
 /// Columns of the right side that are multiplied with a pair of rows before the next pair.
 const COLS: usize = 32;
+
+/// Longest sums of [`short_sums`]: of longer ones, the right side's rows are too far apart in memory.
+const SHORT: usize = 64;
 
 /// Rows of a compact weight that are widened before they are transposed.
 const WIDENED: usize = 16;
@@ -73,7 +77,7 @@ impl Right<'_> {
 thread_local! {
     /// Copied and widened numbers, kept so that products need no new memory. They are taken and put back, not borrowed, because a
     /// waiting thread may start another product.
-    static KEPT: Cell<[Vec<f32>; 2]> = const { Cell::new([Vec::new(), Vec::new()]) };
+    static KEPT: PerThread<[Vec<f32>; 2]> = const { PerThread::new() };
 }
 
 /// `n` of the kept numbers, with any contents.
@@ -153,10 +157,18 @@ pub unsafe fn multiply(target: Target, a: Mat<'_>, b: Right<'_>, threads: usize)
 /// As [`multiply`]'s; the columns are below b's.
 unsafe fn columns(target: Target, a: Mat<'_>, b: Right<'_>, cols: Range<usize>) {
     let k = a.cols;
+    if let Right::F32(b) = b
+        && b.row_stride != 1
+        && b.col_stride == 1
+        && k <= SHORT
+    {
+        // SAFETY: as the caller promises.
+        return unsafe { short_sums(target, a, b, cols) };
+    }
     let few = a.rows <= MAX_ROWS || b.cols() * k <= SMALL;
     // widened columns stay in the first-level cache if each is used only a few times
     let at_once = if few && matches!(b, Right::Transposed(_)) { 4 } else { COLS };
-    let [mut left, mut right] = KEPT.take();
+    let [mut left, mut right] = KEPT.with(PerThread::take);
     for first in (0..a.rows).step_by(ROWS) {
         let rows = ROWS.min(a.rows - first);
         let (x, x_stride) = if a.col_stride == 1 {
@@ -204,7 +216,7 @@ unsafe fn columns(target: Target, a: Mat<'_>, b: Right<'_>, cols: Range<usize>) 
             }
         }
     }
-    KEPT.set([left, right]);
+    KEPT.with(|kept| kept.put([left, right]));
 }
 
 /// Dot products of R rows and one column. Four registers of sums, each of every sixteenth term: so a weight is read from memory
@@ -237,6 +249,67 @@ unsafe fn column<const R: usize>(x: [*const f32; R], w: *const f32, k: usize, ta
             let [a, b, c, d] = sums[r];
             let sum = together([f32x4_add(f32x4_add(a, b), f32x4_add(c, d)); 4]);
             put(target.from(r, 0), sum, 1);
+        }
+    }
+}
+
+/// Some columns of a product with a right side whose rows have their numbers side by side.
+///
+/// # Safety
+/// As [`columns`]'s.
+unsafe fn short_sums(target: Target, a: Mat<'_>, b: Mat<'_>, cols: Range<usize>) {
+    for j in cols.clone().step_by(8) {
+        let n = (cols.end - j).min(8);
+        let w = |t: usize| b.data.as_ptr().wrapping_add(t * b.row_stride + j);
+        for i in (0..a.rows).step_by(4) {
+            let x = |r: usize, t: usize| a.data[(i + r) * a.row_stride + t * a.col_stride];
+            let target = target.from(i, j);
+            // SAFETY: `Mat` checked that row t of b has n numbers from column j on; the target has these rows and columns.
+            unsafe {
+                if i + 4 <= a.rows {
+                    multiples::<4>(x, w, a.cols, target, n);
+                } else {
+                    (0..a.rows - i).for_each(|r| multiples::<1>(|_, t| x(r, t), w, a.cols, target.from(r, 0), n));
+                }
+            }
+        }
+    }
+}
+
+/// Sums of multiples, `x(r, t)` times the `n` numbers at `w(t)` for t below `k`, at most eight, in R rows of the target.
+///
+/// # Safety
+/// Those numbers and the target must be valid memory.
+#[inline(always)]
+unsafe fn multiples<const R: usize>(
+    x: impl Fn(usize, usize) -> f32,
+    w: impl Fn(usize) -> *const f32,
+    k: usize,
+    target: Target,
+    n: usize,
+) {
+    let mut sums = [[f32x4_splat(0.0); 2]; R];
+    for t in 0..k {
+        // SAFETY: as the caller promises.
+        let w = unsafe {
+            let w = w(t);
+            if n == 8 {
+                [v128_load(w.cast()), v128_load(w.add(4).cast())]
+            } else {
+                [part(w, n), part(w.wrapping_add(4), n.saturating_sub(4))]
+            }
+        };
+        for r in 0..R {
+            let x = f32x4_splat(x(r, t));
+            for half in 0..2 {
+                sums[r][half] = f32x4_add(sums[r][half], f32x4_mul(x, w[half]));
+            }
+        }
+    }
+    for r in 0..R {
+        for half in 0..2 {
+            // SAFETY: as the caller promises.
+            unsafe { put(target.from(r, 4 * half), sums[r][half], n.saturating_sub(4 * half)) };
         }
     }
 }

@@ -15,8 +15,11 @@ const types = {
   ".json": "application/json", ".jsonl": "application/jsonl", ".svg": "image/svg+xml", ".webmanifest": "application/manifest+json",
 };
 
-/** Serves `dist` below a path that is not the root, as project pages do. Returns its address and `close()`. */
-export async function serve(folder = dist, base = "/some/where/") {
+/** What a host sends that isolates its pages from other origins, so that their workers may share memory. */
+export const ISOLATED = { "cross-origin-opener-policy": "same-origin", "cross-origin-embedder-policy": "require-corp" };
+
+/** Serves `dist` below a path that is not the root, as project pages do, with these `headers`. Returns its address and `close()`. */
+export async function serve(folder = dist, base = "/some/where/", headers = {}) {
   if (!existsSync(join(folder, "index.html"))) throw new Error(`no page in ${folder}: run \`make web\` first, or set DIST`);
   return host(base, async (request, response) => {
     const path = decodeURIComponent(new URL(request.url, "http://x").pathname);
@@ -24,7 +27,7 @@ export async function serve(folder = dist, base = "/some/where/") {
     try {
       if (name.startsWith("..")) throw new Error("outside");
       const body = await readFile(join(folder, name));
-      response.writeHead(200, { "content-type": types[extname(name)] ?? "application/octet-stream", "content-length": body.length });
+      response.writeHead(200, { "content-type": types[extname(name)] ?? "application/octet-stream", "content-length": body.length, ...headers });
       response.end(body);
     } catch {
       response.writeHead(404, { "content-type": "text/plain" });

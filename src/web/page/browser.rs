@@ -188,6 +188,11 @@ pub fn kept_offline() -> bool {
     root().is_some_and(|root| root.has_attribute("data-kept"))
 }
 
+/// Whether this page is isolated from other origins, so that the worker may use several threads.
+pub fn isolated() -> bool {
+    js_sys::Reflect::get(&window(), &"crossOriginIsolated".into()).is_ok_and(|is| is.is_truthy())
+}
+
 /// Memory in gigabytes, if the browser reports it; number of processors.
 pub fn machine() -> (Option<f64>, f64) {
     let navigator = window().navigator();

@@ -78,6 +78,8 @@ pub struct State {
     pub loaded: RwSignal<Option<Arc<Loaded>>>,
     /// The real models that this browser keeps.
     pub models: RwSignal<Vec<KeptModel>>,
+    /// The threads of the worker; 0 while not known.
+    pub threads: RwSignal<usize>,
     /// Bytes of memory that the worker has taken; 0 while not known.
     pub memory: RwSignal<u64>,
     pub run: RwSignal<Option<Arc<RunInfo>>>,
@@ -166,8 +168,9 @@ impl State {
         }
     }
 
-    /// The worker listens; this run and these models are saved in the browser.
-    pub fn ready(&self, kept: Option<RunInfo>, models: Vec<KeptModel>) {
+    /// The worker listens, with so many threads; this run and these models are saved in the browser.
+    pub fn ready(&self, threads: usize, kept: Option<RunInfo>, models: Vec<KeptModel>) {
+        self.threads.set(threads);
         self.models.set(models);
         self.worker.set(Worker::Listening);
         self.kept.set(kept.map(Arc::new));

@@ -38,6 +38,7 @@ pub fn start() {
         console_error_panic_hook::hook(panic);
         tell_panic(&panic.to_string());
     }));
+    crate::lab::models::work_in_tab();
     let inbox = Inbox::default();
     let scope: DedicatedWorkerGlobalScope = js_sys::global().unchecked_into();
     let listener = inbox.clone();

@@ -153,11 +153,19 @@ fn YourBrowser() -> impl IntoView {
         true => "the page works offline; the models too, once they have been loaded",
         false => "not stored for offline use yet",
     };
+    let threads = engine().state.threads;
+    let processors = move || match threads.get() {
+        0 => format!("{processors}"),
+        1 if processors > 1.0 && kept.get() && !browser::isolated() => {
+            format!("{processors}; the engine uses one, and more after the page is loaded again")
+        }
+        n => format!("{processors}; the engine uses {n}"),
+    };
     view! {
         <h3>"Your browser"</h3>
         <dl class="about">
             <div><dt>"Memory of this machine"</dt><dd>{memory}</dd></div>
-            <div><dt>"Processors"</dt><dd class="num">{format!("{processors}; the engine uses one")}</dd></div>
+            <div><dt>"Processors"</dt><dd class="num">{processors}</dd></div>
             <div><dt>"Network"</dt><dd>"requests go only to this page's own address; what you type stays in this tab"</dd></div>
             <div><dt>"Offline"</dt><dd>{without}</dd></div>
         </dl>
