@@ -90,6 +90,9 @@ pub async fn ppo_step<A: TrainablePolicy>(
     let mut ratio = Grid::zeros(batch.len(), batch.mask.cols); // (B, R)
     let mut gradients = Gradients::default();
     let mut epochs = 0;
+    let of = orders.iter().map(Vec::len).sum::<usize>() / config.mini_batch_size;
+    let progress = |done| StepStage::Progress { phase: Phase::Train, done, of };
+    observer.stage(&progress(0)); // a mini-batch takes long
     for (epoch, order) in orders.iter().enumerate() {
         for indices in order.chunks(config.mini_batch_size) {
             if config.whiten_over == WhitenOver::MiniBatch {
@@ -111,8 +114,7 @@ pub async fn ppo_step<A: TrainablePolicy>(
                 grad_norms.push(grad_norm);
                 observer.stage(&StepStage::Optimizer { updates: state.adam.steps(), grad_norm, learning_rate });
             }
-            let of = orders.len() * order.len() / config.mini_batch_size;
-            observer.stage(&StepStage::Progress { phase: Phase::Train, done: mini_batches.len(), of });
+            observer.stage(&progress(mini_batches.len()));
             observer.pause().await?;
         }
         epochs = epoch + 1;
