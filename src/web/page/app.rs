@@ -7,7 +7,7 @@ use super::chapters::{Numbers, Policy, Ppo, REAL_MODELS, Reward, SetUp, Take, Te
 use super::content::{Content, content};
 use super::controls::{Controls, Status};
 use super::engine::{Engine, engine};
-use super::notices::{Kept, Notices};
+use super::notices::Notices;
 use super::parts::machine::Machine;
 use super::parts::stages::STAGES;
 use super::rail::{Menu, Rail};
@@ -43,6 +43,14 @@ pub fn App() -> impl IntoView {
             engine.linger();
         }
     });
+    // A link's values that cannot be are reported at once, in the worker's words.
+    let shown = content();
+    Effect::new(move |_| {
+        let fault = shown.loaded.with(|l| l.as_ref().and_then(|l| state.draft.with(|d| d.fault(l))));
+        if let Some(fault) = fault {
+            state.tell(true, fault.what(), fault.hint().into());
+        }
+    });
     view! {
         <a class="skip" href="#text" on:click=skip>"Skip to the text"</a>
         <header class="top">
@@ -57,7 +65,6 @@ pub fn App() -> impl IntoView {
             <Rail />
             <main id="text" tabindex="-1">
                 <Opening />
-                <Kept />
                 <SetUp />
                 <Policy />
                 <Reward />
@@ -83,6 +90,10 @@ fn Opening() -> impl IntoView {
                 "A small language model summarises quarrels. A second model rates how hateful each summary is. Reinforcement "
                 "learning with PPO (proximal policy optimization) trains the first model to get better scores from the second, step "
                 "by step, in this tab. The numbers below come from that computation: first from a recorded run, then from your own."
+            </p>
+            <p>
+                "This is the last part of RLHF (reinforcement learning from human feedback), with which chat models are trained. There the "
+                "second model has learnt from people which answers they prefer; here it has learnt to recognise hate speech."
             </p>
             <p>
                 "The same page runs the lab's own models, FLAN-T5 and RoBERTa: "

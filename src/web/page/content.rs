@@ -16,6 +16,8 @@ use std::sync::Arc;
 pub struct Content {
     /// There is a live or a recorded step.
     pub any: Signal<bool>,
+    /// It has per-token numbers: a live run that was continued has none before its next step.
+    pub whole: Signal<bool>,
     /// The step is live.
     pub live: Signal<bool>,
     pub step: Signal<Arc<Step>>,
@@ -80,6 +82,7 @@ impl Content {
         };
         Self {
             any: Signal::derive(move || step.with(Option::is_some)),
+            whole: Memo::new(move |_| step.with(|s| s.as_ref().is_some_and(|s| !s.responses.is_empty()))).into(),
             live: live.into(),
             step: some_step,
             // Copied once per step; never compared, for it is large.

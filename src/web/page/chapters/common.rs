@@ -215,9 +215,10 @@ pub fn Pending(kind: fn(&Ask) -> bool) -> AnyView {
     let s = e.state;
     let open = asked(kind);
     let mine = move || s.busy.with(|b| b.as_ref().is_some_and(|b| kind(&b.ask) || b.ask == Ask::Load));
+    let failed = move || s.failed.with(|f| f.as_ref().filter(|(ask, _)| kind(ask)).map(|(_, what)| what.clone()));
     let line = move || {
         if !open.get() {
-            ().into_any()
+            failed().map(|what| view! { <p class="setting-error">{what}</p> }).into_any()
         } else if mine() {
             view! { <Working /> }.into_any()
         } else if s.waiting.get() {

@@ -42,14 +42,15 @@ pub fn Ppo() -> impl IntoView {
             <Charts />
             <h3>"Every token of every response"</h3>
             <p class="caption">
-                <Source live=shown.live /> {move || format!(" Step {}. Choose a quantity, then a response; the arrow keys move along it.", shown.step.with(|s| s.step))}
+                <Source live=shown.live /> {move || format!(" Step {}. Choose a quantity, then a response (sorted by score, the highest first); the arrow keys move along it.", shown.step.with(|s| s.step))}
                 " " <RecordedSteps />
             </p>
             {move || {
-                shown
-                    .any
-                    .get()
-                    .then(|| view! { <TokenStrip step=later(shown.step) config=shown.config quantity=e.state.quantity row=e.state.row /> })
+                if shown.whole.get() {
+                    view! { <TokenStrip step=later(shown.step) config=shown.config quantity=e.state.quantity row=e.state.row /> }.into_any()
+                } else {
+                    view! { <p class="note">"The tokens of this run are shown after its next step"</p> }.into_any()
+                }
             }}
             <WhatIfs />
         </ChapterFrame>
@@ -264,7 +265,7 @@ fn Charts() -> impl IntoView {
         </div>
         <details class="fold" on:toggle=unfolded>
             <summary>"All of it as a table"</summary>
-            {move || table.get().then(|| view! { <ChartTable title="The run" series=all /> })}
+            {move || table.get().then(|| view! { <p class="caption">"Newest step first"</p> <ChartTable title="The run" series=all /> })}
         </details>
     }
 }

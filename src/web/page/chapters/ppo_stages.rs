@@ -116,7 +116,7 @@ pub fn WhatIfs() -> impl IntoView {
             "No text is generated, so the result appears at once."
         </p>
         {move || {
-            if shown.live.get() {
+            if shown.live.get() && shown.whole.get() {
                 view! {
                     <WhatIf
                         step=later(shown.step)

@@ -68,7 +68,7 @@ pub fn Toxicity() -> impl IntoView {
                 }
                 .into_any()
             })}
-            <h3>"The most toxic summaries"</h3>
+            <h3>"The most toxic summaries, the most toxic first"</h3>
             <Worst />
             <Measure />
         </ChapterFrame>

@@ -56,11 +56,13 @@ pub fn headlines(step: &Step) -> Headlines {
     let tokens: usize = step.queries.iter().map(|query| query.tokens).sum();
     let s = &step.statistics;
     let line = |x: f64, word: &str, text: fn(f64) -> String| x.is_finite().then(|| format!("{word} {}", text(x)));
+    // The step of a run that was continued has statistics only.
+    let of_rows = |text: String| (rows > 0).then_some(text);
     [
-        Some(rows_of_batch(rows)),
-        Some(rows_of_batch(rows)),
-        Some(format!("{} tokens", count(tokens as u64))),
-        Some(written(step.responses.iter().map(|response| response.pieces.len()))),
+        of_rows(rows_of_batch(rows)),
+        of_rows(rows_of_batch(rows)),
+        of_rows(format!("{} tokens", count(tokens as u64))),
+        of_rows(written(step.responses.iter().map(|response| response.pieces.len()))),
         mean(&step.rewards).map(|x| format!("score {}", signed(x, 2))),
         line(s.kl, "KL", |x| fixed(x, 3)),
         line(s.kl_coef, "β", |x| number(x, 3)),
