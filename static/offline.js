@@ -3,7 +3,9 @@
 const KEPT = "detox-lab";
 
 // Files that were fetched before this service worker was active, or that only the engine fetches.
-const ALWAYS = ["./", "start.js", "worker_start.js", "worker.js", "worker_bg.wasm", "dialogues.jsonl", "recorded/page.json"];
+const ALWAYS = [
+  "./", "start.js", "worker_start.js", "worker.js", "worker_bg.wasm", "dialogues.jsonl", "recorded/page.json", "recorded/leash.json",
+];
 
 // The files that trunk built have a hash in their names; the page lists them.
 const named = (html) => [...html.matchAll(/(?:href|src|data-js|data-wasm)="\.?\/?([\w.-]+\.(?:js|css|wasm|svg))"/g)].map((m) => m[1]);

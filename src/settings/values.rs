@@ -2,7 +2,7 @@
 //! has no other reader and writer, because serde_json's own, with its tables, would make it larger.
 
 use serde::de::value::{Error, MapAccessDeserializer, MapDeserializer, SeqDeserializer};
-use serde::de::{DeserializeOwned, Deserializer, Error as _, IntoDeserializer, Unexpected, Visitor};
+use serde::de::{DeserializeOwned, Deserializer, Error as _, Expected, IntoDeserializer, Unexpected, Visitor};
 use serde_json::{Map, Value};
 
 /// A type from a JSON value.
@@ -70,11 +70,15 @@ impl IntoDeserializer<'_, Error> for Json {
     }
 }
 
+/// Each of these calls one method of the visitor, because all code here is compiled again for every type that is read.
 macro_rules! scalars {
-    ($($method:ident)+) => {
-        $(fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-            self.scalar(visitor)
-        })+
+    ($($read:ident $visit:ident: $($method:ident)+;)+) => {
+        $($(fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+            match self.0.$read() {
+                Some(value) => visitor.$visit(value),
+                None => Err(self.unfit(&visitor)),
+            }
+        })+)+
     };
 }
 
@@ -82,9 +86,18 @@ impl<'de> Deserializer<'de> for Json {
     type Error = Error;
 
     scalars! {
-        deserialize_bool deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64 deserialize_u8 deserialize_u16
-        deserialize_u32 deserialize_u64 deserialize_f32 deserialize_f64 deserialize_char deserialize_str
-        deserialize_string deserialize_bytes deserialize_byte_buf deserialize_identifier
+        as_bool visit_bool: deserialize_bool;
+        as_i64 visit_i64: deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64;
+        as_u64 visit_u64: deserialize_u8 deserialize_u16 deserialize_u32 deserialize_u64;
+        as_f64 visit_f64: deserialize_f32 deserialize_f64;
+        as_str visit_str: deserialize_char deserialize_str deserialize_bytes deserialize_byte_buf deserialize_identifier;
+    }
+
+    fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        match self.0 {
+            Value::String(text) => visitor.visit_string(text),
+            _ => Err(self.unfit(&visitor)),
+        }
     }
 
     // Not used by the protocol.
@@ -95,12 +108,18 @@ impl<'de> Deserializer<'de> for Json {
             Value::Null => visitor.visit_unit(),
             Value::Array(_) => self.deserialize_seq(visitor),
             Value::Object(_) => self.deserialize_map(visitor),
-            _ => self.scalar(visitor),
+            Value::Bool(on) => visitor.visit_bool(on),
+            Value::String(text) => visitor.visit_string(text),
+            Value::Number(x) => match (x.as_u64(), x.as_i64(), x.as_f64()) {
+                (Some(x), ..) => visitor.visit_u64(x),
+                (_, Some(x), _) => visitor.visit_i64(x),
+                (.., x) => visitor.visit_f64(x.unwrap_or_default()),
+            },
         }
     }
 
     fn deserialize_unit<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        if self.0.is_null() { visitor.visit_unit() } else { self.scalar(visitor) }
+        if self.0.is_null() { visitor.visit_unit() } else { Err(self.unfit(&visitor)) }
     }
 
     fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
@@ -159,19 +178,22 @@ impl Json {
         }
     }
 
-    fn scalar<'de, V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        match self.0 {
-            Value::Bool(on) => visitor.visit_bool(on),
-            Value::String(text) => visitor.visit_string(text),
+    #[cold]
+    #[inline(never)]
+    fn unfit(&self, expected: &dyn Expected) -> Error {
+        let found = match &self.0 {
+            Value::Null => Unexpected::Other("null"),
+            Value::Bool(on) => Unexpected::Bool(*on),
+            Value::String(text) => Unexpected::Str(text),
             Value::Number(x) => match (x.as_u64(), x.as_i64(), x.as_f64()) {
-                (Some(x), ..) => visitor.visit_u64(x),
-                (_, Some(x), _) => visitor.visit_i64(x),
-                (.., x) => visitor.visit_f64(x.unwrap_or_default()),
+                (Some(x), ..) => Unexpected::Unsigned(x),
+                (_, Some(x), _) => return Error::invalid_value(Unexpected::Signed(x), expected),
+                (.., x) => Unexpected::Float(x.unwrap_or_default()),
             },
-            Value::Null => Err(Error::invalid_type(Unexpected::Other("null"), &visitor)),
-            Value::Array(_) => Err(Error::invalid_type(Unexpected::Seq, &visitor)),
-            Value::Object(_) => Err(Error::invalid_type(Unexpected::Map, &visitor)),
-        }
+            Value::Array(_) => Unexpected::Seq,
+            Value::Object(_) => Unexpected::Map,
+        };
+        Error::invalid_type(found, expected)
     }
 }
 

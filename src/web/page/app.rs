@@ -7,6 +7,7 @@ use super::chapters::{Numbers, Policy, Ppo, REAL_MODELS, Reward, SetUp, Take, Te
 use super::content::{Content, content};
 use super::controls::{Controls, Status};
 use super::engine::{Engine, engine};
+use super::leash::LeashView;
 use super::notices::Notices;
 use super::parts::machine::Machine;
 use super::parts::stages::STAGES;
@@ -14,6 +15,7 @@ use super::rail::{Menu, Rail};
 use super::recorded;
 use super::scroll;
 use super::state::State;
+use crate::web::page::parts::memo;
 use core::time::Duration;
 use leptos::prelude::*;
 use std::sync::Arc;
@@ -91,6 +93,7 @@ fn Opening() -> impl IntoView {
                 "learning with PPO (proximal policy optimization) trains the first model to get better scores from the second, step "
                 "by step, in this tab. The numbers below come from that computation: first from a recorded run, then from your own."
             </p>
+            <LeashView />
             <p>
                 "This is the last part of RLHF (reinforcement learning from human feedback), with which chat models are trained. There the "
                 "second model has learnt from people which answers they prefer; here it has learnt to recognise hate speech."
@@ -132,7 +135,7 @@ fn Theme() -> impl IntoView {
 fn Aside() -> impl IntoView {
     let s = engine().state;
     let shown = content();
-    let headlines = Memo::new(move |_| shown.headlines());
+    let headlines = memo(move || shown.headlines());
     let open = RwSignal::new(false);
     let active = Signal::derive(move || s.reached.get());
     let done = Signal::derive(move || match active.get() {

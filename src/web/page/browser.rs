@@ -112,6 +112,11 @@ pub fn later<T: Clone + Send + Sync + 'static>(now: Signal<T>) -> Signal<T> {
     then.into()
 }
 
+/// Whether the person wants nothing to move by itself.
+pub fn calm() -> bool {
+    window().match_media("(prefers-reduced-motion: reduce)").ok().flatten().is_some_and(|query| query.matches())
+}
+
 /// The current theme: `light` or `dark`.
 pub fn theme() -> String {
     root().and_then(|root| root.get_attribute("data-theme")).unwrap_or_else(|| "light".into())

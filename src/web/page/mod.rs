@@ -13,6 +13,7 @@ pub mod draft;
 pub mod engine;
 pub mod importer;
 pub mod json;
+pub mod leash;
 pub mod notices;
 pub mod parts;
 pub mod rail;

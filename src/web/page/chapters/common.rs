@@ -8,6 +8,7 @@ use super::super::parts::meaning::Meaning;
 use super::super::state::doing;
 use super::super::working::Working;
 use crate::protocol::Ask;
+use crate::web::page::parts::memo;
 use core::time::Duration;
 use leptos::prelude::*;
 
@@ -139,7 +140,7 @@ pub fn when_some<T: Clone + Send + Sync + 'static>(
     value: impl Fn() -> Option<T> + Copy + Send + Sync + 'static,
     view: impl Fn(Signal<T>) -> AnyView + Send + Sync + 'static,
 ) -> impl IntoView {
-    let any = Memo::new(move |_| value().is_some());
+    let any = memo(move || value().is_some());
     move || {
         let first = any.get().then(|| untrack(value)).flatten()?;
         Some(view(Signal::derive(move || value().unwrap_or_else(|| first.clone()))))

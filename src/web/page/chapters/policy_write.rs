@@ -4,6 +4,7 @@ use super::common::{GREEDY, tick, when_some};
 use crate::protocol::{Answer, Ask, Generate, Token};
 use crate::web::page::engine::{Engine, engine, on_token};
 use crate::web::page::parts::format;
+use crate::web::page::parts::memo;
 use crate::web::page::parts::tokens::{Chips, NextTokens, shown};
 use crate::web::page::recorded::Written;
 use leptos::prelude::*;
@@ -116,7 +117,7 @@ pub fn write(e: Engine, how: Generate, into: RwSignal<Option<Written>>) {
 #[component]
 pub fn Summary(#[prop(into)] written: Signal<Option<Written>>) -> impl IntoView {
     let chosen = RwSignal::new(None::<usize>);
-    let tokens = Memo::new(move |_| written.with(|w| w.as_ref().map(|w| w.tokens.clone()).unwrap_or_default()));
+    let tokens = memo(move || written.with(|w| w.as_ref().map(|w| w.tokens.clone()).unwrap_or_default()));
     let chips = Signal::derive(move || {
         let said =
             |t: &Token| format!("{}, probability {}", shown(&t.text), format::probability(f64::from(t.logprob).exp()));

@@ -12,6 +12,7 @@ use crate::web::page::engine::engine;
 use crate::web::page::parts::chart::{ChartTable, LineChart, Series};
 use crate::web::page::parts::format;
 use crate::web::page::parts::meaning::Meaning;
+use crate::web::page::parts::memo;
 use crate::web::page::parts::token_strip::TokenStrip;
 use leptos::prelude::*;
 
@@ -62,7 +63,7 @@ pub fn Ppo() -> impl IntoView {
 fn RecordedSteps() -> impl IntoView {
     let s = engine().state;
     let shown = content();
-    let numbers = Memo::new(move |_| {
+    let numbers = memo(move || {
         s.recorded
             .with(|r| r.as_ref().map(|r| r.steps.iter().map(|step| step.step).collect::<Vec<_>>()))
             .unwrap_or_default()
@@ -244,7 +245,7 @@ fn Charts() -> impl IntoView {
     let at = RwSignal::new(None::<f64>);
     let metrics = later(shown.metrics);
     let series = move |lines: &'static [Curve]| {
-        Memo::new(move |_| {
+        memo(move || {
             let metrics = metrics.get();
             lines.iter().map(|&(number, name, meaning)| Series::of(&metrics, number, name, meaning)).collect::<Vec<_>>()
         })

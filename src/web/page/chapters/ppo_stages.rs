@@ -7,6 +7,7 @@ use crate::web::page::browser::later;
 use crate::web::page::content::content;
 use crate::web::page::draft::Draft;
 use crate::web::page::engine::engine;
+use crate::web::page::parts::memo;
 use crate::web::page::parts::settings_edit::values;
 use crate::web::page::parts::stage_view::StageView;
 use crate::web::page::parts::stages::STAGES;
@@ -27,7 +28,7 @@ pub fn Stages() -> impl IntoView {
             s.opened.set(None);
         }
     });
-    let current = Memo::new(move |_| {
+    let current = memo(move || {
         let numbers: Vec<u8> = stages.with(|stages| stages.iter().map(|stage| stage.number()).collect());
         let running = s.stages.with(|stages| !stages.is_empty());
         let first = if running { numbers.last() } else { numbers.first() };
@@ -37,7 +38,7 @@ pub fn Stages() -> impl IntoView {
         let number = current.get();
         stages.with(|stages| stages.iter().rfind(|stage| Some(stage.number()) == number).cloned())
     });
-    let responses = Memo::new(move |_| stages.with(|stages| stages.iter().find_map(written)));
+    let responses = memo(move || stages.with(|stages| stages.iter().find_map(written)));
     let live = Signal::derive(move || shown.live.get() || s.stages.with(|stages| !stages.is_empty()));
     let tab = move |number: u8| {
         let info = STAGES[usize::from(number) - 1];

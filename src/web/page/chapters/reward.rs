@@ -7,6 +7,7 @@ use crate::web::page::address::Chapter;
 use crate::web::page::engine::engine;
 use crate::web::page::parts::format;
 use crate::web::page::parts::meaning::Meaning;
+use crate::web::page::parts::memo;
 use crate::web::page::parts::score_card::{ScoreCard, WordBars};
 use crate::web::page::parts::table::scrolling_table;
 use crate::web::page::recorded::{Judged, SENTENCES};
@@ -26,7 +27,7 @@ pub fn Reward() -> impl IntoView {
     let recorded = move || s.recorded.with(|r| r.as_ref().and_then(|r| r.judged.get(1).or(r.judged.first()).cloned()));
     // A text that was asked about and has no result has no other text's result below it.
     let asked = RwSignal::new(None::<String>);
-    let here = Memo::new(move |_| match asked.get() {
+    let here = memo(move || match asked.get() {
         Some(text) => judged.get().filter(|judged| judged.text == text),
         None => recorded(),
     });

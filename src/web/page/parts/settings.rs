@@ -5,6 +5,7 @@ use super::keys::fresh_id;
 use super::settings_edit::{Edits, fault, kept, same, spoken, values};
 use super::table::scrolling_table;
 use crate::settings::{GROUPS, Kind, PpoConfig, Preset, SETTINGS, Setting};
+use crate::web::page::parts::memo;
 use leptos::prelude::*;
 use serde_json::{Map, Value};
 use std::sync::Arc;
@@ -24,11 +25,11 @@ pub fn Settings(
     #[prop(into)] on_change: Callback<Choice>,
 ) -> impl IntoView {
     let draft = RwSignal::new(Edits::default());
-    let base = Memo::new(move |_| match preset.get() {
+    let base = memo(move || match preset.get() {
         Preset::Corrected => corrected.get(),
         Preset::Published => published.get(),
     });
-    let defaults = Memo::new(move |_| values(&base.read()));
+    let defaults = memo(move || values(&base.read()));
     // Whoever else changes the settings (a reset, a link, a run) starts without refused entries.
     let own = StoredValue::new(false);
     Effect::new(move |_| {
@@ -157,13 +158,13 @@ fn Field(
     let Setting { name, unit, does, kind, .. } = *setting;
     let id = fresh_id(name);
     let (about, error) = (format!("{id}-about"), format!("{id}-error"));
-    let default = Memo::new(move |_| defaults.read().get(name).cloned().unwrap_or_default());
-    let value = Memo::new(move |_| changed.read().get(name).cloned().unwrap_or_else(|| default.get()));
+    let default = memo(move || defaults.read().get(name).cloned().unwrap_or_default());
+    let value = memo(move || changed.read().get(name).cloned().unwrap_or_else(|| default.get()));
     let differs = move || !same(Some(&default.read()), &value.read());
-    let text = Memo::new(move |_| draft.read().text(name, &value.read()));
+    let text = memo(move || draft.read().text(name, &value.read()));
     // What a link sets has not been checked.
     let given = move || changed.read().get(name).and_then(|value| fault(&base.read(), name, value));
-    let wrong = Memo::new(move |_| draft.read().wrong(name).or_else(given));
+    let wrong = memo(move || draft.read().wrong(name).or_else(given));
     let invalid = move || wrong.read().is_some().then_some("true");
     let described = format!("{about} {error}");
     let put = move |text: String| edit.run((name, text));
