@@ -105,12 +105,11 @@ def leash(binary):
                            check=True, stdout=subprocess.DEVNULL)
             open(os.path.join(run, "done"), "w", encoding="utf-8").close()
 
-    # Insults are words of insulting summaries that calm ones never have and that the reward model alone finds hateful.
+    # Insults are words of several insulting summaries that calm ones never have.
     data = lines(os.path.join(HOME, "static", "dialogues.jsonl"))
     calm = {word for row in data for word in words(row["summary"])}
     often = collections.Counter(word for row in data for word in set(words(row.get("insulting_summary", ""))))
-    rude = sorted(word for word, n in often.items() if n > 1 and word not in calm)
-    insults = {word for word, row in zip(rude, scores([f"#Person1# calls Tom {word}." for word in rude])) if row["toxicity"] > 0.5}
+    insults = {word for word, n in often.items() if n > 1 and word not in calm} - {"insults"}
 
     # The dialogue: insults before the training and none after it with the penalty, and the best summary of those.
     subprocess.run([binary, "compare", "--run", runs["with"], "-n", str(CANDIDATES), "--greedy", "--out", RUNS], check=True, stdout=subprocess.DEVNULL)

@@ -9,6 +9,8 @@ use super::controls::{Controls, Status};
 use super::engine::{Engine, engine};
 use super::leash::LeashView;
 use super::notices::Notices;
+use super::now::Now;
+use super::parts::format;
 use super::parts::machine::Machine;
 use super::parts::stages::STAGES;
 use super::rail::{Menu, Rail};
@@ -145,6 +147,10 @@ fn Aside() -> impl IntoView {
     });
     let strip = move || match active.get().and_then(|n| STAGES.get(usize::from(n) - 1)) {
         Some(stage) => format!("Stage {}: {}", stage.number, stage.name),
+        None if shown.live.get() => shown.step.with(|step| {
+            let (score, kl) = (format::signed(step.statistics.score, 2), format::fixed(step.statistics.kl, 1));
+            format!("Step {}: score {score}, KL {kl}", step.step)
+        }),
         None => "Twelve stages of a PPO step".into(),
     };
     let go = Callback::new(move |stage: u8| {
@@ -177,6 +183,7 @@ fn Aside() -> impl IntoView {
                 <span>{strip}</span>
             </button>
             <div id="machine" class="machine-box">
+                <Now />
                 <Machine
                     active=active
                     headlines=headlines

@@ -15,6 +15,7 @@ pub mod importer;
 pub mod json;
 pub mod leash;
 pub mod notices;
+pub mod now;
 pub mod parts;
 pub mod rail;
 pub mod recorded;
