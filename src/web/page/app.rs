@@ -91,13 +91,12 @@ fn Opening() -> impl IntoView {
         <header class="opening" id="opening">
             <h1>"See PPO happen"</h1>
             <p class="lead">
-                "A small language model summarises quarrels. A second model rates how hateful each summary is. Reinforcement "
-                "learning with PPO (proximal policy optimization) trains the first model to get better scores from the second, step "
-                "by step, in this tab. The numbers below come from that computation: first from a recorded run, then from your own."
+                "A small language model summarises quarrels, and a second one rates how hateful each summary is. PPO (proximal policy "
+                "optimization) trains the first to get better scores from the second, in this tab."
             </p>
             <LeashView />
             <p>
-                "This is the last part of RLHF (reinforcement learning from human feedback), with which chat models are trained. There the "
+                "All numbers come from that computation: first from a recorded run, then from your own. It is the last part of RLHF (reinforcement learning from human feedback), with which chat models are trained. There the "
                 "second model has learnt from people which answers they prefer; here it has learnt to recognise hate speech."
             </p>
             <p>

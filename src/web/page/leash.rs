@@ -12,7 +12,6 @@ use super::parts::meaning::Meaning;
 use crate::web::page::parts::memo;
 use core::time::Duration;
 use leptos::prelude::*;
-use serde::Deserialize;
 use serde_json::{Map, Value};
 use std::sync::Arc;
 
@@ -20,12 +19,11 @@ use std::sync::Arc;
 const SHOWN: Duration = Duration::from_millis(280);
 
 /// `static/recorded/leash.json`.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Leash {
     pub dialogue: String,
-    pub reference: String,
-    /// Dialogues over which `rouge1` and `distinct1` are measured.
-    pub measured: usize,
+    /// Dialogues over which `rouge1` is measured.
+    pub measured: f64,
     /// Insulting words in the texts, in lower case.
     pub insults: Vec<String>,
     /// With the KL penalty, and without it.
@@ -33,30 +31,22 @@ pub struct Leash {
 }
 
 /// One of the two runs.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Lane {
     /// Its settings, as far as they are not the page's defaults.
     pub changes: Map<String, Value>,
-    pub texts: Vec<Text>,
+    /// The dialogue's summary after a number of steps: step, text, score.
+    pub texts: Vec<(f64, String, f64)>,
     /// Mean score and KL of every step's batch.
     pub score: Vec<f64>,
     pub kl: Vec<f64>,
     /// Before and after.
     pub rouge1: [f64; 2],
-    pub distinct1: [f64; 2],
-}
-
-/// The dialogue's summary after a number of steps.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-pub struct Text {
-    pub step: u64,
-    pub text: String,
-    pub score: f64,
 }
 
 impl Lane {
     /// What happened to it, in words.
-    fn says(&self, measured: usize) -> String {
+    fn says(&self, measured: f64) -> String {
         let [before, after] = self.rouge1;
         let (first, last) = (self.score.first().copied().unwrap_or(0.0), self.score.last().copied().unwrap_or(0.0));
         let end = match (last - first > 0.2, after - before) {
@@ -79,16 +69,38 @@ impl Lane {
 
     fn series(&self, i: usize, numbers: fn(&Lane) -> &[f64]) -> Series {
         let points = numbers(self).iter().enumerate().map(|(i, y)| ((i + 1) as f64, *y)).collect();
-        Series { name: NAMES[i].to_lowercase(), meaning: MEANINGS[i], points }
+        Series { name: SHORT[i].into(), meaning: MEANINGS[i], points }
     }
 }
 
-const NAMES: [&str; 2] = ["With the KL penalty", "Without it"];
+const NAMES: [&str; 2] = ["With the KL penalty", "Without the KL penalty"];
+const SHORT: [&str; 2] = ["with", "without"];
 const MEANINGS: [Meaning; 2] = [Meaning::Policy, Meaning::Reward];
 
-/// From `leash.json`.
-fn leash(json: &str) -> Result<Leash, String> {
-    json::read(json).map_err(|error| error.to_string())
+/// From `leash.json`. Not by serde: its code for these types would be larger.
+fn leash(json: &str) -> Option<Leash> {
+    let number = |value: &Value| value.as_f64().unwrap_or_default();
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let all = |value: &Value| value.as_array().cloned().unwrap_or_default();
+    let numbers = |value: &Value| all(value).iter().map(number).collect::<Vec<_>>();
+    let lane = |value: &Value| Lane {
+        changes: value["changes"].as_object().cloned().unwrap_or_default(),
+        texts: all(&value["texts"])
+            .iter()
+            .map(|one| (number(&one["step"]), text(&one["text"]), number(&one["score"])))
+            .collect(),
+        score: numbers(&value["score"]),
+        kl: numbers(&value["kl"]),
+        rouge1: [number(&value["rouge1"][0]), number(&value["rouge1"][1])],
+    };
+    let value = json::parse(json).ok()?;
+    let leash = Leash {
+        dialogue: text(&value["dialogue"]),
+        measured: number(&value["measured"]),
+        insults: all(&value["insults"]).iter().map(text).collect(),
+        lanes: all(&value["lanes"]).iter().map(lane).collect(),
+    };
+    (leash.lanes.len() == 2).then_some(leash)
 }
 
 /// The experiment; nothing if its recording does not come.
@@ -96,7 +108,7 @@ fn leash(json: &str) -> Result<Leash, String> {
 pub fn LeashView() -> impl IntoView {
     let leash_now = RwSignal::new(None::<Arc<Leash>>);
     leptos::task::spawn_local(async move {
-        if let Ok(read) = browser::fetch("recorded/leash.json").await.and_then(|json| leash(&json)) {
+        if let Some(read) = browser::fetch("recorded/leash.json").await.ok().and_then(|json| leash(&json)) {
             leash_now.set(Some(Arc::new(read)));
             super::scroll::settle();
         }
@@ -104,7 +116,7 @@ pub fn LeashView() -> impl IntoView {
     view! {
         <section class="leash" aria-labelledby="leash-heading">
             <h2 id="leash-heading">"Why PPO needs a leash"</h2>
-            {move || leash_now.get().filter(|leash| leash.lanes.len() == 2).map(experiment)}
+            {move || leash_now.get().map(experiment)}
         </section>
     }
 }
@@ -113,15 +125,15 @@ fn experiment(leash: Arc<Leash>) -> AnyView {
     // The step that is shown, also in the charts; none: the last one.
     let at = RwSignal::new(None::<f64>);
     let playing = RwSignal::new(false);
-    let steps: Arc<Vec<u64>> = Arc::new(leash.lanes[0].texts.iter().map(|text| text.step).collect());
+    let steps: Arc<Vec<f64>> = Arc::new(leash.lanes[0].texts.iter().map(|text| text.0).collect());
     let last = steps.len().saturating_sub(1);
     let place = {
         let steps = steps.clone();
-        memo(move || at.get().map_or(last, |x| steps.iter().rposition(|step| *step as f64 <= x).unwrap_or(0)))
+        memo(move || at.get().map_or(last, |x| steps.iter().rposition(|step| *step <= x).unwrap_or(0)))
     };
     let show = {
         let steps = steps.clone();
-        Callback::new(move |i: usize| at.set(steps.get(i).map(|step| *step as f64)))
+        Callback::new(move |i: usize| at.set(steps.get(i).copied()))
     };
     let play = Callback::new(move |()| {
         playing.set(true);
@@ -144,8 +156,8 @@ fn experiment(leash: Arc<Leash>) -> AnyView {
         view! {
             <div class=format!("lane {}", MEANINGS[i].class())>
                 <h3 class=MEANINGS[i].class()>{NAMES[i]}</h3>
-                <p class="lane-text">{move || written().map(|text| marked(&text.text, &insults.insults))}</p>
-                <p class="lane-score num">"score " <b class="m-reward">{move || score().map(|text| format::signed(text.score, 2))}</b></p>
+                <p class="lane-text">{move || written().map(|text| marked(&text.1, &insults.insults))}</p>
+                <p class="lane-score num">"score " <b class="m-reward">{move || score().map(|text| format::signed(text.2, 2))}</b></p>
                 <p class="note">{leash.lanes[i].says(leash.measured)}</p>
             </div>
         }
@@ -159,10 +171,9 @@ fn experiment(leash: Arc<Leash>) -> AnyView {
     let spoken = step.clone();
     view! {
         <p>
-            "PPO trains the policy for a higher score. Without a KL penalty nothing keeps it close to the model that it was. One quarrel "
-            "from a recorded run; insulting words are "<mark>"marked"</mark>"."
+            "One quarrel, and its summary while PPO trains for a higher score: with a penalty for moving away from the model that it was (the "
+            "KL penalty, the leash), and without. Insulting words are " <mark>"marked"</mark> "."
         </p>
-        <blockquote class="said">{leash.dialogue.clone()}</blockquote>
         <div class="lanes">{lanes}</div>
         <p class="row leash-bar">
             <button
@@ -185,6 +196,7 @@ fn experiment(leash: Arc<Leash>) -> AnyView {
             />
             <span class="num">{step}</span>
         </p>
+        <blockquote class="said">{leash.dialogue.clone()}</blockquote>
         <div class="charts">
             <LineChart title="Score of the batch" series=score at=at />
             <LineChart title="KL from where it started" series=kl unit="nats per response" at=at />
@@ -269,16 +281,16 @@ mod tests {
 
     #[test]
     fn the_sentences_follow_the_numbers() {
-        assert!(lane([0.0, 2.0], [0.4, 0.1]).says(100).contains("reward hacking"));
-        assert!(lane([0.0, 2.0], [0.4, 0.3]).says(100).contains("became worse"));
-        assert!(lane([0.0, 2.0], [0.4, 0.39]).says(100).contains("about as good"));
-        assert!(lane([0.0, 0.1], [0.4, 0.1]).says(100).starts_with("The score did not rise"));
+        assert!(lane([0.0, 2.0], [0.4, 0.1]).says(100.0).contains("reward hacking"));
+        assert!(lane([0.0, 2.0], [0.4, 0.3]).says(100.0).contains("became worse"));
+        assert!(lane([0.0, 2.0], [0.4, 0.39]).says(100.0).contains("about as good"));
+        assert!(lane([0.0, 0.1], [0.4, 0.1]).says(100.0).starts_with("The score did not rise"));
     }
 
     #[test]
     fn the_shipped_recording_has_two_lanes_with_the_same_steps() {
         let leash = leash(include_str!("../../../static/recorded/leash.json")).unwrap();
-        let steps = |i: usize| leash.lanes[i].texts.iter().map(|text| text.step).collect::<Vec<_>>();
+        let steps = |i: usize| leash.lanes[i].texts.iter().map(|text| text.0).collect::<Vec<_>>();
         assert_eq!((leash.lanes.len(), steps(0)), (2, steps(1)));
         let changed = &leash.lanes[1].changes;
         assert!(changed.contains_key("kl_coef") && leash.lanes[0].changes.is_empty());

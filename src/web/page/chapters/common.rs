@@ -139,12 +139,17 @@ pub fn Source(#[prop(into)] live: Signal<bool>) -> impl IntoView {
 pub fn when_some<T: Clone + Send + Sync + 'static>(
     value: impl Fn() -> Option<T> + Copy + Send + Sync + 'static,
     view: impl Fn(Signal<T>) -> AnyView + Send + Sync + 'static,
-) -> impl IntoView {
-    let any = memo(move || value().is_some());
-    move || {
-        let first = any.get().then(|| untrack(value)).flatten()?;
+) -> AnyView {
+    let shown = move || {
+        let first = untrack(value)?;
         Some(view(Signal::derive(move || value().unwrap_or_else(|| first.clone()))))
-    }
+    };
+    when(memo(move || value().is_some()), Box::new(shown))
+}
+
+/// Apart from [`when_some`], so that it is compiled once.
+fn when(any: Memo<bool>, view: Box<dyn Fn() -> Option<AnyView> + Send + Sync>) -> AnyView {
+    (move || any.get().then(&view).flatten()).into_any()
 }
 
 /// A box to tick.
@@ -173,13 +178,14 @@ pub fn text_field(label: &'static str, rows: &'static str, longest: usize, text:
 }
 
 /// A button that copies a text and says so.
-pub fn copy_button(label: &'static str, text: impl Fn() -> String + 'static) -> impl IntoView {
+pub fn copy_button(label: &'static str, text: Box<dyn Fn() -> String>) -> AnyView {
     let done = browser::Flag::new(Duration::from_secs(2));
     let copy = move |_| {
         browser::copy(&text());
         done.raise();
     };
     view! { <button type="button" on:click=copy>{move || if done.get() { "Copied" } else { label }}</button> }
+        .into_any()
 }
 
 /// Whether a request of a kind is open.

@@ -110,7 +110,7 @@ fn Command() -> impl IntoView {
                 <Try title="Continue on the command line">
                     <p>"Save the run. This command then continues it on the command line, with the same numbers as here."</p>
                     <pre class="command" tabindex="0"><code>{line}</code></pre>
-                    <p class="row">{copy_button("Copy the command", move || command.get_untracked().unwrap_or_default())}</p>
+                    <p class="row">{copy_button("Copy the command", Box::new(move || command.get_untracked().unwrap_or_default()))}</p>
                 </Try>
             }
         })

@@ -104,7 +104,7 @@ pub fn Trainer() -> impl IntoView {
                 <p class="row">
                     <StartOver primary=true />
                     <button type="button" on:click=move |_| s.draft.set(Draft::default())>"Back to the defaults"</button>
-                    {copy_button("Copy the link", browser::link)}
+                    {copy_button("Copy the link", Box::new(browser::link))}
                 </p>
             </Try>
         </ChapterFrame>
