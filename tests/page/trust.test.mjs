@@ -116,7 +116,7 @@ test("a saved run is offered in view; once continued, every number is its own; i
   await second.close();
 
   await step(page);
-  await ppo.getByRole("listbox", { name: /^Tokens of the response/ }).waitFor();
+  await ppo.getByRole("listbox", { name: /^Tokens of the response/ }).first().waitFor();
   assert.deepEqual(wrong, []);
 });
 
