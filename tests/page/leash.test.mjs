@@ -71,3 +71,13 @@ test("one button begins the run without the penalty", async (t) => {
   await line(page).getByText(/^step 1 of/).waitFor({ timeout: PATIENCE });
   await bar(page).getByRole("button", { name: "Pause", exact: true }).click();
 });
+
+test("a shared link has a card: title, description and a picture that is there", async (t) => {
+  const { page } = await visit(t, site);
+  const card = await page.locator('meta[property^="og:"]').evaluateAll((all) => Object.fromEntries(all.map((one) => [one.getAttribute("property"), one.content])));
+  assert.match(card["og:title"], /PPO/);
+  assert.match(card["og:description"], /small T5/, "the model that the page runs");
+  const picture = await page.request.get(new URL(card["og:image"], site.url).href);
+  assert.equal(picture.status(), 200);
+  assert.ok((await picture.body()).length < 300_000);
+});
