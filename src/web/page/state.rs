@@ -3,7 +3,7 @@
 
 use super::address::{Address, Chapter};
 use super::draft::{Draft, Play, Speed};
-use super::parts::format;
+use super::parts::stages::diverged;
 use super::parts::sums::Quantity;
 use super::recorded::Recorded;
 use super::requests::{End, Requests};
@@ -370,18 +370,6 @@ impl State {
     /// Announces something to screen readers.
     pub fn say(&self, what: String) {
         self.said.set(what);
-    }
-}
-
-/// What of a step is beyond reason, in words; a KL of some tens is possible with another reference than the start.
-fn diverged(step: &Statistics) -> Option<String> {
-    let beyond = |x: f64| !x.is_finite() || x.abs() > 100.0;
-    match step {
-        _ if beyond(step.total_loss) => Some(format!("the loss is {}", format::number(step.total_loss, 3))),
-        _ if beyond(step.kl) => {
-            Some(format!("the policy is {} nats per response from the reference", format::number(step.kl, 3)))
-        }
-        _ => None,
     }
 }
 
