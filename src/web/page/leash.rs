@@ -269,14 +269,7 @@ mod tests {
     use super::*;
 
     fn lane(score: [f64; 2], rouge1: [f64; 2]) -> Lane {
-        Lane {
-            changes: Map::new(),
-            texts: vec![],
-            score: score.into(),
-            kl: vec![0.0, 2.0],
-            rouge1,
-            distinct1: [0.5, 0.5],
-        }
+        Lane { changes: Map::new(), texts: vec![], score: score.into(), kl: vec![0.0, 2.0], rouge1 }
     }
 
     #[test]
