@@ -68,8 +68,10 @@ pictures: web ## make the README's pictures of the page and of the terminal, in 
 	cargo build --release
 	python3 scripts/terminal_picture.py "$${CARGO_TARGET_DIR:-target}/release/detox-lab"
 
-recorded: setup ## record the run that the page shows before anything is loaded
+recorded: setup ## record the runs that the page shows before anything is loaded
 	cargo run --release --features page,worker --example record_page
+	cargo build --release
+	python3 scripts/record.py "$${CARGO_TARGET_DIR:-target}/release/detox-lab" leash
 
 effect: ## measure what PPO does to the tiny models: three seeds, and the published preset
 	scripts/setup.sh python

@@ -1,7 +1,8 @@
 //! The page's address: chapter, seed, preset, changed settings and selected row, so that a link opens the same view.
 //! Plain Rust on the text behind `#`; `app` reads and writes the browser's address line.
 
-use crate::settings::Preset;
+use super::json;
+use crate::settings::{Preset, values};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -89,7 +90,7 @@ impl Address {
             let from_one = || value.parse::<usize>().ok().and_then(|n| n.checked_sub(1));
             match key.as_str() {
                 "seed" => address.seed = value.parse().unwrap_or_default(),
-                "preset" => address.preset = serde_json::from_value(Value::String(value)).ok(),
+                "preset" => address.preset = values::read(Value::String(value)).ok(),
                 "row" => address.row = from_one(),
                 "show" => address.show = Some(value),
                 _ if is_setting(&key) => {
@@ -111,7 +112,7 @@ impl Address {
             pairs.push(("preset".to_owned(), preset));
         }
         for (key, value) in &self.changes {
-            let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            let text = value.as_str().map_or_else(|| values::text(value), str::to_owned);
             pairs.push((key.clone(), text));
         }
         pairs.extend(self.row.map(|row| ("row".to_owned(), (row + 1).to_string())));
@@ -130,7 +131,7 @@ fn is_setting(key: &str) -> bool {
 
 /// A number, true, false or null as JSON; anything else is a name.
 fn setting(text: &str) -> Value {
-    match serde_json::from_str(text) {
+    match json::parse(text) {
         Ok(value @ (Value::Bool(_) | Value::Number(_) | Value::Null)) => value,
         _ => Value::String(text.to_owned()),
     }

@@ -20,6 +20,7 @@ mod texts;
 mod toxicity;
 mod trainer;
 
+pub use common::Source;
 pub use numbers::Numbers;
 pub use policy::Policy;
 pub use ppo::Ppo;

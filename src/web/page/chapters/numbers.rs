@@ -11,6 +11,7 @@ use crate::web::page::parts::compare_numbers::CompareNumbers;
 use crate::web::page::parts::format;
 use crate::web::page::parts::histogram::Histogram;
 use crate::web::page::parts::meaning::Meaning;
+use crate::web::page::parts::memo;
 use leptos::prelude::*;
 use std::sync::Arc;
 
@@ -18,7 +19,7 @@ use std::sync::Arc;
 pub fn Numbers() -> impl IntoView {
     let s = engine().state;
     let shown = content();
-    let numbers = Memo::new(move |_| shown.evaluated.with(|e| e.as_ref().map(|e| Arc::new(e.numbers.clone()))));
+    let numbers = memo(move || shown.evaluated.with(|e| e.as_ref().map(|e| Arc::new(e.numbers.clone()))));
     let live = Signal::derive(move || s.evaluated.with(Option::is_some));
     let of = move |f: fn(&Evaluation) -> String| {
         Signal::derive(move || numbers.with(|n| n.as_ref().map_or_else(|| format::NONE.into(), |n| f(n))))

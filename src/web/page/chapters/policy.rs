@@ -10,6 +10,7 @@ use crate::web::page::address::Chapter;
 use crate::web::page::engine::engine;
 use crate::web::page::parts::format;
 use crate::web::page::parts::meaning::Meaning;
+use crate::web::page::parts::memo;
 use crate::web::page::parts::tokens::PromptTokens;
 use crate::web::page::recorded::Written;
 use leptos::prelude::*;
@@ -87,7 +88,7 @@ fn Prompt(dialogue: RwSignal<String>) -> impl IntoView {
             Some(Arc::new(same.prompt.clone()))
         })
     };
-    let here = Memo::new(move |_| {
+    let here = memo(move || {
         let text = dialogue.get();
         cut.get().filter(|(of, _)| *of == text).map(|(_, pieces)| pieces).or_else(recorded)
     });

@@ -34,9 +34,6 @@ pub fn Lora() -> impl IntoView {
                 "weights of all A and B"
             </Symbol>
             <Symbol is="n" sub="base" now=of(|l| format::count(l.policy.base_parameters as u64))>"frozen weights"</Symbol>
-            <Symbol is="LoRA/base" now=of(|l| format::percent(l.policy.adapter_parameters as f64 / l.policy.base_parameters.max(1) as f64, 2))>
-                "size of the adapter relative to the base"
-            </Symbol>
         </Symbols>
         <details class="fold">
             <summary>{move || of(|l| format!("The {} layers with an adapter", l.policy.lora_layers.len())).get()}</summary>

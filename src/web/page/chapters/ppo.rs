@@ -12,6 +12,7 @@ use crate::web::page::engine::engine;
 use crate::web::page::parts::chart::{ChartTable, LineChart, Series};
 use crate::web::page::parts::format;
 use crate::web::page::parts::meaning::Meaning;
+use crate::web::page::parts::memo;
 use crate::web::page::parts::token_strip::TokenStrip;
 use leptos::prelude::*;
 
@@ -42,14 +43,15 @@ pub fn Ppo() -> impl IntoView {
             <Charts />
             <h3>"Every token of every response"</h3>
             <p class="caption">
-                <Source live=shown.live /> {move || format!(" Step {}. Choose a quantity, then a response; the arrow keys move along it.", shown.step.with(|s| s.step))}
+                <Source live=shown.live /> {move || format!(" Step {}. Choose a quantity, then a response (sorted by score, the highest first); the arrow keys move along it.", shown.step.with(|s| s.step))}
                 " " <RecordedSteps />
             </p>
             {move || {
-                shown
-                    .any
-                    .get()
-                    .then(|| view! { <TokenStrip step=later(shown.step) config=shown.config quantity=e.state.quantity row=e.state.row /> })
+                if shown.whole.get() {
+                    view! { <TokenStrip step=later(shown.step) config=shown.config quantity=e.state.quantity row=e.state.row /> }.into_any()
+                } else {
+                    view! { <p class="note">"The tokens of this run are shown after its next step"</p> }.into_any()
+                }
             }}
             <WhatIfs />
         </ChapterFrame>
@@ -61,7 +63,7 @@ pub fn Ppo() -> impl IntoView {
 fn RecordedSteps() -> impl IntoView {
     let s = engine().state;
     let shown = content();
-    let numbers = Memo::new(move |_| {
+    let numbers = memo(move || {
         s.recorded
             .with(|r| r.as_ref().map(|r| r.steps.iter().map(|step| step.step).collect::<Vec<_>>()))
             .unwrap_or_default()
@@ -243,7 +245,7 @@ fn Charts() -> impl IntoView {
     let at = RwSignal::new(None::<f64>);
     let metrics = later(shown.metrics);
     let series = move |lines: &'static [Curve]| {
-        Memo::new(move |_| {
+        memo(move || {
             let metrics = metrics.get();
             lines.iter().map(|&(number, name, meaning)| Series::of(&metrics, number, name, meaning)).collect::<Vec<_>>()
         })
@@ -264,7 +266,7 @@ fn Charts() -> impl IntoView {
         </div>
         <details class="fold" on:toggle=unfolded>
             <summary>"All of it as a table"</summary>
-            {move || table.get().then(|| view! { <ChartTable title="The run" series=all /> })}
+            {move || table.get().then(|| view! { <p class="caption">"Newest step first"</p> <ChartTable title="The run" series=all /> })}
         </details>
     }
 }

@@ -36,10 +36,43 @@ pub fn SetUp() -> impl IntoView {
                 "A third part, the " <b class="m-value">"value head"</b> ", is one linear layer on the policy that learns to predict the rewards."
             </p>
             <p>
-                "This page follows the lab \"Fine-tune FLAN-T5 with reinforcement learning (PPO) and PEFT to generate less-toxic summaries\". "
+                "This page follows lab 3 of the course "
+                <a class="link" href="https://www.coursera.org/learn/generative-ai-with-llms">
+                    "Generative AI with Large Language Models"
+                </a>
+                " (DeepLearning.AI and AWS): \"Fine-tune FLAN-T5 with reinforcement learning (PPO) and PEFT to generate less-toxic summaries\". "
                 "Both networks are small versions of the lab's, trained for this page, so that a step takes seconds here. "
                 "The same code trains FLAN-T5 on a larger machine."
             </p>
+            <p>
+                "What you will see: in 2.1 the policy writes a summary, in 2.2 the reward model scores it. 2.3 measures the policy before training. "
+                "3.1 has the settings, and 3.2 shows one step of PPO with all of its numbers. 3.3 and 3.4 compare the policy before and after training."
+            </p>
+            <Try title="Load the models">
+                <p>
+                    "Until then, all numbers on this page are from a recorded run and are marked " <Source live=false />
+                    ". What you start afterwards is computed here and marked " <Source live=true />
+                </p>
+                <p class="row">
+                    <button
+                        type="button"
+                        class="primary"
+                        disabled=move || live.get() || s.busy.with(|b| b.as_ref().is_some_and(|b| b.ask == Ask::Load))
+                        on:click=move |_| e.load()
+                    >
+                        {move || if live.get() { "Loaded".to_owned() } else { format!("Load the models{}", size()) }}
+                    </button>
+                    {move || {
+                        s.loaded
+                            .with(|l| l.as_ref().map(|l| l.seconds))
+                            .map(|seconds| view! { <span class="note num">{format!("in {}", format::seconds(seconds))}</span> })
+                    }}
+                </p>
+                <Pending kind=|ask: &Ask| *ask == Ask::Load />
+            </Try>
+            <RealModels />
+            <OwnDialogues />
+            <h3>"The models in numbers"</h3>
             <Models />
             <Formula label="The trained share: adapter and value head over all weights of the policy">
                 <math display="block">
@@ -65,30 +98,6 @@ pub fn SetUp() -> impl IntoView {
                 <Symbol is="trained" now=of(|l| format::percent(trained_share(l), 2))>"share of the weights that PPO trains"</Symbol>
             </Symbols>
             <YourBrowser />
-            <Try title="Load the models">
-                <p>
-                    "Until then, all numbers on this page are from a recorded run and are marked " <Source live=false />
-                    ". What you start afterwards is computed here and marked " <Source live=true />
-                </p>
-                <p class="row">
-                    <button
-                        type="button"
-                        class="primary"
-                        disabled=move || live.get() || s.busy.with(|b| b.as_ref().is_some_and(|b| b.ask == Ask::Load))
-                        on:click=move |_| e.load()
-                    >
-                        {move || if live.get() { "Loaded".to_owned() } else { format!("Load the models{}", size()) }}
-                    </button>
-                    {move || {
-                        s.loaded
-                            .with(|l| l.as_ref().map(|l| l.seconds))
-                            .map(|seconds| view! { <span class="note num">{format!("in {}", format::seconds(seconds))}</span> })
-                    }}
-                </p>
-                <Pending kind=|ask: &Ask| *ask == Ask::Load />
-            </Try>
-            <RealModels />
-            <OwnDialogues />
         </ChapterFrame>
     }
 }

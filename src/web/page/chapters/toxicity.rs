@@ -11,6 +11,7 @@ use crate::web::page::parts::compare_numbers::ToxicityNumbers;
 use crate::web::page::parts::format;
 use crate::web::page::parts::histogram::Histogram;
 use crate::web::page::parts::meaning::Meaning;
+use crate::web::page::parts::memo;
 use crate::web::page::parts::order::rising;
 use leptos::prelude::*;
 
@@ -21,7 +22,7 @@ const WORST: usize = 5;
 pub fn Toxicity() -> impl IntoView {
     let s = engine().state;
     let shown = content();
-    let toxicity = Memo::new(move |_| shown.toxicity.with(|e| e.as_ref().map(|e| e.numbers.before.toxicity.clone())));
+    let toxicity = memo(move || shown.toxicity.with(|e| e.as_ref().map(|e| e.numbers.before.toxicity.clone())));
     let live = Signal::derive(move || s.toxicity.with(Option::is_some));
     let of = move |f: fn(&Measured) -> String| {
         Signal::derive(move || toxicity.with(|t| t.as_ref().map_or_else(|| format::NONE.into(), f)))
@@ -68,7 +69,7 @@ pub fn Toxicity() -> impl IntoView {
                 }
                 .into_any()
             })}
-            <h3>"The most toxic summaries"</h3>
+            <h3>"The most toxic summaries, the most toxic first"</h3>
             <Worst />
             <Measure />
         </ChapterFrame>

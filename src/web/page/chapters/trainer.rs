@@ -10,6 +10,7 @@ use crate::web::page::draft::Draft;
 use crate::web::page::engine::engine;
 use crate::web::page::parts::format;
 use crate::web::page::parts::meaning::Meaning;
+use crate::web::page::parts::memo;
 use crate::web::page::parts::settings::Settings;
 use leptos::prelude::*;
 use serde_json::{Map, Value};
@@ -21,7 +22,7 @@ pub fn Trainer() -> impl IntoView {
     let s = e.state;
     let shown = content();
     // The settings of the next run; those of the current run if they are not valid together.
-    let next = Memo::new(move |_| {
+    let next = memo(move || {
         let config = shown.loaded.with(|l| l.as_ref().and_then(|l| s.draft.with(|d| d.over(l))));
         Arc::new(config.unwrap_or_else(|| (*shown.config.get()).clone()))
     });
@@ -103,7 +104,7 @@ pub fn Trainer() -> impl IntoView {
                 <p class="row">
                     <StartOver primary=true />
                     <button type="button" on:click=move |_| s.draft.set(Draft::default())>"Back to the defaults"</button>
-                    {copy_button("Copy the link", browser::link)}
+                    {copy_button("Copy the link", Box::new(browser::link))}
                 </p>
             </Try>
         </ChapterFrame>
