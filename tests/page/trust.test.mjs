@@ -120,6 +120,18 @@ test("a saved run is offered in view; once continued, every number is its own; i
   assert.deepEqual(wrong, []);
 });
 
+test("a seed of 64 bits is the same after the run was saved and continued", async (t) => {
+  const seed = "18446744073709551615";
+  const { page } = await visit(t, site, { hash: `#ppo?seed=${seed}&${SMALL}` });
+  await step(page);
+  await page.reload();
+  await page.getByRole("button", { name: "Continue it", exact: true }).click();
+  await line(page).getByText(/^step 1 of/).waitFor({ timeout: PATIENCE });
+  await idle(page);
+  assert.match(await hash(page), new RegExp(`seed=${seed}&`));
+  await line(page).getByRole("button", { name: new RegExp(`^With seed ${seed},`) }).waitFor();
+});
+
 test("a run without a step is not offered and blocks nothing", async (t) => {
   const { page } = await visit(t, site, { hash: `#ppo?${SMALL}` });
   await press(page, "Stage");

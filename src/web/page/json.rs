@@ -17,9 +17,26 @@ pub fn parse(json: &str) -> Result<Value, Error> {
     if cfg!(test) {
         return serde_json::from_str(json).map_err(Error::custom);
     }
-    js_sys::JSON::parse(json)
+    js_sys::JSON::parse(&exact_seeds(json))
         .map(|value| of(&value))
         .map_err(|error| Error::custom(String::from(Object::from(error).to_string())))
+}
+
+/// Marks a string that [`of`] reads as a whole number. No text of the protocol begins with this character.
+const WHOLE: char = '\u{1}';
+
+/// Quotes the seeds: the browser reads numbers in 64-bit floats, which would round a seed of more than 53 bits.
+fn exact_seeds(json: &str) -> String {
+    let mut parts = json.split("\"seed\":");
+    let mut text = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let digits = part.bytes().take_while(u8::is_ascii_digit).count();
+        let (seed, rest) = part.split_at(digits);
+        // A JSON text cannot contain the character itself.
+        let quoted = if seed.is_empty() { String::new() } else { format!("\"\\u{:04x}{seed}\"", u32::from(WHOLE)) };
+        text.extend(["\"seed\":", &quoted, rest]);
+    }
+    text
 }
 
 fn of(value: &JsValue) -> Value {
@@ -32,7 +49,10 @@ fn of(value: &JsValue) -> Value {
             _ => Number::from_f64(x).into(),
         }
     } else if let Some(text) = value.as_string() {
-        text.into()
+        match text.strip_prefix(WHOLE).and_then(|digits| digits.parse::<u64>().ok()) {
+            Some(whole) => whole.into(),
+            None => text.into(),
+        }
     } else if let Some(on) = value.as_bool() {
         on.into()
     } else if Array::is_array(value) {
@@ -51,9 +71,16 @@ fn of(value: &JsValue) -> Value {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use super::read;
+    use super::{exact_seeds, read};
     use crate::error::Error;
     use crate::protocol::{Answer, Event, Phase, Reply, Stage, Statistics, Toxicity};
+
+    #[test]
+    fn seeds_are_quoted_and_nothing_else() {
+        let text = |seed: &str| format!("{{\"seed\":{seed},\"seeds\":7,\"text\":\"\\\"seed\\\":7\"}}");
+        assert_eq!(exact_seeds(&text("18446744073709551615")), text("\"\\u000118446744073709551615\""));
+        assert_eq!(exact_seeds(&text("null")), text("null"));
+    }
 
     #[test]
     fn what_is_written_is_read() {

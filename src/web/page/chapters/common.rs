@@ -72,14 +72,10 @@ pub fn Point(stage: u8, #[prop(optional)] meaning: Option<Meaning>, children: Ch
     }
 }
 
-/// A formula on its own line; a long one scrolls.
+/// A formula on its own line; a long one scrolls. It is MathML text, because the page would be larger with a view of each element.
 #[component]
-pub fn Formula(#[prop(into)] label: String, children: Children) -> impl IntoView {
-    view! {
-        <figure class="formula" aria-label=label tabindex="0" role="group">
-            {children()}
-        </figure>
-    }
+pub fn Formula(label: &'static str, math: &'static str) -> impl IntoView {
+    view! { <figure class="formula" aria-label=label tabindex="0" role="group" inner_html=math></figure> }
 }
 
 /// The symbols of a formula, each with its meaning and current value.
@@ -92,11 +88,10 @@ pub fn Symbols(children: Children) -> impl IntoView {
 #[component]
 pub fn Symbol(
     /// As written in the formula.
-    #[prop(into)]
-    is: String,
+    is: &'static str,
     /// A subscript.
-    #[prop(optional, into)]
-    sub: Option<String>,
+    #[prop(optional)]
+    sub: &'static str,
     #[prop(optional)] stage: Option<u8>,
     #[prop(optional)] meaning: Option<Meaning>,
     #[prop(optional, into)] now: Option<Signal<String>>,
@@ -106,8 +101,8 @@ pub fn Symbol(
     let hue = meaning.unwrap_or(Meaning::Plain).class();
     let lit = move || stage.is_some() && s.pointed.get() == stage;
     let symbol = match sub {
-        Some(sub) => view! { <math><msub><mi>{is}</mi><mi>{sub}</mi></msub></math> }.into_any(),
-        None => view! { <math><mi>{is}</mi></math> }.into_any(),
+        "" => format!("<math><mi>{is}</mi></math>"),
+        _ => format!("<math><msub><mi>{is}</mi><mi>{sub}</mi></msub></math>"),
     };
     view! {
         <div
@@ -116,7 +111,7 @@ pub fn Symbol(
             on:mouseenter=move |_| s.pointed.set(stage)
             on:mouseleave=move |_| s.pointed.set(None)
         >
-            <dt>{symbol}</dt>
+            <dt inner_html=symbol></dt>
             <dd>
                 <span>{children()}</span>
                 {now.map(|now| view! { <span class="term-now num">{now}</span> })}

@@ -34,15 +34,16 @@ pub fn Numbers() -> impl IntoView {
                 "the difference within each pair. Resampling the pairs with replacement many times (the bootstrap) shows how much the "
                 "mean difference varies by chance: the middle 95 % is the interval. If it contains 0, the difference may be noise."
             </p>
-            <Formula label="The mean paired difference with its bootstrap interval">
-                <math display="block">
-                    <mover><mi>"d"</mi><mo>"¯"</mo></mover><mo>"="</mo>
-                    <mfrac><mn>"1"</mn><mi>"n"</mi></mfrac>
-                    <munder><mo>"∑"</mo><mi>"i"</mi></munder>
-                    <mo stretchy="false">"("</mo><msubsup><mi>"p"</mi><mi>"i"</mi><mtext>"after"</mtext></msubsup><mo>"−"</mo>
-                    <msubsup><mi>"p"</mi><mi>"i"</mi><mtext>"before"</mtext></msubsup><mo stretchy="false">")"</mo>
-                </math>
-            </Formula>
+            <Formula
+                label="The mean paired difference with its bootstrap interval"
+                math="<math display='block'>\
+                    <mover><mi>d</mi><mo>¯</mo></mover><mo>=</mo>\
+                    <mfrac><mn>1</mn><mi>n</mi></mfrac>\
+                    <munder><mo>∑</mo><mi>i</mi></munder>\
+                    <mo stretchy='false'>(</mo><msubsup><mi>p</mi><mi>i</mi><mtext>after</mtext></msubsup><mo>−</mo>\
+                    <msubsup><mi>p</mi><mi>i</mi><mtext>before</mtext></msubsup><mo stretchy='false'>)</mo>\
+                    </math>"
+            />
             <Symbols>
                 <Symbol is="n" now=of(|e| e.n.to_string())>"pairs"</Symbol>
                 <Symbol is="p" sub="i" stage=5 meaning=Meaning::Reward>"toxicity of a summary of dialogue i"</Symbol>

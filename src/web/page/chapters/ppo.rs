@@ -110,20 +110,21 @@ fn PerToken() -> impl IntoView {
             <Point stage=6 meaning=Meaning::Reference>"logprobs"</Point> ", times β, is subtracted as a penalty. The score is added at the last "
             "token. At step 1 policy and reference are the same, so the penalty is 0."
         </p>
-        <Formula label="The reward of token t: minus beta times log pi minus log pi ref, plus the score at the last token">
-            <math display="block">
-                <msub><mi class="m-reward">"r"</mi><mi>"t"</mi></msub><mo>"="</mo>
-                <mo>"−"</mo><mi>"β"</mi>
-                <mo stretchy="false">"("</mo>
-                <mi>"log"</mi><msub><mi class="m-policy">"π"</mi><mi>"θ"</mi></msub><mo stretchy="false">"("</mo><msub><mi>"a"</mi><mi>"t"</mi></msub><mo stretchy="false">")"</mo>
-                <mo>"−"</mo>
-                <mi>"log"</mi><msub><mi class="m-reference">"π"</mi><mtext>"ref"</mtext></msub><mo stretchy="false">"("</mo><msub><mi>"a"</mi><mi>"t"</mi></msub><mo stretchy="false">")"</mo>
-                <mo stretchy="false">")"</mo>
-                <mo>"+"</mo>
-                <mo stretchy="false">"["</mo><mi>"t"</mi><mo>"="</mo><mtext>"last"</mtext><mo stretchy="false">"]"</mo>
-                <mtext class="m-reward">"score"</mtext>
-            </math>
-        </Formula>
+        <Formula
+            label="The reward of token t: minus beta times log pi minus log pi ref, plus the score at the last token"
+            math="<math display='block'>\
+                <msub><mi class='m-reward'>r</mi><mi>t</mi></msub><mo>=</mo>\
+                <mo>−</mo><mi>β</mi>\
+                <mo stretchy='false'>(</mo>\
+                <mi>log</mi><msub><mi class='m-policy'>π</mi><mi>θ</mi></msub><mo stretchy='false'>(</mo><msub><mi>a</mi><mi>t</mi></msub><mo stretchy='false'>)</mo>\
+                <mo>−</mo>\
+                <mi>log</mi><msub><mi class='m-reference'>π</mi><mtext>ref</mtext></msub><mo stretchy='false'>(</mo><msub><mi>a</mi><mi>t</mi></msub><mo stretchy='false'>)</mo>\
+                <mo stretchy='false'>)</mo>\
+                <mo>+</mo>\
+                <mo stretchy='false'>[</mo><mi>t</mi><mo>=</mo><mtext>last</mtext><mo stretchy='false'>]</mo>\
+                <mtext class='m-reward'>score</mtext>\
+                </math>"
+        />
         <Symbols>
             <Symbol is="r" sub="t" stage=7 meaning=Meaning::Reward>"reward of token t"</Symbol>
             <Symbol is="β" stage=11 now=of_step(|s| s.statistics.kl_coef)>"KL coefficient in this step"</Symbol>
@@ -144,18 +145,19 @@ fn Advantage() -> impl IntoView {
             " predicts at every token the rewards that follow. If the rewards are higher than predicted, that token gets a positive "
             <Point stage=8 meaning=Meaning::Value>"advantage"</Point> ", and a part of it is passed to earlier tokens (GAE)."
         </p>
-        <Formula label="Delta t is r t plus gamma V t plus one minus V t; A t is delta t plus gamma lambda A t plus one">
-            <math display="block">
-                <msub><mi>"δ"</mi><mi>"t"</mi></msub><mo>"="</mo>
-                <msub><mi class="m-reward">"r"</mi><mi>"t"</mi></msub><mo>"+"</mo>
-                <mi>"γ"</mi><msub><mi class="m-value">"V"</mi><mrow><mi>"t"</mi><mo>"+"</mo><mn>"1"</mn></mrow></msub>
-                <mo>"−"</mo><msub><mi class="m-value">"V"</mi><mi>"t"</mi></msub>
-                <mspace width="2em" />
-                <msub><mi>"A"</mi><mi>"t"</mi></msub><mo>"="</mo>
-                <msub><mi>"δ"</mi><mi>"t"</mi></msub><mo>"+"</mo><mi>"γ"</mi><mi>"λ"</mi>
-                <msub><mi>"A"</mi><mrow><mi>"t"</mi><mo>"+"</mo><mn>"1"</mn></mrow></msub>
-            </math>
-        </Formula>
+        <Formula
+            label="Delta t is r t plus gamma V t plus one minus V t; A t is delta t plus gamma lambda A t plus one"
+            math="<math display='block'>\
+                <msub><mi>δ</mi><mi>t</mi></msub><mo>=</mo>\
+                <msub><mi class='m-reward'>r</mi><mi>t</mi></msub><mo>+</mo>\
+                <mi>γ</mi><msub><mi class='m-value'>V</mi><mrow><mi>t</mi><mo>+</mo><mn>1</mn></mrow></msub>\
+                <mo>−</mo><msub><mi class='m-value'>V</mi><mi>t</mi></msub>\
+                <mspace width='2em'></mspace>\
+                <msub><mi>A</mi><mi>t</mi></msub><mo>=</mo>\
+                <msub><mi>δ</mi><mi>t</mi></msub><mo>+</mo><mi>γ</mi><mi>λ</mi>\
+                <msub><mi>A</mi><mrow><mi>t</mi><mo>+</mo><mn>1</mn></mrow></msub>\
+                </math>"
+        />
         <Symbols>
             <Symbol is="V" sub="t" stage=6 meaning=Meaning::Value now=of_step(|s| s.statistics.old_value_mean)>
                 "value: the predicted return; mean of the batch"
@@ -178,26 +180,27 @@ fn Clipped() -> impl IntoView {
             "now, divided by its probability when it was written. Once ρ has left the clip range in the direction of the advantage, its gradient is zero, "
             "so a step stays small. Advantages are whitened first (mean 0, standard deviation 1), so about half of them are negative."
         </p>
-        <Formula label="The policy loss: minus the mean of the smaller of rho A and clipped rho times A">
-            <math display="block">
-                <msub><mi>"ρ"</mi><mi>"t"</mi></msub><mo>"="</mo>
-                <mfrac>
-                    <mrow><msub><mi class="m-policy">"π"</mi><mtext>"new"</mtext></msub><mo stretchy="false">"("</mo><msub><mi>"a"</mi><mi>"t"</mi></msub><mo stretchy="false">")"</mo></mrow>
-                    <mrow><msub><mi class="m-policy">"π"</mi><mtext>"old"</mtext></msub><mo stretchy="false">"("</mo><msub><mi>"a"</mi><mi>"t"</mi></msub><mo stretchy="false">")"</mo></mrow>
-                </mfrac>
-            </math>
-            <math display="block">
-                <mi>"L"</mi><mo>"="</mo><mo>"−"</mo>
-                <mtext>"mean"</mtext><mspace width="0.3em" />
-                <mi>"min"</mi>
-                <mo stretchy="false">"("</mo>
-                <msub><mi>"ρ"</mi><mi>"t"</mi></msub><msub><mi>"A"</mi><mi>"t"</mi></msub><mo>","</mo>
-                <mtext>"clip"</mtext><mo stretchy="false">"("</mo><msub><mi>"ρ"</mi><mi>"t"</mi></msub><mo>","</mo><mn>"1"</mn><mo>"±"</mo><mi>"ε"</mi><mo stretchy="false">")"</mo>
-                <msub><mi>"A"</mi><mi>"t"</mi></msub>
-                <mo stretchy="false">")"</mo>
-                <mo>"+"</mo><msub><mi>"c"</mi><mi>"v"</mi></msub><msub><mi class="m-value">"L"</mi><mtext>"value"</mtext></msub>
-            </math>
-        </Formula>
+        <Formula
+            label="The policy loss: minus the mean of the smaller of rho A and clipped rho times A"
+            math="<math display='block'>\
+                <msub><mi>ρ</mi><mi>t</mi></msub><mo>=</mo>\
+                <mfrac>\
+                <mrow><msub><mi class='m-policy'>π</mi><mtext>new</mtext></msub><mo stretchy='false'>(</mo><msub><mi>a</mi><mi>t</mi></msub><mo stretchy='false'>)</mo></mrow>\
+                <mrow><msub><mi class='m-policy'>π</mi><mtext>old</mtext></msub><mo stretchy='false'>(</mo><msub><mi>a</mi><mi>t</mi></msub><mo stretchy='false'>)</mo></mrow>\
+                </mfrac>\
+                </math>\
+                <math display='block'>\
+                <mi>L</mi><mo>=</mo><mo>−</mo>\
+                <mtext>mean</mtext><mspace width='0.3em'></mspace>\
+                <mi>min</mi>\
+                <mo stretchy='false'>(</mo>\
+                <msub><mi>ρ</mi><mi>t</mi></msub><msub><mi>A</mi><mi>t</mi></msub><mo>,</mo>\
+                <mtext>clip</mtext><mo stretchy='false'>(</mo><msub><mi>ρ</mi><mi>t</mi></msub><mo>,</mo><mn>1</mn><mo>±</mo><mi>ε</mi><mo stretchy='false'>)</mo>\
+                <msub><mi>A</mi><mi>t</mi></msub>\
+                <mo stretchy='false'>)</mo>\
+                <mo>+</mo><msub><mi>c</mi><mi>v</mi></msub><msub><mi class='m-value'>L</mi><mtext>value</mtext></msub>\
+                </math>"
+        />
         <Symbols>
             <Symbol is="ε" stage=9 now=setting(|c| c.clip_range)>"clip range"</Symbol>
             <Symbol is="clipped" stage=9 now=of_step(|s| s.statistics.clip_fraction)>"share of tokens that were clipped"</Symbol>

@@ -52,20 +52,21 @@ pub fn Reward() -> impl IntoView {
                 " of a summary we take the logit of nothate: unlike a probability it does not flatten out near 1, so a better summary "
                 "still earns more."
             </p>
-            <Formula label="The score is the logit of nothate; the toxicity is the softmax probability of hate">
-                <math display="block">
-                    <mtext>"score"</mtext><mo>"="</mo><msub><mi>"z"</mi><mtext>"nothate"</mtext></msub>
-                    <mspace width="2em" />
-                    <mtext>"toxicity"</mtext><mo>"="</mo>
-                    <mfrac>
-                        <msup><mi>"e"</mi><msub><mi>"z"</mi><mtext>"hate"</mtext></msub></msup>
-                        <mrow>
-                            <msup><mi>"e"</mi><msub><mi>"z"</mi><mtext>"nothate"</mtext></msub></msup><mo>"+"</mo>
-                            <msup><mi>"e"</mi><msub><mi>"z"</mi><mtext>"hate"</mtext></msub></msup>
-                        </mrow>
-                    </mfrac>
-                </math>
-            </Formula>
+            <Formula
+                label="The score is the logit of nothate; the toxicity is the softmax probability of hate"
+                math="<math display='block'>\
+                    <mtext>score</mtext><mo>=</mo><msub><mi>z</mi><mtext>nothate</mtext></msub>\
+                    <mspace width='2em'></mspace>\
+                    <mtext>toxicity</mtext><mo>=</mo>\
+                    <mfrac>\
+                    <msup><mi>e</mi><msub><mi>z</mi><mtext>hate</mtext></msub></msup>\
+                    <mrow>\
+                    <msup><mi>e</mi><msub><mi>z</mi><mtext>nothate</mtext></msub></msup><mo>+</mo>\
+                    <msup><mi>e</mi><msub><mi>z</mi><mtext>hate</mtext></msub></msup>\
+                    </mrow>\
+                    </mfrac>\
+                    </math>"
+            />
             <Symbols>
                 <Symbol is="z" sub="nothate" stage=5 meaning=Meaning::Reward now=of(|s| s.logits.nothate, false)>
                     "logit of nothate: the score"

@@ -74,19 +74,20 @@ pub fn SetUp() -> impl IntoView {
             <OwnDialogues />
             <h3>"The models in numbers"</h3>
             <Models />
-            <Formula label="The trained share: adapter and value head over all weights of the policy">
-                <math display="block">
-                    <mtext>"trained"</mtext>
-                    <mo>"="</mo>
-                    <mfrac>
-                        <mrow><msub><mi>"n"</mi><mtext>"LoRA"</mtext></msub><mo>"+"</mo><msub><mi>"n"</mi><mtext>"value"</mtext></msub></mrow>
-                        <mrow>
-                            <msub><mi>"n"</mi><mtext>"base"</mtext></msub><mo>"+"</mo><msub><mi>"n"</mi><mtext>"LoRA"</mtext></msub>
-                            <mo>"+"</mo><msub><mi>"n"</mi><mtext>"value"</mtext></msub>
-                        </mrow>
-                    </mfrac>
-                </math>
-            </Formula>
+            <Formula
+                label="The trained share: adapter and value head over all weights of the policy"
+                math="<math display='block'>\
+                    <mtext>trained</mtext>\
+                    <mo>=</mo>\
+                    <mfrac>\
+                    <mrow><msub><mi>n</mi><mtext>LoRA</mtext></msub><mo>+</mo><msub><mi>n</mi><mtext>value</mtext></msub></mrow>\
+                    <mrow>\
+                    <msub><mi>n</mi><mtext>base</mtext></msub><mo>+</mo><msub><mi>n</mi><mtext>LoRA</mtext></msub>\
+                    <mo>+</mo><msub><mi>n</mi><mtext>value</mtext></msub>\
+                    </mrow>\
+                    </mfrac>\
+                    </math>"
+            />
             <Symbols>
                 <Symbol is="n" sub="base" now=of(|l| format::count(l.policy.base_parameters as u64))>"frozen weights"</Symbol>
                 <Symbol is="n" sub="LoRA" meaning=Meaning::Policy now=of(|l| format::count(l.policy.adapter_parameters as u64))>

@@ -37,23 +37,24 @@ pub fn Toxicity() -> impl IntoView {
                 " gives the probability of \"hate\". That probability is the summary's toxicity. One summary says little, because another seed "
                 "gives another summary. So we look at the mean and the standard deviation over many."
             </p>
-            <Formula label="Mean and standard deviation of the toxicity">
-                <math display="block">
-                    <mi>"μ"</mi><mo>"="</mo><mfrac><mn>"1"</mn><mi>"n"</mi></mfrac>
-                    <munder><mo>"∑"</mo><mi>"i"</mi></munder>
-                    <msub><mi>"p"</mi><mi>"i"</mi></msub>
-                    <mspace width="2em" />
-                    <mi>"σ"</mi><mo>"="</mo>
-                    <msqrt>
-                        <mfrac><mn>"1"</mn><mi>"n"</mi></mfrac>
-                        <munder><mo>"∑"</mo><mi>"i"</mi></munder>
-                        <msup>
-                            <mrow><mo stretchy="false">"("</mo><msub><mi>"p"</mi><mi>"i"</mi></msub><mo>"−"</mo><mi>"μ"</mi><mo stretchy="false">")"</mo></mrow>
-                            <mn>"2"</mn>
-                        </msup>
-                    </msqrt>
-                </math>
-            </Formula>
+            <Formula
+                label="Mean and standard deviation of the toxicity"
+                math="<math display='block'>\
+                    <mi>μ</mi><mo>=</mo><mfrac><mn>1</mn><mi>n</mi></mfrac>\
+                    <munder><mo>∑</mo><mi>i</mi></munder>\
+                    <msub><mi>p</mi><mi>i</mi></msub>\
+                    <mspace width='2em'></mspace>\
+                    <mi>σ</mi><mo>=</mo>\
+                    <msqrt>\
+                    <mfrac><mn>1</mn><mi>n</mi></mfrac>\
+                    <munder><mo>∑</mo><mi>i</mi></munder>\
+                    <msup>\
+                    <mrow><mo stretchy='false'>(</mo><msub><mi>p</mi><mi>i</mi></msub><mo>−</mo><mi>μ</mi><mo stretchy='false'>)</mo></mrow>\
+                    <mn>2</mn>\
+                    </msup>\
+                    </msqrt>\
+                    </math>"
+            />
             <Symbols>
                 <Symbol is="p" sub="i" stage=5 meaning=Meaning::Reward>"P(hate) of summary i, from 0 to 1"</Symbol>
                 <Symbol is="n" now=of(|t| t.spread.n.to_string())>"dialogues"</Symbol>

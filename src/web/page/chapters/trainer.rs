@@ -52,19 +52,20 @@ pub fn Trainer() -> impl IntoView {
                 ", a frozen copy of the policy from before PPO, is penalised. PPO maximises the " <Point stage=5 meaning=Meaning::Reward>"score"</Point>
                 " minus that penalty:"
             </p>
-            <Formula label="The objective: expected score minus beta times the KL divergence of policy from reference">
-                <math display="block">
-                    <munder><mi>"max"</mi><mi>"θ"</mi></munder>
-                    <mspace width="0.4em" />
-                    <msub><mi>"E"</mi><mrow><mi>"y"</mi><mo>"∼"</mo><msub><mi class="m-policy">"π"</mi><mi>"θ"</mi></msub></mrow></msub>
-                    <mo stretchy="false">"["</mo><mi class="m-reward">"r"</mi><mo stretchy="false">"("</mo><mi>"y"</mi><mo stretchy="false">")"</mo><mo stretchy="false">"]"</mo>
-                    <mo>"−"</mo><mi>"β"</mi>
-                    <mspace width="0.2em" />
-                    <mtext>"KL"</mtext>
-                    <mo stretchy="false">"("</mo><msub><mi class="m-policy">"π"</mi><mi>"θ"</mi></msub><mo>"‖"</mo>
-                    <msub><mi class="m-reference">"π"</mi><mtext>"ref"</mtext></msub><mo stretchy="false">")"</mo>
-                </math>
-            </Formula>
+            <Formula
+                label="The objective: expected score minus beta times the KL divergence of policy from reference"
+                math="<math display='block'>\
+                    <munder><mi>max</mi><mi>θ</mi></munder>\
+                    <mspace width='0.4em'></mspace>\
+                    <msub><mi>E</mi><mrow><mi>y</mi><mo>∼</mo><msub><mi class='m-policy'>π</mi><mi>θ</mi></msub></mrow></msub>\
+                    <mo stretchy='false'>[</mo><mi class='m-reward'>r</mi><mo stretchy='false'>(</mo><mi>y</mi><mo stretchy='false'>)</mo><mo stretchy='false'>]</mo>\
+                    <mo>−</mo><mi>β</mi>\
+                    <mspace width='0.2em'></mspace>\
+                    <mtext>KL</mtext>\
+                    <mo stretchy='false'>(</mo><msub><mi class='m-policy'>π</mi><mi>θ</mi></msub><mo>‖</mo>\
+                    <msub><mi class='m-reference'>π</mi><mtext>ref</mtext></msub><mo stretchy='false'>)</mo>\
+                    </math>"
+            />
             <Symbols>
                 <Symbol is="β" stage=7 now=of(|c| c.kl_coef)>"kl_coef, the penalty for one nat"</Symbol>
                 <Symbol is="r" stage=5 meaning=Meaning::Reward>"score of the response"</Symbol>

@@ -33,7 +33,8 @@ pub fn Settings(
     // Whoever else changes the settings (a reset, a link, a run) starts without refused entries.
     let own = StoredValue::new(false);
     Effect::new(move |_| {
-        (preset.track(), changed.track());
+        preset.track();
+        changed.track();
         if !own.try_update_value(core::mem::take).unwrap_or_default() && *draft.read_untracked() != Edits::default() {
             draft.set(Edits::default());
         }
