@@ -62,7 +62,7 @@ screenshots: web ## picture every chapter at 1440, 768 and 360 px, light and dar
 	scripts/setup.sh browser
 	node tests/page/screenshots.mjs --live
 
-pictures: web ## make the README's pictures of the page and of the terminal, in docs/images/
+pictures: web ## make the pictures: of the page and of the terminal in docs/images/, and of the card of a shared link
 	scripts/setup.sh browser python
 	node tests/page/picture.mjs
 	cargo build --release
