@@ -72,6 +72,7 @@ recorded: setup ## record the runs that the page shows before anything is loaded
 	cargo run --release --features page,worker --example record_page
 	cargo build --release
 	python3 scripts/record.py "$${CARGO_TARGET_DIR:-target}/release/detox-lab" leash
+	python3 scripts/record.py "$${CARGO_TARGET_DIR:-target}/release/detox-lab" experiments
 
 effect: ## measure what PPO does to the tiny models: three seeds, and the published preset
 	scripts/setup.sh python

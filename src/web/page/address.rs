@@ -18,11 +18,13 @@ pub enum Chapter {
     Ppo,
     Numbers,
     Texts,
+    Hacking,
+    Experiments,
     Take,
 }
 
 impl Chapter {
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::SetUp,
         Self::Policy,
         Self::Reward,
@@ -31,6 +33,8 @@ impl Chapter {
         Self::Ppo,
         Self::Numbers,
         Self::Texts,
+        Self::Hacking,
+        Self::Experiments,
         Self::Take,
     ];
 
@@ -45,6 +49,8 @@ impl Chapter {
             Self::Ppo => ["ppo", "3.2", "PPO"],
             Self::Numbers => ["numbers", "3.3", "Before and after, in numbers"],
             Self::Texts => ["texts", "3.4", "Before and after, in text"],
+            Self::Hacking => ["hacking", "", "Reward hacking"],
+            Self::Experiments => ["experiments", "", "Experiments"],
             Self::Take => ["take", "", "Take it with you"],
         }
     }
@@ -204,7 +210,7 @@ mod tests {
     proptest! {
         #[test]
         fn every_address_comes_back(
-            chapter in 0usize..9,
+            chapter in 0usize..11,
             seed: u64,
             published: Option<bool>,
             number in -1e6..1e6f64,

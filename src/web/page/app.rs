@@ -3,7 +3,9 @@
 
 use super::address::{Address, Chapter};
 use super::browser;
-use super::chapters::{Numbers, Policy, Ppo, REAL_MODELS, Reward, SetUp, Take, Texts, Toxicity, Trainer};
+use super::chapters::{
+    Experiments, Hacking, Numbers, Policy, Ppo, REAL_MODELS, Reward, SetUp, Take, Texts, Toxicity, Trainer,
+};
 use super::content::{Content, content};
 use super::controls::{Controls, Status};
 use super::engine::{Engine, engine};
@@ -77,6 +79,8 @@ pub fn App() -> impl IntoView {
                 <Ppo />
                 <Numbers />
                 <Texts />
+                <Hacking />
+                <Experiments />
                 <Take />
             </main>
             <Aside />

@@ -2,6 +2,7 @@
 
 use super::browser::later;
 use super::engine::state;
+use super::lanes::Leash;
 use super::parts::format;
 use super::parts::stages::{Headlines, headline, headlines, rows_of_batch};
 use super::recorded::Recorded;
@@ -28,6 +29,8 @@ pub struct Content {
     pub metrics: Signal<Arc<Vec<Statistics>>>,
     pub run: Signal<Option<Arc<RunInfo>>>,
     pub loaded: Signal<Option<Arc<Loaded>>>,
+    /// The recorded runs with and without the KL penalty, when they are there.
+    pub leash: RwSignal<Option<Arc<Leash>>>,
     /// Before and after.
     pub evaluated: Signal<Option<Arc<Evaluated>>>,
     /// Toxicity with one adapter; recorded: with the initial one.
@@ -93,6 +96,7 @@ impl Content {
             }),
             run,
             loaded,
+            leash: RwSignal::new(None),
             evaluated: Signal::derive(move || s.evaluated.get().or_else(|| recorded_pairs.get())),
             toxicity: Signal::derive(move || s.toxicity.get().or_else(|| recorded_pairs.get())),
             changed: Memo::new(changed).into(),

@@ -1,15 +1,15 @@
 //! Reads the protocol's types from JSON text, which the browser parses: serde_json's parser would make the page larger.
 
-use crate::settings::values;
+use super::reading::Read;
 use js_sys::{Array, Object};
+use serde::de::Error as _;
 use serde::de::value::Error;
-use serde::de::{DeserializeOwned, Error as _};
 use serde_json::{Number, Value};
 use wasm_bindgen::{JsCast, JsValue};
 
 /// A type from its JSON text.
-pub fn read<T: DeserializeOwned>(json: &str) -> Result<T, Error> {
-    values::read(parse(json)?)
+pub fn read<T: Read>(json: &str) -> Result<T, Error> {
+    T::read(parse(json)?)
 }
 
 /// A value from its JSON text. Unit tests run outside a browser.

@@ -5,7 +5,7 @@ use super::browser;
 use super::content::content;
 use super::draft::Draft;
 use super::engine::engine;
-use super::json;
+use super::lanes::{Lane, Leash, leash};
 use super::parts::chart::{LineChart, Series};
 use super::parts::format;
 use super::parts::meaning::Meaning;
@@ -17,32 +17,6 @@ use std::sync::Arc;
 
 /// How long each recorded text is shown; all of them take less than five seconds.
 const SHOWN: Duration = Duration::from_millis(280);
-
-/// `static/recorded/leash.json`.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Leash {
-    pub dialogue: String,
-    /// Dialogues over which `rouge1` is measured.
-    pub measured: f64,
-    /// Insulting words in the texts, in lower case.
-    pub insults: Vec<String>,
-    /// With the KL penalty, and without it.
-    pub lanes: Vec<Lane>,
-}
-
-/// One of the two runs.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Lane {
-    /// Its settings, as far as they are not the page's defaults.
-    pub changes: Map<String, Value>,
-    /// The dialogue's summary after a number of steps: step, text, score.
-    pub texts: Vec<(f64, String, f64)>,
-    /// Mean score and KL of every step's batch.
-    pub score: Vec<f64>,
-    pub kl: Vec<f64>,
-    /// Before and after.
-    pub rouge1: [f64; 2],
-}
 
 impl Lane {
     /// What happened to it, in words.
@@ -77,36 +51,10 @@ const NAMES: [&str; 2] = ["With the KL penalty", "Without the KL penalty"];
 const SHORT: [&str; 2] = ["with", "without"];
 const MEANINGS: [Meaning; 2] = [Meaning::Policy, Meaning::Reward];
 
-/// From `leash.json`. Not by serde: its code for these types would be larger.
-fn leash(json: &str) -> Option<Leash> {
-    let number = |value: &Value| value.as_f64().unwrap_or_default();
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let all = |value: &Value| value.as_array().cloned().unwrap_or_default();
-    let numbers = |value: &Value| all(value).iter().map(number).collect::<Vec<_>>();
-    let lane = |value: &Value| Lane {
-        changes: value["changes"].as_object().cloned().unwrap_or_default(),
-        texts: all(&value["texts"])
-            .iter()
-            .map(|one| (number(&one["step"]), text(&one["text"]), number(&one["score"])))
-            .collect(),
-        score: numbers(&value["score"]),
-        kl: numbers(&value["kl"]),
-        rouge1: [number(&value["rouge1"][0]), number(&value["rouge1"][1])],
-    };
-    let value = json::parse(json).ok()?;
-    let leash = Leash {
-        dialogue: text(&value["dialogue"]),
-        measured: number(&value["measured"]),
-        insults: all(&value["insults"]).iter().map(text).collect(),
-        lanes: all(&value["lanes"]).iter().map(lane).collect(),
-    };
-    (leash.lanes.len() == 2).then_some(leash)
-}
-
 /// The experiment; nothing if its recording does not come.
 #[component]
 pub fn LeashView() -> impl IntoView {
-    let leash_now = RwSignal::new(None::<Arc<Leash>>);
+    let leash_now = content().leash;
     leptos::task::spawn_local(async move {
         if let Some(read) = browser::fetch("recorded/leash.json").await.ok().and_then(|json| leash(&json)) {
             leash_now.set(Some(Arc::new(read)));
@@ -201,7 +149,7 @@ fn experiment(leash: Arc<Leash>) -> AnyView {
             <LineChart title="Score of the batch" series=score at=at />
             <LineChart title="KL from where it started" series=kl unit="nats per response" at=at />
         </div>
-        <DoIt changes=leash.lanes[1].changes.clone() />
+        <DoIt changes=leash.lanes[1].changes.clone() label="Do it yourself, in this tab" />
     }
     .into_any()
 }
@@ -238,7 +186,7 @@ fn marked(text: &str, insults: &[String]) -> AnyView {
 
 /// Begins the same training here.
 #[component]
-fn DoIt(changes: Map<String, Value>) -> impl IntoView {
+pub fn DoIt(changes: Map<String, Value>, label: &'static str) -> impl IntoView {
     let e = engine();
     let s = e.state;
     let shown = content();
@@ -253,10 +201,10 @@ fn DoIt(changes: Map<String, Value>) -> impl IntoView {
     };
     view! {
         <p class="row">
-            <button type="button" class="primary" on:click=start>{move || format!("Do it yourself, in this tab ({})", size())}</button>
+            <button type="button" class="primary" on:click=start>{move || format!("{label} ({})", size())}</button>
             <span class="note">
                 {move || {
-                    if begun() { "Your run keeps its settings until you start over (menu More)".to_owned() } else { format!("without the penalty: {words}") }
+                    if begun() { "Your run keeps its settings until you start over (menu More)".to_owned() } else { format!("with {words}") }
                 }}
             </span>
         </p>
@@ -269,7 +217,15 @@ mod tests {
     use super::*;
 
     fn lane(score: [f64; 2], rouge1: [f64; 2]) -> Lane {
-        Lane { changes: Map::new(), texts: vec![], score: score.into(), kl: vec![0.0, 2.0], rouge1 }
+        Lane {
+            changes: Map::new(),
+            texts: vec![],
+            score: score.into(),
+            kl: vec![0.0, 2.0],
+            rouge1,
+            distinct1: [0.3; 2],
+            length: [20.0; 2],
+        }
     }
 
     #[test]
@@ -278,14 +234,5 @@ mod tests {
         assert!(lane([0.0, 2.0], [0.4, 0.3]).says(100.0).contains("became worse"));
         assert!(lane([0.0, 2.0], [0.4, 0.39]).says(100.0).contains("about as good"));
         assert!(lane([0.0, 0.1], [0.4, 0.1]).says(100.0).starts_with("The score did not rise"));
-    }
-
-    #[test]
-    fn the_shipped_recording_has_two_lanes_with_the_same_steps() {
-        let leash = leash(include_str!("../../../static/recorded/leash.json")).unwrap();
-        let steps = |i: usize| leash.lanes[i].texts.iter().map(|text| text.0).collect::<Vec<_>>();
-        assert_eq!((leash.lanes.len(), steps(0)), (2, steps(1)));
-        let changed = &leash.lanes[1].changes;
-        assert!(changed.contains_key("kl_coef") && leash.lanes[0].changes.is_empty());
     }
 }

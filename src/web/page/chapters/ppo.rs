@@ -2,6 +2,7 @@
 //! and "what if" are in `ppo_stages`.
 
 use super::common::{ChapterFrame, Formula, Point, Source, Symbol, Symbols, Try};
+use super::ppo_pictures::{ClipPicture, ProbabilityPicture, ValuePicture};
 use super::ppo_stages::{Stages, WhatIfs};
 use crate::protocol::{Statistics, Step};
 use crate::settings::PpoConfig;
@@ -167,6 +168,7 @@ fn Advantage() -> impl IntoView {
             <Symbol is="γ" stage=8 now=setting(|c| c.gamma)>"gamma: the discount of later rewards, per token"</Symbol>
             <Symbol is="λ" stage=8 now=setting(|c| c.lambda)>"GAE lambda: how much of an advantage is passed back"</Symbol>
         </Symbols>
+        <ValuePicture />
     }
 }
 
@@ -211,6 +213,8 @@ fn Clipped() -> impl IntoView {
             <Symbol is="c" sub="v" stage=9 now=setting(|c| c.vf_coef)>"weight of the value loss"</Symbol>
             <Symbol is="η" stage=10 now=of_step(|s| s.statistics.learning_rate)>"learning rate of Adam"</Symbol>
         </Symbols>
+        <ClipPicture />
+        <ProbabilityPicture />
     }
 }
 

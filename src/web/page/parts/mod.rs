@@ -16,6 +16,8 @@ pub mod keys;
 pub mod machine;
 pub mod meaning;
 pub mod order;
+pub mod pictures;
+pub mod plot;
 pub mod progress;
 pub mod score_card;
 pub mod settings;
