@@ -3,7 +3,7 @@
 const KEPT = "detox-lab";
 
 // Files that were fetched before this service worker was active, or that only the engine fetches.
-const ALWAYS = ["./", "start.js", "dialogues.jsonl", "recorded/page.json", "recorded/leash.json", "recorded/experiments.json"];
+const ALWAYS = ["./", "start.js", "dialogues.jsonl", "recorded/page.json", "recorded/leash.json", "recorded/experiments.json", "lesson.md"];
 
 // The files with a hash in their names; the page lists them.
 const named = (html) => [...html.matchAll(/(?:href|src|data-[\w-]+)="\.?\/?([\w.-]+\.(?:js|css|wasm|svg))"/g)].map((m) => m[1]);

@@ -105,7 +105,7 @@ fn is_number(text: &str) -> bool {
 
 /// All settings from JSON.
 pub fn from_map(settings: Map<String, Value>) -> std::result::Result<PpoConfig, serde::de::value::Error> {
-    values::read(Value::Object(settings))
+    PpoConfig::from_fields(settings)
 }
 
 fn as_object(config: &PpoConfig) -> Result<Map<String, Value>> {

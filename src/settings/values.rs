@@ -10,6 +10,15 @@ pub fn read<T: DeserializeOwned>(value: Value) -> Result<T, Error> {
     T::deserialize(Json(value))
 }
 
+/// Takes a field out of an object; one that is not there is null if its type can be.
+#[inline(never)]
+pub fn field<T: DeserializeOwned>(fields: &mut Map<String, Value>, name: &'static str) -> Result<T, Error> {
+    match fields.swap_remove(name) {
+        Some(value) => read(value),
+        None => read(Value::Null).map_err(|_| Error::missing_field(name)),
+    }
+}
+
 /// A value as JSON text.
 pub fn text(value: &Value) -> String {
     let mut out = String::new();

@@ -83,6 +83,10 @@ pub struct Address {
     pub row: Option<usize>,
     /// The quantity that the token strip shows, by its name in an address.
     pub show: Option<String>,
+    /// The stage whose numbers chapter 3.2 shows.
+    pub stage: Option<u8>,
+    /// Whether the page is in presenter mode.
+    pub present: bool,
 }
 
 impl Address {
@@ -99,6 +103,8 @@ impl Address {
                 "preset" => address.preset = values::read(Value::String(value)).ok(),
                 "row" => address.row = from_one(),
                 "show" => address.show = Some(value),
+                "stage" => address.stage = value.parse().ok().filter(|n| (1..=12).contains(n)),
+                "present" => address.present = value == "1",
                 _ if is_setting(&key) => {
                     address.changes.insert(key, setting(&value));
                 }
@@ -123,6 +129,8 @@ impl Address {
         }
         pairs.extend(self.row.map(|row| ("row".to_owned(), (row + 1).to_string())));
         pairs.extend(self.show.clone().map(|show| ("show".to_owned(), show)));
+        pairs.extend(self.stage.map(|stage| ("stage".to_owned(), stage.to_string())));
+        pairs.extend(self.present.then(|| ("present".to_owned(), "1".to_owned())));
         let pairs: Vec<String> =
             pairs.iter().map(|(key, value)| format!("{}={}", encode(key), encode(value))).collect();
         let question = if pairs.is_empty() { "" } else { "?" };
@@ -184,15 +192,19 @@ mod tests {
             changes: [("kl_coef".to_owned(), 0.05.into()), ("kl_estimator".to_owned(), "k3".into())].into(),
             row: Some(3),
             show: Some("kl".into()),
+            stage: Some(8),
+            present: true,
         };
-        assert_eq!(address.format(), "ppo?seed=7&preset=published&kl_coef=0.05&kl_estimator=k3&row=4&show=kl");
+        let hash = "ppo?seed=7&preset=published&kl_coef=0.05&kl_estimator=k3&row=4&show=kl&stage=8&present=1";
+        assert_eq!(address.format(), hash);
         assert_eq!(Address::parse(&format!("#{}", address.format())), address);
         assert_eq!(Address::default().format(), "set-up");
     }
 
     #[test]
     fn what_makes_no_sense_is_left_out() {
-        for hash in ["", "#", "#nowhere", "#?", "#set-up?&&=&row=0&seed=x&preset=best&A B=1&%%=2"] {
+        for hash in ["", "#", "#nowhere", "#?", "#set-up?&&=&row=0&stage=13&present=yes&seed=x&preset=best&A B=1&%%=2"]
+        {
             assert_eq!(Address::parse(hash), Address::default(), "{hash}");
         }
         let null = Address::parse("#trainer?max_grad_norm=null&adaptive_kl=false");
@@ -221,11 +233,11 @@ mod tests {
             let word = if serde_json::from_str::<Value>(&word).is_ok() { "word".to_owned() } else { word };
             let preset = published.map(|p| if p { Preset::Published } else { Preset::Corrected });
             let mut changes = BTreeMap::new();
-            if !["seed", "preset", "row", "show"].contains(&name.as_str()) {
+            if !["seed", "preset", "row", "show", "stage", "present"].contains(&name.as_str()) {
                 changes.insert(name, Value::String(word));
             }
             changes.insert("kl_coef_".to_owned(), number.into());
-            let address = Address { chapter: Chapter::ALL[chapter], seed, preset, changes, row, show: None };
+            let address = Address { chapter: Chapter::ALL[chapter], seed, preset, changes, row, ..Address::default() };
             prop_assert_eq!(Address::parse(&address.format()), address);
         }
 

@@ -8,6 +8,7 @@ use super::chapters::{
 };
 use super::content::{Content, content};
 use super::controls::{Controls, Status};
+use super::draft::Play;
 use super::engine::{Engine, engine};
 use super::leash::LeashView;
 use super::notices::Notices;
@@ -49,6 +50,7 @@ pub fn App() -> impl IntoView {
             engine.linger();
         }
     });
+    present(engine);
     // A link's values that cannot be are reported at once, in the worker's words.
     let shown = content();
     Effect::new(move |_| {
@@ -87,6 +89,25 @@ pub fn App() -> impl IntoView {
         </div>
         <p class="unseen" role="status" aria-live="polite">{state.said}</p>
     }
+}
+
+/// Presenter mode: the style sheet has the larger type; keys move the run, unless something is typed.
+fn present(engine: Engine) {
+    let on = engine.state.presenter;
+    Effect::new(move |_| browser::set_flag("data-presenter", on.get()));
+    let keys = window_event_listener(leptos::ev::keydown, move |event| {
+        let plain = !(event.ctrl_key() || event.alt_key() || event.meta_key());
+        if on.get_untracked() && plain && !browser::typed(&event) {
+            match event.key().as_str() {
+                "n" => engine.one_stage(),
+                "s" => engine.one_step(),
+                "p" if engine.state.play.get_untracked() == Play::Playing => engine.pause(),
+                "p" => engine.play(),
+                _ => {}
+            }
+        }
+    });
+    on_cleanup(move || keys.remove());
 }
 
 #[component]

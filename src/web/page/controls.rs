@@ -72,6 +72,14 @@ pub fn Controls() -> impl IntoView {
                     <SpeedChoice />
                     <PresetChoice />
                     <SeedField />
+                    <label class="tick">
+                        <input
+                            type="checkbox"
+                            prop:checked=move || s.presenter.get()
+                            on:change=move |event| s.presenter.set(event_target_checked(&event))
+                        />
+                        <span>"Presenter mode: large type; keys n (next stage), s (step), p (play or pause)"</span>
+                    </label>
                     <StartOver />
                     <p class="note" role="status">
                         {move || changed.get().then_some("The current run keeps its settings until you start over")}

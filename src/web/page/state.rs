@@ -117,6 +117,8 @@ pub struct State {
     pub pointed: RwSignal<Option<u8>>,
     /// The stage whose numbers chapter 3.2 shows; if none is chosen, the last one reached.
     pub opened: RwSignal<Option<u8>>,
+    /// Larger type, and keys for the run.
+    pub presenter: RwSignal<bool>,
     pub row: RwSignal<usize>,
     pub quantity: RwSignal<Quantity>,
 }
@@ -133,6 +135,8 @@ impl State {
     pub fn go_to(&self, address: &Address) {
         self.chapter.set(address.chapter);
         self.row.set(address.row.unwrap_or(0));
+        self.opened.set(address.stage);
+        self.presenter.set(address.present);
         let show = address.show.as_deref().and_then(Quantity::from_slug);
         self.quantity.set(show.unwrap_or(SHOWN_FIRST));
         let changes = address.changes.clone().into_iter().collect();
@@ -148,6 +152,8 @@ impl State {
             preset: (draft.preset == Preset::Published).then_some(draft.preset),
             changes: draft.changes.into_iter().collect(),
             row: (row > 0).then_some(row),
+            stage: self.opened.get(),
+            present: self.presenter.get(),
             show: Some(self.quantity.get()).filter(|q| *q != SHOWN_FIRST).map(|q| q.slug().to_owned()),
         }
     }

@@ -36,6 +36,10 @@ pub fn Experiments() -> impl IntoView {
                 "run with the page's own settings. Then train the same here; the first experiment of this page is one more of them."
             </p>
             {move || all.get().into_iter().map(experiment).collect_view()}
+            <p>
+                "For teachers: " <a class="link" href="lesson.md">"notes for a lesson of 45 minutes"</a>
+                ", and presenter mode in the menu More. The address of this page holds chapter, stage, seed and settings, so a link opens the same view."
+            </p>
         </ChapterFrame>
     }
 }

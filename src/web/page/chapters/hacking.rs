@@ -62,13 +62,13 @@ pub fn Hacking() -> impl IntoView {
             </p>
             {text_table("Signs of reward hacking", "hacking", &HEADS, rows)}
             <p class="caption">
-                "PPO sees only the first row. ROUGE-1, distinct words and length are measured by other means, so they can contradict the score. "
+                "PPO is trained with score and KL alone. ROUGE-1, distinct words and length are measured by other means, so they can contradict the score. "
                 "Toxicity cannot: it comes from the same reward model."
             </p>
             <h3>"Score against KL"</h3>
             <p>
-                "Each point of the line is one step: how far the policy has moved, and what score it reached. At first a little KL buys much "
-                "score. A line that goes far to the right at the highest score shows a policy that left the texts it knew."
+                "Each dot is one step: how far the policy has moved, and which score it reached. The line is the mean of seven steps. At first a "
+                "little KL gives much score. A line that goes far to the right at the highest score shows a policy that left the texts that it knew."
             </p>
             <figure class="picture" inner_html=path></figure>
             <p class="caption">
@@ -88,6 +88,9 @@ pub fn Hacking() -> impl IntoView {
 }
 
 const NOT_COMPARED: &str = "Your run has not been compared yet: run \"Compare\" in 3.3, then its verdict is here.";
+
+/// How many steps before and after a step are averaged with it.
+const NEAR: usize = 3;
 
 const HEADS: [&str; 5] = ["", "first", "now", "recorded, without the penalty", "reward hacking shows as"];
 
@@ -158,48 +161,61 @@ fn table(metrics: &[Statistics], e: Option<&Evaluation>, without: Option<&Lane>)
     let of_run =
         |f: fn(&Statistics) -> f64| metrics.first().zip(metrics.last()).map_or_else(none, |(a, b)| [f(a), f(b)]);
     let of = |f: fn(&EvaluatedSide) -> f64| e.map_or_else(none, |e| [f(&e.before), f(&e.after)]);
-    let lane = |f: fn(&Lane) -> f64| without.map_or(f64::NAN, f);
+    let lane = |f: fn(&Lane) -> [f64; 2]| without.map_or_else(none, f);
     let cell = |x: f64, decimals: usize| if x.is_nan() { format::NONE.into() } else { format::fixed(x, decimals) };
-    let row = |name: &str, [a, b]: [f64; 2], without: f64, decimals: usize, sign: &str| {
-        let [a, b, without] = [a, b, without].map(|x| cell(x, decimals));
+    let row = |name: &str, run: [f64; 2], without: [f64; 2], decimals: usize, sign: &str| {
+        let [first, now, start, end] = [run[0], run[1], without[0], without[1]].map(|x| cell(x, decimals));
+        let without = if start == format::NONE { start } else { format!("{start} → {end}") };
         format!(
-            "<tr><th scope=\"row\">{name}</th><td class=\"num\">{a}</td><td class=\"num\">{b}</td><td class=\"num\">{without}</td><td>{sign}</td></tr>"
+            "<tr><th scope=\"row\">{name}</th><td class=\"num\">{first}</td><td class=\"num\">{now}</td><td class=\"num\">{without}</td><td>{sign}</td></tr>"
         )
     };
     [
-        row("score, mean of the batch", of_run(|s| s.score), lane(|l| end(&l.score)), 2, "rises to the maximum"),
-        row("KL, nats per response", of_run(|s| s.kl), lane(|l| end(&l.kl)), 1, "tens or hundreds"),
+        row("score, mean of the batch", of_run(|s| s.score), lane(|l| ends(&l.score)), 2, "rises to the maximum"),
+        row("KL, nats per response", of_run(|s| s.kl), lane(|l| ends(&l.kl)), 1, "tens or hundreds"),
         row(
             "tokens per response",
             of_run(|s| s.response_length - 1.0),
-            lane(|l| l.length[1]),
+            lane(|l| l.length),
             1,
             "very few, or all that are allowed",
         ),
-        row("ROUGE-1 with the human summary", of(|s| s.rouge1), lane(|l| l.rouge1[1]), 2, "falls"),
+        row("ROUGE-1 with the human summary", of(|s| s.rouge1), lane(|l| l.rouge1), 2, "falls"),
         row(
             "distinct-1, share of different words",
             of(|s| s.distinct1),
-            lane(|l| l.distinct1[1]),
+            lane(|l| l.distinct1),
             2,
-            "falls, since words repeat",
+            "falls: words repeat",
         ),
-        row("empty summaries", of(|s| s.empty as f64), f64::NAN, 0, "more than at first"),
+        row("empty summaries", of(|s| s.empty as f64), none(), 0, "more than at first"),
     ]
     .concat()
 }
 
-fn end(all: &[f64]) -> f64 {
-    all.last().copied().unwrap_or(f64::NAN)
+fn ends(all: &[f64]) -> [f64; 2] {
+    [all.first(), all.last()].map(|x| x.copied().unwrap_or(f64::NAN))
+}
+
+/// The mean of each point and its neighbours: batches differ, and their noise would hide the path.
+fn smooth(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
+    let mean = |i: usize| {
+        let around = &points[i.saturating_sub(NEAR)..(i + NEAR + 1).min(points.len())];
+        let of = |f: fn(&(f64, f64)) -> f64| around.iter().map(f).sum::<f64>() / around.len() as f64;
+        (of(|p| p.0), of(|p| p.1))
+    };
+    (0..points.len()).map(mean).collect()
 }
 
 /// The picture of score against KL.
 fn path(metrics: &[Statistics], leash: Option<&Leash>) -> String {
     let run: Vec<(f64, f64)> =
         metrics.iter().map(|s| (s.kl, s.score)).filter(|p| p.0.is_finite() && p.1.is_finite()).collect();
-    let lanes: Vec<Vec<(f64, f64)>> = leash
-        .map(|l| l.lanes.iter().map(|lane| lane.kl.iter().copied().zip(lane.score.iter().copied()).collect()).collect())
-        .unwrap_or_default();
+    let lane = |lane: &Lane| {
+        let points: Vec<(f64, f64)> = lane.kl.iter().copied().zip(lane.score.iter().copied()).collect();
+        smooth(&points)
+    };
+    let lanes: Vec<_> = leash.map(|l| l.lanes.iter().map(lane).collect()).unwrap_or_default();
     // From 10 nats on the axis counts powers of ten: asinh is linear near 0.
     let scaled = |(kl, score): (f64, f64)| ((kl / 2.0).asinh(), score);
     let all = || run.iter().chain(lanes.iter().flatten()).map(|p| scaled(*p));
@@ -212,6 +228,8 @@ fn path(metrics: &[Statistics], leash: Option<&Leash>) -> String {
     for (lane, class) in lanes.iter().zip(["line is-dashed m-reference", "line is-dashed m-reward"]) {
         plot.line(lane.iter().map(|p| scaled(*p)), class);
     }
+    plot.dots(run.iter().map(|p| scaled(*p)), "dots is-small m-policy");
+    let run = smooth(&run);
     plot.line(run.iter().map(|p| scaled(*p)), "line m-policy");
     if let [first, .., last] = run[..] {
         for (at, name) in [(first, "first step"), (last, "now")] {

@@ -1,7 +1,7 @@
 //! Chapter 3.2: one PPO step in words, formulas and numbers; the charts of the run; the token strip. The single stages
 //! and "what if" are in `ppo_stages`.
 
-use super::common::{ChapterFrame, Formula, Point, Source, Symbol, Symbols, Try};
+use super::common::{ChapterFrame, Formula, Point, Source, Symbol, Symbols, Try, tick};
 use super::ppo_pictures::{ClipPicture, ProbabilityPicture, ValuePicture};
 use super::ppo_stages::{Stages, WhatIfs};
 use crate::protocol::{Statistics, Step};
@@ -14,6 +14,8 @@ use crate::web::page::parts::chart::{ChartTable, LineChart, Series};
 use crate::web::page::parts::format;
 use crate::web::page::parts::meaning::Meaning;
 use crate::web::page::parts::memo;
+use crate::web::page::parts::response_table;
+use crate::web::page::parts::table::text_table;
 use crate::web::page::parts::token_strip::TokenStrip;
 use leptos::prelude::*;
 
@@ -54,8 +56,34 @@ pub fn Ppo() -> impl IntoView {
                     view! { <p class="note">"The tokens of this run are shown after its next step"</p> }.into_any()
                 }
             }}
+            <ResponseTable />
             <WhatIfs />
         </ChapterFrame>
+    }
+}
+
+/// The chosen response as a table.
+#[component]
+fn ResponseTable() -> impl IntoView {
+    let s = engine().state;
+    let shown = content();
+    let step = later(shown.step);
+    let (open, words) = (RwSignal::new(false), RwSignal::new(false));
+    let rows = memo(move || {
+        let row = step.with(|step| s.row.get().min(step.responses.len().saturating_sub(1)));
+        if open.get() { step.with(|step| response_table::rows(step, row, words.get())) } else { String::new() }
+    });
+    let toggle = move |event: leptos::ev::Event| open.set(event_target::<web_sys::HtmlDetailsElement>(&event).open());
+    view! {
+        <details class="fold" on:toggle=toggle>
+            <summary>"This response as a table"</summary>
+            {tick("join the pieces to words", words)}
+            <p class="caption">
+                "Of a word: the sums of log-probs, KL and rewards; value and return of its first piece; the mean advantage; the product of the ratios. "
+                "The score is part of the last reward."
+            </p>
+            {text_table("The response, token by token", "response-table", &response_table::HEADS, Signal::derive(move || rows.get()))}
+        </details>
     }
 }
 

@@ -19,6 +19,7 @@ pub mod order;
 pub mod pictures;
 pub mod plot;
 pub mod progress;
+pub mod response_table;
 pub mod score_card;
 pub mod settings;
 pub mod settings_edit;

@@ -4,9 +4,9 @@
 use super::axis::Axis;
 
 /// The part of the picture that the axes enclose, in percent; its left end is chosen.
-const RIGHT: f64 = 99.0;
-const TOP: f64 = 4.0;
-const HEIGHT: f64 = 76.0;
+const RIGHT: f64 = 97.0;
+const TOP: f64 = 6.0;
+const HEIGHT: f64 = 71.0;
 
 /// A picture while it is put together.
 pub struct Plot {
