@@ -46,7 +46,7 @@ pub fn SetUp() -> impl IntoView {
             </p>
             <p>
                 "What you will see: in 2.1 the policy writes a summary, in 2.2 the reward model scores it. 2.3 measures the policy before training. "
-                "3.1 has the settings, and 3.2 shows one step of PPO with all of its numbers. 3.3 and 3.4 compare the policy before and after training."
+                "3.1 has the settings, and 3.2 shows one step of PPO with all of its numbers. 3.3 and 3.4 compare the policy before and after training. Then you can check whether the run hacked its reward, and try experiments."
             </p>
             <Try title="Load the models">
                 <p>
