@@ -1,11 +1,17 @@
-// What can be measured of the page's looks: formulas have their font, small type is not too small, chapters have names in every
+// What can be measured of the page's looks and size: formulas have their font, small type is not too small, chapters have names in every
 // list, nothing scrolls sideways, and presenter mode. Whether it is beautiful is for people who look at `make screenshots`.
 import assert from "node:assert/strict";
+import { readFileSync, readdirSync } from "node:fs";
+import { join } from "node:path";
 import { test } from "node:test";
+import { gzipSync } from "node:zlib";
+import { dist } from "./harness.mjs";
 import { at, bar, line, shared, visit } from "./person.mjs";
 import { eventually } from "./story.mjs";
 
 const site = shared();
+/** Most bytes of the page's own code, gzipped: without styles, worker, models and recorded runs. */
+const CODE = 500_000;
 const there = (page) => page.getByRole("listbox", { name: /^Tokens of the response/ }).waitFor();
 
 test("formulas are set in the page's own font, with subscripts below the line", async (t) => {
@@ -67,4 +73,14 @@ test("presenter mode comes with a link, has larger type, and its keys move the r
   assert.equal(await type(), 16);
   await eventually("the link", () => page.evaluate(() => location.hash), (hash) => !hash.includes("present"));
   assert.deepEqual(wrong, []);
+});
+
+test("the page's code is at most 500 kB, and its first files leave the rest for later", async (t) => {
+  const code = readdirSync(dist).filter((name) => /^app-[^/]*\.(wasm|js)$/.test(name));
+  const bytes = code.reduce((sum, name) => sum + gzipSync(readFileSync(join(dist, name)), { level: 9 }).length, 0);
+  assert.ok(code.length === 2 && bytes <= CODE, `${code}: ${bytes} bytes`);
+  const { page } = await visit(t, site);
+  await there(page);
+  const asked = await page.evaluate(() => performance.getEntriesByType("resource").map((one) => new URL(one.name).pathname.split("/").slice(-2).join("/")));
+  assert.ok(!asked.some((name) => /^models\//.test(name)), String(asked));
 });

@@ -53,8 +53,8 @@ pub fn ValuePicture() -> AnyView {
 #[component]
 pub fn ClipPicture() -> AnyView {
     let draw = |step: &Step, config: &PpoConfig, _: usize| pictures::clip(step, config.clip_range);
-    let about = "Each dot is a token of this batch. The lines are the objective for an advantage of +1 (solid) and −1 (dashed): PPO climbs them. Beyond \
-                 1 ± ε they are flat, so the gradient is 0.";
+    let about = "Each dot is a token of this batch. The lines are the objective for an advantage of +1 (solid) and −1 (dashed); PPO moves each token \
+                 upwards on its line. Where a line is flat, its gradient is 0.";
     picture("The clipped objective over the ratio", draw, about)
 }
 
