@@ -62,14 +62,17 @@ screenshots: web ## picture every chapter at 1440, 768 and 360 px, light and dar
 	scripts/setup.sh browser
 	node tests/page/screenshots.mjs --live
 
-pictures: web ## make the README's pictures of the page and of the terminal, in docs/images/
+pictures: web ## make the pictures: of the page and of the terminal in docs/images/, and of the card of a shared link
 	scripts/setup.sh browser python
 	node tests/page/picture.mjs
 	cargo build --release
 	python3 scripts/terminal_picture.py "$${CARGO_TARGET_DIR:-target}/release/detox-lab"
 
-recorded: setup ## record the run that the page shows before anything is loaded
+recorded: setup ## record the runs that the page shows before anything is loaded
 	cargo run --release --features page,worker --example record_page
+	cargo build --release
+	python3 scripts/record.py "$${CARGO_TARGET_DIR:-target}/release/detox-lab" leash
+	python3 scripts/record.py "$${CARGO_TARGET_DIR:-target}/release/detox-lab" experiments
 
 effect: ## measure what PPO does to the tiny models: three seeds, and the published preset
 	scripts/setup.sh python

@@ -3,7 +3,9 @@
 const KEPT = "detox-lab";
 
 // Files that were fetched before this service worker was active, or that only the engine fetches.
-const ALWAYS = ["./", "start.js", "dialogues.jsonl", "recorded/page.json"];
+const ALWAYS = [
+  "./", "start.js", "dialogues.jsonl", "recorded/page.json", "recorded/leash.json", "recorded/experiments.json", "lesson.md", "math.woff2",
+];
 
 // The files with a hash in their names; the page lists them.
 const named = (html) => [...html.matchAll(/(?:href|src|data-[\w-]+)="\.?\/?([\w.-]+\.(?:js|css|wasm|svg))"/g)].map((m) => m[1]);

@@ -255,6 +255,9 @@ pub struct RunInfo {
     pub weights: String,
     #[serde(default)]
     pub labels: String,
+    /// When the browser saved it, in seconds since 1970; 0 if it is not a saved run.
+    #[serde(default)]
+    pub saved: f64,
 }
 
 /// A rollout, recomputed with other settings.

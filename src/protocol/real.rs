@@ -208,6 +208,7 @@ mod tests {
                 models: ["m".into(), "m".into()],
                 weights: weights.into(),
                 labels: labels.into(),
+                saved: 0.0,
             };
             KeptModel::pair(&models, &info).unwrap()
         };

@@ -1,6 +1,7 @@
 //! Numbers of a PPO step: grids, scores, losses, and the line of `metrics.jsonl`. `ppo`, `model` and `lab` compute them.
 
 use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
 
 /// Numbers (rows, cols), row-major. Grids of responses are (B, R): column k is for token k + 1 of the decoder ids.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -104,6 +105,15 @@ macro_rules! statistics {
         }
 
         impl Statistics {
+            /// From the value of each of TRL's keys, which `value` returns; the page reads steps by this.
+            ///
+            /// # Errors
+            /// Those of `value`, or a value that is neither a number nor null, by its key.
+            pub fn from_numbers<E: serde::de::Error>(value: &mut dyn FnMut(&str) -> Result<Value, E>) -> Result<Self, E> {
+                let step = value("step")?.as_u64().ok_or_else(|| E::custom("step is not a whole number"))?;
+                Ok(Self { step, $($field: StatisticValue::of(value($key)?).ok_or_else(|| not_numbers($key))?),+ })
+            }
+
             /// All numbers with their keys, without lists of numbers.
             pub fn numbers(&self) -> impl Iterator<Item = (&'static str, f64)> {
                 [$( ($key, StatisticValue::number(&self.$field)) ),+].into_iter().filter_map(|(key, x)| Some((key, x?)))
@@ -212,12 +222,29 @@ pub type Numbers = Vec<f32>;
 trait StatisticValue: Sized {
     fn read<'de, D: Deserializer<'de>>(from: D) -> Result<Self, D::Error>;
 
+    /// From a JSON value; none if it is of another kind.
+    fn of(value: Value) -> Option<Self>;
+
     fn number(&self) -> Option<f64>;
+}
+
+/// A number, NaN for null.
+fn or_nan(value: &Value) -> Option<f64> {
+    if value.is_null() { Some(f64::NAN) } else { value.as_f64() }
+}
+
+#[cold]
+fn not_numbers<E: serde::de::Error>(key: &str) -> E {
+    E::custom(format!("{key} is not a number"))
 }
 
 impl StatisticValue for f64 {
     fn read<'de, D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         Ok(Option::<f64>::deserialize(from)?.unwrap_or(f64::NAN))
+    }
+
+    fn of(value: Value) -> Option<Self> {
+        or_nan(&value)
     }
 
     fn number(&self) -> Option<f64> {
@@ -229,6 +256,10 @@ impl StatisticValue for Numbers {
     fn read<'de, D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         let numbers = Vec::<Option<f32>>::deserialize(from)?;
         Ok(numbers.into_iter().map(|x| x.unwrap_or(f32::NAN)).collect())
+    }
+
+    fn of(value: Value) -> Option<Self> {
+        value.as_array()?.iter().map(|x| or_nan(x).map(|x| x as f32)).collect()
     }
 
     fn number(&self) -> Option<f64> {

@@ -223,6 +223,13 @@ macro_rules! settings {
                 Self { $($($name: settings!(@value published, $default $(, $published)?),)+)+ }
             }
 
+            /// From an object with all settings. Smaller code than that of the derived `Deserialize`, which the page would have twice.
+            pub(super) fn from_fields(
+                mut fields: serde_json::Map<String, serde_json::Value>,
+            ) -> Result<Self, serde::de::value::Error> {
+                Ok(Self { $($($name: crate::settings::values::field(&mut fields, stringify!($name))?,)+)+ })
+            }
+
             /// Every setting as a number, in the table's order; none if it is not a number or not set.
             pub(super) fn numbers(&self) -> [Option<f64>; SETTINGS.len()] {
                 [$($(Type::number(&self.$name),)+)+]

@@ -3,6 +3,7 @@
 //! which cannot be used and why. `json` uses these lists. Other names for our settings are in the table.
 
 use super::table::SETTINGS;
+use super::values;
 use crate::error::{Error, Result};
 use serde_json::{Value, json};
 
@@ -177,9 +178,14 @@ pub fn meaning(key: &str, value: &Value) -> Result<Foreign> {
         _ if (generation || instead.is_some()) && (value.is_null() || means_nothing(key, value)) => {
             Ok(Foreign::Ignored)
         }
-        Some(instead) => Err(Error::input(format!("setting {key} = {value} is not supported"), instead)),
+        Some(instead) => {
+            Err(Error::input(format!("setting {key} = {} is not supported", values::text(value)), instead))
+        }
         None if generation => Err(Error::input(
-            format!("setting {key} = {value}: responses are sampled token by token, other ways are not supported"),
+            format!(
+                "setting {key} = {}: responses are sampled token by token, other ways are not supported",
+                values::text(value)
+            ),
             "leave it out; temperature, top_k, top_p and min_length are supported",
         )),
         None => Ok(Foreign::Unknown),
@@ -226,7 +232,7 @@ fn generation<'a>(key: &'a str, value: &Value) -> Result<Vec<(&'a str, Value)>> 
         "max_new_tokens" => match whole(value) {
             Some(n) => vec![("output_min_length", json!(n)), ("output_max_length", json!(n.saturating_add(1)))],
             None => {
-                let what = format!("setting max_new_tokens = {value} in generation_kwargs");
+                let what = format!("setting max_new_tokens = {} in generation_kwargs", values::text(value));
                 return Err(Error::input(what, "give a whole number of tokens"));
             }
         },
@@ -244,7 +250,7 @@ fn lengths(value: &Value) -> Result<[(&'static str, Value); 2]> {
     };
     if low.is_null() || high.is_null() {
         return Err(Error::input(
-            format!("setting output_length_sampler = {value}"),
+            format!("setting output_length_sampler = {}", values::text(value)),
             "write output_min_length and output_max_length, as LengthSampler has them",
         ));
     }

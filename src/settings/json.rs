@@ -4,9 +4,8 @@
 use super::define::Kind;
 use super::foreign::{self, Foreign};
 use super::table::{PpoConfig, SETTINGS, find};
+use super::values;
 use crate::error::{Error, Result};
-use serde::Deserialize;
-use serde::de::value::MapDeserializer;
 use serde_json::{Map, Value};
 
 impl PpoConfig {
@@ -75,15 +74,17 @@ fn set(settings: &mut Map<String, Value>, name: &str, value: &Value) -> Result<(
             "use k3: it estimates the same KL from the sampled tokens, is unbiased and never negative",
         ));
     }
-    if value.as_str().is_some_and(|text| serde_json::from_str::<f64>(text.trim()).is_ok()) {
+    if value.as_str().is_some_and(|text| is_number(text.trim())) {
         return Err(Error::input(
-            format!("setting {name} = {value} is a text, but must be a number"),
+            format!("setting {name} = {} is a text, but must be a number", values::text(value)),
             format!("write it without quotes: {}", value.as_str().unwrap_or_default().trim()),
         ));
     }
     settings.insert(name.to_string(), value.clone());
     read(settings.clone()).map(|_| ()).map_err(|e| match e {
-        Error::Input { what, hint } => Error::Input { what: format!("setting {name} = {value}: {what}"), hint },
+        Error::Input { what, hint } => {
+            Error::Input { what: format!("setting {name} = {}: {what}", values::text(value)), hint }
+        }
         other => other,
     })
 }
@@ -92,9 +93,19 @@ fn read(settings: Map<String, Value>) -> Result<PpoConfig> {
     from_map(settings).map_err(|e| Error::input(e, "correct the value's type or spelling"))
 }
 
-/// All settings from JSON. Only from an object: code that also reads arrays would add 2 kB to the page.
-pub fn from_map(settings: Map<String, Value>) -> serde_json::Result<PpoConfig> {
-    PpoConfig::deserialize(MapDeserializer::new(settings.into_iter()))
+/// Whether a text looks like a JSON number.
+fn is_number(text: &str) -> bool {
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    let (mantissa, power) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
+    let (whole, part) = mantissa.split_once('.').unwrap_or((mantissa, "0"));
+    digits(whole.strip_prefix('-').unwrap_or(whole))
+        && digits(part)
+        && digits(power.strip_prefix(['+', '-']).unwrap_or(power))
+}
+
+/// All settings from JSON.
+pub fn from_map(settings: Map<String, Value>) -> std::result::Result<PpoConfig, serde::de::value::Error> {
+    PpoConfig::from_fields(settings)
 }
 
 fn as_object(config: &PpoConfig) -> Result<Map<String, Value>> {

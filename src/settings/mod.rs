@@ -10,6 +10,7 @@ pub mod markdown;
 mod presets;
 mod table;
 mod validate;
+pub mod values;
 
 pub use choices::{KlEstimator, KlReference, Preset, RewardRead, Schedule, ScoredText, WhitenOver};
 pub use define::{Choice, Kind, Part, Range, Setting};

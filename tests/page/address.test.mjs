@@ -59,6 +59,7 @@ test("a link opens elsewhere with the same chapter, settings and row, and one st
 
   const there = await visit(t, site, { url: link, whole: false });
   await reading(there.page, /PPO$/);
+  await there.page.getByRole("listbox", { name: /^Responses of the batch/ }).waitFor();
   assert.deepEqual(await settings(there.page), await settings(here.page));
   const row = there.page.getByRole("listbox", { name: /^Responses of the batch/ }).getByRole("option", { selected: true });
   assert.equal(await row.innerText(), chosen);
@@ -142,7 +143,7 @@ test("a link that makes no sense opens the page all the same", async (t) => {
     page.on("console", (message) => ["error", "warning"].includes(message.type()) && wrong.push(message.text()));
     await page.goto(site.url + hash);
     await page.getByRole("listbox", { name: /^Tokens of the response/ }).getByRole("option").first().waitFor();
-    assert.equal((await chapters(page)).filter((id) => id !== "stages").length, 9, hash);
+    assert.equal((await chapters(page)).filter((id) => id !== "stages").length, 11, hash);
     assert.ok(await bar(page).getByRole("button", { name: "Step", exact: true }).isEnabled(), hash);
     assert.deepEqual(wrong, [], hash);
     await page.close();

@@ -70,7 +70,7 @@ for (const scheme of THEMES) {
     test(`the recorded run, ${scheme}, ${width} px wide: nothing to object to`, async (t) => {
       const { page } = await visit(t, site, { width, height, scheme });
       await page.getByRole("listbox", { name: /^Tokens of the response/ }).waitFor();
-      assert.equal((await chapters(page)).filter((id) => id !== "stages").length, 9);
+      assert.equal((await chapters(page)).filter((id) => id !== "stages").length, 11);
       assert.deepEqual(await inEveryState(page, width < 500), []);
     });
   }

@@ -11,7 +11,7 @@ export const root = resolve(dirname(fileURLToPath(import.meta.url)), "../..");
 export const dist = resolve(process.env.DIST ?? join(root, "dist"));
 
 const types = {
-  ".html": "text/html; charset=utf-8", ".js": "text/javascript", ".css": "text/css", ".wasm": "application/wasm",
+  ".html": "text/html; charset=utf-8", ".js": "text/javascript", ".css": "text/css", ".woff2": "font/woff2", ".wasm": "application/wasm",
   ".json": "application/json", ".jsonl": "application/jsonl", ".svg": "image/svg+xml", ".webmanifest": "application/manifest+json",
 };
 

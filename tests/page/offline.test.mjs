@@ -30,7 +30,7 @@ test("what is loaded goes on working when the network goes, and opens again with
 
   await page.reload();
   await noNetwork(page).waitFor();
-  assert.equal((await chapters(page)).filter((id) => id !== "stages").length, 9);
+  assert.equal((await chapters(page)).filter((id) => id !== "stages").length, 11);
   await page.getByRole("listbox", { name: /^Tokens of the response/ }).getByRole("option").first().waitFor();
   assert.match(await line(page).innerText(), /recorded\s+step \d+ of a recorded run/);
   assert.match(await kept(page).innerText(), /step 1 of/);

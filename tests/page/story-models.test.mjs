@@ -174,7 +174,6 @@ test("2.1: with and without the adapter, side by side, and the size of the adapt
   await says("scaling factor", config.lora_alpha / config.r);
   await says("weights of all A and B", weights(lora));
   await says("frozen weights", weights(base));
-  await says("size of the adapter relative to the base", (100 * weights(lora)) / weights(base));
   const layers = await unfold(policy(), "layers with an adapter");
   assert.equal(await layers.getByRole("listitem").count(), lora.length / 2);
   assert.match(await layers.locator("summary").innerText(), new RegExp(`\\b${lora.length / 2} layers`));

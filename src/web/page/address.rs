@@ -1,7 +1,8 @@
 //! The page's address: chapter, seed, preset, changed settings and selected row, so that a link opens the same view.
 //! Plain Rust on the text behind `#`; `app` reads and writes the browser's address line.
 
-use crate::settings::Preset;
+use super::json;
+use crate::settings::{Preset, values};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -17,11 +18,13 @@ pub enum Chapter {
     Ppo,
     Numbers,
     Texts,
+    Hacking,
+    Experiments,
     Take,
 }
 
 impl Chapter {
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::SetUp,
         Self::Policy,
         Self::Reward,
@@ -30,6 +33,8 @@ impl Chapter {
         Self::Ppo,
         Self::Numbers,
         Self::Texts,
+        Self::Hacking,
+        Self::Experiments,
         Self::Take,
     ];
 
@@ -44,6 +49,8 @@ impl Chapter {
             Self::Ppo => ["ppo", "3.2", "PPO"],
             Self::Numbers => ["numbers", "3.3", "Before and after, in numbers"],
             Self::Texts => ["texts", "3.4", "Before and after, in text"],
+            Self::Hacking => ["hacking", "", "Reward hacking"],
+            Self::Experiments => ["experiments", "", "Experiments"],
             Self::Take => ["take", "", "Take it with you"],
         }
     }
@@ -76,6 +83,10 @@ pub struct Address {
     pub row: Option<usize>,
     /// The quantity that the token strip shows, by its name in an address.
     pub show: Option<String>,
+    /// The stage whose numbers chapter 3.2 shows.
+    pub stage: Option<u8>,
+    /// Whether the page is in presenter mode.
+    pub present: bool,
 }
 
 impl Address {
@@ -89,9 +100,11 @@ impl Address {
             let from_one = || value.parse::<usize>().ok().and_then(|n| n.checked_sub(1));
             match key.as_str() {
                 "seed" => address.seed = value.parse().unwrap_or_default(),
-                "preset" => address.preset = serde_json::from_value(Value::String(value)).ok(),
+                "preset" => address.preset = values::read(Value::String(value)).ok(),
                 "row" => address.row = from_one(),
                 "show" => address.show = Some(value),
+                "stage" => address.stage = value.parse().ok().filter(|n| (1..=12).contains(n)),
+                "present" => address.present = value == "1",
                 _ if is_setting(&key) => {
                     address.changes.insert(key, setting(&value));
                 }
@@ -111,11 +124,13 @@ impl Address {
             pairs.push(("preset".to_owned(), preset));
         }
         for (key, value) in &self.changes {
-            let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            let text = value.as_str().map_or_else(|| values::text(value), str::to_owned);
             pairs.push((key.clone(), text));
         }
         pairs.extend(self.row.map(|row| ("row".to_owned(), (row + 1).to_string())));
         pairs.extend(self.show.clone().map(|show| ("show".to_owned(), show)));
+        pairs.extend(self.stage.map(|stage| ("stage".to_owned(), stage.to_string())));
+        pairs.extend(self.present.then(|| ("present".to_owned(), "1".to_owned())));
         let pairs: Vec<String> =
             pairs.iter().map(|(key, value)| format!("{}={}", encode(key), encode(value))).collect();
         let question = if pairs.is_empty() { "" } else { "?" };
@@ -130,7 +145,7 @@ fn is_setting(key: &str) -> bool {
 
 /// A number, true, false or null as JSON; anything else is a name.
 fn setting(text: &str) -> Value {
-    match serde_json::from_str(text) {
+    match json::parse(text) {
         Ok(value @ (Value::Bool(_) | Value::Number(_) | Value::Null)) => value,
         _ => Value::String(text.to_owned()),
     }
@@ -177,15 +192,19 @@ mod tests {
             changes: [("kl_coef".to_owned(), 0.05.into()), ("kl_estimator".to_owned(), "k3".into())].into(),
             row: Some(3),
             show: Some("kl".into()),
+            stage: Some(8),
+            present: true,
         };
-        assert_eq!(address.format(), "ppo?seed=7&preset=published&kl_coef=0.05&kl_estimator=k3&row=4&show=kl");
+        let hash = "ppo?seed=7&preset=published&kl_coef=0.05&kl_estimator=k3&row=4&show=kl&stage=8&present=1";
+        assert_eq!(address.format(), hash);
         assert_eq!(Address::parse(&format!("#{}", address.format())), address);
         assert_eq!(Address::default().format(), "set-up");
     }
 
     #[test]
     fn what_makes_no_sense_is_left_out() {
-        for hash in ["", "#", "#nowhere", "#?", "#set-up?&&=&row=0&seed=x&preset=best&A B=1&%%=2"] {
+        for hash in ["", "#", "#nowhere", "#?", "#set-up?&&=&row=0&stage=13&present=yes&seed=x&preset=best&A B=1&%%=2"]
+        {
             assert_eq!(Address::parse(hash), Address::default(), "{hash}");
         }
         let null = Address::parse("#trainer?max_grad_norm=null&adaptive_kl=false");
@@ -203,7 +222,7 @@ mod tests {
     proptest! {
         #[test]
         fn every_address_comes_back(
-            chapter in 0usize..9,
+            chapter in 0usize..11,
             seed: u64,
             published: Option<bool>,
             number in -1e6..1e6f64,
@@ -214,11 +233,11 @@ mod tests {
             let word = if serde_json::from_str::<Value>(&word).is_ok() { "word".to_owned() } else { word };
             let preset = published.map(|p| if p { Preset::Published } else { Preset::Corrected });
             let mut changes = BTreeMap::new();
-            if !["seed", "preset", "row", "show"].contains(&name.as_str()) {
+            if !["seed", "preset", "row", "show", "stage", "present"].contains(&name.as_str()) {
                 changes.insert(name, Value::String(word));
             }
             changes.insert("kl_coef_".to_owned(), number.into());
-            let address = Address { chapter: Chapter::ALL[chapter], seed, preset, changes, row, show: None };
+            let address = Address { chapter: Chapter::ALL[chapter], seed, preset, changes, row, ..Address::default() };
             prop_assert_eq!(Address::parse(&address.format()), address);
         }
 

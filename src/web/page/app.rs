@@ -3,17 +3,24 @@
 
 use super::address::{Address, Chapter};
 use super::browser;
-use super::chapters::{Numbers, Policy, Ppo, REAL_MODELS, Reward, SetUp, Take, Texts, Toxicity, Trainer};
+use super::chapters::{
+    Experiments, Hacking, Numbers, Policy, Ppo, REAL_MODELS, Reward, SetUp, Take, Texts, Toxicity, Trainer,
+};
 use super::content::{Content, content};
 use super::controls::{Controls, Status};
+use super::draft::Play;
 use super::engine::{Engine, engine};
-use super::notices::{Kept, Notices};
+use super::leash::LeashView;
+use super::notices::Notices;
+use super::now::Now;
+use super::parts::format;
 use super::parts::machine::Machine;
 use super::parts::stages::STAGES;
 use super::rail::{Menu, Rail};
 use super::recorded;
 use super::scroll;
 use super::state::State;
+use crate::web::page::parts::memo;
 use core::time::Duration;
 use leptos::prelude::*;
 use std::sync::Arc;
@@ -43,6 +50,15 @@ pub fn App() -> impl IntoView {
             engine.linger();
         }
     });
+    present(engine);
+    // A link's values that cannot be are reported at once, in the worker's words.
+    let shown = content();
+    Effect::new(move |_| {
+        let fault = shown.loaded.with(|l| l.as_ref().and_then(|l| state.draft.with(|d| d.fault(l))));
+        if let Some(fault) = fault {
+            state.tell(true, fault.what(), fault.hint().into());
+        }
+    });
     view! {
         <a class="skip" href="#text" on:click=skip>"Skip to the text"</a>
         <header class="top">
@@ -57,7 +73,6 @@ pub fn App() -> impl IntoView {
             <Rail />
             <main id="text" tabindex="-1">
                 <Opening />
-                <Kept />
                 <SetUp />
                 <Policy />
                 <Reward />
@@ -66,6 +81,8 @@ pub fn App() -> impl IntoView {
                 <Ppo />
                 <Numbers />
                 <Texts />
+                <Hacking />
+                <Experiments />
                 <Take />
             </main>
             <Aside />
@@ -74,15 +91,38 @@ pub fn App() -> impl IntoView {
     }
 }
 
+/// Presenter mode: the style sheet has the larger type; keys move the run, unless something is typed.
+fn present(engine: Engine) {
+    let on = engine.state.presenter;
+    Effect::new(move |_| browser::set_flag("data-presenter", on.get()));
+    let keys = window_event_listener(leptos::ev::keydown, move |event| {
+        let plain = !(event.ctrl_key() || event.alt_key() || event.meta_key());
+        if on.get_untracked() && plain && !browser::typed(&event) {
+            match event.key().as_str() {
+                "n" => engine.one_stage(),
+                "s" => engine.one_step(),
+                "p" if engine.state.play.get_untracked() == Play::Playing => engine.pause(),
+                "p" => engine.play(),
+                _ => {}
+            }
+        }
+    });
+    on_cleanup(move || keys.remove());
+}
+
 #[component]
 fn Opening() -> impl IntoView {
     view! {
         <header class="opening" id="opening">
             <h1>"See PPO happen"</h1>
             <p class="lead">
-                "A small language model summarises quarrels. A second model rates how hateful each summary is. Reinforcement "
-                "learning with PPO (proximal policy optimization) trains the first model to get better scores from the second, step "
-                "by step, in this tab. The numbers below come from that computation: first from a recorded run, then from your own."
+                "A small language model summarises quarrels, and a second one rates how hateful each summary is. PPO (proximal policy "
+                "optimization) trains the first to get better scores from the second, in this tab."
+            </p>
+            <LeashView />
+            <p>
+                "All numbers come from that computation: first from a recorded run, then from your own. It is the last part of RLHF (reinforcement learning from human feedback), with which chat models are trained. There the "
+                "second model has learnt from people which answers they prefer; here it has learnt to recognise hate speech."
             </p>
             <p>
                 "The same page runs the lab's own models, FLAN-T5 and RoBERTa: "
@@ -121,7 +161,7 @@ fn Theme() -> impl IntoView {
 fn Aside() -> impl IntoView {
     let s = engine().state;
     let shown = content();
-    let headlines = Memo::new(move |_| shown.headlines());
+    let headlines = memo(move || shown.headlines());
     let open = RwSignal::new(false);
     let active = Signal::derive(move || s.reached.get());
     let done = Signal::derive(move || match active.get() {
@@ -131,6 +171,10 @@ fn Aside() -> impl IntoView {
     });
     let strip = move || match active.get().and_then(|n| STAGES.get(usize::from(n) - 1)) {
         Some(stage) => format!("Stage {}: {}", stage.number, stage.name),
+        None if shown.live.get() => shown.step.with(|step| {
+            let (score, kl) = (format::signed(step.statistics.score, 2), format::fixed(step.statistics.kl, 1));
+            format!("Step {}: score {score}, KL {kl}", step.step)
+        }),
         None => "Twelve stages of a PPO step".into(),
     };
     let go = Callback::new(move |stage: u8| {
@@ -163,6 +207,7 @@ fn Aside() -> impl IntoView {
                 <span>{strip}</span>
             </button>
             <div id="machine" class="machine-box">
+                <Now />
                 <Machine
                     active=active
                     headlines=headlines

@@ -7,7 +7,7 @@ use gloo_file::{Blob, File, ObjectUrl};
 use gloo_net::http::Request;
 use leptos::leptos_dom::helpers::TimeoutHandle;
 use leptos::prelude::*;
-use wasm_bindgen::{JsCast, JsValue};
+use wasm_bindgen::prelude::*;
 use web_sys::{HtmlAnchorElement, HtmlElement};
 
 /// The text of a file of this site.
@@ -112,6 +112,24 @@ pub fn later<T: Clone + Send + Sync + 'static>(now: Signal<T>) -> Signal<T> {
     then.into()
 }
 
+/// Whether the person wants nothing to move by itself.
+pub fn calm() -> bool {
+    window().match_media("(prefers-reduced-motion: reduce)").ok().flatten().is_some_and(|query| query.matches())
+}
+
+/// Sets or removes an attribute of the document, for the style sheet.
+pub fn set_flag(name: &str, on: bool) {
+    if let Some(root) = root() {
+        let _ = if on { root.set_attribute(name, "") } else { root.remove_attribute(name) };
+    }
+}
+
+/// Whether a key goes to a field in which it is typed or chosen.
+pub fn typed(event: &web_sys::KeyboardEvent) -> bool {
+    let target = event.target().and_then(|target| target.dyn_into::<web_sys::Element>().ok());
+    target.is_some_and(|element| matches!(element.tag_name().as_str(), "INPUT" | "TEXTAREA" | "SELECT"))
+}
+
 /// The current theme: `light` or `dark`.
 pub fn theme() -> String {
     root().and_then(|root| root.get_attribute("data-theme")).unwrap_or_else(|| "light".into())
@@ -210,7 +228,7 @@ pub fn memory_note() -> &'static str {
             "This machine has less than 8 GB of memory, which other programs use too."
         }
         Some(_) => "This machine has 8 GB of memory or more.",
-        None => "This browser does not tell how much memory the machine has.",
+        None => "This browser does not report how much memory the machine has.",
     }
 }
 
@@ -231,7 +249,7 @@ pub async fn storage_note() -> String {
     let number = |value: &JsValue, key: &str| js_sys::Reflect::get(value, &key.into()).ok()?.as_f64();
     let estimate = waited(storage.estimate()).await.unwrap_or_default();
     let (Some(usage), Some(quota)) = (number(&estimate, "usage"), number(&estimate, "quota")) else {
-        return "This browser does not tell how much it stores.".into();
+        return "This browser does not report how much it stores.".into();
     };
     let bytes = |n: f64| super::parts::format::bytes(n as u64);
     let stays = match waited(storage.persisted()).await.and_then(|kept| kept.as_bool()) {
@@ -239,6 +257,33 @@ pub async fn storage_note() -> String {
         _ => "The browser may remove them when storage runs short, or after some days without a visit.",
     };
     format!("This page stores {} of at most {}. {stays}", bytes(usage), bytes(quota))
+}
+
+/// The lock that every tab with a run holds or waits for (Web Locks, which web-sys has only as unstable).
+const RUN: &str = "detox-lab run";
+
+fn locks(method: &str) -> Option<(JsValue, js_sys::Function)> {
+    let locks = js_sys::Reflect::get(&window().navigator(), &"locks".into()).ok()?;
+    let method = js_sys::Reflect::get(&locks, &method.into()).ok()?.dyn_into().ok()?;
+    Some((locks, method))
+}
+
+/// Lets other tabs know that this one has a run, until it is closed.
+pub fn open_run() {
+    if let Some((locks, request)) = locks("request") {
+        let held = Closure::once_into_js(|| js_sys::Promise::new(&mut |_, _| {}));
+        let _ = request.call2(&locks, &RUN.into(), &held);
+    }
+}
+
+/// Whether another tab has a run, as far as the browser tells.
+pub async fn run_is_open() -> bool {
+    let asked = locks("query").and_then(|(locks, query)| query.call0(&locks).ok()?.dyn_into::<js_sys::Promise>().ok());
+    let Some(asked) = asked else { return false };
+    let found = wasm_bindgen_futures::JsFuture::from(asked).await.unwrap_or_default();
+    let held = js_sys::Reflect::get(&found, &"held".into()).unwrap_or_default();
+    let name = |lock: JsValue| js_sys::Reflect::get(&lock, &"name".into()).ok()?.as_string();
+    js_sys::Array::from(&held).iter().any(|lock| name(lock).is_some_and(|name| name == RUN))
 }
 
 /// Milliseconds since the page was opened.

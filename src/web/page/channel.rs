@@ -3,6 +3,7 @@
 use super::browser::worker_address;
 use super::json;
 use crate::protocol::{Message, Reply, Role};
+use crate::settings::values;
 use gloo_events::{EventListener, EventListenerOptions};
 use js_sys::{Array, Object, Reflect, Uint8Array};
 use std::cell::RefCell;
@@ -74,7 +75,7 @@ impl Channel {
     /// # Errors
     /// In words, if the browser does not take the message.
     pub fn post(&self, message: &Message, bytes: Option<Vec<u8>>, files: &[Chosen]) -> Result<(), String> {
-        let json = serde_json::to_string(message).map_err(|error| error.to_string())?;
+        let json = values::text(&serde_json::to_value(message).map_err(|_| "the message cannot be written as JSON")?);
         let (data, moved, list) = (Object::new(), Array::new(), Array::new());
         let set = |key: &str, value: &JsValue| Reflect::set(&data, &key.into(), value).map_err(|error| words(&error));
         set("json", &json.into())?;

@@ -2,12 +2,14 @@
 
 use super::browser::later;
 use super::engine::state;
+use super::lanes::Leash;
 use super::parts::format;
 use super::parts::stages::{Headlines, headline, headlines, rows_of_batch};
 use super::recorded::Recorded;
 use super::state::State;
 use crate::protocol::{Evaluated, Grid, Loaded, RunInfo, Stage, Statistics, Step};
 use crate::settings::PpoConfig;
+use crate::web::page::parts::memo;
 use leptos::prelude::*;
 use std::sync::Arc;
 
@@ -16,6 +18,8 @@ use std::sync::Arc;
 pub struct Content {
     /// There is a live or a recorded step.
     pub any: Signal<bool>,
+    /// It has per-token numbers: a live run that was continued has none before its next step.
+    pub whole: Signal<bool>,
     /// The step is live.
     pub live: Signal<bool>,
     pub step: Signal<Arc<Step>>,
@@ -25,6 +29,8 @@ pub struct Content {
     pub metrics: Signal<Arc<Vec<Statistics>>>,
     pub run: Signal<Option<Arc<RunInfo>>>,
     pub loaded: Signal<Option<Arc<Loaded>>>,
+    /// The recorded runs with and without the KL penalty, when they are there.
+    pub leash: RwSignal<Option<Arc<Leash>>>,
     /// Before and after.
     pub evaluated: Signal<Option<Arc<Evaluated>>>,
     /// Toxicity with one adapter; recorded: with the initial one.
@@ -44,7 +50,7 @@ impl Content {
     /// Follows the page's state.
     pub fn new() -> Self {
         let s = state();
-        let live = Memo::new(move |_| s.step.with(Option::is_some));
+        let live = memo(move || s.step.with(Option::is_some));
         let at =
             move |r: &Arc<Recorded>| r.steps.get(s.recorded_step.get().min(r.steps.len().saturating_sub(1))).cloned();
         let recorded_step =
@@ -64,22 +70,22 @@ impl Content {
         let recorded_models = of_recorded(s, |r| r.loaded.clone());
         let recorded_pairs = of_recorded(s, |r| r.evaluated.clone());
         let run = Signal::derive(move || s.run.get().filter(|_| live.get()).or_else(|| recorded_run.get()));
-        let config =
-            Memo::new(move |_| run.with(|r| r.as_ref().map(|r| Arc::new((*r.config).clone()))).unwrap_or_default());
+        let config = memo(move || run.with(|r| r.as_ref().map(|r| Arc::new((*r.config).clone()))).unwrap_or_default());
         let loaded = Signal::derive(move || s.loaded.get().or_else(|| recorded_models.get()));
         let preset = move |published: bool| {
             let of = move |l: &Arc<Loaded>| {
                 Arc::new((*if published { &l.published } else { &l.corrected }).as_ref().clone())
             };
-            Memo::new(move |_| loaded.with(|l| l.as_ref().map(of)).unwrap_or_default())
+            memo(move || loaded.with(|l| l.as_ref().map(of)).unwrap_or_default())
         };
-        let drafted = Memo::new(move |_| s.loaded.with(|l| l.as_ref().and_then(|l| s.draft.with(|d| d.over(l)))));
+        let drafted = memo(move || s.loaded.with(|l| l.as_ref().and_then(|l| s.draft.with(|d| d.over(l)))));
         let changed = move |_: Option<&bool>| {
             let differs = |r: &Arc<RunInfo>| drafted.with(|d| d.as_ref().is_some_and(|d| *r.config != *d));
             s.run.with(|r| r.as_ref().is_some_and(differs))
         };
         Self {
             any: Signal::derive(move || step.with(Option::is_some)),
+            whole: memo(move || step.with(|s| s.as_ref().is_some_and(|s| !s.responses.is_empty()))).into(),
             live: live.into(),
             step: some_step,
             // Copied once per step; never compared, for it is large.
@@ -90,6 +96,7 @@ impl Content {
             }),
             run,
             loaded,
+            leash: RwSignal::new(None),
             evaluated: Signal::derive(move || s.evaluated.get().or_else(|| recorded_pairs.get())),
             toxicity: Signal::derive(move || s.toxicity.get().or_else(|| recorded_pairs.get())),
             changed: Memo::new(changed).into(),
@@ -123,7 +130,7 @@ impl Content {
 
 /// A part of the recording.
 fn of_recorded<T: PartialEq + Send + Sync + 'static>(s: State, part: fn(&Recorded) -> T) -> Memo<Option<Arc<T>>> {
-    Memo::new(move |_| s.recorded.with(|r| r.as_ref().map(|r| Arc::new(part(r)))))
+    memo(move || s.recorded.with(|r| r.as_ref().map(|r| Arc::new(part(r)))))
 }
 
 impl Default for Content {

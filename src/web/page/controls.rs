@@ -1,11 +1,13 @@
 //! The run's controls in the header: play, step, stage, stop, speed, preset, seed, start over; and the status line below
 //! them. They call `engine`.
 
+use super::address::Chapter;
 use super::browser;
 use super::content::content;
 use super::draft::{Play, Speed};
 use super::engine::engine;
 use super::parts::format;
+use super::scroll;
 use super::state::Worker;
 use super::working::Working;
 use crate::protocol::Ask;
@@ -70,6 +72,14 @@ pub fn Controls() -> impl IntoView {
                     <SpeedChoice />
                     <PresetChoice />
                     <SeedField />
+                    <label class="tick">
+                        <input
+                            type="checkbox"
+                            prop:checked=move || s.presenter.get()
+                            on:change=move |event| s.presenter.set(event_target_checked(&event))
+                        />
+                        <span>"Presenter mode: large type; keys n (next stage), s (step), p (play or pause)"</span>
+                    </label>
                     <StartOver />
                     <p class="note" role="status">
                         {move || changed.get().then_some("The current run keeps its settings until you start over")}
@@ -203,12 +213,22 @@ pub fn Status() -> impl IntoView {
     let behind = move || {
         s.busy.with(|b| b.as_ref().map_or(0, |b| b.behind.iter().filter(|a| !matches!(a, Ask::Train { .. })).count()))
     };
+    let chosen = move || s.draft.with(|d| Some(d.words()).filter(|words| !words.is_empty()));
+    let next = move || if s.run.with(Option::is_none) || shown.changed.get() { "Next run with" } else { "With" };
+    let over = move || s.run.with(|r| r.as_ref().is_some_and(|r| r.step >= r.steps));
+    let to = |chapter: Chapter| move |_| scroll::show(chapter.slug(), true);
     view! {
         <section class="status" aria-label="Status">
             <span class="source" class:live=move || s.run.with(Option::is_some)>
                 {move || if s.run.with(Option::is_some) { "live" } else { "recorded" }}
             </span>
             <span class="num">{where_it_is}</span>
+            {move || chosen().map(|words| view! {
+                <button type="button" class="link" on:click=to(Chapter::Trainer)>{next} " " {words}</button>
+            })}
+            {move || over().then(|| view! {
+                <button type="button" class="link" on:click=to(Chapter::Numbers)>"The run is complete: compare before and after"</button>
+            })}
             {move || worker().map(|words| view! { <span class="note">{words}</span> })}
             {move || {
                 loadable()

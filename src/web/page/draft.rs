@@ -1,6 +1,7 @@
 //! What the person chose for the next run, and the playing speed. The settings are in `crate::settings`.
 
-use super::parts::settings_edit::values;
+use super::parts::settings_edit::{spoken, values};
+use crate::error::Error;
 use crate::protocol::Loaded;
 use crate::settings::{PpoConfig, Preset};
 use serde_json::{Map, Value};
@@ -68,6 +69,20 @@ impl Draft {
     pub fn over(&self, loaded: &Loaded) -> Option<PpoConfig> {
         let base = if self.preset == Preset::Published { &loaded.published } else { &loaded.corrected };
         PpoConfig::from_json((**base).clone(), &Value::Object(self.config())).ok()
+    }
+
+    /// What is wrong with the changes, from the shipped models' preset.
+    pub fn fault(&self, loaded: &Loaded) -> Option<Error> {
+        let base = if self.preset == Preset::Published { &loaded.published } else { &loaded.corrected };
+        PpoConfig::from_json((**base).clone(), &Value::Object(self.config())).err()
+    }
+
+    /// What differs from the page's own choice, in words.
+    pub fn words(&self) -> String {
+        let preset = (self.preset == Preset::Published).then(|| "preset published".to_owned());
+        let seed = (self.seed != 0).then(|| format!("seed {}", self.seed));
+        let changes = self.changes.iter().map(|(name, value)| format!("{name} {}", spoken(value)));
+        preset.into_iter().chain(seed).chain(changes).collect::<Vec<_>>().join(", ")
     }
 
     /// The choice that gives a run's settings: the preset with fewer differences, and these differences.

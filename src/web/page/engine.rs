@@ -396,6 +396,7 @@ mod tests {
                 models: Default::default(),
                 weights: String::new(),
                 labels: String::new(),
+                saved: 0.0,
             };
             Ok((Answer::Run(Box::new(info)), None))
         };

@@ -1,105 +1,86 @@
-//! Reads the protocol's types from JSON. A derived `Deserialize` reads every struct from an object and also from an array.
-//! JSON needs only objects, and without the code for arrays the page is about 25 kB smaller.
+//! Reads the protocol's types from JSON text, which the browser parses: serde_json's parser would make the page larger.
 
-use serde::de::value::{MapAccessDeserializer, MapDeserializer, SeqDeserializer};
-use serde::de::{DeserializeOwned, Deserializer, Error as _, IntoDeserializer, Visitor};
-use serde_json::{Error, Map, Value};
+use super::reading::Read;
+use js_sys::{Array, Object};
+use serde::de::Error as _;
+use serde::de::value::Error;
+use serde_json::{Number, Value};
+use wasm_bindgen::{JsCast, JsValue};
 
-/// A value from its JSON text.
-pub fn read<T: DeserializeOwned>(json: &str) -> Result<T, Error> {
-    T::deserialize(Json(serde_json::from_str(json)?))
+/// A type from its JSON text.
+pub fn read<T: Read>(json: &str) -> Result<T, Error> {
+    T::read(parse(json)?)
 }
 
-struct Json(Value);
-
-impl IntoDeserializer<'_, Error> for Json {
-    type Deserializer = Self;
-
-    fn into_deserializer(self) -> Self {
-        self
+/// A value from its JSON text. Unit tests run outside a browser.
+pub fn parse(json: &str) -> Result<Value, Error> {
+    if cfg!(test) {
+        return serde_json::from_str(json).map_err(Error::custom);
     }
+    js_sys::JSON::parse(&exact_seeds(json))
+        .map(|value| of(&value))
+        .map_err(|error| Error::custom(String::from(Object::from(error).to_string())))
 }
 
-macro_rules! as_value {
-    ($($method:ident)+) => {
-        $(fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-            self.0.$method(visitor)
-        })+
-    };
+/// Marks a string that [`of`] reads as a whole number. No text of the protocol begins with this character.
+const WHOLE: char = '\u{1}';
+
+/// Quotes the seeds: the browser reads numbers in 64-bit floats, which would round a seed of more than 53 bits.
+fn exact_seeds(json: &str) -> String {
+    let mut parts = json.split("\"seed\":");
+    let mut text = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let digits = part.bytes().take_while(u8::is_ascii_digit).count();
+        let (seed, rest) = part.split_at(digits);
+        // A JSON text cannot contain the character itself.
+        let quoted = if seed.is_empty() { String::new() } else { format!("\"\\u{:04x}{seed}\"", u32::from(WHOLE)) };
+        text.extend(["\"seed\":", &quoted, rest]);
+    }
+    text
 }
 
-impl<'de> Deserializer<'de> for Json {
-    type Error = Error;
-
-    as_value! {
-        deserialize_any deserialize_bool deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64 deserialize_u8
-        deserialize_u16 deserialize_u32 deserialize_u64 deserialize_f32 deserialize_f64 deserialize_char deserialize_str
-        deserialize_string deserialize_bytes deserialize_byte_buf deserialize_unit deserialize_identifier
-        deserialize_ignored_any
-    }
-
-    // Not used by the protocol.
-    serde::forward_to_deserialize_any! { unit_struct tuple tuple_struct }
-
-    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        if self.0.is_null() { visitor.visit_none() } else { visitor.visit_some(self) }
-    }
-
-    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, Error> {
-        visitor.visit_newtype_struct(self)
-    }
-
-    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        match self.0 {
-            Value::Array(all) => visitor.visit_seq(SeqDeserializer::new(all.into_iter().map(Json))),
-            _ => Err(Error::custom("expected an array")),
+fn of(value: &JsValue) -> Value {
+    if let Some(x) = value.as_f64() {
+        // As in serde_json, whole numbers are integers.
+        match x {
+            _ if x.fract() != 0.0 || x.to_bits() == (-0.0_f64).to_bits() => Number::from_f64(x).into(),
+            0.0..18_446_744_073_709_551_616.0 => (x as u64).into(),
+            -9_223_372_036_854_775_808.0..0.0 => (x as i64).into(),
+            _ => Number::from_f64(x).into(),
         }
-    }
-
-    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        visitor.visit_map(MapDeserializer::new(self.object()?.into_iter().map(|(key, value)| (key, Json(value)))))
-    }
-
-    fn deserialize_struct<V: Visitor<'de>>(
-        self,
-        _: &'static str,
-        _: &'static [&'static str],
-        visitor: V,
-    ) -> Result<V::Value, Error> {
-        self.deserialize_map(visitor)
-    }
-
-    /// `"Variant"` or `{"Variant": content}`.
-    fn deserialize_enum<V: Visitor<'de>>(
-        self,
-        _: &'static str,
-        _: &'static [&'static str],
-        visitor: V,
-    ) -> Result<V::Value, Error> {
-        let object = match self.0 {
-            Value::String(variant) => Map::from_iter([(variant, Value::Null)]),
-            other => Json(other).object()?,
+    } else if let Some(text) = value.as_string() {
+        match text.strip_prefix(WHOLE).and_then(|digits| digits.parse::<u64>().ok()) {
+            Some(whole) => whole.into(),
+            None => text.into(),
+        }
+    } else if let Some(on) = value.as_bool() {
+        on.into()
+    } else if Array::is_array(value) {
+        value.unchecked_ref::<Array>().iter().map(|value| of(&value)).collect()
+    } else if value.is_null() {
+        Value::Null
+    } else {
+        let pair = |pair: JsValue| {
+            let pair = pair.unchecked_into::<Array>();
+            (pair.get(0).as_string().unwrap_or_default(), of(&pair.get(1)))
         };
-        let object = object.into_iter().map(|(key, value)| (key, Json(value)));
-        visitor.visit_enum(MapAccessDeserializer::new(MapDeserializer::new(object)))
-    }
-}
-
-impl Json {
-    fn object(self) -> Result<Map<String, Value>, Error> {
-        match self.0 {
-            Value::Object(object) => Ok(object),
-            _ => Err(Error::custom("expected an object")),
-        }
+        Value::Object(Object::entries(value.unchecked_ref()).iter().map(pair).collect())
     }
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use super::read;
+    use super::{exact_seeds, read};
     use crate::error::Error;
     use crate::protocol::{Answer, Event, Phase, Reply, Stage, Statistics, Toxicity};
+
+    #[test]
+    fn seeds_are_quoted_and_nothing_else() {
+        let text = |seed: &str| format!("{{\"seed\":{seed},\"seeds\":7,\"text\":\"\\\"seed\\\":7\"}}");
+        assert_eq!(exact_seeds(&text("18446744073709551615")), text("\"\\u000118446744073709551615\""));
+        assert_eq!(exact_seeds(&text("null")), text("null"));
+    }
 
     #[test]
     fn what_is_written_is_read() {

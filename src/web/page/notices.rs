@@ -3,9 +3,11 @@
 use super::browser;
 use super::engine::engine;
 use super::state::{Notice, Worker};
+use crate::protocol::{Ask, RunInfo};
 use leptos::prelude::*;
+use std::sync::Arc;
 
-/// The notices, newest last; each can be closed.
+/// The notices, newest last, in view wherever one reads; each can be closed. With the offer of the saved run.
 #[component]
 pub fn Notices() -> impl IntoView {
     let s = engine().state;
@@ -46,26 +48,47 @@ pub fn Notices() -> impl IntoView {
             {move || offline().then(|| fixed(false, "No network. ", no_network))}
             {move || unable().then(|| fixed(true, "Recorded only. ", recorded_only))}
             <For each=move || s.notices.get() key=|n| n.number children=notice />
+            <Kept />
         </div>
     }
 }
 
 /// Offers the run that this browser saved.
 #[component]
-pub fn Kept() -> impl IntoView {
+fn Kept() -> impl IntoView {
     let e = engine();
     let s = e.state;
-    move || {
-        s.kept.get().map(|run| {
-            view! {
-                <div class="kept" id="kept" role="status">
-                    <p id="kept-heading" tabindex="-1">{format!("This browser has a saved run: step {} of {}.", run.step, run.steps)}</p>
-                    <p class="row">
-                        <button type="button" class="primary" on:click=move |_| e.restore()>"Continue it"</button>
-                        <button type="button" on:click=move |_| { e.ask(crate::protocol::Ask::Forget); }>"Remove it"</button>
-                    </p>
-                </div>
-            }
-        })
-    }
+    let elsewhere = RwSignal::new(false);
+    Effect::new(move |_| {
+        if s.kept.with(Option::is_some) {
+            leptos::task::spawn_local(async move { elsewhere.set(browser::run_is_open().await) });
+        }
+    });
+    // From here on, other tabs know that a run is open.
+    Effect::new(move |open: Option<bool>| {
+        let now = s.run.with(Option::is_some);
+        if now && open != Some(true) {
+            browser::open_run();
+        }
+        now || open == Some(true)
+    });
+    let offer = move |run: Arc<RunInfo>| {
+        let saved = if run.saved > 0.0 { format!(" Saved on {}.", browser::date(run.saved)) } else { String::new() };
+        let open = move || elsewhere.get();
+        view! {
+            <div class="kept" id="kept" role="status">
+                <p id="kept-heading" tabindex="-1">{format!("This browser has a saved run: step {} of {}.{saved}", run.step, run.steps)}</p>
+                {move || open().then(|| view! {
+                    <p>"A run is open in another tab. You can continue a copy here, but the browser keeps only the run that was saved last."</p>
+                })}
+                <p class="row">
+                    <button type="button" class="primary" on:click=move |_| e.restore()>
+                        {move || if open() { "Continue a copy" } else { "Continue it" }}
+                    </button>
+                    <button type="button" on:click=move |_| { e.ask(Ask::Forget); }>"Remove it"</button>
+                </p>
+            </div>
+        }
+    };
+    move || s.kept.get().map(offer)
 }

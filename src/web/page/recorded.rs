@@ -53,26 +53,21 @@ pub fn recorded(json: &str) -> Result<Recorded, String> {
     super::json::read(json).map_err(|error| format!("recorded/page.json: {error}"))
 }
 
-/// A line of `dialogues.jsonl`, as far as the page needs it.
-#[derive(Deserialize)]
-struct DialogueLine {
-    id: String,
-    split: String,
-    dialogue: String,
-    summary: String,
+super::reading::structs! {
+    Recorded { run, steps, loaded, evaluated, written, judged }
+    Written { dialogue, adapter, seed, temperature, prompt, tokens, text }
+    Judged { text, scored, words }
 }
 
 /// From `dialogues.jsonl`, without lines that cannot be read.
 pub fn dialogues(jsonl: &str) -> Vec<Dialogue> {
-    let lines = jsonl.lines().filter_map(|line| super::json::read::<DialogueLine>(line).ok());
-    lines
-        .map(|line| Dialogue {
-            id: line.id,
-            dialogue: line.dialogue,
-            summary: line.summary,
-            held_out: line.split == "test",
-        })
-        .collect()
+    let dialogue = |line: &str| {
+        let line = super::json::parse(line).ok()?;
+        let text = |key: &str| line[key].as_str().map(str::to_owned);
+        let held_out = text("split")? == "test";
+        Some(Dialogue { id: text("id")?, dialogue: text("dialogue")?, summary: text("summary")?, held_out })
+    };
+    jsonl.lines().filter_map(dialogue).collect()
 }
 
 #[cfg(test)]

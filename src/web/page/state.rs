@@ -3,6 +3,7 @@
 
 use super::address::{Address, Chapter};
 use super::draft::{Draft, Play, Speed};
+use super::parts::stages::diverged;
 use super::parts::sums::Quantity;
 use super::recorded::Recorded;
 use super::requests::{End, Requests};
@@ -106,6 +107,8 @@ pub struct State {
     pub recorded_step: RwSignal<usize>,
     pub dialogues: RwSignal<Arc<Vec<Dialogue>>>,
     pub notices: RwSignal<Vec<Notice>>,
+    /// The last request of which something went wrong, and what; shown below the button that asked, until one asks again.
+    pub failed: RwSignal<Option<(Ask, String)>>,
     /// Announced to screen readers.
     pub said: RwSignal<String>,
     pub play: RwSignal<Play>,
@@ -116,6 +119,8 @@ pub struct State {
     pub pointed: RwSignal<Option<u8>>,
     /// The stage whose numbers chapter 3.2 shows; if none is chosen, the last one reached.
     pub opened: RwSignal<Option<u8>>,
+    /// Larger type, and keys for the run.
+    pub presenter: RwSignal<bool>,
     pub row: RwSignal<usize>,
     pub quantity: RwSignal<Quantity>,
 }
@@ -132,6 +137,8 @@ impl State {
     pub fn go_to(&self, address: &Address) {
         self.chapter.set(address.chapter);
         self.row.set(address.row.unwrap_or(0));
+        self.opened.set(address.stage);
+        self.presenter.set(address.present);
         let show = address.show.as_deref().and_then(Quantity::from_slug);
         self.quantity.set(show.unwrap_or(SHOWN_FIRST));
         let changes = address.changes.clone().into_iter().collect();
@@ -147,6 +154,8 @@ impl State {
             preset: (draft.preset == Preset::Published).then_some(draft.preset),
             changes: draft.changes.into_iter().collect(),
             row: (row > 0).then_some(row),
+            stage: self.opened.get(),
+            present: self.presenter.get(),
             show: Some(self.quantity.get()).filter(|q| *q != SHOWN_FIRST).map(|q| q.slug().to_owned()),
         }
     }
@@ -161,6 +170,10 @@ impl State {
             self.counted.set(None);
             if let Some(busy) = &busy {
                 self.say(doing(&busy.ask));
+                let again = |failed: &Ask| core::mem::discriminant(failed) == core::mem::discriminant(&busy.ask);
+                if self.failed.with_untracked(|f| f.as_ref().is_some_and(|(ask, _)| again(ask))) {
+                    self.failed.set(None);
+                }
             }
         }
         if busy != self.busy.get_untracked() {
@@ -173,7 +186,8 @@ impl State {
         self.threads.set(threads);
         self.models.set(models);
         self.worker.set(Worker::Listening);
-        self.kept.set(kept.map(Arc::new));
+        // A run without a step has nothing to lose.
+        self.kept.set(kept.filter(|run| run.step > 0).map(Arc::new));
     }
 
     /// The worker has stopped, and all that was live is lost. The next worker tells what is saved.
@@ -227,6 +241,12 @@ impl State {
                     self.opened.set(Some(last));
                     self.stages.set(Vec::new());
                 }
+                let before =
+                    self.metrics.with_untracked(|lines| lines.last().is_some_and(|line| diverged(line).is_some()));
+                if let Some(what) = diverged(&step.statistics).filter(|_| !before) {
+                    let hint = "Start over with a lower learning_rate or a higher kl_coef (chapter 3.1)";
+                    self.tell(true, format!("The run diverges at step {}: {what}", step.step), hint.into());
+                }
                 self.metrics.update(|lines| Arc::make_mut(lines).push(step.statistics.clone()));
                 self.run.update(|run| {
                     if let Some(run) = run {
@@ -274,6 +294,7 @@ impl State {
             }
             Err(error) => {
                 self.play.set(Play::Paused);
+                self.failed.set(Some((ask.clone(), error.what())));
                 self.tell(true, error.what(), error.hint().into());
             }
         }
@@ -310,6 +331,13 @@ impl State {
                 // What training changed was in the steps' events.
                 if !matches!(ask, Ask::Train { .. }) {
                     self.metrics.set(Arc::new(run.metrics.clone()));
+                    // The per-token numbers come with the next step; until then nothing of another run may be shown.
+                    let last = run.metrics.last().map(|line| Step {
+                        step: run.step,
+                        statistics: line.clone(),
+                        ..Step::default()
+                    });
+                    self.step.set(last.map(Arc::new));
                     self.run.set(Some(Arc::new((**run).clone())));
                 }
             }

@@ -45,6 +45,7 @@ fn run(step: u64) -> Answer {
         models: Default::default(),
         weights: String::new(),
         labels: String::new(),
+        saved: 0.0,
     }))
 }
 

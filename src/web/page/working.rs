@@ -4,6 +4,7 @@ use super::engine::engine;
 use super::parts::progress::Progress;
 use super::state::{Counted, doing};
 use crate::protocol::Phase;
+use crate::web::page::parts::memo;
 use leptos::prelude::*;
 
 /// The request that is worked on: what it does, how far it is, how to end it.
@@ -17,7 +18,7 @@ pub fn Working() -> impl IntoView {
         None => what(),
     });
     let counted = move |f: fn(&Counted) -> f64| s.counted.with(|c| c.as_ref().map_or(0.0, f));
-    let bytes = Memo::new(move |_| s.counted.with(|c| c.is_some_and(|c| c.phase.is_none())));
+    let bytes = memo(move || s.counted.with(|c| c.is_some_and(|c| c.phase.is_none())));
     let cancel = Callback::new(move |()| e.stop());
     move || {
         let bytes = bytes.get();

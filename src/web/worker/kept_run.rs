@@ -67,6 +67,12 @@ impl KeptRun {
         Memory::new(self.path(name), files)
     }
 
+    /// When the saved files were saved, in seconds since 1970: the first number of the stamp; 0 if nothing is saved.
+    pub fn saved(&self) -> f64 {
+        let stamp = self.stamp.as_deref().map(String::from_utf8_lossy);
+        stamp.and_then(|stamp| stamp.split(' ').next()?.parse().ok()).unwrap_or(0.0)
+    }
+
     /// What changed since the last call, if anything. Until [`KeptRun::is_kept`] is called, nothing counts as saved.
     pub fn changes(&mut self) -> Option<Changes> {
         if self.changed.is_empty() && self.removed.is_empty() {

@@ -58,6 +58,7 @@ fn info(kept: &KeptRun, config: &RunConfig, metrics: Vec<Statistics>) -> Result<
         models: [config.policy.clone(), config.reward.clone()],
         weights: config.weights.name().into(),
         labels: config.reward_labels.as_ref().map(ToString::to_string).unwrap_or_default(),
+        saved: kept.saved(),
     })
 }
 

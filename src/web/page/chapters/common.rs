@@ -8,6 +8,7 @@ use super::super::parts::meaning::Meaning;
 use super::super::state::doing;
 use super::super::working::Working;
 use crate::protocol::Ask;
+use crate::web::page::parts::memo;
 use core::time::Duration;
 use leptos::prelude::*;
 
@@ -71,14 +72,10 @@ pub fn Point(stage: u8, #[prop(optional)] meaning: Option<Meaning>, children: Ch
     }
 }
 
-/// A formula on its own line; a long one scrolls.
+/// A formula on its own line; a long one scrolls. It is MathML text, because the page would be larger with a view of each element.
 #[component]
-pub fn Formula(#[prop(into)] label: String, children: Children) -> impl IntoView {
-    view! {
-        <figure class="formula" aria-label=label tabindex="0" role="group">
-            {children()}
-        </figure>
-    }
+pub fn Formula(label: &'static str, math: &'static str) -> impl IntoView {
+    view! { <figure class="formula" aria-label=label tabindex="0" role="group" inner_html=math></figure> }
 }
 
 /// The symbols of a formula, each with its meaning and current value.
@@ -91,11 +88,10 @@ pub fn Symbols(children: Children) -> impl IntoView {
 #[component]
 pub fn Symbol(
     /// As written in the formula.
-    #[prop(into)]
-    is: String,
+    is: &'static str,
     /// A subscript.
-    #[prop(optional, into)]
-    sub: Option<String>,
+    #[prop(optional)]
+    sub: &'static str,
     #[prop(optional)] stage: Option<u8>,
     #[prop(optional)] meaning: Option<Meaning>,
     #[prop(optional, into)] now: Option<Signal<String>>,
@@ -105,8 +101,8 @@ pub fn Symbol(
     let hue = meaning.unwrap_or(Meaning::Plain).class();
     let lit = move || stage.is_some() && s.pointed.get() == stage;
     let symbol = match sub {
-        Some(sub) => view! { <math><msub><mi>{is}</mi><mi>{sub}</mi></msub></math> }.into_any(),
-        None => view! { <math><mi>{is}</mi></math> }.into_any(),
+        "" => format!("<math><mi>{is}</mi></math>"),
+        _ => format!("<math><msub><mi>{is}</mi><mi>{sub}</mi></msub></math>"),
     };
     view! {
         <div
@@ -115,7 +111,7 @@ pub fn Symbol(
             on:mouseenter=move |_| s.pointed.set(stage)
             on:mouseleave=move |_| s.pointed.set(None)
         >
-            <dt>{symbol}</dt>
+            <dt inner_html=symbol></dt>
             <dd>
                 <span>{children()}</span>
                 {now.map(|now| view! { <span class="term-now num">{now}</span> })}
@@ -138,12 +134,17 @@ pub fn Source(#[prop(into)] live: Signal<bool>) -> impl IntoView {
 pub fn when_some<T: Clone + Send + Sync + 'static>(
     value: impl Fn() -> Option<T> + Copy + Send + Sync + 'static,
     view: impl Fn(Signal<T>) -> AnyView + Send + Sync + 'static,
-) -> impl IntoView {
-    let any = Memo::new(move |_| value().is_some());
-    move || {
-        let first = any.get().then(|| untrack(value)).flatten()?;
+) -> AnyView {
+    let shown = move || {
+        let first = untrack(value)?;
         Some(view(Signal::derive(move || value().unwrap_or_else(|| first.clone()))))
-    }
+    };
+    when(memo(move || value().is_some()), Box::new(shown))
+}
+
+/// Apart from [`when_some`], so that it is compiled once.
+fn when(any: Memo<bool>, view: Box<dyn Fn() -> Option<AnyView> + Send + Sync>) -> AnyView {
+    (move || any.get().then(&view).flatten()).into_any()
 }
 
 /// A box to tick.
@@ -172,13 +173,14 @@ pub fn text_field(label: &'static str, rows: &'static str, longest: usize, text:
 }
 
 /// A button that copies a text and says so.
-pub fn copy_button(label: &'static str, text: impl Fn() -> String + 'static) -> impl IntoView {
+pub fn copy_button(label: &'static str, text: Box<dyn Fn() -> String>) -> AnyView {
     let done = browser::Flag::new(Duration::from_secs(2));
     let copy = move |_| {
         browser::copy(&text());
         done.raise();
     };
     view! { <button type="button" on:click=copy>{move || if done.get() { "Copied" } else { label }}</button> }
+        .into_any()
 }
 
 /// Whether a request of a kind is open.
@@ -215,9 +217,10 @@ pub fn Pending(kind: fn(&Ask) -> bool) -> AnyView {
     let s = e.state;
     let open = asked(kind);
     let mine = move || s.busy.with(|b| b.as_ref().is_some_and(|b| kind(&b.ask) || b.ask == Ask::Load));
+    let failed = move || s.failed.with(|f| f.as_ref().filter(|(ask, _)| kind(ask)).map(|(_, what)| what.clone()));
     let line = move || {
         if !open.get() {
-            ().into_any()
+            failed().map(|what| view! { <p class="setting-error">{what}</p> }).into_any()
         } else if mine() {
             view! { <Working /> }.into_any()
         } else if s.waiting.get() {

@@ -2,6 +2,8 @@
 //! `content`, sends requests through `engine`, and draws with `parts`.
 
 mod common;
+mod experiments;
+mod hacking;
 mod numbers;
 mod own_dialogues;
 mod policy;
@@ -9,6 +11,7 @@ mod policy_dialogues;
 mod policy_lora;
 mod policy_write;
 mod ppo;
+mod ppo_pictures;
 mod ppo_stages;
 mod real_models;
 mod real_models_bring;
@@ -20,6 +23,9 @@ mod texts;
 mod toxicity;
 mod trainer;
 
+pub use common::Source;
+pub use experiments::Experiments;
+pub use hacking::Hacking;
 pub use numbers::Numbers;
 pub use policy::Policy;
 pub use ppo::Ppo;

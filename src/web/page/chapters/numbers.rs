@@ -11,6 +11,7 @@ use crate::web::page::parts::compare_numbers::CompareNumbers;
 use crate::web::page::parts::format;
 use crate::web::page::parts::histogram::Histogram;
 use crate::web::page::parts::meaning::Meaning;
+use crate::web::page::parts::memo;
 use leptos::prelude::*;
 use std::sync::Arc;
 
@@ -18,7 +19,7 @@ use std::sync::Arc;
 pub fn Numbers() -> impl IntoView {
     let s = engine().state;
     let shown = content();
-    let numbers = Memo::new(move |_| shown.evaluated.with(|e| e.as_ref().map(|e| Arc::new(e.numbers.clone()))));
+    let numbers = memo(move || shown.evaluated.with(|e| e.as_ref().map(|e| Arc::new(e.numbers.clone()))));
     let live = Signal::derive(move || s.evaluated.with(Option::is_some));
     let of = move |f: fn(&Evaluation) -> String| {
         Signal::derive(move || numbers.with(|n| n.as_ref().map_or_else(|| format::NONE.into(), |n| f(n))))
@@ -33,15 +34,16 @@ pub fn Numbers() -> impl IntoView {
                 "the difference within each pair. Resampling the pairs with replacement many times (the bootstrap) shows how much the "
                 "mean difference varies by chance: the middle 95 % is the interval. If it contains 0, the difference may be noise."
             </p>
-            <Formula label="The mean paired difference with its bootstrap interval">
-                <math display="block">
-                    <mover><mi>"d"</mi><mo>"¯"</mo></mover><mo>"="</mo>
-                    <mfrac><mn>"1"</mn><mi>"n"</mi></mfrac>
-                    <munder><mo>"∑"</mo><mi>"i"</mi></munder>
-                    <mo stretchy="false">"("</mo><msubsup><mi>"p"</mi><mi>"i"</mi><mtext>"after"</mtext></msubsup><mo>"−"</mo>
-                    <msubsup><mi>"p"</mi><mi>"i"</mi><mtext>"before"</mtext></msubsup><mo stretchy="false">")"</mo>
-                </math>
-            </Formula>
+            <Formula
+                label="The mean paired difference with its bootstrap interval"
+                math="<math display='block'>\
+                    <mover><mi>d</mi><mo>¯</mo></mover><mo>=</mo>\
+                    <mfrac><mn>1</mn><mi>n</mi></mfrac>\
+                    <munder><mo>∑</mo><mi>i</mi></munder>\
+                    <mo stretchy='false'>(</mo><msubsup><mi>p</mi><mi>i</mi><mtext>after</mtext></msubsup><mo>−</mo>\
+                    <msubsup><mi>p</mi><mi>i</mi><mtext>before</mtext></msubsup><mo stretchy='false'>)</mo>\
+                    </math>"
+            />
             <Symbols>
                 <Symbol is="n" now=of(|e| e.n.to_string())>"pairs"</Symbol>
                 <Symbol is="p" sub="i" stage=5 meaning=Meaning::Reward>"toxicity of a summary of dialogue i"</Symbol>

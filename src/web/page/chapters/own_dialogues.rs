@@ -3,12 +3,13 @@
 use super::common::{Pending, Try};
 use crate::protocol::Ask;
 use crate::web::page::engine::engine;
+use crate::web::page::parts::memo;
 use leptos::prelude::*;
 
 #[component]
 pub fn OwnDialogues() -> impl IntoView {
     let e = engine();
-    let words = Memo::new(move |_| e.state.loaded.with(|l| l.as_ref().map(|l| l.data.clone()).unwrap_or_default()));
+    let words = memo(move || e.state.loaded.with(|l| l.as_ref().map(|l| l.data.clone()).unwrap_or_default()));
     let choose = move |event: web_sys::Event| {
         e.read_chosen(&event, move |files, bytes| e.use_data(files[0].0.clone(), bytes));
     };

@@ -10,6 +10,7 @@ use crate::web::page::address::Chapter;
 use crate::web::page::engine::engine;
 use crate::web::page::parts::format;
 use crate::web::page::parts::meaning::Meaning;
+use crate::web::page::parts::memo;
 use crate::web::page::parts::tokens::PromptTokens;
 use crate::web::page::recorded::Written;
 use leptos::prelude::*;
@@ -50,19 +51,20 @@ pub fn Policy() -> impl IntoView {
                 "token is sampled. The next one is conditioned on all tokens so far. A higher temperature T flattens the probabilities; top-k "
                 "and top-p remove unlikely tokens. During PPO T is 1 and nothing is removed: samples must come from the policy's own distribution."
             </p>
-            <Formula label="Softmax with temperature">
-                <math display="block">
-                    <msub><mi class="m-policy">"π"</mi><mi>"θ"</mi></msub>
-                    <mo stretchy="false">"("</mo><mi>"a"</mi><mo>"∣"</mo><mi>"s"</mi><mo stretchy="false">")"</mo><mo>"="</mo>
-                    <mfrac>
-                        <msup><mi>"e"</mi><mrow><msub><mi>"z"</mi><mi>"a"</mi></msub><mo>"/"</mo><mi>"T"</mi></mrow></msup>
-                        <mrow>
-                            <munder><mo>"∑"</mo><mi>"b"</mi></munder>
-                            <msup><mi>"e"</mi><mrow><msub><mi>"z"</mi><mi>"b"</mi></msub><mo>"/"</mo><mi>"T"</mi></mrow></msup>
-                        </mrow>
-                    </mfrac>
-                </math>
-            </Formula>
+            <Formula
+                label="Softmax with temperature"
+                math="<math display='block'>\
+                    <msub><mi class='m-policy'>π</mi><mi>θ</mi></msub>\
+                    <mo stretchy='false'>(</mo><mi>a</mi><mo>∣</mo><mi>s</mi><mo stretchy='false'>)</mo><mo>=</mo>\
+                    <mfrac>\
+                    <msup><mi>e</mi><mrow><msub><mi>z</mi><mi>a</mi></msub><mo>/</mo><mi>T</mi></mrow></msup>\
+                    <mrow>\
+                    <munder><mo>∑</mo><mi>b</mi></munder>\
+                    <msup><mi>e</mi><mrow><msub><mi>z</mi><mi>b</mi></msub><mo>/</mo><mi>T</mi></mrow></msup>\
+                    </mrow>\
+                    </mfrac>\
+                    </math>"
+            />
             <Symbols>
                 <Symbol is="s" stage=3>"state: the prompt and the tokens so far"</Symbol>
                 <Symbol is="a" stage=4 meaning=Meaning::Policy>"action: the token chosen next"</Symbol>
@@ -87,7 +89,7 @@ fn Prompt(dialogue: RwSignal<String>) -> impl IntoView {
             Some(Arc::new(same.prompt.clone()))
         })
     };
-    let here = Memo::new(move |_| {
+    let here = memo(move || {
         let text = dialogue.get();
         cut.get().filter(|(of, _)| *of == text).map(|(_, pieces)| pieces).or_else(recorded)
     });

@@ -3,6 +3,7 @@
 use super::common::{text_field, tick};
 use crate::protocol::Dialogue;
 use crate::web::page::engine::state;
+use crate::web::page::parts::memo;
 use leptos::prelude::*;
 
 /// Dialogues on a page of the list.
@@ -18,7 +19,7 @@ pub fn Dialogues(chosen: RwSignal<String>) -> impl IntoView {
     let words = RwSignal::new(String::new());
     let held_out = RwSignal::new(true);
     let page = RwSignal::new(0_usize);
-    let found = Memo::new(move |_| s.dialogues.with(|d| matching(d, &words.get(), held_out.get())));
+    let found = memo(move || s.dialogues.with(|d| matching(d, &words.get(), held_out.get())));
     let pages = move || found.with(|f| f.len().div_ceil(PAGE).max(1));
     let item = move |dialogue: Dialogue| {
         let (text, here) = (dialogue.dialogue.clone(), dialogue.dialogue.clone());

@@ -19,13 +19,14 @@ pub fn Lora() -> impl IntoView {
             "here is not new: before PPO it was fine-tuned to write summaries. With the adapter off, the base model writes. The base model "
             "is not PPO's reference: the reference is the policy with a frozen copy of the adapter as it was before PPO."
         </p>
-        <Formula label="LoRA: W x plus alpha over r times B A x">
-            <math display="block">
-                <mi>"h"</mi><mo>"="</mo><mi>"W"</mi><mi>"x"</mi><mo>"+"</mo>
-                <mfrac><mi>"α"</mi><mi>"r"</mi></mfrac>
-                <mi class="m-policy">"B"</mi><mi class="m-policy">"A"</mi><mi>"x"</mi>
-            </math>
-        </Formula>
+        <Formula
+            label="LoRA: W x plus alpha over r times B A x"
+            math="<math display='block'>\
+                <mi>h</mi><mo>=</mo><mi>W</mi><mi>x</mi><mo>+</mo>\
+                <mfrac><mi>α</mi><mi>r</mi></mfrac>\
+                <mi class='m-policy'>B</mi><mi class='m-policy'>A</mi><mi>x</mi>\
+                </math>"
+        />
         <Symbols>
             <Symbol is="r" meaning=Meaning::Policy now=of(|l| l.policy.lora_r.to_string())>"rank of A and B"</Symbol>
             <Symbol is="α" meaning=Meaning::Policy now=of(|l| format::setting(l.policy.lora_alpha))>"alpha: scales the adapter's contribution"</Symbol>
@@ -34,9 +35,6 @@ pub fn Lora() -> impl IntoView {
                 "weights of all A and B"
             </Symbol>
             <Symbol is="n" sub="base" now=of(|l| format::count(l.policy.base_parameters as u64))>"frozen weights"</Symbol>
-            <Symbol is="LoRA/base" now=of(|l| format::percent(l.policy.adapter_parameters as f64 / l.policy.base_parameters.max(1) as f64, 2))>
-                "size of the adapter relative to the base"
-            </Symbol>
         </Symbols>
         <details class="fold">
             <summary>{move || of(|l| format!("The {} layers with an adapter", l.policy.lora_layers.len())).get()}</summary>

@@ -4,6 +4,7 @@ use super::common::{GREEDY, tick, when_some};
 use crate::protocol::{Answer, Ask, Generate, Token};
 use crate::web::page::engine::{Engine, engine, on_token};
 use crate::web::page::parts::format;
+use crate::web::page::parts::memo;
 use crate::web::page::parts::tokens::{Chips, NextTokens, shown};
 use crate::web::page::recorded::Written;
 use leptos::prelude::*;
@@ -35,15 +36,16 @@ impl Choices {
 
     /// The fields.
     pub fn view(self) -> impl IntoView {
-        let sampled = move || !self.greedy.get();
+        let sampled = Signal::derive(move || !self.greedy.get());
+        let always = Signal::derive(|| true);
         view! {
             <div class="fields">
                 {tick(GREEDY, self.greedy)}
-                {field("Temperature", (0.1, 3.0, 0.1), sampled, move || self.temperature.get(), move |x| self.temperature.set(x))}
-                {field("Top-k, 0 for all", (0.0, 500.0, 1.0), sampled, move || self.top_k.get() as f64, move |x| self.top_k.set(x as usize))}
-                {field("Top-p", (0.05, 1.0, 0.05), sampled, move || self.top_p.get(), move |x| self.top_p.set(x))}
-                {field("Seed", (0.0, 9e15, 1.0), sampled, move || self.seed.get() as f64, move |x| self.seed.set(x as u64))}
-                {field("Max new tokens", (1.0, 128.0, 1.0), || true, move || self.tokens.get() as f64, move |x| self.tokens.set(x as usize))}
+                {field("Temperature", (0.1, 3.0, 0.1), sampled, Signal::derive(move || self.temperature.get()), Callback::new(move |x| self.temperature.set(x)))}
+                {field("Top-k, 0 for all", (0.0, 500.0, 1.0), sampled, Signal::derive(move || self.top_k.get() as f64), Callback::new(move |x| self.top_k.set(x as usize)))}
+                {field("Top-p", (0.05, 1.0, 0.05), sampled, Signal::derive(move || self.top_p.get()), Callback::new(move |x| self.top_p.set(x)))}
+                {field("Seed", (0.0, 9e15, 1.0), sampled, Signal::derive(move || self.seed.get() as f64), Callback::new(move |x| self.seed.set(x as u64)))}
+                {field("Max new tokens", (1.0, 128.0, 1.0), always, Signal::derive(move || self.tokens.get() as f64), Callback::new(move |x| self.tokens.set(x as usize)))}
             </div>
         }
     }
@@ -53,13 +55,13 @@ impl Choices {
 fn field(
     label: &'static str,
     (min, max, step): (f64, f64, f64),
-    enabled: impl Fn() -> bool + Copy + Send + Sync + 'static,
-    get: impl Fn() -> f64 + Copy + Send + Sync + 'static,
-    set: impl Fn(f64) + Copy + 'static,
-) -> impl IntoView {
+    enabled: Signal<bool>,
+    get: Signal<f64>,
+    set: Callback<f64>,
+) -> AnyView {
     let change = move |event| {
         if let Some(value) = format::read(&event_target_value(&event)) {
-            set(value.clamp(min, max));
+            set.run(value.clamp(min, max));
         }
     };
     view! {
@@ -71,12 +73,13 @@ fn field(
                 min=min.to_string()
                 max=max.to_string()
                 step=step.to_string()
-                disabled=move || !enabled()
-                prop:value=move || get().to_string()
+                disabled=move || !enabled.get()
+                prop:value=move || get.get().to_string()
                 on:change=change
             />
         </label>
     }
+    .into_any()
 }
 
 /// Asks for a summary; `into` shows its tokens as they arrive.
@@ -116,7 +119,7 @@ pub fn write(e: Engine, how: Generate, into: RwSignal<Option<Written>>) {
 #[component]
 pub fn Summary(#[prop(into)] written: Signal<Option<Written>>) -> impl IntoView {
     let chosen = RwSignal::new(None::<usize>);
-    let tokens = Memo::new(move |_| written.with(|w| w.as_ref().map(|w| w.tokens.clone()).unwrap_or_default()));
+    let tokens = memo(move || written.with(|w| w.as_ref().map(|w| w.tokens.clone()).unwrap_or_default()));
     let chips = Signal::derive(move || {
         let said =
             |t: &Token| format!("{}, probability {}", shown(&t.text), format::probability(f64::from(t.logprob).exp()));

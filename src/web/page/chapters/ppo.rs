@@ -1,7 +1,8 @@
 //! Chapter 3.2: one PPO step in words, formulas and numbers; the charts of the run; the token strip. The single stages
 //! and "what if" are in `ppo_stages`.
 
-use super::common::{ChapterFrame, Formula, Point, Source, Symbol, Symbols, Try};
+use super::common::{ChapterFrame, Formula, Point, Source, Symbol, Symbols, Try, tick};
+use super::ppo_pictures::{ClipPicture, ProbabilityPicture, ValuePicture};
 use super::ppo_stages::{Stages, WhatIfs};
 use crate::protocol::{Statistics, Step};
 use crate::settings::PpoConfig;
@@ -12,6 +13,9 @@ use crate::web::page::engine::engine;
 use crate::web::page::parts::chart::{ChartTable, LineChart, Series};
 use crate::web::page::parts::format;
 use crate::web::page::parts::meaning::Meaning;
+use crate::web::page::parts::memo;
+use crate::web::page::parts::response_table;
+use crate::web::page::parts::table::text_table;
 use crate::web::page::parts::token_strip::TokenStrip;
 use leptos::prelude::*;
 
@@ -42,17 +46,44 @@ pub fn Ppo() -> impl IntoView {
             <Charts />
             <h3>"Every token of every response"</h3>
             <p class="caption">
-                <Source live=shown.live /> {move || format!(" Step {}. Choose a quantity, then a response; the arrow keys move along it.", shown.step.with(|s| s.step))}
+                <Source live=shown.live /> {move || format!(" Step {}. Choose a quantity, then a response (sorted by score, the highest first); the arrow keys move along it.", shown.step.with(|s| s.step))}
                 " " <RecordedSteps />
             </p>
             {move || {
-                shown
-                    .any
-                    .get()
-                    .then(|| view! { <TokenStrip step=later(shown.step) config=shown.config quantity=e.state.quantity row=e.state.row /> })
+                if shown.whole.get() {
+                    view! { <TokenStrip step=later(shown.step) config=shown.config quantity=e.state.quantity row=e.state.row /> }.into_any()
+                } else {
+                    view! { <p class="note">"The tokens of this run are shown after its next step"</p> }.into_any()
+                }
             }}
+            <ResponseTable />
             <WhatIfs />
         </ChapterFrame>
+    }
+}
+
+/// The chosen response as a table.
+#[component]
+fn ResponseTable() -> impl IntoView {
+    let s = engine().state;
+    let shown = content();
+    let step = later(shown.step);
+    let (open, words) = (RwSignal::new(false), RwSignal::new(false));
+    let rows = memo(move || {
+        let row = step.with(|step| s.row.get().min(step.responses.len().saturating_sub(1)));
+        if open.get() { step.with(|step| response_table::rows(step, row, words.get())) } else { String::new() }
+    });
+    let toggle = move |event: leptos::ev::Event| open.set(event_target::<web_sys::HtmlDetailsElement>(&event).open());
+    view! {
+        <details class="fold" on:toggle=toggle>
+            <summary>"This response as a table"</summary>
+            {tick("join the pieces to words", words)}
+            <p class="caption">
+                "Of a word: the sums of log-probs, KL and rewards; value and return of its first piece; the mean advantage; the product of the ratios. "
+                "The score is part of the last reward."
+            </p>
+            {text_table("The response, token by token", "response-table", &response_table::HEADS, Signal::derive(move || rows.get()))}
+        </details>
     }
 }
 
@@ -61,7 +92,7 @@ pub fn Ppo() -> impl IntoView {
 fn RecordedSteps() -> impl IntoView {
     let s = engine().state;
     let shown = content();
-    let numbers = Memo::new(move |_| {
+    let numbers = memo(move || {
         s.recorded
             .with(|r| r.as_ref().map(|r| r.steps.iter().map(|step| step.step).collect::<Vec<_>>()))
             .unwrap_or_default()
@@ -108,20 +139,21 @@ fn PerToken() -> impl IntoView {
             <Point stage=6 meaning=Meaning::Reference>"logprobs"</Point> ", times β, is subtracted as a penalty. The score is added at the last "
             "token. At step 1 policy and reference are the same, so the penalty is 0."
         </p>
-        <Formula label="The reward of token t: minus beta times log pi minus log pi ref, plus the score at the last token">
-            <math display="block">
-                <msub><mi class="m-reward">"r"</mi><mi>"t"</mi></msub><mo>"="</mo>
-                <mo>"−"</mo><mi>"β"</mi>
-                <mo stretchy="false">"("</mo>
-                <mi>"log"</mi><msub><mi class="m-policy">"π"</mi><mi>"θ"</mi></msub><mo stretchy="false">"("</mo><msub><mi>"a"</mi><mi>"t"</mi></msub><mo stretchy="false">")"</mo>
-                <mo>"−"</mo>
-                <mi>"log"</mi><msub><mi class="m-reference">"π"</mi><mtext>"ref"</mtext></msub><mo stretchy="false">"("</mo><msub><mi>"a"</mi><mi>"t"</mi></msub><mo stretchy="false">")"</mo>
-                <mo stretchy="false">")"</mo>
-                <mo>"+"</mo>
-                <mo stretchy="false">"["</mo><mi>"t"</mi><mo>"="</mo><mtext>"last"</mtext><mo stretchy="false">"]"</mo>
-                <mtext class="m-reward">"score"</mtext>
-            </math>
-        </Formula>
+        <Formula
+            label="The reward of token t: minus beta times log pi minus log pi ref, plus the score at the last token"
+            math="<math display='block'>\
+                <msub><mi class='m-reward'>r</mi><mi>t</mi></msub><mo>=</mo>\
+                <mo>−</mo><mi>β</mi>\
+                <mo stretchy='false'>(</mo>\
+                <mi>log</mi><msub><mi class='m-policy'>π</mi><mi>θ</mi></msub><mo stretchy='false'>(</mo><msub><mi>a</mi><mi>t</mi></msub><mo stretchy='false'>)</mo>\
+                <mo>−</mo>\
+                <mi>log</mi><msub><mi class='m-reference'>π</mi><mtext>ref</mtext></msub><mo stretchy='false'>(</mo><msub><mi>a</mi><mi>t</mi></msub><mo stretchy='false'>)</mo>\
+                <mo stretchy='false'>)</mo>\
+                <mo>+</mo>\
+                <mo stretchy='false'>[</mo><mi>t</mi><mo>=</mo><mtext>last</mtext><mo stretchy='false'>]</mo>\
+                <mtext class='m-reward'>score</mtext>\
+                </math>"
+        />
         <Symbols>
             <Symbol is="r" sub="t" stage=7 meaning=Meaning::Reward>"reward of token t"</Symbol>
             <Symbol is="β" stage=11 now=of_step(|s| s.statistics.kl_coef)>"KL coefficient in this step"</Symbol>
@@ -142,18 +174,19 @@ fn Advantage() -> impl IntoView {
             " predicts at every token the rewards that follow. If the rewards are higher than predicted, that token gets a positive "
             <Point stage=8 meaning=Meaning::Value>"advantage"</Point> ", and a part of it is passed to earlier tokens (GAE)."
         </p>
-        <Formula label="Delta t is r t plus gamma V t plus one minus V t; A t is delta t plus gamma lambda A t plus one">
-            <math display="block">
-                <msub><mi>"δ"</mi><mi>"t"</mi></msub><mo>"="</mo>
-                <msub><mi class="m-reward">"r"</mi><mi>"t"</mi></msub><mo>"+"</mo>
-                <mi>"γ"</mi><msub><mi class="m-value">"V"</mi><mrow><mi>"t"</mi><mo>"+"</mo><mn>"1"</mn></mrow></msub>
-                <mo>"−"</mo><msub><mi class="m-value">"V"</mi><mi>"t"</mi></msub>
-                <mspace width="2em" />
-                <msub><mi>"A"</mi><mi>"t"</mi></msub><mo>"="</mo>
-                <msub><mi>"δ"</mi><mi>"t"</mi></msub><mo>"+"</mo><mi>"γ"</mi><mi>"λ"</mi>
-                <msub><mi>"A"</mi><mrow><mi>"t"</mi><mo>"+"</mo><mn>"1"</mn></mrow></msub>
-            </math>
-        </Formula>
+        <Formula
+            label="Delta t is r t plus gamma V t plus one minus V t; A t is delta t plus gamma lambda A t plus one"
+            math="<math display='block'>\
+                <msub><mi>δ</mi><mi>t</mi></msub><mo>=</mo>\
+                <msub><mi class='m-reward'>r</mi><mi>t</mi></msub><mo>+</mo>\
+                <mi>γ</mi><msub><mi class='m-value'>V</mi><mrow><mi>t</mi><mo>+</mo><mn>1</mn></mrow></msub>\
+                <mo>−</mo><msub><mi class='m-value'>V</mi><mi>t</mi></msub>\
+                <mspace width='2em'></mspace>\
+                <msub><mi>A</mi><mi>t</mi></msub><mo>=</mo>\
+                <msub><mi>δ</mi><mi>t</mi></msub><mo>+</mo><mi>γ</mi><mi>λ</mi>\
+                <msub><mi>A</mi><mrow><mi>t</mi><mo>+</mo><mn>1</mn></mrow></msub>\
+                </math>"
+        />
         <Symbols>
             <Symbol is="V" sub="t" stage=6 meaning=Meaning::Value now=of_step(|s| s.statistics.old_value_mean)>
                 "value: the predicted return; mean of the batch"
@@ -163,6 +196,7 @@ fn Advantage() -> impl IntoView {
             <Symbol is="γ" stage=8 now=setting(|c| c.gamma)>"gamma: the discount of later rewards, per token"</Symbol>
             <Symbol is="λ" stage=8 now=setting(|c| c.lambda)>"GAE lambda: how much of an advantage is passed back"</Symbol>
         </Symbols>
+        <ValuePicture />
     }
 }
 
@@ -176,26 +210,27 @@ fn Clipped() -> impl IntoView {
             "now, divided by its probability when it was written. Once ρ has left the clip range in the direction of the advantage, its gradient is zero, "
             "so a step stays small. Advantages are whitened first (mean 0, standard deviation 1), so about half of them are negative."
         </p>
-        <Formula label="The policy loss: minus the mean of the smaller of rho A and clipped rho times A">
-            <math display="block">
-                <msub><mi>"ρ"</mi><mi>"t"</mi></msub><mo>"="</mo>
-                <mfrac>
-                    <mrow><msub><mi class="m-policy">"π"</mi><mtext>"new"</mtext></msub><mo stretchy="false">"("</mo><msub><mi>"a"</mi><mi>"t"</mi></msub><mo stretchy="false">")"</mo></mrow>
-                    <mrow><msub><mi class="m-policy">"π"</mi><mtext>"old"</mtext></msub><mo stretchy="false">"("</mo><msub><mi>"a"</mi><mi>"t"</mi></msub><mo stretchy="false">")"</mo></mrow>
-                </mfrac>
-            </math>
-            <math display="block">
-                <mi>"L"</mi><mo>"="</mo><mo>"−"</mo>
-                <mtext>"mean"</mtext><mspace width="0.3em" />
-                <mi>"min"</mi>
-                <mo stretchy="false">"("</mo>
-                <msub><mi>"ρ"</mi><mi>"t"</mi></msub><msub><mi>"A"</mi><mi>"t"</mi></msub><mo>","</mo>
-                <mtext>"clip"</mtext><mo stretchy="false">"("</mo><msub><mi>"ρ"</mi><mi>"t"</mi></msub><mo>","</mo><mn>"1"</mn><mo>"±"</mo><mi>"ε"</mi><mo stretchy="false">")"</mo>
-                <msub><mi>"A"</mi><mi>"t"</mi></msub>
-                <mo stretchy="false">")"</mo>
-                <mo>"+"</mo><msub><mi>"c"</mi><mi>"v"</mi></msub><msub><mi class="m-value">"L"</mi><mtext>"value"</mtext></msub>
-            </math>
-        </Formula>
+        <Formula
+            label="The policy loss: minus the mean of the smaller of rho A and clipped rho times A"
+            math="<math display='block'>\
+                <msub><mi>ρ</mi><mi>t</mi></msub><mo>=</mo>\
+                <mfrac>\
+                <mrow><msub><mi class='m-policy'>π</mi><mtext>new</mtext></msub><mo stretchy='false'>(</mo><msub><mi>a</mi><mi>t</mi></msub><mo stretchy='false'>)</mo></mrow>\
+                <mrow><msub><mi class='m-policy'>π</mi><mtext>old</mtext></msub><mo stretchy='false'>(</mo><msub><mi>a</mi><mi>t</mi></msub><mo stretchy='false'>)</mo></mrow>\
+                </mfrac>\
+                </math>\
+                <math display='block'>\
+                <mi>L</mi><mo>=</mo><mo>−</mo>\
+                <mtext>mean</mtext><mspace width='0.3em'></mspace>\
+                <mi>min</mi>\
+                <mo stretchy='false'>(</mo>\
+                <msub><mi>ρ</mi><mi>t</mi></msub><msub><mi>A</mi><mi>t</mi></msub><mo>,</mo>\
+                <mtext>clip</mtext><mo stretchy='false'>(</mo><msub><mi>ρ</mi><mi>t</mi></msub><mo>,</mo><mn>1</mn><mo>±</mo><mi>ε</mi><mo stretchy='false'>)</mo>\
+                <msub><mi>A</mi><mi>t</mi></msub>\
+                <mo stretchy='false'>)</mo>\
+                <mo>+</mo><msub><mi>c</mi><mi>v</mi></msub><msub><mi class='m-value'>L</mi><mtext>value</mtext></msub>\
+                </math>"
+        />
         <Symbols>
             <Symbol is="ε" stage=9 now=setting(|c| c.clip_range)>"clip range"</Symbol>
             <Symbol is="clipped" stage=9 now=of_step(|s| s.statistics.clip_fraction)>"share of tokens that were clipped"</Symbol>
@@ -206,6 +241,8 @@ fn Clipped() -> impl IntoView {
             <Symbol is="c" sub="v" stage=9 now=setting(|c| c.vf_coef)>"weight of the value loss"</Symbol>
             <Symbol is="η" stage=10 now=of_step(|s| s.statistics.learning_rate)>"learning rate of Adam"</Symbol>
         </Symbols>
+        <ClipPicture />
+        <ProbabilityPicture />
     }
 }
 
@@ -243,7 +280,7 @@ fn Charts() -> impl IntoView {
     let at = RwSignal::new(None::<f64>);
     let metrics = later(shown.metrics);
     let series = move |lines: &'static [Curve]| {
-        Memo::new(move |_| {
+        memo(move || {
             let metrics = metrics.get();
             lines.iter().map(|&(number, name, meaning)| Series::of(&metrics, number, name, meaning)).collect::<Vec<_>>()
         })
@@ -264,7 +301,7 @@ fn Charts() -> impl IntoView {
         </div>
         <details class="fold" on:toggle=unfolded>
             <summary>"All of it as a table"</summary>
-            {move || table.get().then(|| view! { <ChartTable title="The run" series=all /> })}
+            {move || table.get().then(|| view! { <p class="caption">"Newest step first"</p> <ChartTable title="The run" series=all /> })}
         </details>
     }
 }

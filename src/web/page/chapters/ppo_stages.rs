@@ -1,12 +1,13 @@
 //! Chapter 3.2: the single stages of a step with their numbers, and "what if": the last rollout with other settings.
 
 use super::common::{Source, asked, when_some};
-use crate::protocol::{Ask, Response, Stage};
+use crate::protocol::{Ask, Response, RunInfo, Stage};
 use crate::settings::{PpoConfig, Preset};
 use crate::web::page::browser::later;
 use crate::web::page::content::content;
 use crate::web::page::draft::Draft;
 use crate::web::page::engine::engine;
+use crate::web::page::parts::memo;
 use crate::web::page::parts::settings_edit::values;
 use crate::web::page::parts::stage_view::StageView;
 use crate::web::page::parts::stages::STAGES;
@@ -27,7 +28,7 @@ pub fn Stages() -> impl IntoView {
             s.opened.set(None);
         }
     });
-    let current = Memo::new(move |_| {
+    let current = memo(move || {
         let numbers: Vec<u8> = stages.with(|stages| stages.iter().map(|stage| stage.number()).collect());
         let running = s.stages.with(|stages| !stages.is_empty());
         let first = if running { numbers.last() } else { numbers.first() };
@@ -37,7 +38,15 @@ pub fn Stages() -> impl IntoView {
         let number = current.get();
         stages.with(|stages| stages.iter().rfind(|stage| Some(stage.number()) == number).cloned())
     });
-    let responses = Memo::new(move |_| stages.with(|stages| stages.iter().find_map(written)));
+    let responses = memo(move || stages.with(|stages| stages.iter().find_map(written)));
+    // A running step goes through its mini-batches one by one.
+    let mini_batch = move || {
+        let done =
+            s.stages.with(|stages| stages.iter().filter(|stage| matches!(***stage, Stage::MiniBatch { .. })).count());
+        let of = |r: &Arc<RunInfo>| r.config.batch_size.div_ceil(r.config.mini_batch_size.max(1)) * r.config.ppo_epochs;
+        let of = s.run.with(|run| run.as_ref().map(of)).filter(|_| done > 0 && matches!(current.get(), Some(9 | 10)));
+        of.map(|of| format!(" Mini-batch {done} of {of}."))
+    };
     let live = Signal::derive(move || shown.live.get() || s.stages.with(|stages| !stages.is_empty()));
     let tab = move |number: u8| {
         let info = STAGES[usize::from(number) - 1];
@@ -64,6 +73,7 @@ pub fn Stages() -> impl IntoView {
             <h3 id="stages-heading" tabindex="-1">"The stages, one by one"</h3>
             <p class="caption">
                 <Source live=live />
+                {mini_batch}
                 {move || if s.waiting.get() { " Paused: Stage, Step or Play continues" } else { "" }}
             </p>
             <div class="stage-tabs" role="group" aria-label="Stages of the step">{(3..=11_u8).map(tab).collect_view()}</div>
@@ -116,7 +126,7 @@ pub fn WhatIfs() -> impl IntoView {
             "No text is generated, so the result appears at once."
         </p>
         {move || {
-            if shown.live.get() {
+            if shown.live.get() && shown.whole.get() {
                 view! {
                     <WhatIf
                         step=later(shown.step)

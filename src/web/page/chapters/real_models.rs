@@ -7,6 +7,7 @@ use super::real_models_kept::{InUse, Kept};
 use crate::protocol::{Ask, Needs, NumberType, Role};
 use crate::web::page::browser;
 use crate::web::page::parts::format;
+use crate::web::page::parts::memo;
 use crate::web::page::parts::progress::Progress;
 use crate::web::page::parts::table::scrolling_table;
 use crate::web::page::state::Counted;
@@ -33,7 +34,7 @@ pub fn RealModels() -> impl IntoView {
         let counted = choice.counted.get().filter(|_| choice.paused.get() != Some(true));
         speed(&choice.doing.get(), counted)
     };
-    let working = Memo::new(move |_| !choice.doing.with(String::is_empty));
+    let working = memo(move || !choice.doing.with(String::is_empty));
     view! {
         <div id=ID>
             <Try title="The lab's own models">

@@ -5,6 +5,7 @@ use crate::settings::{PpoConfig, Preset};
 use crate::web::page::browser;
 use crate::web::page::engine::engine;
 use crate::web::page::parts::format;
+use crate::web::page::parts::memo;
 use crate::web::page::parts::settings_edit::{spoken, values};
 use crate::web::page::parts::table::scrolling_table;
 use leptos::prelude::*;
@@ -82,8 +83,8 @@ pub fn Kept(
         policy.is_some() && policy == reward
     };
     let load = move |_| e.use_models(chosen.map(|key| key.get_untracked()));
-    let some = Memo::new(move |_| s.models.with(|models| !models.is_empty()));
-    let partial = Memo::new(move |_| s.models.with(|models| models.iter().any(|model| model.downloaded.is_some())));
+    let some = memo(move || s.models.with(|models| !models.is_empty()));
+    let partial = memo(move || s.models.with(|models| models.iter().any(|model| model.downloaded.is_some())));
     let storage = RwSignal::new(String::new());
     Effect::new(move |_| {
         if s.models.with(|models| !models.is_empty()) {

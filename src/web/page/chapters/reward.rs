@@ -7,6 +7,7 @@ use crate::web::page::address::Chapter;
 use crate::web::page::engine::engine;
 use crate::web::page::parts::format;
 use crate::web::page::parts::meaning::Meaning;
+use crate::web::page::parts::memo;
 use crate::web::page::parts::score_card::{ScoreCard, WordBars};
 use crate::web::page::parts::table::scrolling_table;
 use crate::web::page::recorded::{Judged, SENTENCES};
@@ -24,7 +25,12 @@ pub fn Reward() -> impl IntoView {
     let s = engine().state;
     let judged = RwSignal::new(None::<Judged>);
     let recorded = move || s.recorded.with(|r| r.as_ref().and_then(|r| r.judged.get(1).or(r.judged.first()).cloned()));
-    let here = Memo::new(move |_| judged.get().or_else(recorded));
+    // A text that was asked about and has no result has no other text's result below it.
+    let asked = RwSignal::new(None::<String>);
+    let here = memo(move || match asked.get() {
+        Some(text) => judged.get().filter(|judged| judged.text == text),
+        None => recorded(),
+    });
     let live = Signal::derive(move || judged.with(Option::is_some));
     let of = move |f: fn(&Scored) -> f32, probability: bool| {
         Signal::derive(move || {
@@ -46,20 +52,21 @@ pub fn Reward() -> impl IntoView {
                 " of a summary we take the logit of nothate: unlike a probability it does not flatten out near 1, so a better summary "
                 "still earns more."
             </p>
-            <Formula label="The score is the logit of nothate; the toxicity is the softmax probability of hate">
-                <math display="block">
-                    <mtext>"score"</mtext><mo>"="</mo><msub><mi>"z"</mi><mtext>"nothate"</mtext></msub>
-                    <mspace width="2em" />
-                    <mtext>"toxicity"</mtext><mo>"="</mo>
-                    <mfrac>
-                        <msup><mi>"e"</mi><msub><mi>"z"</mi><mtext>"hate"</mtext></msub></msup>
-                        <mrow>
-                            <msup><mi>"e"</mi><msub><mi>"z"</mi><mtext>"nothate"</mtext></msub></msup><mo>"+"</mo>
-                            <msup><mi>"e"</mi><msub><mi>"z"</mi><mtext>"hate"</mtext></msub></msup>
-                        </mrow>
-                    </mfrac>
-                </math>
-            </Formula>
+            <Formula
+                label="The score is the logit of nothate; the toxicity is the softmax probability of hate"
+                math="<math display='block'>\
+                    <mtext>score</mtext><mo>=</mo><msub><mi>z</mi><mtext>nothate</mtext></msub>\
+                    <mspace width='2em'></mspace>\
+                    <mtext>toxicity</mtext><mo>=</mo>\
+                    <mfrac>\
+                    <msup><mi>e</mi><msub><mi>z</mi><mtext>hate</mtext></msub></msup>\
+                    <mrow>\
+                    <msup><mi>e</mi><msub><mi>z</mi><mtext>nothate</mtext></msub></msup><mo>+</mo>\
+                    <msup><mi>e</mi><msub><mi>z</mi><mtext>hate</mtext></msub></msup>\
+                    </mrow>\
+                    </mfrac>\
+                    </math>"
+            />
             <Symbols>
                 <Symbol is="z" sub="nothate" stage=5 meaning=Meaning::Reward now=of(|s| s.logits.nothate, false)>
                     "logit of nothate: the score"
@@ -67,7 +74,7 @@ pub fn Reward() -> impl IntoView {
                 <Symbol is="z" sub="hate" stage=5 now=of(|s| s.logits.hate, false)>"logit of hate"</Symbol>
                 <Symbol is="toxicity" stage=5 now=of(|s| s.toxicity, true)>"P(hate) of the text below"</Symbol>
             </Symbols>
-            <Judge judged=judged />
+            <Judge judged=judged last=asked />
             {when_some(move || here.get(), move |judged| {
                 let scored = Signal::derive(move || judged.with(|j| j.scored));
                 let text = Signal::derive(move || judged.with(|j| j.text.clone()));
@@ -93,7 +100,7 @@ pub fn Reward() -> impl IntoView {
 
 /// The text field and its buttons.
 #[component]
-fn Judge(judged: RwSignal<Option<Judged>>) -> impl IntoView {
+fn Judge(judged: RwSignal<Option<Judged>>, last: RwSignal<Option<String>>) -> impl IntoView {
     let e = engine();
     let text = RwSignal::new(SENTENCES[1].to_owned());
     let empty = move || text.with(|t| t.trim().is_empty());
@@ -103,6 +110,7 @@ fn Judge(judged: RwSignal<Option<Judged>>) -> impl IntoView {
             return;
         }
         let ask = Ask::Words { text: asked.clone() };
+        last.set(Some(asked.clone()));
         e.ask_live(ask, None, move |end| {
             if let Ok((Answer::Words { scored, words }, _)) = end {
                 judged.set(Some(Judged { text: asked, scored: *scored, words: words.clone() }));

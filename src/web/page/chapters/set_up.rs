@@ -36,35 +36,18 @@ pub fn SetUp() -> impl IntoView {
                 "A third part, the " <b class="m-value">"value head"</b> ", is one linear layer on the policy that learns to predict the rewards."
             </p>
             <p>
-                "This page follows the lab \"Fine-tune FLAN-T5 with reinforcement learning (PPO) and PEFT to generate less-toxic summaries\". "
+                "This page follows lab 3 of the course "
+                <a class="link" href="https://www.coursera.org/learn/generative-ai-with-llms">
+                    "Generative AI with Large Language Models"
+                </a>
+                " (DeepLearning.AI and AWS): \"Fine-tune FLAN-T5 with reinforcement learning (PPO) and PEFT to generate less-toxic summaries\". "
                 "Both networks are small versions of the lab's, trained for this page, so that a step takes seconds here. "
                 "The same code trains FLAN-T5 on a larger machine."
             </p>
-            <Models />
-            <Formula label="The trained share: adapter and value head over all weights of the policy">
-                <math display="block">
-                    <mtext>"trained"</mtext>
-                    <mo>"="</mo>
-                    <mfrac>
-                        <mrow><msub><mi>"n"</mi><mtext>"LoRA"</mtext></msub><mo>"+"</mo><msub><mi>"n"</mi><mtext>"value"</mtext></msub></mrow>
-                        <mrow>
-                            <msub><mi>"n"</mi><mtext>"base"</mtext></msub><mo>"+"</mo><msub><mi>"n"</mi><mtext>"LoRA"</mtext></msub>
-                            <mo>"+"</mo><msub><mi>"n"</mi><mtext>"value"</mtext></msub>
-                        </mrow>
-                    </mfrac>
-                </math>
-            </Formula>
-            <Symbols>
-                <Symbol is="n" sub="base" now=of(|l| format::count(l.policy.base_parameters as u64))>"frozen weights"</Symbol>
-                <Symbol is="n" sub="LoRA" meaning=Meaning::Policy now=of(|l| format::count(l.policy.adapter_parameters as u64))>
-                    "weights of the adapter"
-                </Symbol>
-                <Symbol is="n" sub="value" meaning=Meaning::Value now=of(|l| format::count(l.policy.value_head_parameters as u64))>
-                    "weights of the value head"
-                </Symbol>
-                <Symbol is="trained" now=of(|l| format::percent(trained_share(l), 2))>"share of the weights that PPO trains"</Symbol>
-            </Symbols>
-            <YourBrowser />
+            <p>
+                "What you will see: in 2.1 the policy writes a summary, in 2.2 the reward model scores it. 2.3 measures the policy before training. "
+                "3.1 has the settings, and 3.2 shows one step of PPO with all of its numbers. 3.3 and 3.4 compare the policy before and after training. Then you can check whether the run hacked its reward, and try experiments."
+            </p>
             <Try title="Load the models">
                 <p>
                     "Until then, all numbers on this page are from a recorded run and are marked " <Source live=false />
@@ -89,6 +72,33 @@ pub fn SetUp() -> impl IntoView {
             </Try>
             <RealModels />
             <OwnDialogues />
+            <h3>"The models in numbers"</h3>
+            <Models />
+            <Formula
+                label="The trained share: adapter and value head over all weights of the policy"
+                math="<math display='block'>\
+                    <mtext>trained</mtext>\
+                    <mo>=</mo>\
+                    <mfrac>\
+                    <mrow><msub><mi>n</mi><mtext>LoRA</mtext></msub><mo>+</mo><msub><mi>n</mi><mtext>value</mtext></msub></mrow>\
+                    <mrow>\
+                    <msub><mi>n</mi><mtext>base</mtext></msub><mo>+</mo><msub><mi>n</mi><mtext>LoRA</mtext></msub>\
+                    <mo>+</mo><msub><mi>n</mi><mtext>value</mtext></msub>\
+                    </mrow>\
+                    </mfrac>\
+                    </math>"
+            />
+            <Symbols>
+                <Symbol is="n" sub="base" now=of(|l| format::count(l.policy.base_parameters as u64))>"frozen weights"</Symbol>
+                <Symbol is="n" sub="LoRA" meaning=Meaning::Policy now=of(|l| format::count(l.policy.adapter_parameters as u64))>
+                    "weights of the adapter"
+                </Symbol>
+                <Symbol is="n" sub="value" meaning=Meaning::Value now=of(|l| format::count(l.policy.value_head_parameters as u64))>
+                    "weights of the value head"
+                </Symbol>
+                <Symbol is="trained" now=of(|l| format::percent(trained_share(l), 2))>"share of the weights that PPO trains"</Symbol>
+            </Symbols>
+            <YourBrowser />
         </ChapterFrame>
     }
 }

@@ -7,6 +7,7 @@ use crate::web::page::address::Chapter;
 use crate::web::page::browser;
 use crate::web::page::content::content;
 use crate::web::page::engine::{Engine, engine};
+use crate::web::page::parts::memo;
 use leptos::prelude::*;
 
 #[component]
@@ -99,7 +100,7 @@ fn OpenZip() -> impl IntoView {
 #[component]
 fn Command() -> impl IntoView {
     let shown = content();
-    let command = Memo::new(move |_| {
+    let command = memo(move || {
         let command = shown.run.with(|r| r.as_ref().map(|r| r.command.clone()));
         command.filter(|c| !c.is_empty())
     });
@@ -109,7 +110,7 @@ fn Command() -> impl IntoView {
                 <Try title="Continue on the command line">
                     <p>"Save the run. This command then continues it on the command line, with the same numbers as here."</p>
                     <pre class="command" tabindex="0"><code>{line}</code></pre>
-                    <p class="row">{copy_button("Copy the command", move || command.get_untracked().unwrap_or_default())}</p>
+                    <p class="row">{copy_button("Copy the command", Box::new(move || command.get_untracked().unwrap_or_default()))}</p>
                 </Try>
             }
         })

@@ -6,6 +6,7 @@ use crate::web::page::browser;
 use crate::web::page::content::content;
 use crate::web::page::engine::engine;
 use crate::web::page::parts::compare_table::CompareTable;
+use crate::web::page::parts::memo;
 use crate::web::page::scroll;
 use leptos::prelude::*;
 use std::sync::Arc;
@@ -15,9 +16,8 @@ pub fn Texts() -> impl IntoView {
     let s = engine().state;
     let shown = content();
     let live = Signal::derive(move || s.evaluated.with(Option::is_some));
-    let any = Memo::new(move |_| shown.evaluated.with(|e| e.as_ref().is_some_and(|e| !e.rows.is_empty())));
-    let rows =
-        Memo::new(move |_| Arc::new(shown.evaluated.with(|e| e.as_ref().map(|e| e.rows.clone())).unwrap_or_default()));
+    let any = memo(move || shown.evaluated.with(|e| e.as_ref().is_some_and(|e| !e.rows.is_empty())));
+    let rows = memo(move || Arc::new(shown.evaluated.with(|e| e.as_ref().map(|e| e.rows.clone())).unwrap_or_default()));
     let save = move |_| {
         let csv = shown.evaluated.with_untracked(|e| e.as_ref().map(|e| e.csv.clone())).unwrap_or_default();
         if browser::download("comparison.csv", "text/csv", csv.as_bytes()).is_err() {

@@ -11,6 +11,7 @@ use crate::web::page::parts::compare_numbers::ToxicityNumbers;
 use crate::web::page::parts::format;
 use crate::web::page::parts::histogram::Histogram;
 use crate::web::page::parts::meaning::Meaning;
+use crate::web::page::parts::memo;
 use crate::web::page::parts::order::rising;
 use leptos::prelude::*;
 
@@ -21,7 +22,7 @@ const WORST: usize = 5;
 pub fn Toxicity() -> impl IntoView {
     let s = engine().state;
     let shown = content();
-    let toxicity = Memo::new(move |_| shown.toxicity.with(|e| e.as_ref().map(|e| e.numbers.before.toxicity.clone())));
+    let toxicity = memo(move || shown.toxicity.with(|e| e.as_ref().map(|e| e.numbers.before.toxicity.clone())));
     let live = Signal::derive(move || s.toxicity.with(Option::is_some));
     let of = move |f: fn(&Measured) -> String| {
         Signal::derive(move || toxicity.with(|t| t.as_ref().map_or_else(|| format::NONE.into(), f)))
@@ -36,23 +37,24 @@ pub fn Toxicity() -> impl IntoView {
                 " gives the probability of \"hate\". That probability is the summary's toxicity. One summary says little, because another seed "
                 "gives another summary. So we look at the mean and the standard deviation over many."
             </p>
-            <Formula label="Mean and standard deviation of the toxicity">
-                <math display="block">
-                    <mi>"μ"</mi><mo>"="</mo><mfrac><mn>"1"</mn><mi>"n"</mi></mfrac>
-                    <munder><mo>"∑"</mo><mi>"i"</mi></munder>
-                    <msub><mi>"p"</mi><mi>"i"</mi></msub>
-                    <mspace width="2em" />
-                    <mi>"σ"</mi><mo>"="</mo>
-                    <msqrt>
-                        <mfrac><mn>"1"</mn><mi>"n"</mi></mfrac>
-                        <munder><mo>"∑"</mo><mi>"i"</mi></munder>
-                        <msup>
-                            <mrow><mo stretchy="false">"("</mo><msub><mi>"p"</mi><mi>"i"</mi></msub><mo>"−"</mo><mi>"μ"</mi><mo stretchy="false">")"</mo></mrow>
-                            <mn>"2"</mn>
-                        </msup>
-                    </msqrt>
-                </math>
-            </Formula>
+            <Formula
+                label="Mean and standard deviation of the toxicity"
+                math="<math display='block'>\
+                    <mi>μ</mi><mo>=</mo><mfrac><mn>1</mn><mi>n</mi></mfrac>\
+                    <munder><mo>∑</mo><mi>i</mi></munder>\
+                    <msub><mi>p</mi><mi>i</mi></msub>\
+                    <mspace width='2em'></mspace>\
+                    <mi>σ</mi><mo>=</mo>\
+                    <msqrt>\
+                    <mfrac><mn>1</mn><mi>n</mi></mfrac>\
+                    <munder><mo>∑</mo><mi>i</mi></munder>\
+                    <msup>\
+                    <mrow><mo stretchy='false'>(</mo><msub><mi>p</mi><mi>i</mi></msub><mo>−</mo><mi>μ</mi><mo stretchy='false'>)</mo></mrow>\
+                    <mn>2</mn>\
+                    </msup>\
+                    </msqrt>\
+                    </math>"
+            />
             <Symbols>
                 <Symbol is="p" sub="i" stage=5 meaning=Meaning::Reward>"P(hate) of summary i, from 0 to 1"</Symbol>
                 <Symbol is="n" now=of(|t| t.spread.n.to_string())>"dialogues"</Symbol>
@@ -68,7 +70,7 @@ pub fn Toxicity() -> impl IntoView {
                 }
                 .into_any()
             })}
-            <h3>"The most toxic summaries"</h3>
+            <h3>"The most toxic summaries, the most toxic first"</h3>
             <Worst />
             <Measure />
         </ChapterFrame>

@@ -10,6 +10,7 @@ use crate::web::page::draft::Draft;
 use crate::web::page::engine::engine;
 use crate::web::page::parts::format;
 use crate::web::page::parts::meaning::Meaning;
+use crate::web::page::parts::memo;
 use crate::web::page::parts::settings::Settings;
 use leptos::prelude::*;
 use serde_json::{Map, Value};
@@ -21,7 +22,7 @@ pub fn Trainer() -> impl IntoView {
     let s = e.state;
     let shown = content();
     // The settings of the next run; those of the current run if they are not valid together.
-    let next = Memo::new(move |_| {
+    let next = memo(move || {
         let config = shown.loaded.with(|l| l.as_ref().and_then(|l| s.draft.with(|d| d.over(l))));
         Arc::new(config.unwrap_or_else(|| (*shown.config.get()).clone()))
     });
@@ -51,19 +52,20 @@ pub fn Trainer() -> impl IntoView {
                 ", a frozen copy of the policy from before PPO, is penalised. PPO maximises the " <Point stage=5 meaning=Meaning::Reward>"score"</Point>
                 " minus that penalty:"
             </p>
-            <Formula label="The objective: expected score minus beta times the KL divergence of policy from reference">
-                <math display="block">
-                    <munder><mi>"max"</mi><mi>"θ"</mi></munder>
-                    <mspace width="0.4em" />
-                    <msub><mi>"E"</mi><mrow><mi>"y"</mi><mo>"∼"</mo><msub><mi class="m-policy">"π"</mi><mi>"θ"</mi></msub></mrow></msub>
-                    <mo stretchy="false">"["</mo><mi class="m-reward">"r"</mi><mo stretchy="false">"("</mo><mi>"y"</mi><mo stretchy="false">")"</mo><mo stretchy="false">"]"</mo>
-                    <mo>"−"</mo><mi>"β"</mi>
-                    <mspace width="0.2em" />
-                    <mtext>"KL"</mtext>
-                    <mo stretchy="false">"("</mo><msub><mi class="m-policy">"π"</mi><mi>"θ"</mi></msub><mo>"‖"</mo>
-                    <msub><mi class="m-reference">"π"</mi><mtext>"ref"</mtext></msub><mo stretchy="false">")"</mo>
-                </math>
-            </Formula>
+            <Formula
+                label="The objective: expected score minus beta times the KL divergence of policy from reference"
+                math="<math display='block'>\
+                    <munder><mi>max</mi><mi>θ</mi></munder>\
+                    <mspace width='0.4em'></mspace>\
+                    <msub><mi>E</mi><mrow><mi>y</mi><mo>∼</mo><msub><mi class='m-policy'>π</mi><mi>θ</mi></msub></mrow></msub>\
+                    <mo stretchy='false'>[</mo><mi class='m-reward'>r</mi><mo stretchy='false'>(</mo><mi>y</mi><mo stretchy='false'>)</mo><mo stretchy='false'>]</mo>\
+                    <mo>−</mo><mi>β</mi>\
+                    <mspace width='0.2em'></mspace>\
+                    <mtext>KL</mtext>\
+                    <mo stretchy='false'>(</mo><msub><mi class='m-policy'>π</mi><mi>θ</mi></msub><mo>‖</mo>\
+                    <msub><mi class='m-reference'>π</mi><mtext>ref</mtext></msub><mo stretchy='false'>)</mo>\
+                    </math>"
+            />
             <Symbols>
                 <Symbol is="β" stage=7 now=of(|c| c.kl_coef)>"kl_coef, the penalty for one nat"</Symbol>
                 <Symbol is="r" stage=5 meaning=Meaning::Reward>"score of the response"</Symbol>
@@ -103,7 +105,7 @@ pub fn Trainer() -> impl IntoView {
                 <p class="row">
                     <StartOver primary=true />
                     <button type="button" on:click=move |_| s.draft.set(Draft::default())>"Back to the defaults"</button>
-                    {copy_button("Copy the link", browser::link)}
+                    {copy_button("Copy the link", Box::new(browser::link))}
                 </p>
             </Try>
         </ChapterFrame>

@@ -8,6 +8,7 @@ use super::format;
 use super::meaning::Meaning;
 use super::order::rising;
 use crate::protocol::Statistics;
+use crate::web::page::parts::memo;
 use leptos::ev::{KeyboardEvent, PointerEvent};
 use leptos::html::Div;
 use leptos::prelude::*;
@@ -58,19 +59,18 @@ pub fn LineChart(
 ) -> impl IntoView {
     let at = at.unwrap_or_else(|| RwSignal::new(None));
     let plot = NodeRef::<Div>::new();
-    let all = Memo::new(move |_| steps(&series.read()));
+    let all = memo(move || steps(&series.read()));
     let empty = move || all.read().is_empty();
-    let across = Memo::new(move |_| {
+    let across = memo(move || {
         let all = all.read();
         Axis::whole(all.first().copied().unwrap_or(0.0), all.last().copied().unwrap_or(1.0), 4)
     });
-    let up = Memo::new(move |_| {
+    let up = memo(move || {
         let series = series.read();
         Axis::around(series.iter().flat_map(|one| one.points.iter().map(|point| point.1)), 5)
     });
     // the chosen step, otherwise the newest
-    let here =
-        Memo::new(move |_| at.get().and_then(|x| nearest(&all.read(), x)).or_else(|| all.read().last().copied()));
+    let here = memo(move || at.get().and_then(|x| nearest(&all.read(), x)).or_else(|| all.read().last().copied()));
     let point = move |event: PointerEvent| {
         if let Some(rect) = plot.get_untracked().map(|plot| plot.get_bounding_client_rect()) {
             let part = (f64::from(event.client_x()) - rect.left()) / rect.width().max(1.0);

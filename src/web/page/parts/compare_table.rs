@@ -6,6 +6,7 @@ use super::format;
 use super::keys::fresh_id;
 use super::order::rising;
 use crate::protocol::EvaluatedRow;
+use crate::web::page::parts::memo;
 use leptos::prelude::*;
 use std::sync::Arc;
 
@@ -47,7 +48,7 @@ const PAGE: usize = 10;
 pub fn CompareTable(#[prop(into)] rows: Signal<Arc<Vec<EvaluatedRow>>>) -> impl IntoView {
     let order = RwSignal::new(Order::Worst);
     let page = RwSignal::new(0usize);
-    let places = Memo::new(move |_| order.get().sorted(&rows.read()));
+    let places = memo(move || order.get().sorted(&rows.read()));
     let pages = move || places.read().len().div_ceil(PAGE).max(1);
     let here = move || page.get().min(pages() - 1);
     let range = move || {

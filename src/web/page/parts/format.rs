@@ -48,8 +48,8 @@ pub fn setting(x: f64) -> String {
     }
 }
 
-/// A typed text as a number. It uses serde_json, which the page has anyway: the standard library's parser would add a
-/// table of 10 kB that cannot be compressed.
+/// A typed text as a number. The browser parses it: the standard library's parser would add a table of 10 kB that
+/// cannot be compressed.
 pub fn read(text: &str) -> Option<f64> {
     let text = text.trim().replace(MINUS, "-");
     let (sign, digits) = match text.strip_prefix('-') {
@@ -63,7 +63,8 @@ pub fn read(text: &str) -> Option<f64> {
     let whole = digits.strip_suffix('.').filter(|digits| !digits.is_empty()).unwrap_or(digits);
     let bare = whole.trim_start_matches('0');
     let zero = if bare.starts_with(|c: char| c.is_ascii_digit()) { "" } else { "0" };
-    serde_json::from_str(&format!("{zero}{bare}")).ok().map(|number: f64| sign * number)
+    let number = super::super::json::parse(&format!("{zero}{bare}")).ok()?.as_f64()?;
+    Some(sign * number)
 }
 
 /// With four decimals, or in powers of ten if it is tiny: `0.9867`, `3.1·10⁻⁶`.

@@ -3,6 +3,7 @@
 use super::axis::Axis;
 use super::chart::ticks;
 use super::format;
+use crate::web::page::parts::memo;
 use leptos::prelude::*;
 
 /// Bars from 0 to 1.
@@ -24,9 +25,8 @@ pub fn Histogram(
     #[prop(into)] before: Signal<Vec<f64>>,
     #[prop(optional, into)] after: Option<Signal<Option<Vec<f64>>>>,
 ) -> impl IntoView {
-    let both =
-        Memo::new(move |_| (counts(&before.read()), after.and_then(|after| after.get()).map(|after| counts(&after))));
-    let up = Memo::new(move |_| {
+    let both = memo(move || (counts(&before.read()), after.and_then(|after| after.get()).map(|after| counts(&after))));
+    let up = memo(move || {
         let (before, after) = both.get();
         let highest = before.iter().chain(after.iter().flatten()).copied().max().unwrap_or(0);
         Axis::around([0.0, highest.max(3) as f64].into_iter(), 3)

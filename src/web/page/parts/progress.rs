@@ -1,6 +1,7 @@
 //! Progress of long work: a bar, the amount, the time left and a button to cancel.
 
 use super::format;
+use crate::web::page::parts::memo;
 use leptos::prelude::*;
 
 /// Time left, from what was done so far; none as long as it cannot be estimated.
@@ -33,7 +34,7 @@ pub fn Progress(
         Some(format!("about {} left", format::seconds(left)))
     };
     // announced at every tenth only
-    let spoken = Memo::new(move |_| {
+    let spoken = memo(move || {
         let tenth = if of.get() > 0.0 { (10.0 * done.get() / of.get()).floor() as u32 } else { 0 };
         format!("{}: {} %", label.get(), 10 * tenth.min(10))
     });

@@ -53,7 +53,7 @@ pub fn ScoreCard(
     }
 }
 
-/// The words of a text, coloured by how the score changes without the word.
+/// The words of a text, coloured by what they do to the score: as everywhere, one colour for less and one for more.
 #[component]
 pub fn WordBars(#[prop(into)] words: Signal<Arc<Vec<Word>>>) -> impl IntoView {
     let items = move || {
@@ -61,7 +61,7 @@ pub fn WordBars(#[prop(into)] words: Signal<Arc<Vec<Word>>>) -> impl IntoView {
         let reach = words.iter().map(|word| word.change.abs()).fold(f32::MIN_POSITIVE, f32::max);
         let item = |word: &Word| {
             view! {
-                <li class=format!("word {}", shade(word.change, reach))>
+                <li class=format!("word {}", shade(-word.change, reach))>
                     <span class="word-text">{word.text.clone()}</span>
                     <span class="word-change num">{format::signed(f64::from(word.change), 2)}</span>
                 </li>
@@ -73,7 +73,7 @@ pub fn WordBars(#[prop(into)] words: Signal<Arc<Vec<Word>>>) -> impl IntoView {
         <div class="words">
             <ul class="word-list" aria-label="Each word, and by how much the score changes without it">{items}</ul>
             <p class="words-key">
-                "Change of the score when the word is removed. Positive: the word made the text look more hateful."
+                "Change of the score when the word is removed. Positive: the word had lowered the score, because it looks hateful. The colour shows what the word does to the score."
             </p>
         </div>
     }

@@ -2,9 +2,10 @@
 //! default; and the two presets with their differences. The settings are in `crate::settings`, editing in `settings_edit`.
 
 use super::keys::fresh_id;
-use super::settings_edit::{Edits, kept, same, spoken, values};
+use super::settings_edit::{Edits, fault, kept, same, spoken, values};
 use super::table::scrolling_table;
 use crate::settings::{GROUPS, Kind, PpoConfig, Preset, SETTINGS, Setting};
+use crate::web::page::parts::memo;
 use leptos::prelude::*;
 use serde_json::{Map, Value};
 use std::sync::Arc;
@@ -24,15 +25,25 @@ pub fn Settings(
     #[prop(into)] on_change: Callback<Choice>,
 ) -> impl IntoView {
     let draft = RwSignal::new(Edits::default());
-    let base = Memo::new(move |_| match preset.get() {
+    let base = memo(move || match preset.get() {
         Preset::Corrected => corrected.get(),
         Preset::Published => published.get(),
     });
-    let defaults = Memo::new(move |_| values(&base.read()));
+    let defaults = memo(move || values(&base.read()));
+    // Whoever else changes the settings (a reset, a link, a run) starts without refused entries.
+    let own = StoredValue::new(false);
+    Effect::new(move |_| {
+        preset.track();
+        changed.track();
+        if !own.try_update_value(core::mem::take).unwrap_or_default() && *draft.read_untracked() != Edits::default() {
+            draft.set(Edits::default());
+        }
+    });
     let edit = Callback::new(move |(name, text): (&'static str, String)| {
         let valid =
             draft.try_update(|draft| draft.edit(&base.read_untracked(), &changed.read_untracked(), name, &text));
         if let Some(valid) = valid.flatten() {
+            own.set_value(true);
             on_change.run((preset.get_untracked(), valid));
         }
     });
@@ -42,7 +53,7 @@ pub fn Settings(
     });
     let groups = GROUPS.iter().map(|&(group, about)| {
         let fields = SETTINGS.iter().filter(|setting| setting.group == group);
-        let fields = fields.map(|setting| view! { <Field setting draft defaults changed edit /> }).collect_view();
+        let fields = fields.map(|setting| view! { <Field setting draft base defaults changed edit /> }).collect_view();
         let count = move || {
             let changed = changed.read();
             let here = |setting: &&Setting| setting.group == group && changed.contains_key(setting.name);
@@ -140,6 +151,7 @@ fn Presets(preset: Signal<Preset>, changed: Signal<Map<String, Value>>, choose: 
 fn Field(
     setting: &'static Setting,
     draft: RwSignal<Edits>,
+    base: Memo<Arc<PpoConfig>>,
     defaults: Memo<Map<String, Value>>,
     changed: Signal<Map<String, Value>>,
     edit: Callback<(&'static str, String)>,
@@ -147,11 +159,13 @@ fn Field(
     let Setting { name, unit, does, kind, .. } = *setting;
     let id = fresh_id(name);
     let (about, error) = (format!("{id}-about"), format!("{id}-error"));
-    let default = Memo::new(move |_| defaults.read().get(name).cloned().unwrap_or_default());
-    let value = Memo::new(move |_| changed.read().get(name).cloned().unwrap_or_else(|| default.get()));
+    let default = memo(move || defaults.read().get(name).cloned().unwrap_or_default());
+    let value = memo(move || changed.read().get(name).cloned().unwrap_or_else(|| default.get()));
     let differs = move || !same(Some(&default.read()), &value.read());
-    let text = Memo::new(move |_| draft.read().text(name, &value.read()));
-    let wrong = Memo::new(move |_| draft.read().wrong(name));
+    let text = memo(move || draft.read().text(name, &value.read()));
+    // What a link sets has not been checked.
+    let given = move || changed.read().get(name).and_then(|value| fault(&base.read(), name, value));
+    let wrong = memo(move || draft.read().wrong(name).or_else(given));
     let invalid = move || wrong.read().is_some().then_some("true");
     let described = format!("{about} {error}");
     let put = move |text: String| edit.run((name, text));

@@ -36,7 +36,7 @@ pub fn typed(value: &Value) -> String {
         Value::Null => String::new(),
         Value::String(text) => text.clone(),
         Value::Number(x) if x.is_f64() => x.as_f64().map_or_else(String::new, |x| x.to_string()),
-        other => other.to_string(),
+        other => settings::values::text(other),
     }
 }
 
@@ -47,23 +47,27 @@ pub fn spoken(value: &Value) -> String {
         Value::Bool(on) => if *on { "on" } else { "off" }.into(),
         Value::Number(x) => x.as_f64().map_or_else(String::new, super::format::setting),
         Value::String(text) => text.replace('_', " "),
-        other => other.to_string(),
+        other => settings::values::text(other),
     }
+}
+
+/// A refused edit: its field shows what was typed, and why it is not in force.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Refused {
+    name: &'static str,
+    text: String,
+    why: String,
+    /// None if the text is no value at all.
+    value: Option<Value>,
 }
 
 /// Edits that are not in force yet.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Edits {
-    /// Texts that are no value: (setting, text, what is wrong).
-    pub unread: Vec<(&'static str, String, String)>,
-    /// Values that wait until they are valid together with the others.
-    pub waiting: Map<String, Value>,
-    /// Why they wait, shown at the setting edited last.
-    pub refusal: Option<(&'static str, String)>,
-}
+pub struct Edits(Vec<Refused>);
 
 impl Edits {
-    /// Applies an edit. If all settings are valid together, returns those that differ from `base` and empties the edits.
+    /// Applies an edit. If it is valid together with the settings in force, with the refused values or without them, returns
+    /// all settings that differ from `base`; otherwise the edit is refused.
     pub fn edit(
         &mut self,
         base: &PpoConfig,
@@ -72,45 +76,42 @@ impl Edits {
         text: &str,
     ) -> Option<Map<String, Value>> {
         let kind = settings::find(name)?.kind;
-        self.unread.retain(|(other, ..)| *other != name);
-        self.refusal = None;
-        match parse(kind, text) {
-            Ok(value) => {
-                self.waiting.insert(name.into(), value);
-            }
-            Err(wrong) => {
-                self.waiting.remove(name);
-                self.unread.push((name, text.into(), wrong));
+        self.0.retain(|refused| refused.name != name);
+        let refused = |why, value| Refused { name, text: text.into(), why, value };
+        let value = match parse(kind, text) {
+            Ok(value) => value,
+            Err(why) => {
+                self.0.push(refused(why, None));
                 return None;
             }
-        }
-        let mut whole = changed.clone();
-        whole.extend(self.waiting.clone());
+        };
         let defaults = values(base);
-        whole.retain(|name, value| !same(defaults.get(name), value));
-        match PpoConfig::from_json(base.clone(), &Value::Object(whole.clone())) {
-            Ok(_) => {
-                self.waiting = Map::new();
-                Some(whole)
-            }
-            Err(error) => {
-                self.refusal = Some((name, said(&error)));
-                None
-            }
+        let with = |others: &[Refused]| {
+            let mut whole = changed.clone();
+            whole.extend(others.iter().filter_map(|other| Some((other.name.into(), other.value.clone()?))));
+            whole.insert(name.into(), value.clone());
+            whole.retain(|name, value| !same(defaults.get(name), value));
+            PpoConfig::from_json(base.clone(), &Value::Object(whole.clone())).map(|_| whole)
+        };
+        if let Ok(whole) = with(&self.0) {
+            self.0.retain(|refused| refused.value.is_none());
+            return Some(whole);
         }
+        with(&[]).map_err(|error| self.0.push(refused(said(&error), Some(value.clone())))).ok()
     }
 
-    /// The text of a field: what was typed, the waiting value, or the value in force.
+    /// The text of a field: what was typed and refused, or the value in force.
     pub fn text(&self, name: &str, value: &Value) -> String {
-        let unread = self.unread.iter().find(|(other, ..)| *other == name).map(|(_, text, _)| text.clone());
-        unread.unwrap_or_else(|| typed(self.waiting.get(name).unwrap_or(value)))
+        self.of(name).map_or_else(|| typed(value), |refused| refused.text.clone())
     }
 
     /// What is wrong with a field.
     pub fn wrong(&self, name: &str) -> Option<String> {
-        let unread = self.unread.iter().find(|(other, ..)| *other == name).map(|(.., wrong)| wrong.clone());
-        let refused = || self.refusal.as_ref().filter(|(other, _)| *other == name).map(|(_, why)| why.clone());
-        unread.or_else(refused)
+        self.of(name).map(|refused| refused.why.clone())
+    }
+
+    fn of(&self, name: &str) -> Option<&Refused> {
+        self.0.iter().find(|refused| refused.name == name)
     }
 }
 
@@ -124,6 +125,12 @@ pub fn same(a: Option<&Value>, b: &Value) -> bool {
 pub fn kept(changed: &Map<String, Value>) -> Map<String, Value> {
     let of_presets = |name: &str| settings::find(name).is_some_and(|setting| setting.why.is_some());
     changed.iter().filter(|(name, _)| !of_presets(name)).map(|(name, value)| (name.clone(), value.clone())).collect()
+}
+
+/// What is wrong with a setting's value, whatever the others are.
+pub fn fault(base: &PpoConfig, name: &str, value: &Value) -> Option<String> {
+    let alone = Value::Object(Map::from_iter([(name.to_owned(), value.clone())]));
+    PpoConfig::from_json(base.clone(), &alone).err().map(|error| said(&error))
 }
 
 /// An error as a text.
@@ -168,13 +175,22 @@ mod tests {
     }
 
     #[test]
+    fn a_refused_value_stays_marked_and_blocks_no_other_field() {
+        let mut draft = Edits::default();
+        assert_eq!(edit(&mut draft, "mini_batch_size", "0"), None);
+        assert_eq!(Value::Object(edit(&mut draft, "kl_coef", "0.5").unwrap()), json!({"kl_coef": 0.5}));
+        assert!(draft.wrong("mini_batch_size").is_some() && draft.wrong("kl_coef").is_none());
+        assert_eq!(draft.text("mini_batch_size", &json!(4)), "0");
+    }
+
+    #[test]
     fn an_invalid_text_is_reported_and_kept() {
         let mut draft = Edits::default();
         assert_eq!(edit(&mut draft, "batch_size", "many"), None);
         assert_eq!(draft.wrong("batch_size").unwrap(), "Give a whole number of at least 0");
         assert_eq!(draft.text("batch_size", &json!(16)), "many");
         assert_eq!(draft.wrong("seed"), None);
-        assert!(edit(&mut draft, "batch_size", "8").is_some() && draft.unread.is_empty());
+        assert!(edit(&mut draft, "batch_size", "8").is_some() && draft == Edits::default());
         assert_eq!(edit(&mut draft, "gamma", "1.5"), None);
         assert!(draft.wrong("gamma").unwrap().contains("from 0 to 1"));
     }

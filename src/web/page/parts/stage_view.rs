@@ -33,7 +33,7 @@ fn numbers(stage: &Stage, responses: Option<Arc<Vec<Response>>>) -> AnyView {
     match stage {
         Stage::Queries { rows } => queries(rows),
         Stage::Responses { rows } => written(rows),
-        Stage::Scores { rows, .. } => scores(rows),
+        Stage::Scores { rows, .. } => scores(rows, responses.as_deref()),
         Stage::Forward { mask, old_logprobs, ref_logprobs, old_values } => {
             let grids = vec![
                 named("logprob", Meaning::Policy, old_logprobs, false),
@@ -126,8 +126,9 @@ fn list(label: &'static str, rows: AnyView) -> AnyView {
     view! { <ol class="scroller stage-rows" tabindex="0" aria-label=label>{rows}</ol> }.into_any()
 }
 
-fn scores(rows: &[Scored]) -> AnyView {
+fn scores(rows: &[Scored], responses: Option<&Vec<Response>>) -> AnyView {
     let row = |(i, scored): (usize, &Scored)| {
+        let text = responses.and_then(|all| all.get(i)).map(|response| response.text.clone());
         view! {
             <tr>
                 <th scope="row" class="num">{i + 1}</th>
@@ -135,11 +136,17 @@ fn scores(rows: &[Scored]) -> AnyView {
                 <td class="num">{format::signed(f64::from(scored.logits.hate), 4)}</td>
                 <td class="num">{format::probability(f64::from(scored.toxicity))}</td>
                 <td class="num m-reward">{format::signed(f64::from(scored.score), 4)}</td>
+                <td class="stage-scored">{text}</td>
             </tr>
         }
     };
     let rows = rows.iter().enumerate().map(row).collect_view();
-    scrolling_table("Scores", "stage-rows", &["row", "nothate logit", "hate logit", "P(hate)", "score"], rows)
+    scrolling_table(
+        "Scores",
+        "stage-rows",
+        &["row", "nothate logit", "hate logit", "P(hate)", "score", "response"],
+        rows,
+    )
 }
 
 fn mini_batch(

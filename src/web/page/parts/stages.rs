@@ -2,7 +2,7 @@
 
 use super::format::{count, fixed, number, percent, signed};
 use super::meaning::Meaning;
-use crate::protocol::{Stage, Step};
+use crate::protocol::{Stage, Statistics, Step};
 
 /// A stage in the diagram.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,11 +56,13 @@ pub fn headlines(step: &Step) -> Headlines {
     let tokens: usize = step.queries.iter().map(|query| query.tokens).sum();
     let s = &step.statistics;
     let line = |x: f64, word: &str, text: fn(f64) -> String| x.is_finite().then(|| format!("{word} {}", text(x)));
+    // The step of a run that was continued has statistics only.
+    let of_rows = |text: String| (rows > 0).then_some(text);
     [
-        Some(rows_of_batch(rows)),
-        Some(rows_of_batch(rows)),
-        Some(format!("{} tokens", count(tokens as u64))),
-        Some(written(step.responses.iter().map(|response| response.pieces.len()))),
+        of_rows(rows_of_batch(rows)),
+        of_rows(rows_of_batch(rows)),
+        of_rows(format!("{} tokens", count(tokens as u64))),
+        of_rows(written(step.responses.iter().map(|response| response.pieces.len()))),
         mean(&step.rewards).map(|x| format!("score {}", signed(x, 2))),
         line(s.kl, "KL", |x| fixed(x, 3)),
         line(s.kl_coef, "β", |x| number(x, 3)),
@@ -98,6 +100,18 @@ pub fn headline(stage: &Stage) -> String {
     }
 }
 
+/// What of a step is beyond reason, in words; a KL of some tens is possible with another reference than the start.
+pub fn diverged(step: &Statistics) -> Option<String> {
+    let beyond = |x: f64| !x.is_finite() || x.abs() > 100.0;
+    match step {
+        _ if beyond(step.total_loss) => Some(format!("the loss is {}", number(step.total_loss, 3))),
+        _ if beyond(step.kl) => {
+            Some(format!("the policy is {} nats per response from the reference", number(step.kl, 3)))
+        }
+        _ => None,
+    }
+}
+
 /// The size of a batch.
 pub fn rows_of_batch(rows: usize) -> String {
     format!("{rows} {}", if rows == 1 { "row" } else { "rows" })
@@ -123,6 +137,14 @@ mod tests {
         }
         let stats = Stage::Statistics(Default::default());
         assert_eq!(STAGES[usize::from(stats.number()) - 1].name, "statistics");
+    }
+
+    #[test]
+    fn a_run_diverges_by_its_loss_or_its_kl() {
+        let step = |total_loss, kl| diverged(&Statistics { total_loss, kl, ..Statistics::default() });
+        assert_eq!((step(1.0, 30.0), step(-2.0, 99.0)), (None, None));
+        assert!(step(1e9, 0.0).is_some_and(|what| what.contains("loss")));
+        assert!(step(1.0, 133.0).is_some_and(|what| what.contains("133 nats")) && step(f64::NAN, 0.0).is_some());
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! A table that scrolls inside itself.
+//! Tables that scroll inside themselves.
 
 use leptos::prelude::*;
 
@@ -15,6 +15,20 @@ pub fn scrolling_table(
             <table>
                 <thead><tr>{heads}</tr></thead>
                 <tbody>{rows.into_any()}</tbody>
+            </table>
+        </div>
+    }
+    .into_any()
+}
+
+/// The same with rows as HTML text, for tables of numbers: the page would be larger with a view of each cell.
+pub fn text_table(label: &'static str, class: &'static str, heads: &[&'static str], rows: Signal<String>) -> AnyView {
+    let heads: String = heads.iter().map(|head| format!("<th scope=\"col\">{head}</th>")).collect();
+    view! {
+        <div class=format!("scroller {class}") role="region" tabindex="0" aria-label=label>
+            <table>
+                <thead><tr inner_html=heads></tr></thead>
+                <tbody inner_html=rows></tbody>
             </table>
         </div>
     }

@@ -11,6 +11,7 @@ use super::sums::{Quantity, StepSums};
 use super::tokens::shown;
 use crate::protocol::Step;
 use crate::settings::PpoConfig;
+use crate::web::page::parts::memo;
 use leptos::prelude::*;
 use std::sync::Arc;
 
@@ -36,9 +37,9 @@ pub fn TokenStrip(
     #[prop(optional, into)] label: String,
 ) -> impl IntoView {
     let column = column.unwrap_or_else(|| RwSignal::new(0));
-    let order = Memo::new(move |_| by_score(&step.read()));
-    let here = Memo::new(move |_| row.get().min(step.read().responses.len().saturating_sub(1)));
-    let scale = Memo::new(move |_| Scale::over(quantity.get(), &step.read().grids));
+    let order = memo(move || by_score(&step.read()));
+    let here = memo(move || row.get().min(step.read().responses.len().saturating_sub(1)));
+    let scale = memo(move || Scale::over(quantity.get(), &step.read().grids));
     let label = if label.is_empty() { "Tokens of a response".to_string() } else { label };
     view! {
         <section class="strip" aria-label=label>
@@ -138,7 +139,7 @@ fn Stack(
                     on:click=move |_| row.set(i)
                 >
                     <span class="stack-score m-reward">{score}</span>
-                    <span class="stack-text">{response.text}</span>
+                    <span class="stack-text">{if response.text.is_empty() { "(empty)".to_owned() } else { response.text }}</span>
                     <svg class="mini" viewBox=format!("0 0 {cols} 1") preserveAspectRatio="none" aria-hidden="true">
                         {strip}
                     </svg>
@@ -222,7 +223,7 @@ fn Tokens(
         }
     };
     // As many cells as the longest row has, so that a change of row or step keeps the elements and the focus.
-    let cols = Memo::new(move |_| step.read().responses.iter().map(|row| row.pieces.len()).max().unwrap_or(0));
+    let cols = memo(move || step.read().responses.iter().map(|row| row.pieces.len()).max().unwrap_or(0));
     let cells =
         move || (0..cols.get()).map(|k| view! { <Cell step config quantity scale here column k /> }).collect_view();
     let label = move || {
@@ -247,17 +248,17 @@ fn Cell(
     column: RwSignal<usize>,
     k: usize,
 ) -> impl IntoView {
-    let text = Memo::new(move |_| {
+    let text = memo(move || {
         let step = step.read();
         step.responses.get(here.get()).and_then(|response| response.pieces.get(k)).map(|piece| piece.text.clone())
     });
-    let number = Memo::new(move |_| {
+    let number = memo(move || {
         let step = step.read();
         let grid = quantity.get().of(&step.grids);
         let inside = here.get() < grid.rows && k < grid.cols;
         if inside { grid.row(here.get())[k] } else { f32::NAN }
     });
-    let state = Memo::new(move |_| {
+    let state = memo(move || {
         let (step, config) = (step.read(), config.read());
         let frame = StepSums { grids: &step.grids, config: &config };
         (frame.trained(here.get(), k), frame.clipped(here.get(), k))

@@ -125,7 +125,7 @@ pub fn NextTokens(#[prop(into)] token: Signal<Token>) -> impl IntoView {
     };
     view! {
         <table class="next">
-            <caption>"The most probable tokens here, before top-k and top-p"</caption>
+            <caption>"The most probable tokens here, before top-k and top-p, the most probable first"</caption>
             <thead class="sr-only">
                 <tr>
                     <th scope="col">"token"</th>

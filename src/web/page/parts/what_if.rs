@@ -8,6 +8,7 @@ use super::sums::{Quantity, StepSums};
 use super::token_strip::TokenStrip;
 use crate::protocol::{self, MiniBatchStats, Step};
 use crate::settings::{self, Kind, PpoConfig, Preset};
+use crate::web::page::parts::memo;
 use leptos::prelude::*;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
@@ -69,12 +70,12 @@ pub fn WhatIf(
 ) -> impl IntoView {
     let lab = RwSignal::new(preset.get_untracked());
     let edits = RwSignal::new(Map::new());
-    let changed = Memo::new(move |_| changes(&config.read(), preset.get(), lab.get(), &edits.read()));
-    let effective = Memo::new(move |_| {
+    let changed = memo(move || changes(&config.read(), preset.get(), lab.get(), &edits.read()));
+    let effective = memo(move || {
         let merged = PpoConfig::from_json((*config.get()).clone(), &Value::Object(changed.get()));
         merged.map_or_else(|_| config.get(), Arc::new)
     });
-    let shown = Memo::new(move |_| values(&effective.read()));
+    let shown = memo(move || values(&effective.read()));
     let tell = move || on_change.run((lab.get_untracked(), changed.get_untracked()));
     let put = Callback::new(move |(name, value): (&'static str, Value)| {
         edits.update(|edits| {
@@ -226,7 +227,7 @@ fn Sides(
     let quantity = RwSignal::new(Quantity::Reward);
     let column = RwSignal::new(0usize);
     let result = Signal::derive(move || if nothing.get() { None } else { result.get() });
-    let would = Memo::new(move |_| match result.get() {
+    let would = memo(move || match result.get() {
         Some(result) => Arc::new(changed_step(&step.read(), &result, &effective.read())),
         None => step.get(),
     });
