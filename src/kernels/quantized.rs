@@ -72,6 +72,18 @@ impl BlockQ8_0 {
         Self { d: f16::from_f32(d), qs }
     }
 
+    /// The scale.
+    #[inline(always)]
+    pub fn scale(&self) -> f32 {
+        wide(self.d.to_bits())
+    }
+
+    #[inline(always)]
+    fn widen(&self, out: &mut [f32]) {
+        let d = self.scale();
+        out.iter_mut().zip(&self.qs).for_each(|(o, q)| *o = d * f32::from(*q));
+    }
+
     /// The block as its bytes in a file.
     pub fn to_bytes(&self) -> [u8; size_of::<Self>()] {
         let mut bytes = [0; size_of::<Self>()];
@@ -175,11 +187,10 @@ impl Compact {
             CompactNumbers::Q8_0(blocks) => {
                 let per_row = self.cols.div_ceil(BLOCK);
                 for (row, out) in rows.zip(out.chunks_exact_mut(width)) {
-                    let blocks = &blocks[row * per_row + cols.start / BLOCK..];
-                    for (out, block) in out.chunks_mut(BLOCK).zip(blocks) {
-                        let d = wide(block.d.to_bits());
-                        out.iter_mut().zip(&block.qs).for_each(|(o, q)| *o = d * f32::from(*q));
-                    }
+                    let mut blocks = blocks[row * per_row + cols.start / BLOCK..].iter();
+                    let (whole, rest) = out.as_chunks_mut::<BLOCK>(); // SIMD needs to know the length
+                    whole.iter_mut().zip(&mut blocks).for_each(|(out, block)| block.widen(out));
+                    blocks.next().into_iter().for_each(|block| block.widen(rest));
                 }
             }
         });

@@ -1,0 +1,223 @@
+//! Sums of products in WebAssembly's registers: of a few rows and a few columns, whose numbers are side by side.
+
+#![allow(clippy::needless_range_loop)] // the same rows and columns of several arrays
+
+use super::super::operands::Target;
+use super::super::quantized::{BLOCK, BlockQ8_0};
+use std::arch::wasm32::*;
+
+/// Dot products of R rows and one column. Four registers of sums, each of every sixteenth term: so a weight is read from memory
+/// in its order.
+///
+/// # Safety
+/// Rows and column must have `k` numbers; the target must be valid memory for R rows of one number.
+#[inline(never)] // a function of its own has enough registers
+pub unsafe fn column<const R: usize>(x: [*const f32; R], w: *const f32, k: usize, target: Target) {
+    const S: usize = 4;
+    let mut sums = [[f32x4_splat(0.0); S]; R];
+    let whole = k / (4 * S) * (4 * S);
+    // SAFETY: reads numbers below k; the target is as the caller promises.
+    unsafe {
+        for t in (0..whole).step_by(4 * S) {
+            for s in 0..S {
+                let w = v128_load(w.add(t).add(4 * s).cast());
+                for r in 0..R {
+                    sums[r][s] = f32x4_add(sums[r][s], f32x4_mul(v128_load(x[r].add(t).add(4 * s).cast()), w));
+                }
+            }
+        }
+        for t in (whole..k).step_by(4) {
+            let w = part(w.add(t), k - t);
+            for r in 0..R {
+                sums[r][0] = f32x4_add(sums[r][0], f32x4_mul(part(x[r].add(t), k - t), w));
+            }
+        }
+        for r in 0..R {
+            put_sum(sums[r], target.from(r, 0));
+        }
+    }
+}
+
+/// [`column`] with a column of blocks, which gives the same numbers as the widened column: nothing is written to memory.
+///
+/// # Safety
+/// Rows must have 32 numbers for each block; the target must be valid memory for R rows of one number.
+#[inline(never)] // a function of its own has enough registers
+pub unsafe fn column_of_blocks<const R: usize>(x: [*const f32; R], w: &[BlockQ8_0], target: Target) {
+    let mut sums = [[f32x4_splat(0.0); 4]; R];
+    for (at, block) in w.iter().enumerate() {
+        let scale = f32x4_splat(block.scale());
+        for half in 0..2 {
+            // SAFETY: reads 16 of the block's 32 integers, and numbers of this block from each row.
+            unsafe {
+                let q = v128_load(block.qs.as_ptr().add(16 * half).cast());
+                let (low, high) = (i16x8_extend_low_i8x16(q), i16x8_extend_high_i8x16(q));
+                let quarters = [
+                    i32x4_extend_low_i16x8(low),
+                    i32x4_extend_high_i16x8(low),
+                    i32x4_extend_low_i16x8(high),
+                    i32x4_extend_high_i16x8(high),
+                ];
+                for s in 0..4 {
+                    let w = f32x4_mul(scale, f32x4_convert_i32x4(quarters[s]));
+                    for r in 0..R {
+                        let x = v128_load(x[r].add(at * BLOCK + 16 * half + 4 * s).cast());
+                        sums[r][s] = f32x4_add(sums[r][s], f32x4_mul(x, w));
+                    }
+                }
+            }
+        }
+    }
+    for r in 0..R {
+        // SAFETY: the target is as the caller promises.
+        unsafe { put_sum(sums[r], target.from(r, 0)) };
+    }
+}
+
+/// Writes the sum of four registers.
+///
+/// # Safety
+/// The target must be valid memory for one number.
+#[inline(always)]
+unsafe fn put_sum([a, b, c, d]: [v128; 4], target: Target) {
+    let sum = together([f32x4_add(f32x4_add(a, b), f32x4_add(c, d)); 4]);
+    // SAFETY: as the caller promises.
+    unsafe { put(target, sum, 1) };
+}
+
+/// Sums of multiples, `x(r, t)` times the `n` numbers at `w(t)` for t below `k`, at most eight, in R rows of the target.
+///
+/// # Safety
+/// Those numbers and the target must be valid memory.
+#[inline(always)]
+pub unsafe fn multiples<const R: usize>(
+    x: impl Fn(usize, usize) -> f32,
+    w: impl Fn(usize) -> *const f32,
+    k: usize,
+    target: Target,
+    n: usize,
+) {
+    let mut sums = [[f32x4_splat(0.0); 2]; R];
+    for t in 0..k {
+        // SAFETY: as the caller promises.
+        let w = unsafe {
+            let w = w(t);
+            if n == 8 {
+                [v128_load(w.cast()), v128_load(w.add(4).cast())]
+            } else {
+                [part(w, n), part(w.wrapping_add(4), n.saturating_sub(4))]
+            }
+        };
+        for r in 0..R {
+            let x = f32x4_splat(x(r, t));
+            for half in 0..2 {
+                sums[r][half] = f32x4_add(sums[r][half], f32x4_mul(x, w[half]));
+            }
+        }
+    }
+    for r in 0..R {
+        for half in 0..2 {
+            // SAFETY: as the caller promises.
+            unsafe { put(target.from(r, 4 * half), sums[r][half], n.saturating_sub(4 * half)) };
+        }
+    }
+}
+
+/// Four numbers, or `n` and zeros if that is less.
+///
+/// # Safety
+/// The numbers must be valid memory.
+#[inline(always)]
+unsafe fn part(from: *const f32, n: usize) -> v128 {
+    let mut numbers = [0f32; 4];
+    // SAFETY: as the caller promises.
+    unsafe {
+        if n >= 4 {
+            return v128_load(from.cast());
+        }
+        (0..n).for_each(|i| numbers[i] = *from.add(i));
+        v128_load(numbers.as_ptr().cast())
+    }
+}
+
+/// Dot products of R rows and C columns, a multiple of four of which `count` are written.
+///
+/// # Safety
+/// Rows and columns must have `k` numbers; the target must be valid memory for R rows of `count` numbers.
+#[inline(never)] // a function of its own has enough registers
+pub unsafe fn tile<const R: usize, const C: usize>(
+    x: [*const f32; R],
+    w: [*const f32; C],
+    k: usize,
+    target: Target,
+    count: usize,
+) {
+    // SAFETY: as the caller promises.
+    unsafe {
+        let sums = sums_of(x, w, k);
+        for r in 0..R {
+            for c in (0..C).step_by(4) {
+                let four = [sums[r][c], sums[r][c + 1], sums[r][c + 2], sums[r][c + 3]];
+                put(target.from(r, c), together(four), count.saturating_sub(c));
+            }
+        }
+    }
+}
+
+/// Four sums for each pair of a row and a column, each of every fourth term.
+///
+/// # Safety
+/// Rows and columns must have `k` numbers.
+#[inline(always)]
+unsafe fn sums_of<const R: usize, const C: usize>(x: [*const f32; R], w: [*const f32; C], k: usize) -> [[v128; C]; R] {
+    let mut sums = [[f32x4_splat(0.0); C]; R];
+    let mut add = |x: [v128; R], w: [v128; C]| {
+        for r in 0..R {
+            for c in 0..C {
+                sums[r][c] = f32x4_add(sums[r][c], f32x4_mul(x[r], w[c]));
+            }
+        }
+    };
+    // SAFETY: reads numbers below k.
+    unsafe {
+        let whole = k / 4 * 4;
+        for t in (0..whole).step_by(4) {
+            add(x.map(|x| v128_load(x.add(t).cast())), w.map(|w| v128_load(w.add(t).cast())));
+        }
+        if whole < k {
+            add(x.map(|x| part(x.add(whole), k - whole)), w.map(|w| part(w.add(whole), k - whole)));
+        }
+    }
+    sums
+}
+
+/// The sums of the lanes of four registers.
+#[inline(always)]
+fn together([a, b, c, d]: [v128; 4]) -> v128 {
+    let halves = |a, b| f32x4_add(i32x4_shuffle::<0, 1, 4, 5>(a, b), i32x4_shuffle::<2, 3, 6, 7>(a, b));
+    let (ab, cd) = (halves(a, b), halves(c, d));
+    f32x4_add(i32x4_shuffle::<0, 2, 4, 6>(ab, cd), i32x4_shuffle::<1, 3, 5, 7>(ab, cd))
+}
+
+/// Writes at most four numbers of a row, `count` if that is less.
+///
+/// # Safety
+/// The target must be valid memory for them.
+#[inline(always)]
+unsafe fn put(to: Target, sums: v128, count: usize) {
+    let sums = f32x4_mul(sums, f32x4_splat(to.scale));
+    // SAFETY: as the caller promises.
+    unsafe {
+        if count >= 4 {
+            let before = || v128_load(to.data.cast());
+            v128_store(to.data.cast(), if to.accumulate { f32x4_add(before(), sums) } else { sums });
+            return;
+        }
+        let mut numbers = [0f32; 4];
+        v128_store(numbers.as_mut_ptr().cast(), sums);
+        for (i, sum) in numbers.iter().take(count).enumerate() {
+            let y = &mut *to.data.add(i);
+            *y = if to.accumulate { *y + sum } else { *sum };
+        }
+    }
+}
