@@ -34,7 +34,7 @@ export function millions(file) {
 
 /** Writes a safetensors file of these tensors: name, shape, and true for a norm's weights, which are 1. */
 export async function safetensors(file, tensors) {
-  const header = {};
+  const header = { __metadata__: { format: "pt" } }; // transformers refuses files without it
   let at = 0;
   for (const [name, dims] of tensors) {
     const size = 4 * dims.reduce((a, b) => a * b, 1);
