@@ -100,7 +100,10 @@ export async function browse(profile) {
   return { open, version, context, tabs: () => tabs(profile), close: () => context.close() };
 }
 
-/** What Linux says of the tabs' processes of the browser with this profile: MB at most in memory, and processor seconds of all threads. */
+/**
+ * What Linux says of the tabs' processes of the browser with this profile: MB at most in memory, and processor seconds of all
+ * threads, both of the process that has most of them.
+ */
 function tabs(profile) {
   const read = (path) => { try { return readFileSync(`/proc/${path}`, "utf8"); } catch { return ""; } };
   const list = (path) => { try { return readdirSync(`/proc/${path}`).filter((name) => /^\d+$/.test(name)); } catch { return []; } };
@@ -109,8 +112,8 @@ function tabs(profile) {
   const ours = (pid) => pid !== undefined && (main.includes(pid) || ours(parent.get(pid)));
   const found = pids.filter((pid) => read(`${pid}/cmdline`).includes("--type=renderer") && ours(pid));
   const most = found.map((pid) => Number(/VmHWM:\s*(\d+) kB/.exec(read(`${pid}/status`))?.[1] ?? 0) / 1024);
-  const ran = found.flatMap((pid) => list(`${pid}/task`).map((thread) => Number(read(`${pid}/task/${thread}/schedstat`).split(" ")[0]) / 1e9));
-  return { peak: most.length ? Math.max(...most) : NaN, processor: ran.reduce((sum, one) => sum + one, 0) };
+  const ran = (pid) => list(`${pid}/task`).reduce((sum, thread) => sum + Number(read(`${pid}/task/${thread}/schedstat`).split(" ")[0]) / 1e9, 0);
+  return { peak: most.length ? Math.max(...most) : NaN, processor: Math.max(0, ...found.map(ran)) };
 }
 
 /** The models' folders. They stay in build/, because transformers.js is prepared from the policy's. */
@@ -188,7 +191,7 @@ export async function ours(browser, site, folders, type) {
   const key = (name) => kept.find((model) => model.name === name && model.weights === type).key;
   let prompts;
   return {
-    /** Seconds from starting the worker until the policy and this reward model can be used. */
+    /** Seconds, also of the processor, from starting the worker until the policy and this reward model can be used. */
     async load(reward, threads) {
       page = await browser.open(site.url);
       const keys = [key("policy"), key(reward)], file = `./${(await worker(threads)).replace(/^\.\//, "")}`;
@@ -198,9 +201,10 @@ export async function ours(browser, site, folders, type) {
         await window.ask({ use: { keys } });
         return (performance.now() - began) / 1000;
       }, [file, keys]);
+      const { processor } = browser.tabs();
       prompts ??= await dialogues(page);
       await page.evaluate((text) => window.ask({ data: { name: "bench.jsonl" } }, { text }), prompts.file);
-      return seconds;
+      return [seconds, processor];
     },
     page: () => page,
     tokens: () => prompts.tokens,
