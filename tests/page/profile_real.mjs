@@ -1,6 +1,6 @@
 // Where the time of the page's worker goes, by Chromium's sampling profiler, with a model of a real shape (random weights):
 //     node tests/page/profile_real.mjs [small|base] [f32|f16|q8_0] [prompt|decode|step] [ROWS] [LINES]
-// Prints each function's own share of the samples. DIST names a page whose worker has kept its names (scripts/web.sh removes them:
+// Prints each function's own share of the samples, and the share of everything that it calls. DIST names a page whose worker has kept its names (scripts/web.sh removes them:
 // `wasm-opt -g` keeps them); PROFILE a file for the whole profile, which Chromium's developer tools open.
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -46,17 +46,25 @@ try {
   else for (let i = 0; i < 3; i++) console.log(`${await write(1 + 4 * TOKENS)} s`);
   const { profile } = await send("Profiler.stop");
   if (process.env.PROFILE) await writeFile(process.env.PROFILE, JSON.stringify(profile));
-  const own = new Map(), names = new Map(profile.nodes.map(({ id, callFrame }) => [id, readable(callFrame.functionName) || "(no name)"]));
+  const nodes = new Map(profile.nodes.map((node) => [node.id, { name: readable(node.callFrame.functionName) || "(no name)", children: node.children ?? [] }]));
+  for (const node of nodes.values()) for (const child of node.children) nodes.get(child).parent = node;
+  // A function's own share, and the share of everything that it calls.
+  const own = new Map(), whole = new Map(), add = (map, name, took) => map.set(name, (map.get(name) ?? 0) + took);
   let all = 0;
   profile.samples.forEach((id, i) => {
-    const name = names.get(id), took = profile.timeDeltas[i + 1] ?? 0;
-    if (["(idle)", "(program)"].includes(name)) return;
-    own.set(name, (own.get(name) ?? 0) + took);
+    let node = nodes.get(id);
+    const took = profile.timeDeltas[i + 1] ?? 0, names = new Set();
+    if (["(idle)", "(program)"].includes(node.name)) return;
+    add(own, node.name, took);
+    for (; node; node = node.parent) names.add(node.name);
+    for (const name of names) add(whole, name, took);
     all += took;
   });
-  console.log(`flan-t5-${size}, ${type}, ${what}, ${rows} rows: ${(all / 1e6).toFixed(2)} s in samples`);
-  for (const [name, took] of [...own].sort((a, b) => b[1] - a[1]).slice(0, Number(most))) {
-    console.log(`${(100 * took / all).toFixed(1).padStart(5)} %  ${name}`);
+  console.log(`flan-t5-${size}, ${type}, ${what}, ${rows} row${rows === "1" ? "" : "s"}: ${(all / 1e6).toFixed(2)} s in samples\n   own     all  function`);
+  const percent = (took) => `${(100 * took / all).toFixed(1).padStart(5)} %`;
+  const chosen = [...whole].filter(([name, took]) => /^[^(]/.test(name) && Math.max(own.get(name) ?? 0, took / 10) > all / 200);
+  for (const [name, took] of chosen.sort((a, b) => (own.get(b[0]) ?? 0) - (own.get(a[0]) ?? 0) || b[1] - a[1]).slice(0, Number(most))) {
+    console.log(`${percent(own.get(name) ?? 0)} ${percent(took)}  ${name}`);
   }
 } finally {
   await browser.close();
