@@ -2,7 +2,7 @@
 // (src/protocol), and transformers.js. Also their models and prompts. profile_real.mjs uses our side.
 import { createReadStream, existsSync, readFileSync, readdirSync } from "node:fs";
 import { mkdir, readFile, stat } from "node:fs/promises";
-import { extname, join, normalize } from "node:path";
+import { extname, join, normalize, relative } from "node:path";
 import { chromium } from "playwright-core";
 import { chrome, dist, host, root } from "./harness.mjs";
 import { policy, reward, shapes } from "./random_models.mjs";
@@ -133,12 +133,17 @@ export async function models(size) {
 
 /** The folder with transformers.js and these weights, or nothing: then it says how to prepare it. */
 export function peer(size) {
-  const folder = process.env.TRANSFORMERS_JS && join(process.env.TRANSFORMERS_JS, size);
-  if (folder && existsSync(join(folder, "models/peer/onnx/decoder_model_merged_quantized.onnx"))) return folder;
-  const where = process.env.TRANSFORMERS_JS ?? "FOLDER";
-  console.error(`bench-web: transformers.js is not measured, because ${folder ? `${folder} is not prepared` : "TRANSFORMERS_JS is not set"}. To prepare it:
-    ../shared/peers/transformersjs/prepare.sh build/bench_real/flan-t5-${size} ${where}/${size}
-and run this again with TRANSFORMERS_JS=${where}. It needs Python, npm and 7 GB of disk, most of it for torch.`);
+  const all = process.env.TRANSFORMERS_JS, folder = all && join(all, size), onnx = "models/peer/onnx/decoder_model_merged_quantized.onnx";
+  if (folder && existsSync(join(folder, onnx))) return folder;
+  const script = join(root, "../shared/peers/transformersjs/prepare.sh"), from = `build/bench_real/flan-t5-${size}`;
+  const how = existsSync(script) ? `run ${relative(root, script)} ${from} FOLDER/${size} (7 GB of disk, most of it for torch)`
+    : `make a folder FOLDER/${size} with
+    node_modules: npm install @huggingface/transformers@4.3.2
+    models/peer: optimum-cli export onnx --task text2text-generation-with-past -m ${from} (optimum 1.23.3)
+    models/peer/onnx: its encoder_model.onnx and decoder_model_merged.onnx, and both as *_quantized.onnx by quantize_dynamic of
+      onnxruntime 1.20.1 (weight_type=QInt8, extra_options={"EnableSubgraph": True, "MatMulConstBOnly": True})`;
+  console.error(`bench-web: transformers.js is not measured, because ${folder ? `${folder} has no ${onnx}` : "TRANSFORMERS_JS is not set"}.
+  To measure it, ${how}; then run this again with TRANSFORMERS_JS=FOLDER.`);
   return undefined;
 }
 
