@@ -35,7 +35,7 @@ const site = await serve(dist, OURS), browser = await browse(join(folder, "profi
 try {
   const mine = await ours(browser, site, await models(size), type);
   await mine.load(what === "step" ? "reward" : "tiny", 1);
-  const write = (n) => mine.write(Number(rows), n);
+  const write = async (n) => (await mine.write(Number(rows), n))[0];
   await write(4);
   const send = await attach(browser.context, mine.page());
   await send("Profiler.enable");

@@ -214,18 +214,19 @@ export async function ours(browser, site, folders, type) {
     page: () => page,
     tokens: () => prompts.tokens,
     file: () => prompts.file,
-    /** Seconds to write n tokens a row. */
+    /** Seconds, also of the processor, to write n tokens a row. */
     async write(rows, n) {
-      if (rows === 1) {
-        const how = { dialogue: prompts.text, adapter: "off", greedy: true, temperature: 1, top_k: 0, top_p: 1, seed: 0, max_new_tokens: n };
-        const { seconds, tokens } = (await page.evaluate((generate) => window.ask({ generate }), how)).answer.generated;
-        if (tokens !== n) throw new Error(`the model ended after ${tokens} tokens: its random weights must be others`);
-        return seconds;
-      }
-      return page.evaluate(async (config) => {
-        await window.ask({ start: { config, preset: "corrected", steps: 9 } });
-        return (await window.ask({ train: { steps: 1 } }, { stop: true })).written;
-      }, settings(rows, n));
+      const [ask, stop] = rows === 1
+        ? [{ generate: { dialogue: prompts.text, adapter: "off", greedy: true, temperature: 1, top_k: 0, top_p: 1, seed: 0, max_new_tokens: n } }, false]
+        : [{ train: { steps: 1 } }, true];
+      if (rows > 1) await page.evaluate((start) => window.ask({ start }), { config: settings(rows, n), preset: "corrected", steps: 9 });
+      const before = browser.tabs().processor;
+      const { answer, written } = await page.evaluate(([ask, stop]) => window.ask(ask, { stop }), [ask, stop]);
+      const processor = browser.tabs().processor - before;
+      if (rows > 1) return [written, processor];
+      const { seconds, tokens } = answer.generated;
+      if (tokens !== n) throw new Error(`the model ended after ${tokens} tokens: its random weights must be others`);
+      return [seconds, processor];
     },
     /** Seconds of the stages of PPO steps, and the worker's memory afterwards. */
     async steps(count) {
