@@ -151,6 +151,9 @@ try {
           if (!await worker(count)) console.log(`\nflan-t5-${size}, ${type}: this page has no worker with ${count} threads`);
           else results.push(await setting(size, type, count, { site, mine, folders, other, theirSite, folder }));
         }
+      } catch (error) { // such as a tab that has too little memory: the other parts can be measured all the same
+        console.log(`\nflan-t5-${size}, ${type}: not measured to the end. ${error.message}`);
+        process.exitCode = 1;
       } finally {
         await browser.close();
         await other?.close();

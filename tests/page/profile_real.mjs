@@ -1,7 +1,9 @@
 // Where the time of the page's worker goes, by Chromium's sampling profiler, with a model of a real shape (random weights):
 //     node tests/page/profile_real.mjs [small|base] [f32|f16|q8_0] [prompt|decode|step] [ROWS] [LINES]
-// Prints each function's own share of the samples, and the share of everything that it calls. DIST names a page whose worker has kept its names (scripts/web.sh removes them:
-// `wasm-opt -g` keeps them); PROFILE a file for the whole profile, which Chromium's developer tools open.
+// Prints each function's own share of the samples, and the share of everything that it calls. PROFILE names a file for the whole
+// profile, which Chromium's developer tools open. dist/ has no names of functions. A page with names: a copy of dist/, its
+// worker-*_bg.wasm replaced by what wasm-opt -g with the other parameters of index.html's worker makes of
+// wasm-bindgen/release/worker_bg.wasm in cargo's target folder; DIST names the copy.
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
