@@ -103,10 +103,12 @@ bench-peers: ## measure whole PPO steps and those of TRL on torch, by turns
 	scripts/setup.sh python
 	python3 scripts/bench_peers.py
 
-bench-web: web ## measure the page's speeds, and the native ones on one thread
+# PART="small q8_0 1" measures only that: a size, a number type, threads. TRANSFORMERS_JS: see tests/page/bench_real.mjs.
+bench-web: web ## measure the page's speeds, beside the native program and transformers.js
 	scripts/setup.sh browser
 	cargo build --release
-	DETOX_LAB="$${CARGO_TARGET_DIR:-target}/release/detox-lab" node tests/page/bench.mjs
+	$(if $(PART),,DETOX_LAB="$${CARGO_TARGET_DIR:-target}/release/detox-lab" node tests/page/bench.mjs)
+	DETOX_LAB="$${CARGO_TARGET_DIR:-target}/release/detox-lab" node tests/page/bench_real.mjs $(PART)
 
 long-run: ## run 2,000 PPO steps of the tiny models; check memory and files
 	scripts/setup.sh python

@@ -34,7 +34,7 @@ export function millions(file) {
 
 /** Writes a safetensors file of these tensors: name, shape, and true for a norm's weights, which are 1. */
 export async function safetensors(file, tensors) {
-  const header = {};
+  const header = { __metadata__: { format: "pt" } }; // transformers refuses files without it
   let at = 0;
   for (const [name, dims] of tensors) {
     const size = 4 * dims.reduce((a, b) => a * b, 1);
@@ -51,8 +51,8 @@ export async function safetensors(file, tensors) {
   for (const [, dims, ones] of tensors) {
     let left = 4 * dims.reduce((a, b) => a * b, 1);
     const source = ones ? Buffer.from(new Float32Array(left / 4).fill(1).buffer) : noise;
-    from = ones ? 0 : (from + 4 * 9973) % noise.length;
-    for (let at = from; left > 0; at = 0) {
+    if (!ones) from = (from + 4 * 9973) % noise.length;
+    for (let at = ones ? 0 : from; left > 0; at = 0) {
       const part = source.subarray(at, Math.min(source.length, at + left));
       left -= part.length;
       if (!out.write(part)) await once(out, "drain");
