@@ -149,8 +149,8 @@ export function peer(size) {
 
 /** The name of the page's worker for so many threads, or nothing if this page has none. */
 export async function worker(threads) {
-  const name = /data-worker="([^"]+)"/.exec(await readFile(join(dist, "index.html"), "utf8"))[1];
-  return threads === 1 ? name : undefined;
+  const page = await readFile(join(dist, "index.html"), "utf8"), name = /data-worker="([^"]+)"/.exec(page)[1];
+  return threads === 1 || page.includes("data-threads-wasm") ? `${name}#threads=${threads}` : undefined;
 }
 
 /** A dialogue whose prompt has exactly PROMPT tokens, and the same words in another order; with their tokens. */
