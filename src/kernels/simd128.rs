@@ -247,18 +247,23 @@ fn whole_blocks(b: Right<'_>, k: usize) -> Option<&[BlockQ8_0]> {
 /// # Safety
 /// As [`columns`]'s.
 unsafe fn short_sums(target: Target, a: Mat<'_>, b: Mat<'_>, cols: Range<usize>) {
-    for j in cols.clone().step_by(8) {
-        let n = (cols.end - j).min(8);
-        let w = |t: usize| b.data.as_ptr().wrapping_add(t * b.row_stride + j);
+    // 64 columns of b, at most 16 KB, stay in the first-level cache
+    for first in cols.clone().step_by(64) {
         for i in (0..a.rows).step_by(4) {
-            let x = |r: usize, t: usize| a.data[(i + r) * a.row_stride + t * a.col_stride];
-            let target = target.from(i, j);
-            // SAFETY: `Mat` checked that row t of b has n numbers from column j on; the target has these rows and columns.
-            unsafe {
-                if i + 4 <= a.rows {
-                    multiples::<4>(x, w, a.cols, target, n);
-                } else {
-                    (0..a.rows - i).for_each(|r| multiples::<1>(|_, t| x(r, t), w, a.cols, target.from(r, 0), n));
+            let x = |r: usize| a.data.as_ptr().wrapping_add((i + r) * a.row_stride);
+            for j in (first..cols.end.min(first + 64)).step_by(8) {
+                let n = (cols.end - j).min(8);
+                let (w, target) = ((b.data.as_ptr().wrapping_add(j), b.row_stride), target.from(i, j));
+                // SAFETY: `Mat` checked that these rows of a, and the rows of b with n numbers from column j on, are inside; the
+                // target has these rows and columns.
+                unsafe {
+                    if i + 4 <= a.rows {
+                        multiples(([x(0), x(1), x(2), x(3)], a.col_stride), w, a.cols, target, n);
+                    } else {
+                        for r in 0..a.rows - i {
+                            multiples(([x(r)], a.col_stride), w, a.cols, target.from(r, 0), n);
+                        }
+                    }
                 }
             }
         }

@@ -85,42 +85,81 @@ unsafe fn put_sum([a, b, c, d]: [v128; 4], target: Target) {
     unsafe { put(target, sum, 1) };
 }
 
-/// Sums of multiples, `x(r, t)` times the `n` numbers at `w(t)` for t below `k`, at most eight, in R rows of the target.
+/// Sums of multiples, x times w, of `k` rows of w with eight numbers, or `n` if that is less, in R rows of the target: row t of w is
+/// `t * w_stride` numbers after `w`, and its factor for row r `t * x_stride` numbers after `x[r]`.
 ///
 /// # Safety
 /// Those numbers and the target must be valid memory.
-#[inline(always)]
+#[inline(never)] // a function of its own has enough registers
 pub unsafe fn multiples<const R: usize>(
-    x: impl Fn(usize, usize) -> f32,
-    w: impl Fn(usize) -> *const f32,
+    x: ([*const f32; R], usize),
+    w: (*const f32, usize),
     k: usize,
     target: Target,
     n: usize,
 ) {
-    let mut sums = [[f32x4_splat(0.0); 2]; R];
-    for t in 0..k {
-        // SAFETY: as the caller promises.
-        let w = unsafe {
-            let w = w(t);
-            if n == 8 {
-                [v128_load(w.cast()), v128_load(w.add(4).cast())]
-            } else {
-                [part(w, n), part(w.wrapping_add(4), n.saturating_sub(4))]
-            }
-        };
-        for r in 0..R {
-            let x = f32x4_splat(x(r, t));
-            for half in 0..2 {
-                sums[r][half] = f32x4_add(sums[r][half], f32x4_mul(x, w[half]));
-            }
+    // SAFETY: as the caller promises.
+    unsafe {
+        if n >= 8 {
+            let sums = sums_of_multiples(
+                x,
+                w,
+                k,
+                #[inline(always)]
+                |w| [v128_load(w.cast()), v128_load(w.add(4).cast())],
+            );
+            put_rows(sums, target, 8);
+        } else {
+            let rest = n.saturating_sub(4);
+            let sums = sums_of_multiples(
+                x,
+                w,
+                k,
+                #[inline(always)]
+                |w| [part(w, n), part(w.wrapping_add(4), rest)],
+            );
+            put_rows(sums, target, n);
         }
     }
+}
+
+/// Writes rows of at most eight numbers, `n` if that is less.
+///
+/// # Safety
+/// The target must be valid memory for them.
+#[inline(always)]
+unsafe fn put_rows<const R: usize>(sums: [[v128; 2]; R], target: Target, n: usize) {
     for r in 0..R {
         for half in 0..2 {
             // SAFETY: as the caller promises.
             unsafe { put(target.from(r, 4 * half), sums[r][half], n.saturating_sub(4 * half)) };
         }
     }
+}
+
+/// The sums of [`multiples`]; `load` reads eight numbers of w.
+///
+/// # Safety
+/// As there.
+#[inline(always)]
+unsafe fn sums_of_multiples<const R: usize>(
+    (x, x_stride): ([*const f32; R], usize),
+    (w, w_stride): (*const f32, usize),
+    k: usize,
+    load: impl Fn(*const f32) -> [v128; 2],
+) -> [[v128; 2]; R] {
+    let mut sums = [[f32x4_splat(0.0); 2]; R];
+    for t in 0..k {
+        let w = load(w.wrapping_add(t * w_stride));
+        for r in 0..R {
+            // SAFETY: as the caller promises.
+            let x = unsafe { v128_load32_splat(x[r].add(t * x_stride).cast()) };
+            for half in 0..2 {
+                sums[r][half] = f32x4_add(sums[r][half], f32x4_mul(x, w[half]));
+            }
+        }
+    }
+    sums
 }
 
 /// Four numbers, or `n` and zeros if that is less.
