@@ -175,7 +175,7 @@ fn Aside() -> impl IntoView {
             let (score, kl) = (format::signed(step.statistics.score, 2), format::fixed(step.statistics.kl, 1));
             format!("Step {}: score {score}, KL {kl}", step.step)
         }),
-        None => "Twelve stages of a PPO step".into(),
+        None => "Stages of a PPO step".into(),
     };
     let go = Callback::new(move |stage: u8| {
         open.set(false);

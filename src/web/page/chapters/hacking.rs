@@ -92,7 +92,7 @@ const NOT_COMPARED: &str = "Your run has not been compared yet: run \"Compare\" 
 /// How many steps before and after a step are averaged with it.
 const NEAR: usize = 3;
 
-const HEADS: [&str; 5] = ["", "first", "now", "recorded, without the penalty", "reward hacking shows as"];
+const HEADS: [&str; 5] = ["sign", "first", "now", "recorded, without the penalty", "reward hacking shows as"];
 
 /// Scores texts that say nothing.
 #[component]
