@@ -179,12 +179,12 @@ pub fn meaning(key: &str, value: &Value) -> Result<Foreign> {
             Ok(Foreign::Ignored)
         }
         Some(instead) => {
-            Err(Error::input(format!("setting {key} = {} is not supported", values::text(value)), instead))
+            Err(Error::input(format!("setting {key} = {} is not supported", values::to_json(value)), instead))
         }
         None if generation => Err(Error::input(
             format!(
                 "setting {key} = {}: responses are sampled token by token, other ways are not supported",
-                values::text(value)
+                values::to_json(value)
             ),
             "leave it out; temperature, top_k, top_p and min_length are supported",
         )),
@@ -232,7 +232,7 @@ fn generation<'a>(key: &'a str, value: &Value) -> Result<Vec<(&'a str, Value)>> 
         "max_new_tokens" => match whole(value) {
             Some(n) => vec![("output_min_length", json!(n)), ("output_max_length", json!(n.saturating_add(1)))],
             None => {
-                let what = format!("setting max_new_tokens = {} in generation_kwargs", values::text(value));
+                let what = format!("setting max_new_tokens = {} in generation_kwargs", values::to_json(value));
                 return Err(Error::input(what, "give a whole number of tokens"));
             }
         },
@@ -250,7 +250,7 @@ fn lengths(value: &Value) -> Result<[(&'static str, Value); 2]> {
     };
     if low.is_null() || high.is_null() {
         return Err(Error::input(
-            format!("setting output_length_sampler = {}", values::text(value)),
+            format!("setting output_length_sampler = {}", values::to_json(value)),
             "write output_min_length and output_max_length, as LengthSampler has them",
         ));
     }

@@ -76,14 +76,14 @@ fn set(settings: &mut Map<String, Value>, name: &str, value: &Value) -> Result<(
     }
     if value.as_str().is_some_and(|text| is_number(text.trim())) {
         return Err(Error::input(
-            format!("setting {name} = {} is a text, but must be a number", values::text(value)),
+            format!("setting {name} = {} is a text, but must be a number", values::to_json(value)),
             format!("write it without quotes: {}", value.as_str().unwrap_or_default().trim()),
         ));
     }
     settings.insert(name.to_string(), value.clone());
     read(settings.clone()).map(|_| ()).map_err(|e| match e {
         Error::Input { what, hint } => {
-            Error::Input { what: format!("setting {name} = {}: {what}", values::text(value)), hint }
+            Error::Input { what: format!("setting {name} = {}: {what}", values::to_json(value)), hint }
         }
         other => other,
     })

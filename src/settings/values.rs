@@ -20,7 +20,7 @@ pub fn field<T: DeserializeOwned>(fields: &mut Map<String, Value>, name: &'stati
 }
 
 /// A value as JSON text.
-pub fn text(value: &Value) -> String {
+pub fn to_json(value: &Value) -> String {
     let mut out = String::new();
     write(value, &mut out);
     out
@@ -209,7 +209,7 @@ impl Json {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use super::{read, text};
+    use super::{read, to_json};
     use serde_json::{Value, json};
 
     #[test]
@@ -217,8 +217,8 @@ mod tests {
         let value = json!({
             "a": [1, -2, 0.1, 1e300, 1.41e-5, 18_446_744_073_709_551_615_u64, [], {}], "b\n\"\\\u{1}": "\u{2212}ä", "c": [null, true, false],
         });
-        assert_eq!(serde_json::from_str::<Value>(&text(&value)).unwrap(), value);
-        assert_eq!(text(&json!([0.05, 2.0, "x"])), r#"[0.05,2.0,"x"]"#);
+        assert_eq!(serde_json::from_str::<Value>(&to_json(&value)).unwrap(), value);
+        assert_eq!(to_json(&json!([0.05, 2.0, "x"])), r#"[0.05,2.0,"x"]"#);
     }
 
     #[test]

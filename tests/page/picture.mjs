@@ -3,7 +3,7 @@
 import { join } from "node:path";
 import { launch, open, picture, root, serve } from "./harness.mjs";
 
-const chapter = process.argv[2] ?? "ppo";
+const chapter = process.argv[2] ?? "opening";
 /** The first experiment's texts at the end of both runs, in the size that cards have. */
 async function card(browser, url) {
   const { page, context } = await open(browser, url, { width: 1200, height: 630, reduced: true });

@@ -124,7 +124,7 @@ impl Address {
             pairs.push(("preset".to_owned(), preset));
         }
         for (key, value) in &self.changes {
-            let text = value.as_str().map_or_else(|| values::text(value), str::to_owned);
+            let text = value.as_str().map_or_else(|| values::to_json(value), str::to_owned);
             pairs.push((key.clone(), text));
         }
         pairs.extend(self.row.map(|row| ("row".to_owned(), (row + 1).to_string())));

@@ -20,7 +20,7 @@ use super::rail::{Menu, Rail};
 use super::recorded;
 use super::scroll;
 use super::state::State;
-use crate::web::page::parts::memo;
+use crate::web::page::parts::memo::memo;
 use core::time::Duration;
 use leptos::prelude::*;
 use std::sync::Arc;

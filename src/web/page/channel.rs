@@ -75,7 +75,8 @@ impl Channel {
     /// # Errors
     /// In words, if the browser does not take the message.
     pub fn post(&self, message: &Message, bytes: Option<Vec<u8>>, files: &[Chosen]) -> Result<(), String> {
-        let json = values::text(&serde_json::to_value(message).map_err(|_| "the message cannot be written as JSON")?);
+        let json =
+            values::to_json(&serde_json::to_value(message).map_err(|_| "the message cannot be written as JSON")?);
         let (data, moved, list) = (Object::new(), Array::new(), Array::new());
         let set = |key: &str, value: &JsValue| Reflect::set(&data, &key.into(), value).map_err(|error| words(&error));
         set("json", &json.into())?;

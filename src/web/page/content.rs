@@ -9,7 +9,7 @@ use super::recorded::Recorded;
 use super::state::State;
 use crate::protocol::{Evaluated, Grid, Loaded, RunInfo, Stage, Statistics, Step};
 use crate::settings::PpoConfig;
-use crate::web::page::parts::memo;
+use crate::web::page::parts::memo::memo;
 use leptos::prelude::*;
 use std::sync::Arc;
 

@@ -9,7 +9,7 @@ use super::lanes::{Lane, Leash, leash};
 use super::parts::chart::{LineChart, Series};
 use super::parts::format;
 use super::parts::meaning::Meaning;
-use crate::web::page::parts::memo;
+use crate::web::page::parts::memo::memo;
 use core::time::Duration;
 use leptos::prelude::*;
 use serde_json::{Map, Value};

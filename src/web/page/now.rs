@@ -8,7 +8,7 @@ use super::engine::state;
 use super::parts::chart::{LineChart, Series};
 use super::parts::format;
 use super::parts::meaning::Meaning;
-use super::parts::memo;
+use super::parts::memo::memo;
 use crate::protocol::{Stage, Statistics};
 use leptos::prelude::*;
 

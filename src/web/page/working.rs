@@ -4,7 +4,7 @@ use super::engine::engine;
 use super::parts::progress::Progress;
 use super::state::{Counted, doing};
 use crate::protocol::Phase;
-use crate::web::page::parts::memo;
+use crate::web::page::parts::memo::memo;
 use leptos::prelude::*;
 
 /// The request that is worked on: what it does, how far it is, how to end it.

@@ -8,7 +8,7 @@ use super::super::parts::meaning::Meaning;
 use super::super::state::doing;
 use super::super::working::Working;
 use crate::protocol::Ask;
-use crate::web::page::parts::memo;
+use crate::web::page::parts::memo::memo;
 use core::time::Duration;
 use leptos::prelude::*;
 

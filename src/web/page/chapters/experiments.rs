@@ -11,7 +11,7 @@ use crate::web::page::leash::DoIt;
 use crate::web::page::parts::chart::{LineChart, Series};
 use crate::web::page::parts::format;
 use crate::web::page::parts::meaning::Meaning;
-use crate::web::page::parts::memo;
+use crate::web::page::parts::memo::memo;
 use leptos::prelude::*;
 
 #[component]

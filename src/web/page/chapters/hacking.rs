@@ -11,7 +11,7 @@ use crate::web::page::lanes::{Lane, Leash};
 use crate::web::page::leash::DoIt;
 use crate::web::page::parts::axis::Axis;
 use crate::web::page::parts::format;
-use crate::web::page::parts::memo;
+use crate::web::page::parts::memo::memo;
 use crate::web::page::parts::plot::{Plot, escaped};
 use crate::web::page::parts::table::text_table;
 use crate::web::page::scroll;

@@ -11,7 +11,7 @@ use crate::web::page::parts::compare_numbers::CompareNumbers;
 use crate::web::page::parts::format;
 use crate::web::page::parts::histogram::Histogram;
 use crate::web::page::parts::meaning::Meaning;
-use crate::web::page::parts::memo;
+use crate::web::page::parts::memo::memo;
 use leptos::prelude::*;
 use std::sync::Arc;
 

@@ -3,7 +3,7 @@
 use super::common::{Pending, Try};
 use crate::protocol::Ask;
 use crate::web::page::engine::engine;
-use crate::web::page::parts::memo;
+use crate::web::page::parts::memo::memo;
 use leptos::prelude::*;
 
 #[component]

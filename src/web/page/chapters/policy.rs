@@ -10,7 +10,7 @@ use crate::web::page::address::Chapter;
 use crate::web::page::engine::engine;
 use crate::web::page::parts::format;
 use crate::web::page::parts::meaning::Meaning;
-use crate::web::page::parts::memo;
+use crate::web::page::parts::memo::memo;
 use crate::web::page::parts::tokens::PromptTokens;
 use crate::web::page::recorded::Written;
 use leptos::prelude::*;

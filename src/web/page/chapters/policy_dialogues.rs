@@ -3,7 +3,7 @@
 use super::common::{text_field, tick};
 use crate::protocol::Dialogue;
 use crate::web::page::engine::state;
-use crate::web::page::parts::memo;
+use crate::web::page::parts::memo::memo;
 use leptos::prelude::*;
 
 /// Dialogues on a page of the list.

@@ -4,7 +4,7 @@ use super::common::{GREEDY, tick, when_some};
 use crate::protocol::{Answer, Ask, Generate, Token};
 use crate::web::page::engine::{Engine, engine, on_token};
 use crate::web::page::parts::format;
-use crate::web::page::parts::memo;
+use crate::web::page::parts::memo::memo;
 use crate::web::page::parts::tokens::{Chips, NextTokens, shown};
 use crate::web::page::recorded::Written;
 use leptos::prelude::*;

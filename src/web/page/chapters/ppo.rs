@@ -13,7 +13,7 @@ use crate::web::page::engine::engine;
 use crate::web::page::parts::chart::{ChartTable, LineChart, Series};
 use crate::web::page::parts::format;
 use crate::web::page::parts::meaning::Meaning;
-use crate::web::page::parts::memo;
+use crate::web::page::parts::memo::memo;
 use crate::web::page::parts::response_table;
 use crate::web::page::parts::table::text_table;
 use crate::web::page::parts::token_strip::TokenStrip;

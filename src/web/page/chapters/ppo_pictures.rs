@@ -6,7 +6,7 @@ use crate::settings::PpoConfig;
 use crate::web::page::browser::later;
 use crate::web::page::content::content;
 use crate::web::page::engine::state;
-use crate::web::page::parts::memo;
+use crate::web::page::parts::memo::memo;
 use crate::web::page::parts::pictures;
 use leptos::prelude::*;
 

@@ -7,7 +7,7 @@ use crate::web::page::browser::later;
 use crate::web::page::content::content;
 use crate::web::page::draft::Draft;
 use crate::web::page::engine::engine;
-use crate::web::page::parts::memo;
+use crate::web::page::parts::memo::memo;
 use crate::web::page::parts::settings_edit::values;
 use crate::web::page::parts::stage_view::StageView;
 use crate::web::page::parts::stages::STAGES;

@@ -7,7 +7,7 @@ use super::real_models_kept::{InUse, Kept};
 use crate::protocol::{Ask, Needs, NumberType, Role};
 use crate::web::page::browser;
 use crate::web::page::parts::format;
-use crate::web::page::parts::memo;
+use crate::web::page::parts::memo::memo;
 use crate::web::page::parts::progress::Progress;
 use crate::web::page::parts::table::scrolling_table;
 use crate::web::page::state::Counted;

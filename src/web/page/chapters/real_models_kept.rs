@@ -5,7 +5,7 @@ use crate::settings::{PpoConfig, Preset};
 use crate::web::page::browser;
 use crate::web::page::engine::engine;
 use crate::web::page::parts::format;
-use crate::web::page::parts::memo;
+use crate::web::page::parts::memo::memo;
 use crate::web::page::parts::settings_edit::{spoken, values};
 use crate::web::page::parts::table::scrolling_table;
 use leptos::prelude::*;

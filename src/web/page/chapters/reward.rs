@@ -7,7 +7,7 @@ use crate::web::page::address::Chapter;
 use crate::web::page::engine::engine;
 use crate::web::page::parts::format;
 use crate::web::page::parts::meaning::Meaning;
-use crate::web::page::parts::memo;
+use crate::web::page::parts::memo::memo;
 use crate::web::page::parts::score_card::{ScoreCard, WordBars};
 use crate::web::page::parts::table::scrolling_table;
 use crate::web::page::recorded::{Judged, SENTENCES};

@@ -7,7 +7,7 @@ use crate::web::page::address::Chapter;
 use crate::web::page::browser;
 use crate::web::page::content::content;
 use crate::web::page::engine::{Engine, engine};
-use crate::web::page::parts::memo;
+use crate::web::page::parts::memo::memo;
 use leptos::prelude::*;
 
 #[component]

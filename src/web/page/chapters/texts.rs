@@ -6,7 +6,7 @@ use crate::web::page::browser;
 use crate::web::page::content::content;
 use crate::web::page::engine::engine;
 use crate::web::page::parts::compare_table::CompareTable;
-use crate::web::page::parts::memo;
+use crate::web::page::parts::memo::memo;
 use crate::web::page::scroll;
 use leptos::prelude::*;
 use std::sync::Arc;

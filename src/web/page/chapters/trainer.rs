@@ -10,7 +10,7 @@ use crate::web::page::draft::Draft;
 use crate::web::page::engine::engine;
 use crate::web::page::parts::format;
 use crate::web::page::parts::meaning::Meaning;
-use crate::web::page::parts::memo;
+use crate::web::page::parts::memo::memo;
 use crate::web::page::parts::settings::Settings;
 use leptos::prelude::*;
 use serde_json::{Map, Value};

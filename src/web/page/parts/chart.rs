@@ -8,7 +8,7 @@ use super::format;
 use super::meaning::Meaning;
 use super::order::rising;
 use crate::protocol::Statistics;
-use crate::web::page::parts::memo;
+use crate::web::page::parts::memo::memo;
 use leptos::ev::{KeyboardEvent, PointerEvent};
 use leptos::html::Div;
 use leptos::prelude::*;

@@ -6,7 +6,7 @@ use super::format;
 use super::keys::fresh_id;
 use super::order::rising;
 use crate::protocol::EvaluatedRow;
-use crate::web::page::parts::memo;
+use crate::web::page::parts::memo::memo;
 use leptos::prelude::*;
 use std::sync::Arc;
 

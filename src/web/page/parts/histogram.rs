@@ -3,7 +3,7 @@
 use super::axis::Axis;
 use super::chart::ticks;
 use super::format;
-use crate::web::page::parts::memo;
+use crate::web::page::parts::memo::memo;
 use leptos::prelude::*;
 
 /// Bars from 0 to 1.

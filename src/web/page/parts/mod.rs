@@ -15,6 +15,7 @@ pub mod histogram;
 pub mod keys;
 pub mod machine;
 pub mod meaning;
+pub mod memo;
 pub mod order;
 pub mod pictures;
 pub mod plot;
@@ -47,14 +48,3 @@ pub use sums::Quantity;
 pub use token_strip::TokenStrip;
 pub use tokens::{NextTokens, PromptTokens};
 pub use what_if::WhatIf;
-
-use leptos::prelude::Memo;
-
-/// A memo whose closure is boxed: reactive_graph's code is then compiled once for each type, not for each closure.
-pub fn memo<T: PartialEq + Send + Sync + 'static>(compute: impl Fn() -> T + Send + Sync + 'static) -> Memo<T> {
-    boxed(Box::new(compute))
-}
-
-fn boxed<T: PartialEq + Send + Sync + 'static>(compute: Box<dyn Fn() -> T + Send + Sync>) -> Memo<T> {
-    Memo::new(move |_| compute())
-}

@@ -1,7 +1,7 @@
 //! Progress of long work: a bar, the amount, the time left and a button to cancel.
 
 use super::format;
-use crate::web::page::parts::memo;
+use crate::web::page::parts::memo::memo;
 use leptos::prelude::*;
 
 /// Time left, from what was done so far; none as long as it cannot be estimated.

@@ -5,7 +5,7 @@ use super::keys::fresh_id;
 use super::settings_edit::{Edits, fault, kept, same, spoken, values};
 use super::table::scrolling_table;
 use crate::settings::{GROUPS, Kind, PpoConfig, Preset, SETTINGS, Setting};
-use crate::web::page::parts::memo;
+use crate::web::page::parts::memo::memo;
 use leptos::prelude::*;
 use serde_json::{Map, Value};
 use std::sync::Arc;

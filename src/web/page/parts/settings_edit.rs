@@ -36,7 +36,7 @@ pub fn typed(value: &Value) -> String {
         Value::Null => String::new(),
         Value::String(text) => text.clone(),
         Value::Number(x) if x.is_f64() => x.as_f64().map_or_else(String::new, |x| x.to_string()),
-        other => settings::values::text(other),
+        other => settings::values::to_json(other),
     }
 }
 
@@ -47,7 +47,7 @@ pub fn spoken(value: &Value) -> String {
         Value::Bool(on) => if *on { "on" } else { "off" }.into(),
         Value::Number(x) => x.as_f64().map_or_else(String::new, super::format::setting),
         Value::String(text) => text.replace('_', " "),
-        other => settings::values::text(other),
+        other => settings::values::to_json(other),
     }
 }
 

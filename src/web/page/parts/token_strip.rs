@@ -11,7 +11,7 @@ use super::sums::{Quantity, StepSums};
 use super::tokens::shown;
 use crate::protocol::Step;
 use crate::settings::PpoConfig;
-use crate::web::page::parts::memo;
+use crate::web::page::parts::memo::memo;
 use leptos::prelude::*;
 use std::sync::Arc;
 

@@ -8,7 +8,7 @@ use super::sums::{Quantity, StepSums};
 use super::token_strip::TokenStrip;
 use crate::protocol::{self, MiniBatchStats, Step};
 use crate::settings::{self, Kind, PpoConfig, Preset};
-use crate::web::page::parts::memo;
+use crate::web::page::parts::memo::memo;
 use leptos::prelude::*;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
