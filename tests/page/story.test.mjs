@@ -26,7 +26,7 @@ test("the recorded run is there at once, and no model is fetched for it", async 
   page.on("request", (request) => asked.push(request.url()));
   await line(page).getByText(/^step \d+ of a recorded run$/).waitFor();
   assert.equal(await line(page).locator(".source").innerText(), "recorded");
-  const all = ["set-up", "policy", "reward", "toxicity", "trainer", "ppo", "numbers", "texts", "take"];
+  const all = ["set-up", "policy", "reward", "toxicity", "trainer", "ppo", "numbers", "texts", "hacking", "experiments", "take"];
   assert.deepEqual(await chapters(page), all);
   assert.deepEqual(asked.filter((url) => /models\/|safetensors/.test(url)), []);
   nothingWrong(wrong);
