@@ -188,7 +188,7 @@ test("loading and training are said aloud; who wants no motion gets none meanwhi
 test("on a phone the machine's sheet opens and closes by touch, and a touched stage leads to its numbers", async (t) => {
   const { page, wrong } = await visit(t, site, { whole: false, width: 360, height: 740, touch: true, hash: "#ppo" });
   await strip(page).waitFor();
-  const handle = page.getByRole("complementary").getByRole("button", { name: /Twelve stages|^Stage \d/ });
+  const handle = page.getByRole("complementary").getByRole("button", { name: /Stages of a PPO step|^Stage \d/ });
   const stage = page.getByRole("navigation", { name: "The stages of one PPO step" }).getByRole("button", { name: /7\s*rewards/ });
   assert.ok(await stage.isHidden());
   await handle.tap();
