@@ -145,12 +145,12 @@ fn PerToken() -> impl IntoView {
                 <msub><mi class='m-reward'>r</mi><mi>t</mi></msub><mo>=</mo>\
                 <mo>−</mo><mi>β</mi>\
                 <mo stretchy='false'>(</mo>\
-                <mi>log</mi><msub><mi class='m-policy'>π</mi><mi>θ</mi></msub><mo stretchy='false'>(</mo><msub><mi>a</mi><mi>t</mi></msub><mo stretchy='false'>)</mo>\
+                <mi>log</mi><mspace width='.17em'/><msub><mi class='m-policy'>π</mi><mi>θ</mi></msub><mo stretchy='false'>(</mo><msub><mi>a</mi><mi>t</mi></msub><mo stretchy='false'>)</mo>\
                 <mo>−</mo>\
-                <mi>log</mi><msub><mi class='m-reference'>π</mi><mtext>ref</mtext></msub><mo stretchy='false'>(</mo><msub><mi>a</mi><mi>t</mi></msub><mo stretchy='false'>)</mo>\
+                <mi>log</mi><mspace width='.17em'/><msub><mi class='m-reference'>π</mi><mtext>ref</mtext></msub><mo stretchy='false'>(</mo><msub><mi>a</mi><mi>t</mi></msub><mo stretchy='false'>)</mo>\
                 <mo stretchy='false'>)</mo>\
                 <mo>+</mo>\
-                <mo stretchy='false'>[</mo><mi>t</mi><mo>=</mo><mtext>last</mtext><mo stretchy='false'>]</mo>\
+                <mo stretchy='false'>[</mo><mi>t</mi><mo>=</mo><mtext>last</mtext><mo stretchy='false'>]</mo><mspace width='.17em'/>\
                 <mtext class='m-reward'>score</mtext>\
                 </math>"
         />
