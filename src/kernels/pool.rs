@@ -1,7 +1,7 @@
 //! Divides work among threads: loops over rows, tasks by number, and new vectors that are filled in pieces. The program sets
 //! the number of threads; the default is one. Natively the threads are rayon's, in a browser those of `tab`.
 //!
-//! In a browser, std is compiled for one thread: tasks must not use its locks, or thread-locals other than [`PerThread`].
+//! In a browser, std is compiled for one thread: tasks must not use its locks, or thread-locals other than `PerThread`.
 
 use super::choice::vectorized;
 use std::cell::Cell;
