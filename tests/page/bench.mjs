@@ -119,8 +119,7 @@ async function training(browser, server) {
     await page.waitForFunction(there, 1 + WATCHED, { polling: 500, timeout: (1 + WATCHED) * patience.step });
     const long = (await page.evaluate(() => window.bench.long)).filter((task) => task.startTime >= since);
     const stops = [];
-    // The words "reference log-probs" stay while the step's only mini-batch is computed.
-    const passes = "reference log-probs";
+    const passes = "mini-batches";
     for (const phase of ["writing responses", passes, "writing responses", passes, passes]) {
       const play = control(page, "Play");
       if (await play.isVisible()) await play.click();
