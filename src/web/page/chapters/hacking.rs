@@ -63,7 +63,8 @@ pub fn Hacking() -> impl IntoView {
             {text_table("Signs of reward hacking", "hacking", &HEADS, rows)}
             <p class="caption">
                 "PPO is trained with score and KL alone. ROUGE-1, distinct words and length are measured by other means, so they can contradict the score. "
-                "Toxicity cannot: it comes from the same reward model."
+                "Toxicity cannot: it comes from the same reward model. The run without the penalty was compared on fewer dialogues, "
+                "so read its numbers from left to right: distinct-1 is smaller the more text is counted."
             </p>
             <h3>"Score against KL"</h3>
             <p>
