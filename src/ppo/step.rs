@@ -80,6 +80,7 @@ pub async fn ppo_step<A: TrainablePolicy>(
     let mut whitened = match config.whiten_over {
         WhitenOver::Batch => gae::whiten(&advantages.advantages, &batch.mask, true)?, // (B, R)
         WhitenOver::MiniBatch => Grid::zeros(batch.len(), batch.mask.cols),           // (B, R), filled per mini-batch
+        WhitenOver::Nothing => advantages.advantages.clone(),                         // (B, R)
     };
     observer.stage(&StepStage::Advantages(&advantages));
     observer.pause().await?;
@@ -160,6 +161,7 @@ impl<A: TrainablePolicy> Passes<'_, A> {
     async fn old(&mut self, observer: &mut impl StepObserver) -> Result<(Grid, Grid)> {
         let (b, r) = (self.batch.len(), self.batch.mask.cols);
         let (mut logprobs, mut values) = (Grid::zeros(b, r), Grid::zeros(b, r)); // (B, R)
+        self.progress(Phase::Old, 0, observer);
         for indices in self.chunks() {
             if self.kept(&indices) {
                 for (i, kept) in indices.iter().filter_map(|&i| Some((i, self.batch.rows[i].generated.as_ref()?))) {
@@ -184,6 +186,7 @@ impl<A: TrainablePolicy> Passes<'_, A> {
             KlReference::Initial => Some(INITIAL),
         };
         let mut logprobs = Grid::zeros(self.batch.len(), self.batch.mask.cols); // (B, R)
+        self.progress(Phase::Reference, 0, observer);
         for indices in self.chunks() {
             let scores = self.evaluate(&indices, adapter, false, None)?; // (M, R)
             logprobs.scatter(&indices, &grid(&scores.logprobs)?);
@@ -226,8 +229,13 @@ impl<A: TrainablePolicy> Passes<'_, A> {
 
     async fn breathe(&self, phase: Phase, indices: &[usize], observer: &mut impl StepObserver) -> Result<()> {
         let done = indices.last().map_or(0, |i| i / self.config.mini_batch_size + 1);
-        observer.stage(&StepStage::Progress { phase, done, of: self.batch.len() / self.config.mini_batch_size });
+        self.progress(phase, done, observer);
         observer.pause().await
+    }
+
+    /// Reports the mini-batches done in a phase. At the beginning there are none, because one may take long.
+    fn progress(&self, phase: Phase, done: usize, observer: &mut impl StepObserver) {
+        observer.stage(&StepStage::Progress { phase, done, of: self.batch.len() / self.config.mini_batch_size });
     }
 }
 
