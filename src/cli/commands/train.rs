@@ -216,6 +216,9 @@ fn resume(path: &Path, args: &Arguments, terminal: &mut Terminal) -> Result<()> 
 }
 
 fn run_to_end<S: Store>(mut trainer: Trainer<&Lab, S>, path: &Path, terminal: &mut Terminal) -> Result<()> {
+    if let Some(warning) = trainer.config.ppo.schedule_warning(trainer.config.steps) {
+        terminal.line(&format!("warning: {warning}"));
+    }
     terminal.steps(trainer.config.steps);
     let shown = path.display();
     match block_on(trainer.run(terminal)) {

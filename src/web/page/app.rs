@@ -234,7 +234,7 @@ fn follow_address(state: State) {
         if untrack(|| state.address()) != address {
             state.go_to(&address);
         }
-        scroll::show(address.chapter.slug(), false);
+        scroll::show(&address.place(), false);
     };
     let handle = window_event_listener(leptos::ev::popstate, move |_| changed());
     on_cleanup(move || handle.remove());

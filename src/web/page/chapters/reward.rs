@@ -172,7 +172,7 @@ fn Fault() -> impl IntoView {
                 <td class="num">{format::signed(hate.into(), 3)}</td>
                 <td class="num m-reward">{format::signed(nothate.into(), 3)}</td>
                 <td class="num">
-                    {format::signed(read.into(), 3)} {wrong.then(|| view! { <span class="flag">" the logit of hate"</span> })}
+                    {format::signed(read.into(), 3)} {wrong.then(|| view! { <span class="flag">"the logit of hate"</span> })}
                 </td>
             </tr>
         }
