@@ -9,6 +9,7 @@
 
 #![allow(clippy::needless_range_loop)] // the same rows and columns of several arrays
 
+pub mod single_queries;
 mod sums;
 
 use super::gemv::{MAX_ROWS, SMALL};

@@ -247,7 +247,7 @@ unsafe fn sums_of<const R: usize, const C: usize>(x: [*const f32; R], w: [*const
 
 /// The sums of the lanes of four registers.
 #[inline(always)]
-fn together([a, b, c, d]: [v128; 4]) -> v128 {
+pub fn together([a, b, c, d]: [v128; 4]) -> v128 {
     let halves = |a, b| f32x4_add(i32x4_shuffle::<0, 1, 4, 5>(a, b), i32x4_shuffle::<2, 3, 6, 7>(a, b));
     let (ab, cd) = (halves(a, b), halves(c, d));
     f32x4_add(i32x4_shuffle::<0, 2, 4, 6>(ab, cd), i32x4_shuffle::<1, 3, 5, 7>(ab, cd))
