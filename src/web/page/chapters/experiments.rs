@@ -33,7 +33,7 @@ pub fn Experiments() -> impl IntoView {
     view! {
         <ChapterFrame chapter=Chapter::Experiments lead="What does each part of PPO do? Take it away, and see.">
             <p>
-                "Each experiment changes one thing. Decide what will happen before you open the answer: it shows a recorded run of 80 steps beside the "
+                "Each experiment changes one part; its settings stand beside its button. Decide what will happen before you open the answer: it shows a recorded run of 80 steps beside the "
                 "run with the page's own settings. Then train the same here; the first experiment of this page is one more of them."
             </p>
             {move || all.get().into_iter().map(experiment).collect_view()}
@@ -100,7 +100,7 @@ fn answer(one: &Experiment) -> AnyView {
     let last = |all: &[f64]| all.last().copied().unwrap_or(f64::NAN);
     let [before, after] = one.lane.rouge1.map(|x| format::fixed(x, 2));
     let numbers = format!(
-        "After {} steps: mean score {}, KL {} nats, {} tokens per response, ROUGE-1 {before} → {after}. The first experiment's quarrel is now summarised as:",
+        "After {} steps: mean score {}, KL {} nats, tokens per response {}, ROUGE-1 {before} → {after}. The first experiment's quarrel is now summarised as:",
         one.lane.score.len(),
         format::signed(last(&one.lane.score), 2),
         format::fixed(last(&one.lane.kl), 1),

@@ -49,7 +49,7 @@ pub fn Reward() -> impl IntoView {
             <p>
                 "The reward model reads a text and gives two numbers, the logits of " <i>"nothate"</i> " and " <i>"hate"</i>
                 ". Softmax turns them into probabilities. As the " <Point stage=5 meaning=Meaning::Reward>"score"</Point>
-                " of a summary we take the logit of nothate: unlike a probability it does not flatten out near 1, so a better summary "
+                " of a summary we take the logit of nothate: unlike a probability it does not flatten out near 1, so a less hateful summary "
                 "still earns more."
             </p>
             <Formula

@@ -45,7 +45,7 @@ pub fn clip(step: &Step, clip: f64) -> (String, String) {
     let apart = tokens.iter().any(|t| (t.0 - 1.0).abs() > 1e-4);
     let says = if apart {
         format!(
-            "{n} of {} tokens are clipped: their gradient is 0. The first mini-batch has ratio 1, because nothing was updated before it.",
+            "{n} of {} tokens are clipped, so that their gradient is 0. In the mini-batch that is trained first (its rows are drawn) ratios are 1, because nothing was updated before it.",
             tokens.len()
         )
     } else {
