@@ -119,7 +119,8 @@ fn experiment(leash: Arc<Leash>) -> AnyView {
     view! {
         <p>
             "One quarrel, and its summary while PPO trains for a higher score: with a penalty for moving away from the model that it was (the "
-            "KL penalty, the leash), and without. Insulting words are " <mark>"marked"</mark> "."
+            "KL penalty, the leash), and without. The run without it also has twice the learning rate: at the same rate the same happens, only later. "
+            "Insulting words are " <mark>"marked"</mark> "."
         </p>
         <div class="lanes">{lanes}</div>
         <p class="row leash-bar">
