@@ -23,11 +23,11 @@ check: setup ## format, clippy natively and for the browser, docs: with Rust 1.9
 	RUSTDOCFLAGS='$(DENY)' cargo doc --no-deps --lib
 
 # Tests that need more than this repository (data beside the checkout, a user who may mount) are marked as ignored; with
-# CI=true they run too.
+# CI=true they run too, and so do the tests of the feature mpi, which install Open MPI.
 test: check ## run all checks, then all tests, those in a browser last
 	cargo test $(FEATURES) $(if $(filter true,$(CI)),-- --include-ignored)
 	for example in ppo_step summarize score; do cargo run --quiet $(FEATURES) --example $$example || exit 1; done
-	$(MAKE) test-mpi test-page test-real
+	$(MAKE) $(if $(filter true,$(CI)),test-mpi) test-page test-real
 
 # The program is built together with a test and with the features of `cargo test`, so that nothing is compiled twice.
 test-page: web ## use the page in headless Chromium, from dist/

@@ -1,6 +1,7 @@
 //! The kernels in WebAssembly, for scripts/wasm_kernels.mjs, which measures them in Node (`make bench-kernels`).
 #![allow(clippy::unwrap_used)]
 
+use detox_lab::kernels::attention::{self, Plan, Segment};
 use detox_lab::kernels::choice::{kernel, vectorized};
 use detox_lab::kernels::gemm::{Mat, matmul};
 use detox_lab::kernels::math::{exp_shifted, exp_sums, max, normal};
@@ -11,7 +12,11 @@ use wasm_bindgen::prelude::wasm_bindgen;
 /// Bytes of the weights that a product of few rows reads one after the other, as decoding reads those of all layers.
 const COLD: usize = 96 << 20;
 
-/// Work on numbers that are made once: a product of m rows with weights (n, k), or a loop over m rows of n numbers.
+/// Numbers of an attention head.
+const HEAD: usize = 64;
+
+/// Work on numbers that are made once: a product of m rows with weights (n, k), a loop over m rows of n numbers, or attention of m
+/// rows of one query, or of n queries, to n keys of k numbers each.
 #[wasm_bindgen]
 pub struct Work {
     what: String,
@@ -51,7 +56,11 @@ impl Work {
                 }
             }
         }
-        let (x, g) = (numbers(1, m * k.max(n)), numbers(3, m * n));
+        if what.starts_with("attention") {
+            let copies = if what.ends_with("decode") { COLD.div_ceil(m * n * 2 * k * 4) } else { 1 };
+            wide = vec![numbers(2, m * n * 2 * k); copies];
+        }
+        let (x, g) = (numbers(1, m * if what.starts_with("attention") { n * k } else { k.max(n) }), numbers(3, m * n));
         let y = vec![0.0; if what.starts_with("weight") { n * k } else { m * n.max(k) }];
         Self { what: what.into(), m, n, k, x, g, y, wide, compact, next: 0 }
     }
@@ -65,6 +74,15 @@ impl Work {
     pub fn run(&mut self) {
         let (m, n, k) = (self.m, self.n, self.k);
         self.next += 1;
+        if self.what.starts_with("attention") {
+            let queries = if self.what.ends_with("decode") { 1 } else { n };
+            let segment = |i| Segment { query: i * queries, queries, key: i * n, keys: n, offset: n - queries };
+            let segments = (0..m).map(segment).collect();
+            let plan = Plan { segments, heads: k / HEAD, scale: 1.0, causal: false, buckets: None, drop: None };
+            let kv = &self.wide[self.next % self.wide.len()];
+            self.y = attention::forward(&plan, &self.x[..m * queries * k], kv, None, k);
+            return;
+        }
         let matrix = if !self.wide.is_empty() {
             Some(Matrix::new(&self.wide[self.next % self.wide.len()], n, k))
         } else if !self.compact.is_empty() {

@@ -82,9 +82,9 @@ def asking(binary):
     return lambda *arguments: json.loads(subprocess.run([binary, *arguments, "--json"], check=True, stdout=subprocess.PIPE).stdout)
 
 
-def trained(binary, name, changes):
+def trained(binary, name, changes, preset="corrected"):
     """The folder of a run with these settings; it is trained unless runs/ has it for the same models."""
-    models = hashlib.sha1()
+    models = hashlib.sha1(json.dumps([preset, changes]).encode())
     for file in sorted(glob.glob(os.path.join(HOME, "static", "models", "tiny", "**"), recursive=True)):
         if os.path.isfile(file):
             with open(file, "rb") as bytes_of:
@@ -96,7 +96,8 @@ def trained(binary, name, changes):
         os.makedirs(RUNS, exist_ok=True)
         with open(config, "w", encoding="utf-8") as file:
             json.dump(changes, file)
-        subprocess.run([binary, "train", "--seed", "0", "--config", config, "--out", run, "--save-every", str(EVERY), "--keep", "1000"],
+        subprocess.run([binary, "train", "--seed", "0", "--preset", preset, "--config", config, "--out", run, "--save-every", str(EVERY),
+                        "--keep", "1000"],
                        check=True, stdout=subprocess.DEVNULL)
         open(os.path.join(run, "done"), "w", encoding="utf-8").close()
     return run
@@ -139,10 +140,12 @@ def experiments(binary):
     with open(file, "w", encoding="utf-8") as out:
         out.write(dialogue)
     for one in all_of_them:
-        run = trained(binary, f"experiment-{one['id']}", one["changes"])
+        run = trained(binary, f"experiment-{one['id']}", one["changes"], one.get("preset", "corrected"))
         last = lines(os.path.join(run, "metrics.jsonl"))[-1]["step"]
         one.update(curves(answer, run))
         one["text"] = written(answer, run, last, file)
+        if beside := one.get("beside"):  # the run that it is compared with, instead of the one with the page's own settings
+            beside.update(curves(answer, trained(binary, f"experiment-{one['id']}-beside", beside["changes"])))
     store("experiments.json", all_of_them)
 
 

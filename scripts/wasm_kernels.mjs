@@ -17,13 +17,17 @@ const TURN = 0.01, TURNS = 21;
 const works = [];
 const add = (what, ...shapes) => shapes.forEach((shape) => works.push([what, ...shape]));
 for (const precision of ["f32", "f16", "q8_0"]) {
-  add(`forward ${precision}`, [1, 512, 512], [1, 1024, 512], [1, 768, 768], [1, 768, 2048], [1, 32128, 512], [4, 768, 768],
-    [4, 2048, 768], [16, 768, 768], [17, 768, 768], [200, 512, 512], [200, 768, 768]);
+  add(`forward ${precision}`, [1, 512, 512], [1, 1024, 512], [1, 768, 768], [1, 768, 2048], [1, 32128, 512], [2, 768, 768],
+    [3, 768, 768], [4, 512, 512], [4, 768, 768], [4, 768, 2048], [4, 32128, 512],
+    [8, 768, 768], [16, 768, 768], [17, 768, 768], [200, 512, 512], [200, 768, 768]);
 }
 for (const what of ["forward", "backward", "weight"]) {
   add(`${what} f32`, [800, 768, 768], [800, 2048, 768], [800, 768, 2048], [800, 32, 768], [200, 200, 64]);
 }
 add("backward q8_0", [800, 768, 768]);
+// GFLOP/s count the products with the keys; those with the values are as many again
+add("attention decode", [1, 200, 512], [4, 200, 512], [4, 200, 768], [4, 30, 512]);
+add("attention prompt", [1, 200, 512], [4, 200, 768]);
 for (const name of ["softmax", "log-probs", "gelu"]) add(name, [64, 1000, 0]);
 
 function median(values) {
@@ -51,7 +55,8 @@ for (const [what, m, n, k] of works) {
     return { work, times: Math.ceil((times * TURN) / seconds), seconds: [] };
   });
   for (let i = 0; i < TURNS; i++) for (const side of sides) side.seconds.push(turn(side.work, side.times));
-  const speeds = sides.map((side) => ((k ? 2 * m * n * k : m * n) / median(side.seconds)) / 1e9);
+  const queries = what === "attention prompt" ? n : 1;
+  const speeds = sides.map((side) => ((k ? 2 * m * n * k * queries : m * n) / median(side.seconds)) / 1e9);
   const sums = sides.map((side) => side.work.sum());
   if (sums.some((sum) => !(Math.abs(sum - sums[0]) <= 1e-3 * Math.abs(sums[0]) + 0.05))) console.log(`${title}: sums differ: ${sums}`);
   const [first, ...others] = sides;

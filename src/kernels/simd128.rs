@@ -9,6 +9,7 @@
 
 #![allow(clippy::needless_range_loop)] // the same rows and columns of several arrays
 
+pub mod single_queries;
 mod sums;
 
 use super::gemv::{MAX_ROWS, SMALL};
@@ -31,6 +32,9 @@ const SHORT: usize = 64;
 
 /// Rows of a compact weight that are widened before they are transposed.
 const WIDENED: usize = 16;
+
+/// Rows that are multiplied with the blocks of a q8_0 weight: for more, widening each column once is faster.
+const MOST_OF_BLOCKS: usize = 8;
 
 /// The right side of a product.
 #[derive(Clone, Copy)]
@@ -179,16 +183,20 @@ unsafe fn columns(target: Target, a: Mat<'_>, b: Right<'_>, cols: Range<usize>) 
         } else {
             transposed(&a.data[first.min(a.data.len())..], a.col_stride, (k, rows), &mut left)
         };
-        if let (true, Some(blocks)) = (few && rows <= 2, whole_blocks(b, k)) {
+        if let (true, Some(blocks)) = (few && rows <= MOST_OF_BLOCKS, whole_blocks(b, k)) {
             for j in cols.clone() {
-                let x = |r: usize| x.wrapping_add(r * x_stride);
-                let (w, target) = (&blocks[j * (k / BLOCK)..][..k / BLOCK], target.from(first, j));
-                // SAFETY: rows have k numbers, and the target has these rows and this column.
-                unsafe {
-                    if rows == 2 {
-                        column_of_blocks([x(0), x(1)], w, target);
-                    } else {
-                        column_of_blocks([x(0)], w, target);
+                let w = &blocks[j * (k / BLOCK)..][..k / BLOCK];
+                for i in (0..rows).step_by(4) {
+                    let x = |r: usize| x.wrapping_add((i + r) * x_stride);
+                    let target = target.from(first + i, j);
+                    // SAFETY: rows have k numbers, and the target has these rows and this column.
+                    unsafe {
+                        match rows - i {
+                            1 => column_of_blocks([x(0)], w, target),
+                            2 => column_of_blocks([x(0), x(1)], w, target),
+                            3 => column_of_blocks([x(0), x(1), x(2)], w, target),
+                            _ => column_of_blocks([x(0), x(1), x(2), x(3)], w, target),
+                        }
                     }
                 }
             }

@@ -52,7 +52,10 @@ pub fn what_if(
     let rewards = token_rewards(&kl, &scores, kl_coef, &batch); // (B, R)
     let discounted = rewards_for_gae(&rewards.rewards, &batch.mask, config)?; // (B, R)
     let advantages = gae::advantages(&forward.old_values, &discounted, &batch.mask, config.gamma, config.lambda);
-    let mut whitened = gae::whiten(&advantages.advantages, &batch.mask, true)?; // (B, R)
+    let mut whitened = match config.whiten_over {
+        WhitenOver::Nothing => advantages.advantages.clone(), // (B, R)
+        WhitenOver::Batch | WhitenOver::MiniBatch => gae::whiten(&advantages.advantages, &batch.mask, true)?, // (B, R)
+    };
     let mut stats = Vec::new();
     for mini in &outcome.mini_batches {
         let mask = batch.mask.select(&mini.indices); // (M, R)

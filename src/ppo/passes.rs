@@ -50,6 +50,7 @@ impl<'a, A: TrainablePolicy> Passes<'a, A> {
     pub async fn old(&mut self, observer: &mut impl StepObserver) -> Result<(Grid, Grid)> {
         let (b, r) = (self.batch.len(), self.batch.mask.cols);
         let (mut logprobs, mut values) = (Grid::zeros(b, r), Grid::zeros(b, r)); // (B, R)
+        self.progress(Phase::Old, 0, observer);
         for indices in self.chunks() {
             if self.kept(&indices) {
                 for (i, kept) in indices.iter().filter_map(|&i| Some((i, self.batch.rows[i].generated.as_ref()?))) {
@@ -74,6 +75,7 @@ impl<'a, A: TrainablePolicy> Passes<'a, A> {
             KlReference::Initial => Some(INITIAL),
         };
         let mut logprobs = Grid::zeros(self.batch.len(), self.batch.mask.cols); // (B, R)
+        self.progress(Phase::Reference, 0, observer);
         for indices in self.chunks() {
             let (fresh, _) = self.evaluate(&indices, adapter, false, None)?; // (M, R)
             logprobs.scatter(&indices, &fresh.logprobs);
@@ -132,8 +134,13 @@ impl<'a, A: TrainablePolicy> Passes<'a, A> {
 
     async fn breathe(&self, phase: Phase, indices: &[usize], observer: &mut impl StepObserver) -> Result<()> {
         let done = indices.last().map_or(0, |i| i / self.config.mini_batch_size + 1);
-        observer.stage(&StepStage::Progress { phase, done, of: self.batch.len() / self.config.mini_batch_size });
+        self.progress(phase, done, observer);
         observer.pause().await
+    }
+
+    /// Reports the mini-batches done in a phase. At the beginning there are none, because one may take long.
+    fn progress(&self, phase: Phase, done: usize, observer: &mut impl StepObserver) {
+        observer.stage(&StepStage::Progress { phase, done, of: self.batch.len() / self.config.mini_batch_size });
     }
 }
 

@@ -18,4 +18,27 @@ impl PpoConfig {
                 Schedule::Cosine => (0.5 * (1.0 + (std::f64::consts::PI * (step - warmup) / length).cos())).max(0.0),
             }
     }
+
+    /// A warning for a run with more steps than its schedule: in the later ones nothing would be trained.
+    pub fn schedule_warning(&self, steps: u64) -> Option<String> {
+        let first = self.total_steps.filter(|total| *total < steps && self.learning_rate_at(*total) == 0.0)?;
+        Some(format!(
+            "the learning rate is 0 from step {} on (lr_schedule, total_steps = {first}), and the run has {steps} steps: \
+             give total_steps = {steps} with --config for a new run",
+            first + 1
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_that_is_longer_than_its_schedule_is_warned_of() {
+        let config = PpoConfig { lr_schedule: Schedule::Linear, total_steps: Some(90), ..PpoConfig::default() };
+        assert_eq!(config.schedule_warning(90), None);
+        assert!(config.schedule_warning(91).is_some_and(|what| what.contains("from step 91 on")));
+        assert_eq!(PpoConfig { lr_schedule: Schedule::Constant, ..config }.schedule_warning(200), None);
+    }
 }

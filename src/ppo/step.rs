@@ -87,6 +87,7 @@ pub async fn ppo_step<A: TrainablePolicy>(
     let mut whitened = match config.whiten_over {
         WhitenOver::Batch => gae::whiten(&advantages.advantages, &batch.mask, true)?, // (B, R)
         WhitenOver::MiniBatch => Grid::zeros(batch.len(), batch.mask.cols),           // (B, R), filled per mini-batch
+        WhitenOver::Nothing => advantages.advantages.clone(),                         // (B, R)
     };
     observer.stage(&StepStage::Advantages(&advantages));
     observer.pause().await?;

@@ -61,6 +61,8 @@ choices! {
         Batch = "batch";
         /// The tokens of one mini-batch
         MiniBatch = "mini_batch";
+        /// Not whitened: advantages are used as they are (TRL has no such setting)
+        Nothing = "none";
     }
 
     /// The text that is scored.

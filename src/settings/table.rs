@@ -68,7 +68,7 @@ settings! {
     }
 
     "Losses": "How strongly, and how far, a step can move the policy" {
-        /// PPO's clip range: a probability ratio further than this from 1 gets no gradient
+        /// PPO's clip range: a ratio further than this from 1, in the direction of the advantage, gets no gradient
         clip_range: f64 = 0.2, range AT_LEAST_0, alias ["cliprange"], changes Loss recomputed;
         /// A value further than this from the old value gets no gradient
         clip_range_value: f64 = 0.2, unit "reward", range AT_LEAST_0, alias ["cliprange_value"], changes Loss recomputed;
@@ -89,7 +89,7 @@ settings! {
             changes Scores recomputed;
         /// What the KL is measured against
         kl_reference: KlReference = KlReference::Initial, published KlReference::Base
-            => "TRL ignores ref_model for a PEFT policy and switches the adapter off: the KL is about 30 at the first step instead of 0",
+            => "TRL ignores ref_model for a PEFT policy and switches the adapter off: with the lab's models the KL is about 30 at the first step instead of 0",
             changes Forward;
         /// Train the first token of a response too
         train_first_token: bool = true, published false

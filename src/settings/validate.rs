@@ -34,14 +34,14 @@ impl PpoConfig {
     /// As [`validate`](Self::validate), and advantages or scores that would be scaled by the standard deviation of one number.
     pub fn validate_run(&self) -> Result<()> {
         self.validate()?;
-        let rows = match self.whiten_over {
-            WhitenOver::Batch => self.batch_size,
-            WhitenOver::MiniBatch => self.mini_batch_size,
+        let (set, rows) = match self.whiten_over {
+            WhitenOver::Batch => ("batch_size", self.batch_size),
+            WhitenOver::MiniBatch => ("mini_batch_size", self.mini_batch_size),
+            WhitenOver::Nothing => ("batch_size", usize::MAX), // needs no second token
         };
         let untrained = usize::from(!self.train_first_token) + usize::from(!self.keep_start_token);
         let longest = (self.output_max_length - 1).saturating_sub(untrained);
         if rows.saturating_mul(longest) < 2 {
-            let set = if self.whiten_over == WhitenOver::Batch { "batch_size" } else { "mini_batch_size" };
             return Err(Error::input(
                 format!(
                     "{set} = {rows} with output_max_length = {}: advantages are whitened over at least two response tokens, \

@@ -82,6 +82,18 @@ test("each experiment asks first; its answer shows what was recorded; its button
   assert.deepEqual(wrong, []);
 });
 
+test("a link opens one experiment, and keeps the settings that were chosen", async (t) => {
+  const one = experiments.at(-1);
+  const { page, wrong } = await visit(t, site, { hash: `#experiments?experiment=${one.id}&seed=4` });
+  const here = page.locator(`#experiment-${one.id}`);
+  await eventually("its place on the screen", () => here.evaluate((e) => e.getBoundingClientRect().top).catch(() => NaN), (top) => top >= 0 && top < 300);
+  assert.equal(await here.locator(".chart").count(), 0, "the question comes first");
+  const other = page.locator(`#experiment-${experiments[0].id}`).getByRole("link", { name: "Link to this experiment" });
+  await other.click();
+  await eventually("the other one", () => page.evaluate(() => location.hash), (hash) => hash.includes(`experiment=${experiments[0].id}`) && hash.includes("seed=4"));
+  assert.deepEqual(wrong, []);
+});
+
 test("the pictures show every token of the step, and the table the chosen response", async (t) => {
   const { page, wrong } = await visit(t, site, { hash: "#ppo?row=3" });
   await page.getByRole("listbox", { name: /^Tokens of the response/ }).waitFor();

@@ -75,6 +75,29 @@ test("presenter mode comes with a link, has larger type, and its keys move the r
   assert.deepEqual(wrong, []);
 });
 
+test("the status line keeps its height while something is computed, and stays one line on a wide page", async (t) => {
+  const { page } = await visit(t, site, { width: 1280, height: 800 });
+  await there(page);
+  const height = () => line(page).evaluate((one) => one.getBoundingClientRect().height);
+  const before = await height();
+  await bar(page).getByRole("button", { name: "Play", exact: true }).click();
+  const seen = new Set();
+  const words = await eventually("a progress bar", async () => { seen.add(await height()); return line(page).locator(".progress").count(); }, (n) => n > 0);
+  assert.equal(words, 1);
+  await line(page).getByText(/^step [1-9]/).waitFor({ timeout: 300_000 });
+  seen.add(await height());
+  await bar(page).getByRole("button", { name: "Pause", exact: true }).click();
+  assert.deepEqual([...seen], [before]);
+});
+
+test("on a phone the menu More is whole above the bars", async (t) => {
+  const { page } = await visit(t, site, { width: 390, height: 844, touch: true });
+  await there(page);
+  await bar(page).getByText("More", { exact: true }).click();
+  const box = await page.locator(".more-box").boundingBox(), stages = await page.locator(".aside").boundingBox();
+  assert.ok(box.y >= 0 && box.y + box.height <= stages.y, JSON.stringify({ box, stages }));
+});
+
 test("the page's code is at most 500 kB, and its first files leave the rest for later", async (t) => {
   const code = readdirSync(dist).filter((name) => /^app-[^/]*\.(wasm|js)$/.test(name));
   const bytes = code.reduce((sum, name) => sum + gzipSync(readFileSync(join(dist, name)), { level: 9 }).length, 0);

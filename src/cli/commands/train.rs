@@ -228,6 +228,9 @@ fn run_to_end<S: Store>(
     peers: &Peers,
     terminal: &mut Terminal,
 ) -> Result<()> {
+    if let Some(warning) = trainer.config.ppo.schedule_warning(trainer.config.steps) {
+        terminal.line(&format!("warning: {warning}"));
+    }
     terminal.steps(trainer.config.steps);
     let shown = path.display();
     match block_on(trainer.run(peers, terminal)) {

@@ -5,6 +5,8 @@ use super::super::choice::vectorized;
 use super::super::math::{dot, exp_shifted};
 use super::super::pool::{Shared, for_tasks, threads};
 use super::super::prefetch::{LINE, into_l1};
+#[cfg(target_arch = "wasm32")]
+use super::super::simd128::single_queries::{self, Rows};
 use super::Call;
 
 /// Rows of keys are prefetched this many rows before they are read.
@@ -48,7 +50,18 @@ impl Call<'_> {
         let visible = self.visible(s, 0);
         let q = &self.q[s.query * self.width + first * d..][..columns];
         let (keys, values) = (&self.kv[first * d..], &self.kv[self.width + first * d..]);
-        for j in 0..visible {
+        #[cfg(target_arch = "wasm32")]
+        let rows = |from: usize| Rows {
+            numbers: &self.kv[s.key * 2 * self.width + from..],
+            stride: 2 * self.width,
+            count: visible,
+            d,
+        };
+        #[cfg(target_arch = "wasm32")]
+        let done = single_queries::scores(q, rows(first * d), self.plan.scale, p, s.keys);
+        #[cfg(not(target_arch = "wasm32"))]
+        let done = 0;
+        for j in done..visible {
             let k = self.of_key(keys, s.key + j, columns);
             for (head, (q, k)) in q.chunks_exact(d).zip(k.chunks_exact(d)).enumerate() {
                 p[head * s.keys + j] = dot(q, k) * self.plan.scale;
@@ -64,7 +77,9 @@ impl Call<'_> {
                 drop.apply(0, p);
             }
         }
-        for j in 0..visible {
+        #[cfg(target_arch = "wasm32")]
+        let done = single_queries::add_values(out, rows(self.width + first * d), p, s.keys);
+        for j in done..visible {
             let v = self.of_key(values, s.key + j, columns);
             for (head, (out, v)) in out.chunks_exact_mut(d).zip(v.chunks_exact(d)).enumerate() {
                 let p = p[head * s.keys + j];

@@ -45,32 +45,47 @@ pub unsafe fn column<const R: usize>(x: [*const f32; R], w: *const f32, k: usize
 #[inline(never)] // a function of its own has enough registers
 pub unsafe fn column_of_blocks<const R: usize>(x: [*const f32; R], w: &[BlockQ8_0], target: Target) {
     let mut sums = [[f32x4_splat(0.0); 4]; R];
+    // SAFETY: as the caller promises.
+    unsafe {
+        if R > 2 {
+            // four registers of sums for each row would be too many: two of each at a time
+            add_blocks::<R, 0, 1>(&mut sums, x, w);
+            add_blocks::<R, 1, 2>(&mut sums, x, w);
+        } else {
+            add_blocks::<R, 0, 2>(&mut sums, x, w);
+        }
+        for r in 0..R {
+            put_sum(sums[r], target.from(r, 0));
+        }
+    }
+}
+
+/// Adds the products of blocks to registers 2 · FROM to 2 · TO of each row.
+///
+/// # Safety
+/// Rows must have 32 numbers for each block.
+#[inline(always)]
+unsafe fn add_blocks<const R: usize, const FROM: usize, const TO: usize>(
+    sums: &mut [[v128; 4]; R],
+    x: [*const f32; R],
+    w: &[BlockQ8_0],
+) {
     for (at, block) in w.iter().enumerate() {
         let scale = f32x4_splat(block.scale());
         for half in 0..2 {
-            // SAFETY: reads 16 of the block's 32 integers, and numbers of this block from each row.
-            unsafe {
-                let q = v128_load(block.qs.as_ptr().add(16 * half).cast());
-                let (low, high) = (i16x8_extend_low_i8x16(q), i16x8_extend_high_i8x16(q));
-                let quarters = [
-                    i32x4_extend_low_i16x8(low),
-                    i32x4_extend_high_i16x8(low),
-                    i32x4_extend_low_i16x8(high),
-                    i32x4_extend_high_i16x8(high),
-                ];
-                for s in 0..4 {
-                    let w = f32x4_mul(scale, f32x4_convert_i32x4(quarters[s]));
+            for pair in FROM..TO {
+                // SAFETY: reads 8 of the block's 32 integers.
+                let q = unsafe { i16x8_load_extend_i8x8(block.qs.as_ptr().add(16 * half + 8 * pair)) };
+                for (s, q) in [i32x4_extend_low_i16x8(q), i32x4_extend_high_i16x8(q)].into_iter().enumerate() {
+                    let (s, w) = (2 * pair + s, f32x4_mul(scale, f32x4_convert_i32x4(q)));
                     for r in 0..R {
-                        let x = v128_load(x[r].add(at * BLOCK + 16 * half + 4 * s).cast());
+                        // SAFETY: reads numbers of this block from each row.
+                        let x = unsafe { v128_load(x[r].add(at * BLOCK + 16 * half + 4 * s).cast()) };
                         sums[r][s] = f32x4_add(sums[r][s], f32x4_mul(x, w));
                     }
                 }
             }
         }
-    }
-    for r in 0..R {
-        // SAFETY: the target is as the caller promises.
-        unsafe { put_sum(sums[r], target.from(r, 0)) };
     }
 }
 
@@ -232,7 +247,7 @@ unsafe fn sums_of<const R: usize, const C: usize>(x: [*const f32; R], w: [*const
 
 /// The sums of the lanes of four registers.
 #[inline(always)]
-fn together([a, b, c, d]: [v128; 4]) -> v128 {
+pub fn together([a, b, c, d]: [v128; 4]) -> v128 {
     let halves = |a, b| f32x4_add(i32x4_shuffle::<0, 1, 4, 5>(a, b), i32x4_shuffle::<2, 3, 6, 7>(a, b));
     let (ab, cd) = (halves(a, b), halves(c, d));
     f32x4_add(i32x4_shuffle::<0, 2, 4, 6>(ab, cd), i32x4_shuffle::<1, 3, 5, 7>(ab, cd))

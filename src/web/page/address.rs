@@ -87,6 +87,8 @@ pub struct Address {
     pub stage: Option<u8>,
     /// Whether the page is in presenter mode.
     pub present: bool,
+    /// The id of an experiment (scripts/experiments.json).
+    pub experiment: Option<String>,
 }
 
 impl Address {
@@ -105,6 +107,7 @@ impl Address {
                 "show" => address.show = Some(value),
                 "stage" => address.stage = value.parse().ok().filter(|n| (1..=12).contains(n)),
                 "present" => address.present = value == "1",
+                "experiment" => address.experiment = Some(value).filter(|id| is_id(id)),
                 _ if is_setting(&key) => {
                     address.changes.insert(key, setting(&value));
                 }
@@ -112,6 +115,14 @@ impl Address {
             }
         }
         address
+    }
+
+    /// The id of the element that a link scrolls to.
+    pub fn place(&self) -> String {
+        match &self.experiment {
+            Some(id) if self.chapter == Chapter::Experiments => format!("experiment-{id}"),
+            _ => self.chapter.slug().to_owned(),
+        }
     }
 
     /// The text behind `#`, without it.
@@ -131,6 +142,7 @@ impl Address {
         pairs.extend(self.show.clone().map(|show| ("show".to_owned(), show)));
         pairs.extend(self.stage.map(|stage| ("stage".to_owned(), stage.to_string())));
         pairs.extend(self.present.then(|| ("present".to_owned(), "1".to_owned())));
+        pairs.extend(self.experiment.clone().map(|id| ("experiment".to_owned(), id)));
         let pairs: Vec<String> =
             pairs.iter().map(|(key, value)| format!("{}={}", encode(key), encode(value))).collect();
         let question = if pairs.is_empty() { "" } else { "?" };
@@ -141,6 +153,11 @@ impl Address {
 /// Whether a key looks like the name of a setting; `settings` knows which names exist.
 fn is_setting(key: &str) -> bool {
     !key.is_empty() && key.len() <= 40 && key.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+}
+
+/// Whether a text can be the id of an experiment.
+fn is_id(text: &str) -> bool {
+    (1..=40).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
 }
 
 /// A number, true, false or null as JSON; anything else is a name.
@@ -194,8 +211,9 @@ mod tests {
             show: Some("kl".into()),
             stage: Some(8),
             present: true,
+            experiment: Some("lambda-0".into()),
         };
-        let hash = "ppo?seed=7&preset=published&kl_coef=0.05&kl_estimator=k3&row=4&show=kl&stage=8&present=1";
+        let hash = "ppo?seed=7&preset=published&kl_coef=0.05&kl_estimator=k3&row=4&show=kl&stage=8&present=1&experiment=lambda-0";
         assert_eq!(address.format(), hash);
         assert_eq!(Address::parse(&format!("#{}", address.format())), address);
         assert_eq!(Address::default().format(), "set-up");
@@ -203,8 +221,13 @@ mod tests {
 
     #[test]
     fn what_makes_no_sense_is_left_out() {
-        for hash in ["", "#", "#nowhere", "#?", "#set-up?&&=&row=0&stage=13&present=yes&seed=x&preset=best&A B=1&%%=2"]
-        {
+        for hash in [
+            "",
+            "#",
+            "#nowhere",
+            "#?",
+            "#set-up?&&=&row=0&stage=13&present=yes&experiment=%3Cb%3E&seed=x&preset=best&A B=1&%%=2",
+        ] {
             assert_eq!(Address::parse(hash), Address::default(), "{hash}");
         }
         let null = Address::parse("#trainer?max_grad_norm=null&adaptive_kl=false");
@@ -233,7 +256,7 @@ mod tests {
             let word = if serde_json::from_str::<Value>(&word).is_ok() { "word".to_owned() } else { word };
             let preset = published.map(|p| if p { Preset::Published } else { Preset::Corrected });
             let mut changes = BTreeMap::new();
-            if !["seed", "preset", "row", "show", "stage", "present"].contains(&name.as_str()) {
+            if !["seed", "preset", "row", "show", "stage", "present", "experiment"].contains(&name.as_str()) {
                 changes.insert(name, Value::String(word));
             }
             changes.insert("kl_coef_".to_owned(), number.into());

@@ -121,7 +121,7 @@ fn Opening() -> impl IntoView {
             </p>
             <LeashView />
             <p>
-                "All numbers come from that computation: first from a recorded run, then from your own. It is the last part of RLHF (reinforcement learning from human feedback), with which chat models are trained. There the "
+                "All numbers on this page are computed, first in a recorded run, then in your own. PPO is the last part of RLHF (reinforcement learning from human feedback), with which chat models are trained. There the "
                 "second model has learnt from people which answers they prefer; here it has learnt to recognise hate speech."
             </p>
             <p>
@@ -234,7 +234,7 @@ fn follow_address(state: State) {
         if untrack(|| state.address()) != address {
             state.go_to(&address);
         }
-        scroll::show(address.chapter.slug(), false);
+        scroll::show(&address.place(), false);
     };
     let handle = window_event_listener(leptos::ev::popstate, move |_| changed());
     on_cleanup(move || handle.remove());

@@ -1,8 +1,10 @@
 //! The recorded runs with and without the KL penalty (`recorded/leash.json`, by scripts/record.py). `leash` plays them, the
 //! chapter on reward hacking compares with them.
 
+use super::draft::Draft;
 use super::json;
-use serde_json::{Map, Value};
+use crate::settings::Preset;
+use serde_json::Value;
 
 /// `static/recorded/leash.json`.
 #[derive(Debug, Clone, PartialEq)]
@@ -19,8 +21,8 @@ pub struct Leash {
 /// One of the two runs.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Lane {
-    /// Its settings, as far as they are not the page's defaults.
-    pub changes: Map<String, Value>,
+    /// Its settings.
+    pub draft: Draft,
     /// The dialogue's summary after a number of steps: step, text, score.
     pub texts: Vec<(f64, String, f64)>,
     /// Mean score and KL of every step's batch.
@@ -36,12 +38,16 @@ pub struct Lane {
 /// An experiment of `recorded/experiments.json`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Experiment {
+    /// In the address.
+    pub id: String,
     pub title: String,
     pub question: String,
     pub answer: String,
     /// The last summary of the dialogue of `leash.json`.
     pub text: String,
     pub lane: Lane,
+    /// The run that it is compared with, if this is not the one with the page's own settings.
+    pub beside: Option<(String, Lane)>,
 }
 
 // What is recorded is not read by serde: its code for these types would be larger.
@@ -61,7 +67,11 @@ fn all<T>(value: &Value, read: impl Fn(&Value) -> T) -> Vec<T> {
 fn lane(value: &Value) -> Lane {
     let pair = |key: &str| [0, 1].map(|i| number(&value[key][i]));
     Lane {
-        changes: value["changes"].as_object().cloned().unwrap_or_default(),
+        draft: Draft {
+            preset: if value["preset"] == "published" { Preset::Published } else { Preset::Corrected },
+            changes: value["changes"].as_object().cloned().unwrap_or_default(),
+            seed: 0,
+        },
         texts: all(&value["texts"], |one| (number(&one["step"]), text(&one["text"]), number(&one["score"]))),
         score: all(&value["score"], number),
         kl: all(&value["kl"], number),
@@ -76,11 +86,13 @@ pub fn experiments(json: &str) -> Vec<Experiment> {
     let experiment = |value: &Value| {
         let of = |key: &str| text(&value[key]);
         Experiment {
+            id: of("id"),
             title: of("title"),
             question: of("question"),
             answer: of("answer"),
             text: of("text"),
             lane: lane(value),
+            beside: value.get("beside").map(|beside| (text(&beside["name"]), lane(beside))),
         }
     };
     json::parse(json).map(|value| all(&value, experiment)).unwrap_or_default()
@@ -110,7 +122,9 @@ mod tests {
         for one in all {
             assert!([one.title, one.question, one.answer].iter().all(|text| !text.is_empty()));
             assert!(
-                !one.lane.changes.is_empty() && one.lane.score.len() == one.lane.kl.len() && one.lane.score.len() > 1
+                one.lane.draft != Draft::default()
+                    && one.lane.score.len() == one.lane.kl.len()
+                    && one.lane.score.len() > 1
             );
         }
     }
@@ -120,7 +134,7 @@ mod tests {
         let leash = leash(include_str!("../../../static/recorded/leash.json")).unwrap();
         let steps = |i: usize| leash.lanes[i].texts.iter().map(|text| text.0).collect::<Vec<_>>();
         assert_eq!((leash.lanes.len(), steps(0)), (2, steps(1)));
-        let changed = &leash.lanes[1].changes;
-        assert!(changed.contains_key("kl_coef") && leash.lanes[0].changes.is_empty());
+        let changed = &leash.lanes[1].draft.changes;
+        assert!(changed.contains_key("kl_coef") && leash.lanes[0].draft == Draft::default());
     }
 }

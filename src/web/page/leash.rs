@@ -12,7 +12,6 @@ use super::parts::meaning::Meaning;
 use crate::web::page::parts::memo::memo;
 use core::time::Duration;
 use leptos::prelude::*;
-use serde_json::{Map, Value};
 use std::sync::Arc;
 
 /// How long each recorded text is shown; all of them take less than five seconds.
@@ -149,7 +148,7 @@ fn experiment(leash: Arc<Leash>) -> AnyView {
             <LineChart title="Score of the batch" series=score at=at />
             <LineChart title="KL from where it started" series=kl unit="nats per response" at=at />
         </div>
-        <DoIt changes=leash.lanes[1].changes.clone() label="Do it yourself, in this tab" />
+        <DoIt draft=leash.lanes[1].draft.clone() label="Do it yourself, in this tab" />
     }
     .into_any()
 }
@@ -186,15 +185,15 @@ fn marked(text: &str, insults: &[String]) -> AnyView {
 
 /// Begins the same training here.
 #[component]
-pub fn DoIt(changes: Map<String, Value>, label: &'static str) -> impl IntoView {
+pub fn DoIt(draft: Draft, label: &'static str) -> impl IntoView {
     let e = engine();
     let s = e.state;
     let shown = content();
     let size = move || shown.loaded.with(|l| l.as_ref().map(|l| format::bytes(l.bytes))).unwrap_or_default();
     let begun = move || s.run.with(Option::is_some);
-    let words = Draft { changes: changes.clone(), ..Draft::default() }.words();
+    let words = draft.words();
     let start = move |_| {
-        s.draft.set(Draft { changes: changes.clone(), ..Draft::default() });
+        s.draft.set(draft.clone());
         if !begun() {
             e.play();
         }
@@ -218,7 +217,7 @@ mod tests {
 
     fn lane(score: [f64; 2], rouge1: [f64; 2]) -> Lane {
         Lane {
-            changes: Map::new(),
+            draft: Draft::default(),
             texts: vec![],
             score: score.into(),
             kl: vec![0.0, 2.0],

@@ -39,7 +39,9 @@ pub fn Now() -> impl IntoView {
     let curve = move |number: fn(&Statistics) -> f64, name: &'static str, meaning: Meaning| {
         memo(move || vec![Series::of(&metrics.get(), number, name, meaning)])
     };
+    // Recorded curves go on after the step whose summary is shown.
     let at = RwSignal::new(None::<f64>);
+    Effect::new(move |_| at.set((!shown.live.get()).then(|| shown.step.with(|step| step.step as f64))));
     view! {
         <section class="now" aria-label="The run now">
             <p class="caption">
@@ -47,7 +49,7 @@ pub fn Now() -> impl IntoView {
                 <span class="num">{move || format!(" Step {}, one of its summaries ", shown.step.with(|step| step.step))}</span>
                 <b class="num m-reward">{move || score.get().map(|score| format!("score {}", format::signed(score, 2)))}</b>
             </p>
-            <p class="said">{move || text.get().map(|text| if text.is_empty() { "(empty)".to_owned() } else { text })}</p>
+            <p class="said">{move || text.get().map(|text| format::or_empty(&text))}</p>
             <div class="now-charts">
                 <LineChart title="Score" series=curve(|s| s.score, "mean score", Meaning::Reward) at=at />
                 <LineChart title="KL" series=curve(|s| s.kl, "KL", Meaning::Reference) at=at />

@@ -121,6 +121,8 @@ pub struct State {
     pub opened: RwSignal<Option<u8>>,
     /// Larger type, and keys for the run.
     pub presenter: RwSignal<bool>,
+    /// The experiment that a link opens.
+    pub experiment: RwSignal<Option<String>>,
     pub row: RwSignal<usize>,
     pub quantity: RwSignal<Quantity>,
 }
@@ -139,6 +141,7 @@ impl State {
         self.row.set(address.row.unwrap_or(0));
         self.opened.set(address.stage);
         self.presenter.set(address.present);
+        self.experiment.set(address.experiment.clone());
         let show = address.show.as_deref().and_then(Quantity::from_slug);
         self.quantity.set(show.unwrap_or(SHOWN_FIRST));
         let changes = address.changes.clone().into_iter().collect();
@@ -156,6 +159,7 @@ impl State {
             row: (row > 0).then_some(row),
             stage: self.opened.get(),
             present: self.presenter.get(),
+            experiment: self.experiment.get().filter(|_| chapter == Chapter::Experiments),
             show: Some(self.quantity.get()).filter(|q| *q != SHOWN_FIRST).map(|q| q.slug().to_owned()),
         }
     }

@@ -2,7 +2,7 @@
 //! (`recorded/experiments.json`, by scripts/record.py), and a button that trains the same here.
 
 use super::common::ChapterFrame;
-use crate::web::page::address::Chapter;
+use crate::web::page::address::{Address, Chapter};
 use crate::web::page::browser;
 use crate::web::page::content::content;
 use crate::web::page::engine::state;
@@ -12,6 +12,7 @@ use crate::web::page::parts::chart::{LineChart, Series};
 use crate::web::page::parts::format;
 use crate::web::page::parts::meaning::Meaning;
 use crate::web::page::parts::memo::memo;
+use crate::web::page::scroll;
 use leptos::prelude::*;
 
 #[component]
@@ -32,7 +33,7 @@ pub fn Experiments() -> impl IntoView {
     view! {
         <ChapterFrame chapter=Chapter::Experiments lead="What does each part of PPO do? Take it away, and see.">
             <p>
-                "Each experiment changes one thing. Decide what will happen before you open the answer: it shows a recorded run of 80 steps beside the "
+                "Each experiment changes one part; its settings stand beside its button. Decide what will happen before you open the answer: it shows a recorded run of 80 steps beside the "
                 "run with the page's own settings. Then train the same here; the first experiment of this page is one more of them."
             </p>
             {move || all.get().into_iter().map(experiment).collect_view()}
@@ -45,19 +46,32 @@ pub fn Experiments() -> impl IntoView {
 }
 
 fn experiment(one: Experiment) -> AnyView {
+    let s = state();
+    let wanted = s.experiment.with_untracked(|id| id.as_ref() == Some(&one.id));
     let open = RwSignal::new(false);
     let toggle = move |event: leptos::ev::Event| open.set(event_target::<web_sys::HtmlDetailsElement>(&event).open());
-    let (title, question, changes) = (one.title.clone(), one.question.clone(), one.lane.changes.clone());
+    let (title, question, draft) = (one.title.clone(), one.question.clone(), one.lane.draft.clone());
+    let place = format!("experiment-{}", one.id);
+    let id = one.id.clone();
+    let link = move || {
+        let (chapter, experiment) = (Chapter::Experiments, Some(id.clone()));
+        format!("#{}", Address { chapter, experiment, ..s.address() }.format())
+    };
+    if wanted {
+        let place = place.clone();
+        request_animation_frame(move || scroll::show(&place, false));
+    }
     let one = StoredValue::new(one);
     view! {
-        <section class="experiment">
+        <section class="experiment" id=place>
             <h3>{title}</h3>
             <p>{question}</p>
             <details class="fold" on:toggle=toggle>
                 <summary>"The answer"</summary>
                 {move || open.get().then(|| one.with_value(answer))}
             </details>
-            <DoIt changes=changes label="Train this in the tab" />
+            <DoIt draft=draft label="Train this in the tab" />
+            <p class="note"><a class="link" href=link>"Link to this experiment"</a></p>
         </section>
     }
     .into_any()
@@ -66,13 +80,17 @@ fn experiment(one: Experiment) -> AnyView {
 fn answer(one: &Experiment) -> AnyView {
     let shown = content();
     let at = RwSignal::new(None::<f64>);
-    let mine = one.lane.clone();
+    let (mine, beside) = (one.lane.clone(), one.beside.clone());
     let chart = move |numbers: fn(&Lane) -> &[f64]| {
-        let mine = mine.clone();
+        let (mine, beside) = (mine.clone(), beside.clone());
         memo(move || {
-            let usual =
-                shown.leash.with(|l| l.as_ref().map(|l| series("usual", Meaning::Policy, numbers(&l.lanes[0]))));
-            [Some(series("experiment", Meaning::Reward, numbers(&mine))), usual]
+            let other = match &beside {
+                Some((name, lane)) => Some(series(name, Meaning::Policy, numbers(lane))),
+                None => {
+                    shown.leash.with(|l| l.as_ref().map(|l| series("usual", Meaning::Policy, numbers(&l.lanes[0]))))
+                }
+            };
+            [Some(series("experiment", Meaning::Reward, numbers(&mine))), other]
                 .into_iter()
                 .flatten()
                 .collect::<Vec<_>>()
@@ -82,7 +100,7 @@ fn answer(one: &Experiment) -> AnyView {
     let last = |all: &[f64]| all.last().copied().unwrap_or(f64::NAN);
     let [before, after] = one.lane.rouge1.map(|x| format::fixed(x, 2));
     let numbers = format!(
-        "After {} steps: mean score {}, KL {} nats, {} tokens per response, ROUGE-1 {before} → {after}. The first experiment's quarrel is now summarised as:",
+        "After {} steps: mean score {}, KL {} nats, tokens per response {}, ROUGE-1 {before} → {after}. The first experiment's quarrel is now summarised as:",
         one.lane.score.len(),
         format::signed(last(&one.lane.score), 2),
         format::fixed(last(&one.lane.kl), 1),
@@ -94,13 +112,13 @@ fn answer(one: &Experiment) -> AnyView {
             <LineChart title="KL from where it started" series=kl unit="nats per response" at=at />
         </div>
         <p class="num">{numbers}</p>
-        <blockquote class="said">{one.text.clone()}</blockquote>
+        <blockquote class="said">{format::or_empty(&one.text)}</blockquote>
         <p>{one.answer.clone()}</p>
     }
     .into_any()
 }
 
-fn series(name: &'static str, meaning: Meaning, numbers: &[f64]) -> Series {
+fn series(name: &str, meaning: Meaning, numbers: &[f64]) -> Series {
     Series {
         name: name.into(),
         meaning,

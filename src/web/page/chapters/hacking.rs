@@ -50,7 +50,7 @@ pub fn Hacking() -> impl IntoView {
             <p>
                 "The reward model was trained on texts that people wrote. It gives a score to every other text too, and nobody checked those. PPO "
                 "searches for texts with a high score, so it finds the mistakes of the reward model: short answers, one word repeated, texts "
-                "that say nothing. Training that raises the score by such texts is called reward hacking. It is the reason for the KL penalty, which keeps "
+                "that say nothing. Even an empty response gets a score of about 2: in the experiment without clipping, the policy ends there. Training that raises the score by such texts is called reward hacking. It is the reason for the KL penalty, which keeps "
                 "the policy near texts that the reward model can judge."
             </p>
             <Nonsense />
@@ -79,7 +79,7 @@ pub fn Hacking() -> impl IntoView {
                 view! {
                     <Try title="Train without the penalty">
                         <p>"What will happen to score, KL and the texts? Decide first, then let it run for 50 steps and read the verdict again."</p>
-                        <DoIt changes=leash.with_untracked(|l| l.lanes[1].changes.clone()) label="Train without the penalty" />
+                        <DoIt draft=leash.with_untracked(|l| l.lanes[1].draft.clone()) label="Train without the penalty" />
                     </Try>
                 }
                 .into_any()

@@ -14,7 +14,7 @@ pub fn Lora() -> impl IntoView {
     view! {
         <h3>"What LoRA adds"</h3>
         <p>
-            "Training all weights would need memory for a gradient and two Adam moments of each. LoRA freezes each weight matrix W and adds "
+            "Training all weights would need memory for a gradient and two Adam moments of each. LoRA freezes all weights. To some of the matrices W it adds "
             "the product of two low-rank matrices, B and A; only these are trained. In a new adapter B is 0, so it changes nothing. The adapter "
             "here is not new: before PPO it was fine-tuned to write summaries. With the adapter off, the base model writes. The base model "
             "is not PPO's reference: the reference is the policy with a frozen copy of the adapter as it was before PPO."

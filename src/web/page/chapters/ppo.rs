@@ -137,7 +137,7 @@ fn PerToken() -> impl IntoView {
             "After " <Point stage=4 meaning=Meaning::Policy>"writing"</Point> " and " <Point stage=5 meaning=Meaning::Reward>"scoring"</Point>
             ", policy and reference each compute the log-probability of every token of the response. The difference of the two "
             <Point stage=6 meaning=Meaning::Reference>"logprobs"</Point> ", times β, is subtracted as a penalty. The score is added at the last "
-            "token. At step 1 policy and reference are the same, so the penalty is 0."
+            "token. In step 1 policy and reference are the same, so the KL and the penalty are 0."
         </p>
         <Formula
             label="The reward of token t: minus beta times log pi minus log pi ref, plus the score at the last token"
@@ -208,7 +208,8 @@ fn Clipped() -> impl IntoView {
             "Now the " <Point stage=9 meaning=Meaning::Policy>"update"</Point>
             ": tokens with a positive advantage become more likely, tokens with a negative one less likely. The ratio ρ is the token's probability "
             "now, divided by its probability when it was written. Once ρ has left the clip range in the direction of the advantage, its gradient is zero, "
-            "so a step stays small. Advantages are whitened first (mean 0, standard deviation 1), so about half of them are negative."
+            "so the token is pushed no further. Advantages are whitened first (mean 0, standard deviation 1), so tokens below the mean of the batch get a "
+            "negative one, in a good summary too."
         </p>
         <Formula
             label="The policy loss: minus the mean of the smaller of rho A and clipped rho times A"
@@ -294,7 +295,7 @@ fn Charts() -> impl IntoView {
     view! {
         <h3>"The run so far"</h3>
         <p class="caption">
-            <Source live=shown.live /> " The mean of the whitened advantages is always close to 0 and says little. Compare the score with the KL."
+            <Source live=shown.live /> " Whitening makes the mean of the advantages 0; here it is a mean of mini-batch means, so a little is left, which says nothing. Compare the score with the KL."
         </p>
         <div class="charts">
             {each.map(|(title, unit, series)| view! { <LineChart title=title series=series unit=unit at=at /> }).into_iter().collect_view()}

@@ -45,7 +45,7 @@ fn of_row(row: usize) -> String {
 pub fn ValuePicture() -> AnyView {
     let draw = |step: &Step, config: &PpoConfig, row: usize| (pictures::values(step, row, config.gamma), of_row(row));
     let about = "The line is the value head's prediction at each token. The bar is δ: it goes up if the reward and the next prediction are higher \
-                 than this prediction. In a good summary a bar can go down too: the prediction was already high, and the token lowered it.";
+                 than this prediction. It can go down in a good summary too: the prediction was already high, and after this token it is lower.";
     picture("Value predictions along one summary", draw, about)
 }
 

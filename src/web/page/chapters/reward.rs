@@ -49,7 +49,7 @@ pub fn Reward() -> impl IntoView {
             <p>
                 "The reward model reads a text and gives two numbers, the logits of " <i>"nothate"</i> " and " <i>"hate"</i>
                 ". Softmax turns them into probabilities. As the " <Point stage=5 meaning=Meaning::Reward>"score"</Point>
-                " of a summary we take the logit of nothate: unlike a probability it does not flatten out near 1, so a better summary "
+                " of a summary we take the logit of nothate: unlike a probability it does not flatten out near 1, so a less hateful summary "
                 "still earns more."
             </p>
             <Formula
@@ -172,7 +172,7 @@ fn Fault() -> impl IntoView {
                 <td class="num">{format::signed(hate.into(), 3)}</td>
                 <td class="num m-reward">{format::signed(nothate.into(), 3)}</td>
                 <td class="num">
-                    {format::signed(read.into(), 3)} {wrong.then(|| view! { <span class="flag">" the logit of hate"</span> })}
+                    {format::signed(read.into(), 3)} {wrong.then(|| view! { <span class="flag">"the logit of hate"</span> })}
                 </td>
             </tr>
         }

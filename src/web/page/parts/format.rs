@@ -3,6 +3,11 @@
 /// Written where there is no number.
 pub const NONE: &str = "–";
 
+/// A written text; an empty one is named.
+pub fn or_empty(text: &str) -> String {
+    if text.is_empty() { "(empty)" } else { text }.to_owned()
+}
+
 const MINUS: char = '\u{2212}';
 const SPACE: char = '\u{a0}';
 

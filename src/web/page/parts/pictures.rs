@@ -44,7 +44,10 @@ pub fn clip(step: &Step, clip: f64) -> (String, String) {
     let n = tokens.iter().filter(outside).count();
     let apart = tokens.iter().any(|t| (t.0 - 1.0).abs() > 1e-4);
     let says = if apart {
-        format!("{n} of {} tokens are clipped: their gradient is 0.", tokens.len())
+        format!(
+            "{n} of {} tokens are clipped, so that their gradient is 0. In the mini-batch that is trained first (its rows are drawn) ratios are 1, because nothing was updated before it.",
+            tokens.len()
+        )
     } else {
         format!(
             "All {} ratios are 1, because each token was used for one update only, and its ratio is taken before that. Set ppo_epochs to 4 \

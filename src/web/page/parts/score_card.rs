@@ -73,7 +73,7 @@ pub fn WordBars(#[prop(into)] words: Signal<Arc<Vec<Word>>>) -> impl IntoView {
         <div class="words">
             <ul class="word-list" aria-label="Each word, and by how much the score changes without it">{items}</ul>
             <p class="words-key">
-                "Change of the score when the word is removed. Positive: the word had lowered the score, because it looks hateful. The colour shows what the word does to the score."
+                "Change of the score when the word is removed. Positive: the word had lowered the score. The colour shows what the word does to the score."
             </p>
         </div>
     }

@@ -114,7 +114,7 @@ fn written(rows: &[Response]) -> AnyView {
     let row = |response: &Response| {
         view! {
             <li class="stage-row">
-                <p class="stage-text m-policy">{response.text.clone()}</p>
+                <p class="stage-text m-policy">{format::or_empty(&response.text)}</p>
                 <p class="stage-row-head num">{response.pieces.len()} " tokens"</p>
             </li>
         }
@@ -128,7 +128,7 @@ fn list(label: &'static str, rows: AnyView) -> AnyView {
 
 fn scores(rows: &[Scored], responses: Option<&Vec<Response>>) -> AnyView {
     let row = |(i, scored): (usize, &Scored)| {
-        let text = responses.and_then(|all| all.get(i)).map(|response| response.text.clone());
+        let text = responses.and_then(|all| all.get(i)).map(|response| format::or_empty(&response.text));
         view! {
             <tr>
                 <th scope="row" class="num">{i + 1}</th>
@@ -163,10 +163,11 @@ fn mini_batch(
     let here: Option<Vec<Response>> =
         responses.as_ref().map(|all| indices.iter().filter_map(|i| all.get(*i).cloned()).collect());
     let mask = filled(ratio, here.as_ref());
+    let whole = indices.iter().enumerate().all(|(i, row)| i == *row); // of a finished step
     let numbers: Vec<String> = indices.iter().map(|i| (i + 1).to_string()).collect();
     let rows = indices.to_vec();
     view! {
-        <p class="num">"Rows " {numbers.join(", ")} " of the batch"</p>
+        {(!whole).then(|| view! { <p class="num">"Rows " {numbers.join(", ")} " of the batch"</p> })}
         {losses(stats)}
         <GridView grids mask responses rows />
     }

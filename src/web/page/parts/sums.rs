@@ -278,7 +278,10 @@ impl StepSums<'_> {
             lines.push(SumLine { name: "whitened", expression, result: whitened, meaning: Meaning::Plain });
             return sum(lines, None);
         }
-        let note = format!("Whitened over its mini-batch: {}", super::format::fixed(whitened, 4));
+        let note = match self.config.whiten_over {
+            WhitenOver::Nothing => "Not whitened: the loss uses this advantage".into(),
+            _ => format!("Whitened over its mini-batch: {}", super::format::fixed(whitened, 4)),
+        };
         sum(lines, Some(note))
     }
 

@@ -139,7 +139,7 @@ fn Stack(
                     on:click=move |_| row.set(i)
                 >
                     <span class="stack-score m-reward">{score}</span>
-                    <span class="stack-text">{if response.text.is_empty() { "(empty)".to_owned() } else { response.text }}</span>
+                    <span class="stack-text">{format::or_empty(&response.text)}</span>
                     <svg class="mini" viewBox=format!("0 0 {cols} 1") preserveAspectRatio="none" aria-hidden="true">
                         {strip}
                     </svg>
