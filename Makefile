@@ -1,6 +1,6 @@
 # `make` without a target lists the targets. All commands here can also be typed by hand.
 .DEFAULT_GOAL := help
-.PHONY: help setup check test test-page test-real demo demo-native web serve settings screenshots pictures recorded effect effect-web tiny-models bench bench-kernels bench-peers bench-web long-run fuzz miri fmt clean
+.PHONY: help setup check test test-page test-real test-mpi demo demo-native web serve settings screenshots pictures recorded effect effect-web tiny-models bench bench-kernels bench-peers bench-ranks bench-web long-run fuzz miri fmt clean
 
 help: ## print this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | awk -F'|' '{ printf "  make %-11s %s\n", $$1, $$2 }'
@@ -11,32 +11,40 @@ setup: ## install missing programs on this machine, and print them
 # A newer compiler has newer lints: warnings are errors only with the Rust version that the project is developed with.
 DENY = $(if $(findstring rustc 1.95.,$(shell rustc --version)),-D warnings)
 
+# All features but mpi, which needs an MPI library.
+FEATURES = --features cli,page,worker
+
 check: setup ## format, clippy natively and for the browser, docs: with Rust 1.95 a warning is an error
 	cargo fmt --check
-	cargo clippy --all-targets --all-features -- $(DENY)
+	cargo clippy --all-targets $(FEATURES) -- $(DENY)
 	scripts/wasm-cargo.sh page clippy --lib --bin app --test web -- $(DENY)
 	scripts/wasm-cargo.sh worker clippy --lib --bin worker --bin worker_threads -- $(DENY)
 	scripts/wasm-cargo.sh kernels clippy --lib --example wasm_kernels --test products -- $(DENY)
 	RUSTDOCFLAGS='$(DENY)' cargo doc --no-deps --lib
 
 # Tests that need more than this repository (data beside the checkout, a user who may mount) are marked as ignored; with
-# CI=true they run too.
+# CI=true they run too, and so do the tests of the feature mpi, which install Open MPI.
 test: check ## run all checks, then all tests, those in a browser last
-	cargo test --all-features $(if $(filter true,$(CI)),-- --include-ignored)
-	for example in ppo_step summarize score; do cargo run --quiet --all-features --example $$example || exit 1; done
-	$(MAKE) test-page test-real
+	cargo test $(FEATURES) $(if $(filter true,$(CI)),-- --include-ignored)
+	for example in ppo_step summarize score; do cargo run --quiet $(FEATURES) --example $$example || exit 1; done
+	$(MAKE) $(if $(filter true,$(CI)),test-mpi) test-page test-real
 
 # The program is built together with a test and with the features of `cargo test`, so that nothing is compiled twice.
 test-page: web ## use the page in headless Chromium, from dist/
 	scripts/setup.sh browser
 	scripts/wasm-cargo.sh page test --profile page --test web
 	scripts/wasm-cargo.sh kernels test --release --test products
-	cargo build --all-features --bin detox-lab --test cli
+	cargo build $(FEATURES) --bin detox-lab --test cli
 	DETOX_LAB="$${CARGO_TARGET_DIR:-target}/debug/detox-lab" node --test --test-concurrency=1 tests/page/*.test.mjs
 
 test-real: web ## the whole lab in the page with models of the shapes of FLAN-T5-small and RoBERTa, in 3 minutes
 	scripts/setup.sh browser
 	node tests/page/real_shapes.mjs small q8_0
+
+test-mpi: ## install Open MPI, check the feature mpi, and train and evaluate with mpirun on this machine
+	scripts/setup.sh mpi
+	cargo clippy --all-features --lib --test mpi -- $(DENY)
+	cargo test --all-features --test mpi
 
 demo: ## build the page, serve it on this machine and print the address
 	@echo "demo: building the page takes about 15 minutes on a new machine with two cores, and seconds the next time."
@@ -102,6 +110,11 @@ bench-kernels: ## measure the worker's matrix products and row loops in Node
 bench-peers: ## measure whole PPO steps and those of TRL on torch, by turns
 	scripts/setup.sh python
 	python3 scripts/bench_peers.py
+
+bench-ranks: ## measure PPO steps of the tiny models on one rank and on two
+	scripts/setup.sh mpi python
+	cargo build --release --features mpi
+	python3 scripts/bench_ranks.py "$${CARGO_TARGET_DIR:-target}/release/detox-lab"
 
 # PART="small q8_0 1" measures only that: a size, a number type, threads. TRANSFORMERS_JS: see tests/page/bench_real.mjs.
 bench-web: web ## measure the page's speeds, beside the native program and transformers.js

@@ -28,6 +28,7 @@ use detox_lab::nn::rng::{Purpose, Rng};
 use detox_lab::nn::weight::Weight;
 use detox_lab::pace::{NonStop, block_on};
 use detox_lab::ppo::batch::{KeptNumbers, Row};
+use detox_lab::ppo::peers::Peers;
 use detox_lab::ppo::step::{PpoState, ppo_step};
 use detox_lab::settings::{PpoConfig, Preset};
 use serde_json::{Value, json};
@@ -222,7 +223,7 @@ fn run(size: &str, mode: &str, options: &Options) -> Value {
             generated: Some(KeptNumbers { logprobs: made[i].logprobs.clone(), values: made[i].values.clone() }),
         };
         let rows: Vec<Row> = (0..BATCH).map(row).collect();
-        block_on(ppo_step(&policy, &mut state, &config, &rows, None, &mut NonStop)).unwrap();
+        block_on(ppo_step(&policy, &mut state, &config, &rows, None, &Peers::alone(), &mut NonStop)).unwrap();
         let all = started.elapsed().as_secs_f64();
         if step >= warm {
             tokens = made.iter().map(|g| g.ids.len() - 1).sum();

@@ -25,6 +25,7 @@ use detox_lab::model::t5::Pass;
 use detox_lab::nn::linear::Linear;
 use detox_lab::nn::rng::{Purpose, Rng};
 use detox_lab::pace::{NonStop, block_on};
+use detox_lab::ppo::peers::Peers;
 use detox_lab::settings::PpoConfig;
 use detox_lab::text::dialogue::{Dialogue, parse, split};
 use serde_json::{Value, json};
@@ -263,7 +264,9 @@ fn tiny() {
         let (mean, largest, kl) = compare(&exact_logits, &logits(&actor));
         let options = EvaluateOptions { n: 100, max_new_tokens: 64, greedy: false, seed: 0, batch_size: 16 };
         let (adapter, config) = (Some(POLICY), PpoConfig::default());
-        let pairs = block_on(pairs(&actor, &judge, &test, adapter, adapter, &options, &config, &mut NonStop)).unwrap();
+        let pairs =
+            block_on(pairs(&actor, &judge, &test, adapter, adapter, &options, &config, &Peers::alone(), &mut NonStop))
+                .unwrap();
         let texts: Vec<String> = pairs.iter().map(|p| p.after.response.clone()).collect();
         if name == "f32" {
             exact_texts = texts.clone();

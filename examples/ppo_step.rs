@@ -6,6 +6,7 @@ use candle_core::{DType, Device, Tensor, Var};
 use detox_lab::model::policy::{Backward, Given, POLICY, TokenScores, TrainablePolicy};
 use detox_lab::nn::rng::{Purpose, Rng};
 use detox_lab::pace::{NonStop, block_on};
+use detox_lab::ppo::peers::Peers;
 use detox_lab::ppo::step::{PpoState, ppo_step};
 use detox_lab::{Result, nn::tape::VarGradients, ppo::batch::Row, settings::PpoConfig};
 
@@ -49,7 +50,8 @@ fn main() -> Result<()> {
             let score = body.iter().filter(|id| **id == REWARDED).count() as f32 / 6.0;
             Row { query_ids: vec![1], decoder_ids: [vec![0], body, vec![1]].concat(), score, generated: None }
         });
-        let line = block_on(ppo_step(&table, &mut state, &config, &rows, None, &mut NonStop))?.stats.line;
+        let line =
+            block_on(ppo_step(&table, &mut state, &config, &rows, None, &Peers::alone(), &mut NonStop))?.stats.line;
         println!("step {:2}: KL {:7.4}, loss {:+.4}", step + 1, line.kl, line.total_loss);
     }
     let after_2 = table.0.get(2)?.narrow(0, 0, V)?.exp()?.to_vec1::<f32>()?;

@@ -4,6 +4,7 @@
 #   scripts/setup.sh web       also for building the page: trunk, wasm-bindgen, wasm-opt
 #   scripts/setup.sh browser   also for testing the page: Chromium, its driver, node
 #   scripts/setup.sh python    also python3, for serving the page and for the scripts in scripts/
+#   scripts/setup.sh mpi       also Open MPI and libclang, for the feature mpi
 # Several words may be given. Running it again changes nothing and takes a second.
 # RELEASES: another address of GitHub's release archives, for a network without access to GitHub.
 set -euo pipefail
@@ -184,6 +185,14 @@ if wanted browser; then
             fail "npm could not install the packages of tests/page: see its messages above"
         cp tests/page/package.json tests/page/node_modules/
     }
+fi
+
+# 8. Only for the feature mpi: MPI's library and mpirun; the crate mpi-sys reads MPI's headers with libclang.
+if wanted mpi; then
+    has_libclang() { [[ -n "${LIBCLANG_PATH:-}" ]] || compgen -G '/usr/lib/llvm-*/lib/libclang*.so*' >/dev/null || ldconfig -p | grep -q 'libclang[-.0-9]*\.so'; }
+    have mpicc || apt libopenmpi-dev
+    have mpirun || apt openmpi-bin
+    has_libclang || apt libclang-dev
 fi
 
 say "ready: rust $now, $target with $way"

@@ -1,9 +1,10 @@
 //! Loads what `evaluate` and `compare` compare: a run's step 0 and its newest checkpoint, or two adapters for one base model.
 
 use super::args::PairArgs;
+use super::launch;
 use super::loading;
 use super::memory;
-use super::run_folder::{RunFolder, unzipped};
+use super::run_folder::RunFolder;
 use super::run_sources::{NewLocations, RunModels};
 use super::settings::settings;
 use super::sources::{self, TINY};
@@ -16,10 +17,12 @@ use crate::lab::same_policy::check_same_policy;
 use crate::lab::sources::forecast::{self, Tokens};
 use crate::lab::sources::policy::PolicySource;
 use crate::lab::sources::reward::RewardSource;
+use crate::lab::train::Peers;
 use crate::pace::block_on;
 use crate::settings::PpoConfig;
 use crate::text::dialogue::Dialogue;
 use crate::text::prompt::prompt;
+use serde_json::json;
 use std::path::{Path, PathBuf};
 
 /// Rows generated and scored together.
@@ -77,17 +80,18 @@ fn preset(args: &PairArgs, config: PpoConfig, policy: &str) -> Result<PpoConfig>
 
 impl Comparison {
     /// Loads models and data, to compare on the first `n` rows.
-    pub fn load(args: &PairArgs, n: usize, terminal: &mut Terminal) -> Result<Self> {
+    pub fn load(args: &PairArgs, n: usize, peers: &Peers, terminal: &mut Terminal) -> Result<Self> {
+        launch::check_same_settings(peers, &json!({ "arguments": format!("{args:?}"), "n": n }))?;
         match &args.run {
-            Some(path) => Self::of_run(path, args, n, terminal),
+            Some(path) => Self::of_run(path, args, n, peers, terminal),
             None => Self::of_adapters(args, n, terminal),
         }
     }
 
     /// A run's step 0 and its newest checkpoint.
-    fn of_run(path: &Path, args: &PairArgs, n: usize, terminal: &mut Terminal) -> Result<Self> {
-        let path = unzipped(path, terminal)?;
-        let store = RunFolder::open(&path)?;
+    fn of_run(path: &Path, args: &PairArgs, n: usize, peers: &Peers, terminal: &mut Terminal) -> Result<Self> {
+        let store = RunFolder::open_among(peers, path, terminal)?;
+        let path = store.root().to_path_buf();
         let mut config = RunConfig::read(&store)?;
         let now = NewLocations {
             policy: args.policy.as_deref(),
@@ -97,6 +101,7 @@ impl Comparison {
             data: args.data.as_deref(),
         };
         let newest = run::newest_checkpoint(&store)?;
+        launch::check_same_settings(peers, &json!({ "run": config, "checkpoint": newest }))?;
         let (_, saved) = now.apply(&mut config, &store, newest, terminal)?;
         let run = (config.weights, config.precision);
         config.weights = args.held.weights.unwrap_or(config.weights);
@@ -180,9 +185,8 @@ impl Comparison {
     }
 
     /// Responses of both adapters to the same dialogues.
-    pub fn pairs(&self, options: &EvaluateOptions, terminal: &mut Terminal) -> Result<Vec<Paired>> {
-        let work =
-            pairs(&self.actor, &self.judge, &self.test, self.before, self.after, options, &self.config, terminal);
-        block_on(work)
+    pub fn pairs(&self, options: &EvaluateOptions, peers: &Peers, terminal: &mut Terminal) -> Result<Vec<Paired>> {
+        let Self { actor, judge, test, before, after, config, .. } = self;
+        block_on(pairs(actor, judge, test, *before, *after, options, config, peers, terminal))
     }
 }

@@ -44,12 +44,19 @@ pub fn plan_with(limit: Option<Limit>) {
     }
 }
 
+static RANKS: OnceLock<usize> = OnceLock::new();
+
+/// Leaves each of the `ranks` processes of a run on this machine an equal part of its free memory. `--memory` is for one of them.
+pub fn divide(ranks: usize) {
+    let _ = RANKS.set(ranks.max(1));
+}
+
 /// What may be used; none if it is unknown or the check is to be skipped.
 fn free() -> Option<u64> {
     match GIVEN.get() {
         Some(Limit::Bytes(bytes)) => Some(*bytes),
         Some(Limit::Unlimited) => None,
-        None => hardware::memory().map(|memory| memory.free),
+        None => hardware::memory().map(|memory| memory.free / *RANKS.get().unwrap_or(&1) as u64),
     }
 }
 

@@ -9,6 +9,7 @@ mod commands;
 mod comparison;
 mod hardware;
 mod inputs;
+mod launch;
 mod loading;
 mod memory;
 mod report;
@@ -22,6 +23,7 @@ mod terminal;
 
 use crate::error::{Error, Result};
 use crate::kernels::choice;
+use crate::lab::train::Peers;
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
@@ -101,17 +103,47 @@ pub fn main() -> ExitCode {
     let log = tracing_subscriber::EnvFilter::from_default_env();
     let log = tracing_subscriber::fmt().with_env_filter(log).with_writer(std::io::stderr);
     let _ = log.log_internal_errors(false).try_init(); // if standard error is closed, work continues
-    match kernel.and_then(|()| run(args.command)) {
+    let peers = launch::connect(divided(&args.command));
+    // If one rank fails, all end with its error, and rank 0 prints it.
+    let done = peers.as_ref().map_err(Clone::clone).and_then(|p| p.agree(kernel.and_then(|()| run(args.command, p))));
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(Error::Stopped) => {
             let (status, signal) = signals::stopped();
-            signal.iter().for_each(|name| terminal::say(&format!("stopped by {name}")));
-            ExitCode::from(status)
+            let others = peers.as_ref().is_ok_and(|peers| peers.size() > 1);
+            match signal {
+                Some(name) => terminal::say(&format!("stopped by {name}")),
+                None if others && launch::is_first() => terminal::say("stopped: another rank received a signal"),
+                None => {}
+            }
+            ExitCode::from(if others { signals::ended_by_another(status) } else { status })
         }
         Err(error) => {
-            terminal::say(&format!("error: {error}"));
+            if launch::is_first() {
+                terminal::say(&format!("error: {error}"));
+            }
             ExitCode::FAILURE
         }
+    }
+}
+
+/// The command's name, and whether it can be divided among the ranks of a run.
+fn divided(command: &Command) -> (&'static str, bool) {
+    match command {
+        Command::Train(_) => ("train", true),
+        Command::Evaluate(_) => ("evaluate", true),
+        Command::Compare(_) => ("compare", false),
+        Command::Doctor(_) => ("doctor", false),
+        Command::Finetune(_) => ("finetune", false),
+        Command::Info(_) => ("info", false),
+        Command::Logprobs(_) => ("logprobs", false),
+        Command::Merge(_) => ("merge", false),
+        Command::Quantize(_) => ("quantize", false),
+        Command::Replay(_) => ("replay", false),
+        Command::Score(_) => ("score", false),
+        Command::Summarize(_) => ("summarize", false),
+        Command::TrainReward(_) => ("train-reward", false),
+        Command::TrainTokenizer(_) => ("train-tokenizer", false),
     }
 }
 
@@ -129,7 +161,7 @@ fn choose_kernel() -> Result<()> {
     }
 }
 
-fn run(command: Command) -> Result<()> {
+fn run(command: Command, peers: &Peers) -> Result<()> {
     match command {
         Command::Doctor(a) => commands::doctor::run(&a),
         Command::Info(a) => commands::info::run(&a),
@@ -137,8 +169,8 @@ fn run(command: Command) -> Result<()> {
         Command::Score(a) => commands::score::run(&a),
         Command::Logprobs(a) => commands::logprobs::run(&a),
         Command::Finetune(a) => commands::finetune::run(&a),
-        Command::Train(a) => commands::train::run(&a),
-        Command::Evaluate(a) => commands::evaluate::run(&a),
+        Command::Train(a) => commands::train::run(&a, peers),
+        Command::Evaluate(a) => commands::evaluate::run(&a, peers),
         Command::Compare(a) => commands::compare::run(&a),
         Command::Replay(a) => commands::replay::run(&a),
         Command::Merge(a) => commands::merge::run(&a),

@@ -1,4 +1,5 @@
-//! A run's folder on disk, locked for one process. Every file is written completely or not at all.
+//! A run's folder on disk, locked for one process. Every file is written completely or not at all. If a run has several ranks,
+//! the first owns the folder, and the others write nothing.
 
 use super::terminal::Terminal;
 use crate::error::{Error, Result};
@@ -6,6 +7,7 @@ use crate::io::claim::{Claim, is_occupied};
 use crate::io::disk::{self, Folder, FolderLock};
 use crate::io::{ByteSource, Memory, ReadSeek, zip};
 use crate::lab::run::{CHECKPOINTS, CONFIG, ROLLOUTS, Store, check_run, is_run, step_of};
+use crate::lab::train::Peers;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,9 +18,11 @@ pub const PATIENCE: Duration = Duration::from_secs(2);
 
 /// A locked run folder. An empty one is removed when it is dropped.
 pub struct RunFolder {
-    folder: Folder,
+    /// None on another rank than the first, for a new run: it need not see the folder.
+    folder: Option<Folder>,
     root: PathBuf,
-    _claim: Claim,
+    /// None on another rank than the first: it does not write.
+    claim: Option<Claim>,
 }
 
 impl RunFolder {
@@ -48,6 +52,37 @@ impl RunFolder {
             }
         }
         Err(Error::input(format!("runs/ has no free number for a new run of {command}"), "give a folder with --out"))
+    }
+
+    /// The folder for a new run of [`create`](Self::create) or [`next`](Self::next), on the first of the ranks.
+    ///
+    /// # Errors
+    /// As [`create`](Self::create), on all ranks.
+    pub fn start_among(peers: &Peers, path: Option<&Path>, command: &str) -> Result<Self> {
+        if !peers.is_first() {
+            peers.agree(Ok(()))?;
+            return Ok(Self { folder: None, root: path.map(Path::to_path_buf).unwrap_or_default(), claim: None });
+        }
+        peers.agree(match path {
+            Some(path) => Self::create(path, command),
+            None => Self::next(command),
+        })
+    }
+
+    /// The folder of a run, which all ranks must see; a zip is unpacked by the first. The others open it after that, and do not
+    /// write.
+    ///
+    /// # Errors
+    /// As [`unzipped`] and [`open`](Self::open), on all ranks.
+    pub fn open_among(peers: &Peers, path: &Path, terminal: &mut Terminal) -> Result<Self> {
+        if peers.is_first() {
+            return peers.agree(unzipped(path, terminal).and_then(|path| Self::open(&path)));
+        }
+        peers.agree(Ok(()))?;
+        let root = if is_zip(path) { path.with_extension("") } else { path.to_path_buf() };
+        let folder = Folder::open(&root)?;
+        check_run(&folder)?;
+        Ok(Self { folder: Some(folder), root, claim: None })
     }
 
     /// Refuses a folder that a new run cannot use.
@@ -86,7 +121,7 @@ impl RunFolder {
                 disk::recover(&part)?;
             }
         }
-        Ok(Self { folder: Folder::open(path)?, root: path.to_path_buf(), _claim: claim })
+        Ok(Self { folder: Some(Folder::open(path)?), root: path.to_path_buf(), claim: Some(claim) })
     }
 
     /// The folder's path.
@@ -118,10 +153,14 @@ fn has_no_checkpoint(path: &Path) -> bool {
     entries.filter_map(|e| step_of(e.file_name().to_str()?)).next().is_none()
 }
 
+fn is_zip(path: &Path) -> bool {
+    path.is_file() && path.extension().is_some_and(|end| end == "zip")
+}
+
 /// Unpacks a run's zip, as the page saves it, into a new folder beside it, and returns that folder. Returns any other path
 /// unchanged.
 pub fn unzipped(path: &Path, terminal: &mut Terminal) -> Result<PathBuf> {
-    if !path.is_file() || path.extension().is_none_or(|end| end != "zip") {
+    if !is_zip(path) {
         return Ok(path.to_path_buf());
     }
     let (shown, folder) = (path.display().to_string(), path.with_extension(""));
@@ -153,42 +192,60 @@ pub fn unzipped(path: &Path, terminal: &mut Terminal) -> Result<PathBuf> {
 
 impl ByteSource for RunFolder {
     fn name(&self) -> String {
-        self.folder.name()
+        self.root.display().to_string()
     }
 
     fn has(&self, file: &str) -> bool {
-        self.folder.has(file)
+        self.folder.as_ref().is_some_and(|folder| folder.has(file))
     }
 
     fn open(&self, file: &str) -> Result<Box<dyn ReadSeek + '_>> {
-        self.folder.open(file)
+        let Some(folder) = &self.folder else {
+            return Err(Error::bug(format!("{}: only rank 0 reads the files of a new run", self.path(file))));
+        };
+        folder.open(file)
     }
 }
 
 impl Store for RunFolder {
     fn put(&mut self, name: &str, bytes: &[u8]) -> Result<()> {
+        if self.claim.is_none() {
+            return Ok(());
+        }
         disk::write_atomic(&self.place(name)?, bytes)
     }
 
     fn append(&mut self, name: &str, bytes: &[u8]) -> Result<()> {
+        if self.claim.is_none() {
+            return Ok(());
+        }
         disk::append(&self.place(name)?, bytes)
     }
 
     fn keep_lines(&mut self, name: &str, keep: &dyn Fn(&str) -> bool) -> Result<()> {
+        if self.claim.is_none() {
+            return Ok(());
+        }
         disk::keep_lines(&self.root.join(name), |_, line| keep(line)).map(|_| ())
     }
 
     fn put_folder(&mut self, name: &str, files: &BTreeMap<String, Vec<u8>>) -> Result<()> {
+        if self.claim.is_none() {
+            return Ok(());
+        }
         disk::write_folder_in(&self.place(name)?, files)
     }
 
     fn remove(&mut self, name: &str) -> Result<()> {
+        if self.claim.is_none() {
+            return Ok(());
+        }
         disk::remove(&self.root.join(name))
     }
 
     fn list(&self, folder: &str) -> Result<Vec<String>> {
         let path = self.root.join(folder);
-        if !path.is_dir() {
+        if self.folder.is_none() || !path.is_dir() {
             return Ok(Vec::new());
         }
         let failed = |e: std::io::Error| Error::file(path.display(), e, "check the disk and the folder's permissions");

@@ -47,6 +47,11 @@ pub fn stopped() -> (u8, Option<&'static str>) {
     }
 }
 
+/// The exit status of a rank that stops because another one received a signal; `status` is [`stopped`]'s.
+pub fn ended_by_another(status: u8) -> u8 {
+    if i32::from(status) == self::status(SIGPIPE) { self::status(SIGTERM) as u8 } else { status }
+}
+
 /// The exit status that shells use for a signal.
 const fn status(signal: i32) -> i32 {
     128 + signal

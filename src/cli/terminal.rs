@@ -5,6 +5,7 @@ use super::{report, signals};
 use crate::error::{Error, Result};
 use crate::io::hub;
 use crate::lab::events::{Event, Observer, Phase, Seconds, StepObserver, StepStage, StepStats};
+use crate::lab::train::Peers;
 use crate::pace::Pace;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::{IsTerminal, Write};
@@ -23,6 +24,8 @@ pub struct Terminal {
     steps: u64,
     shown_header: bool,
     quiet: bool,
+    /// Another rank than the first: prints nothing.
+    silent: bool,
     json_steps: bool,
     phase_started: Instant,
     last_line: Instant,
@@ -44,12 +47,20 @@ impl Terminal {
             steps: 0,
             shown_header: false,
             quiet,
+            silent: false,
             json_steps: false,
             phase_started: Instant::now(),
             last_line: Instant::now(),
             first_update: None,
             download: (String::new(), 0, 0),
         })
+    }
+
+    /// As [`Terminal::new`], for one of the ranks of a run: only the first prints.
+    pub fn among(peers: &Peers, quiet: bool) -> Result<Self> {
+        let terminal = Self::new(quiet)?;
+        let silent = !peers.is_first();
+        Ok(Self { silent, bar: terminal.bar.filter(|_| !silent), ..terminal })
     }
 
     /// Sets the total number of steps.
@@ -66,6 +77,7 @@ impl Terminal {
     /// Prints a line above the bar, on standard error.
     pub fn line(&self, text: &str) {
         match &self.bar {
+            _ if self.silent => {}
             Some(bar) if !bar.is_hidden() => bar.println(text),
             _ => say(text),
         }
@@ -123,7 +135,7 @@ impl Terminal {
     }
 
     fn step_line(&mut self, step: u64, stats: &StepStats, seconds: Seconds) {
-        if self.json_steps {
+        if self.json_steps && !self.silent {
             let mut line = serde_json::json!(stats.line);
             line["seconds"] = serde_json::json!(seconds);
             // Training continues if the pipe is closed.

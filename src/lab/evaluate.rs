@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::model::generate::Sampling;
 use crate::model::policy::{AdapterName, Given, TrainablePolicy};
 use crate::nn::rng::{Purpose, Rng};
+use crate::ppo::peers::Peers;
 pub use crate::protocol::{EvaluateOptions, EvaluatedSide as Side, Evaluation};
 use crate::settings::PpoConfig;
 use crate::text::dialogue::Dialogue;
@@ -43,8 +44,8 @@ impl Paired {
     }
 }
 
-/// Generates and scores both sides for the first `n` dialogues.
-#[allow(clippy::too_many_arguments)] // both adapters, the models, the observer
+/// Generates and scores both sides for the first `n` dialogues. Each of the `peers` computes its share of every batch.
+#[allow(clippy::too_many_arguments)] // both adapters, the models, who computes and watches
 pub async fn pairs(
     actor: &Actor,
     judge: &Judge,
@@ -53,6 +54,7 @@ pub async fn pairs(
     after: AdapterName<'_>,
     options: &EvaluateOptions,
     config: &PpoConfig,
+    peers: &Peers,
     observer: &mut impl Observer,
 ) -> Result<Vec<Paired>> {
     let n = options.n + usize::from(config.eval_samples_plus_one);
@@ -72,24 +74,19 @@ pub async fn pairs(
             };
             (0..rows.len()).map(draw).collect::<Vec<_>>()
         };
-        let was = rollout(RolloutFor::Evaluation, actor, judge, &rows, before, draws(), &sampling, config, observer)
-            .await?
-            .samples;
+        let stage = RolloutFor::Evaluation;
+        let was =
+            rollout(stage, actor, judge, &rows, before, draws(), &sampling, config, peers, observer).await?.samples;
         let is = if after == before {
             was.clone() // same adapter and random streams: the same responses
         } else {
-            rollout(RolloutFor::Evaluation, actor, judge, &rows, after, draws(), &sampling, config, observer)
-                .await?
-                .samples
+            rollout(stage, actor, judge, &rows, after, draws(), &sampling, config, peers, observer).await?.samples
         };
-        for (i, (before_sample, after_sample)) in was.into_iter().zip(is).enumerate() {
-            observer.pause().await?;
+        let kls = kls(actor, &is[peers.share(is.len())], before, observer).await;
+        let kls = peers.gather(kls.map(|kls| kls.iter().flat_map(|kl| kl.to_le_bytes()).collect()))?.concat();
+        let kls = kls.as_chunks::<8>().0.iter().map(|kl| f64::from_le_bytes(*kl));
+        for (i, ((before_sample, after_sample), kl)) in was.into_iter().zip(is).zip(kls).enumerate() {
             let references = &rows[i].references;
-            let ids = &after_sample.generated.ids;
-            let row = [(after_sample.query_ids.as_slice(), ids.as_slice())];
-            let scores = actor.policy.evaluate(&Given::new(&row, ids.len(), before), None)?;
-            let under_before: Vec<f32> = scores.logprobs.flatten_all()?.to_vec1()?;
-            let kl = after_sample.generated.logprobs.iter().zip(&under_before).map(|(a, b)| f64::from(a - b)).sum();
             out.push(Paired {
                 index: first + i,
                 dialogue: rows[i].clone(),
@@ -103,6 +100,25 @@ pub async fn pairs(
         observer.event(Event::Progress { phase: Phase::Evaluate, done: out.len(), of: n });
     }
     Ok(out)
+}
+
+/// Σ log p_after − log p_before over the tokens of each sample, in nats.
+async fn kls(
+    actor: &Actor,
+    samples: &[Sample],
+    before: AdapterName<'_>,
+    observer: &mut impl Observer,
+) -> Result<Vec<f64>> {
+    let mut kls = Vec::with_capacity(samples.len());
+    for sample in samples {
+        observer.pause().await?;
+        let ids = &sample.generated.ids;
+        let row = [(sample.query_ids.as_slice(), ids.as_slice())];
+        let scores = actor.policy.evaluate(&Given::new(&row, ids.len(), before), None)?;
+        let under_before: Vec<f32> = scores.logprobs.flatten_all()?.to_vec1()?;
+        kls.push(sample.generated.logprobs.iter().zip(&under_before).map(|(a, b)| f64::from(a - b)).sum());
+    }
+    Ok(kls)
 }
 
 /// Computes the evaluation of a set of pairs.

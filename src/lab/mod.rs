@@ -2,6 +2,7 @@
 
 pub mod evaluate;
 pub mod events;
+mod exchange;
 pub mod head;
 pub mod memory;
 pub mod models;

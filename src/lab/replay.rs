@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::io::adapter_config::AdapterConfig;
 use crate::io::checkpoint::safetensors::to_bytes;
 pub use crate::ppo::batch::Row;
+use crate::ppo::peers::Peers;
 use crate::ppo::state::PpoState;
 pub use crate::ppo::step::StepOutcome;
 use crate::ppo::step::ppo_step;
@@ -73,7 +74,7 @@ impl Replay {
         observer: &mut impl StepObserver,
     ) -> Result<StepOutcome> {
         self.config.batch_size = rows.len();
-        ppo_step(&self.actor.policy, &mut self.state, &self.config, rows, orders, observer).await
+        ppo_step(&self.actor.policy, &mut self.state, &self.config, rows, orders, &Peers::alone(), observer).await
     }
 
     /// The files of a step: `stats.json` with TRL's keys, `tensors.safetensors`, adapter and value head.

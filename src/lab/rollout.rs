@@ -1,17 +1,20 @@
 //! Chapters 2.1 and 2.2 for a batch: dialogue → prompt → tokens → generate → reward (stages 1 to 5).
 
 use super::events::{Event, Observer, Phase, Seconds};
+use super::exchange;
 use super::models::{Actor, Judge};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model::generate::{Choice, Generated, Listener, Prompt, Sampling, generate};
 use crate::model::policy::AdapterName;
 use crate::model::reward::Scored;
 use crate::nn::rng::{Purpose, Rng};
 use crate::pace::Pace;
+use crate::ppo::peers::Peers;
 use crate::settings::{PpoConfig, RewardRead, ScoredText};
 use crate::text::dialogue::Dialogue;
 use crate::text::prompt::Query;
 use serde::Serialize;
+use std::ops::Range;
 
 /// One response with its score.
 #[derive(Debug, Clone, Serialize)]
@@ -76,7 +79,8 @@ pub enum RolloutFor {
     Evaluation,
 }
 
-/// Generates and scores one response for each dialogue; `draws` has the same order.
+/// Generates and scores one response for each dialogue; `draws` has the same order. Each of the `peers` computes its share of the
+/// rows, and gets the responses and scores of all.
 #[allow(clippy::too_many_arguments)] // the inputs of all stages
 pub async fn rollout(
     stage: RolloutFor,
@@ -87,6 +91,7 @@ pub async fn rollout(
     draws: Vec<Draw>,
     sampling: &Sampling,
     config: &PpoConfig,
+    peers: &Peers,
     observer: &mut impl Observer,
 ) -> Result<Rollout> {
     let started = observer.seconds();
@@ -100,13 +105,18 @@ pub async fn rollout(
     }
     observer.event(Event::Queries(dialogues, &queries));
     observer.pause().await?;
+    let share = peers.share(dialogues.len());
     let limits: Vec<usize> = draws.iter().map(|d| d.max_new_tokens).collect();
     let prompts = (queries.iter().zip(draws))
         .map(|(q, d)| Prompt { ids: &q.ids, max_new_tokens: d.max_new_tokens, rng: d.rng })
+        .skip(share.start)
+        .take(share.len())
         .collect();
     let eos = actor.policy.t5.config.eos_token_id;
-    let mut relay = Relay { observer, limits: &limits, lengths: vec![0; limits.len()], ended: 0, eos };
-    let generated = generate(&actor.policy, adapter, prompts, sampling, &mut relay).await?;
+    let own = &limits[share.clone()];
+    let mut relay = Relay { observer, first: share.start, limits: own, lengths: vec![0; own.len()], ended: 0, eos };
+    let generated = generate(&actor.policy, adapter, prompts, sampling, &mut relay).await;
+    let generated = exchange::generated(generated.map_err(|e| in_share(e, &share)), peers)?;
     observer.event(Event::Responses(&generated));
     observer.pause().await?;
     let generated_at = observer.seconds();
@@ -123,9 +133,10 @@ pub async fn rollout(
         })
     };
     let texts = (0..generated.len()).map(scored_text).collect::<Result<Vec<String>>>()?;
-    observer.event(Event::Progress { phase: Phase::Score, done: 0, of: texts.len() });
-    let scored = judge.score(&texts, config.truncate_reward_input, observer).await?;
-    observer.event(Event::Progress { phase: Phase::Score, done: texts.len(), of: texts.len() });
+    observer.event(Event::Progress { phase: Phase::Score, done: 0, of: share.len() });
+    let scored = judge.score(&texts[share.clone()], config.truncate_reward_input, observer).await;
+    let scored = exchange::scored(scored.map_err(|e| in_share(e, &share)), peers)?;
+    observer.event(Event::Progress { phase: Phase::Score, done: share.len(), of: share.len() });
     observer.event(Event::Scores(&scored));
     observer.pause().await?;
     let sample = |(i, scored): (usize, Scored)| {
@@ -149,6 +160,17 @@ pub async fn rollout(
     Ok(Rollout { samples, seconds: Seconds { generate, score, ..Seconds::default() } })
 }
 
+/// An error that counts a share's rows, with rows counted as in the batch.
+fn in_share(error: Error, share: &Range<usize>) -> Error {
+    match error {
+        Error::NotFinite { what, row, hint } if share.start > 0 => {
+            let what = format!("of the rows {} to {}: {what}", share.start + 1, share.end);
+            Error::NotFinite { what, row: row.map(|row| share.start + row), hint }
+        }
+        other => other,
+    }
+}
+
 /// The notebook's slice `summary[-max_new_tokens:]`, which cuts off the start token at the length limit (docs/ppo.md 2.3).
 fn cut(ids: &[u32], max_new_tokens: usize) -> &[u32] {
     &ids[ids.len().saturating_sub(max_new_tokens)..]
@@ -157,6 +179,8 @@ fn cut(ids: &[u32], max_new_tokens: usize) -> &[u32] {
 /// Reports a generation's tokens and finished rows to the observer.
 struct Relay<'a, O> {
     observer: &'a mut O,
+    /// The batch's row that is the first of this generation.
+    first: usize,
     limits: &'a [usize],
     lengths: Vec<usize>,
     ended: usize,
@@ -172,7 +196,7 @@ impl<O: Observer> Pace for Relay<'_, O> {
 impl<O: Observer> Listener for Relay<'_, O> {
     fn token(&mut self, choice: Choice<'_>) {
         let (row, id) = (choice.row, choice.id);
-        self.observer.event(Event::Token(choice));
+        self.observer.event(Event::Token(Choice { row: self.first + row, ..choice }));
         self.lengths[row] += 1;
         if id == self.eos || self.lengths[row] == self.limits[row] {
             self.ended += 1;

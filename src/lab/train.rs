@@ -14,6 +14,7 @@ use crate::io::tensorboard;
 use crate::model::policy::{POLICY, TrainablePolicy};
 use crate::nn::rng::{Purpose, Rng};
 use crate::ppo::batch::{KeptNumbers, Row};
+pub use crate::ppo::peers::{Link, Peers};
 use crate::ppo::state::PpoState;
 use crate::ppo::step::{StepOutcome, ppo_step};
 use crate::protocol::Statistics;
@@ -106,25 +107,25 @@ impl<L: Deref<Target = Lab>, S: Store> Trainer<L, S> {
     /// # Errors
     /// [`Error::Stopped`] at a pause point: the run can be continued from its newest checkpoint. Numbers that are not finite:
     /// the newest checkpoint is the last good state.
-    pub async fn run(&mut self, observer: &mut impl Observer) -> Result<()> {
+    pub async fn run(&mut self, peers: &Peers, observer: &mut impl Observer) -> Result<()> {
         while self.state.step < self.config.steps {
-            self.step(observer).await?;
+            self.step(peers, observer).await?;
         }
         Ok(())
     }
 
-    /// One PPO step: rollout, PPO, files, checkpoint.
-    pub async fn step(&mut self, observer: &mut impl Observer) -> Result<Stepped> {
+    /// One PPO step: rollout, PPO, files, checkpoint. The `peers` are processes with the same lab, configuration and state.
+    pub async fn step(&mut self, peers: &Peers, observer: &mut impl Observer) -> Result<Stepped> {
         let step = self.state.step;
         let order = batch_rows(self.lab.dialogues.len(), &self.config.ppo, step);
-        let done = self.computed(&order, observer).await;
+        let done = self.computed(&order, peers, observer).await;
         let Err(Error::NotFinite { what, row, hint }) = done else { return done };
         let id = |row: usize| Some(format!(", dialogue {}", self.lab.dialogues[*order.get(row)?].id));
         let dialogue = row.and_then(id).unwrap_or_default();
         Err(Error::NotFinite { what: format!("step {}{dialogue}: {what}", step + 1), row, hint })
     }
 
-    async fn computed(&mut self, order: &[usize], observer: &mut impl Observer) -> Result<Stepped> {
+    async fn computed(&mut self, order: &[usize], peers: &Peers, observer: &mut impl Observer) -> Result<Stepped> {
         let Lab { actor, judge, dialogues } = &*self.lab;
         let (config, step) = (&self.config.ppo, self.state.step);
         let started = observer.seconds();
@@ -139,13 +140,15 @@ impl<L: Deref<Target = Lab>, S: Store> Trainer<L, S> {
             draws,
             &sampling(config),
             config,
+            peers,
             observer,
         )
         .await?;
         let rows: Vec<Row> = out.samples.iter().map(|sample| row(sample, config)).collect();
         let ppo_started = observer.seconds();
-        let outcome = ppo_step(&actor.policy, &mut self.state, config, &rows, None, observer).await?;
+        let outcome = ppo_step(&actor.policy, &mut self.state, config, &rows, None, peers, observer).await?;
         check_weights(actor)?;
+        check_same_weights(actor, peers)?;
         let done = observer.seconds();
         let seconds = Seconds { ppo: done - ppo_started, total: done - started, ..out.seconds };
         let statistics = self.write(&out.samples, &outcome, seconds, observer)?;
@@ -231,6 +234,25 @@ fn check_weights(actor: &Actor) -> Result<()> {
     }
     Ok(())
 }
+
+/// Refuses ranks whose trained weights differ: they started from different weights, or their processors compute differently.
+fn check_same_weights(actor: &Actor, peers: &Peers) -> Result<()> {
+    if peers.size() == 1 {
+        return Ok(());
+    }
+    let mut hash = FNV_START;
+    for (_, var) in actor.policy.trainable() {
+        for x in var.as_tensor().flatten_all()?.to_vec1::<f32>()? {
+            hash = (hash ^ u64::from(x.to_bits())).wrapping_mul(FNV_PRIME);
+        }
+    }
+    let hint = "start all ranks with the same adapter and value head, on processors of one kind (or with the same DETOX_LAB_KERNEL)";
+    peers.check_same("checksum of the trained weights", &format!("{hash:016x}"), hint)
+}
+
+/// FNV-1a, with numbers of 32 bits instead of bytes.
+const FNV_START: u64 = 0xcbf2_9ce4_8422_2325;
+const FNV_PRIME: u64 = 0x0100_0000_01b3;
 
 /// The trained adapter and value head as files by name: `adapter_config.json`, `adapter_model.safetensors`,
 /// `value_head.safetensors`.

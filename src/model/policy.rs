@@ -3,7 +3,7 @@
 
 use super::t5::{Packed, Pass, T5};
 use crate::error::{Error, Result};
-use crate::nn::dropout::dropout as dropped;
+use crate::nn::dropout::dropout_of_part;
 use crate::nn::linear::linear;
 use crate::nn::logprobs::chosen_logprobs;
 use crate::nn::lora::{LoraSet, LoraSpec};
@@ -52,10 +52,10 @@ impl ValueHead {
         Self::new(&weight, &Tensor::from_vec(draw(1), 1, device)?, width)
     }
 
-    /// (N, D) → (N, 1).
-    fn forward(&self, hidden: &Tensor, dropout: Option<&mut Rng>) -> Result<Tensor> {
+    /// (N, D) → (N, 1). `before`: number of states of the same pass before these, for the dropout mask.
+    fn forward(&self, hidden: &Tensor, before: usize, dropout: Option<&mut Rng>) -> Result<Tensor> {
         let hidden = match dropout {
-            Some(rng) => dropped(hidden, self.dropout, rng)?,
+            Some(rng) => dropout_of_part(hidden, before * self.weight.elem_count(), self.dropout, rng)?,
             None => hidden.clone(),
         };
         linear(&hidden, self.weight.as_tensor(), Some(self.bias.as_tensor()))
@@ -103,12 +103,14 @@ pub struct Given<'a> {
     pub adapter: AdapterName<'a>,
     /// Records the pass for [`TokenScores::backward`].
     pub grad: bool,
+    /// Number of tokens of the pass's earlier rows if another process computes them: the dropout mask is that of all rows.
+    pub tokens_before: usize,
 }
 
 impl<'a> Given<'a> {
     /// Rows without padding, not recorded.
     pub fn new(rows: &'a [(&'a [u32], &'a [u32])], width: usize, adapter: AdapterName<'a>) -> Self {
-        Self { rows, width, padded: false, adapter, grad: false }
+        Self { rows, width, padded: false, adapter, grad: false, tokens_before: 0 }
     }
 }
 
@@ -208,9 +210,10 @@ impl Policy {
         &self,
         decoded: &Packed,
         rows: &[Vec<u32>],
-        width: usize,
+        given: &Given<'_>,
         dropout: Option<&mut Rng>,
     ) -> Result<ScoredTokens> {
+        let width = given.width;
         let (mut from, mut chosen) = (Vec::new(), Vec::new()); // a row's last state chooses no token
         let mut cells = Vec::new();
         for (i, (row, (at, _))) in rows.iter().zip(&decoded.spans).enumerate() {
@@ -222,13 +225,13 @@ impl Policy {
         }
         let hidden = ops::rows(&decoded.hidden, &from, None)?; // (total, D)
         let tokens = chosen_logprobs(&self.t5.head_input(&hidden)?, self.t5.head(), &chosen)?; // (total, 2)
-        let values = self.value_head.forward(&hidden, dropout)?; // (total, 1)
+        let values = self.value_head.forward(&hidden, given.tokens_before, dropout)?; // (total, 1)
         Ok(ScoredTokens { tokens, values, cells, shape: (rows.len(), width - 1) })
     }
 
     /// The value head's estimate for decoder states (N, D): (N).
     pub(crate) fn values(&self, hidden: &Tensor) -> Result<Vec<f32>> {
-        Ok(self.value_head.forward(hidden, None)?.squeeze(1)?.to_vec1()?)
+        Ok(self.value_head.forward(hidden, 0, None)?.squeeze(1)?.to_vec1()?)
     }
 }
 
@@ -236,7 +239,7 @@ impl TrainablePolicy for Policy {
     fn evaluate(&self, given: &Given<'_>, dropout: Option<&mut Rng>) -> Result<TokenScores> {
         let score = || {
             let (decoded, fed) = self.states(given)?; // (N, D)
-            self.score(&decoded, &fed, given.width, dropout)
+            self.score(&decoded, &fed, given, dropout)
         };
         if !given.grad {
             return score()?.spread(None);

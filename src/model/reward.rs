@@ -42,7 +42,8 @@ impl Labels {
 }
 
 impl Scored {
-    fn new(logits: ByLabel) -> Self {
+    /// The scores that follow from a row's logits.
+    pub fn new(logits: ByLabel) -> Self {
         let difference = f64::from(logits.hate) - f64::from(logits.nothate);
         let hate = 1.0 / (1.0 + (-difference).exp());
         let nothate = 1.0 / (1.0 + difference.exp()); // more exact than 1 - hate for tiny probabilities

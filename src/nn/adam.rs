@@ -49,6 +49,33 @@ impl Gradients {
         Ok(())
     }
 
+    /// All numbers, one variable after the other.
+    pub fn flat(&self) -> Result<Vec<f32>> {
+        let mut numbers = Vec::new();
+        for tensor in &self.tensors {
+            numbers.extend(tensor.flatten_all()?.to_vec1::<f32>()?);
+        }
+        Ok(numbers)
+    }
+
+    /// The gradients of `vars` from the numbers of [`flat`](Self::flat).
+    ///
+    /// # Errors
+    /// Another number of numbers.
+    pub fn from_flat(vars: &Named, numbers: &[f32]) -> Result<Self> {
+        let all = vars.iter().map(|(_, var)| var.elem_count()).sum::<usize>();
+        if numbers.len() != all {
+            return Err(Error::shape("gradients", &[numbers.len()], &[all], "give one number per parameter"));
+        }
+        let mut at = 0;
+        let mut take = |(_, var): &(String, Var)| {
+            let part = &numbers[at..at + var.elem_count()];
+            at += var.elem_count();
+            Ok(Tensor::from_slice(part, var.shape(), var.device())?)
+        };
+        Ok(Self { tensors: vars.iter().map(&mut take).collect::<Result<_>>()? })
+    }
+
     /// One tensor per variable.
     pub fn tensors(&self) -> &[Tensor] {
         &self.tensors

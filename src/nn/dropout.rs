@@ -15,13 +15,22 @@ pub fn mask(p: f32, rng: &mut Rng) -> Mask {
 
 /// Inverted dropout of a tensor with a new mask.
 pub fn dropout(x: &Tensor, p: f32, rng: &mut Rng) -> Result<Tensor> {
+    dropout_of_part(x, 0, p, rng)
+}
+
+/// Inverted dropout of the part of an array that begins at number `begin`, with the mask of the whole array.
+pub fn dropout_of_part(x: &Tensor, begin: usize, p: f32, rng: &mut Rng) -> Result<Tensor> {
     if p <= 0.0 {
         return Ok(x.clone());
     }
-    tape::apply(&[x], Dropout(mask(p, rng)))
+    tape::apply(&[x], Dropout { mask: mask(p, rng), begin })
 }
 
-struct Dropout(Mask);
+struct Dropout {
+    mask: Mask,
+    /// Position of the first number in the array that the mask is for.
+    begin: usize,
+}
 
 impl Op for Dropout {
     fn reads(&self) -> Reads {
@@ -36,7 +45,7 @@ impl Op for Dropout {
                 #[inline(always)]
                 |first, y| {
                     y.copy_from_slice(&x[first..first + y.len()]);
-                    self.0.apply(first, y);
+                    self.mask.apply(self.begin + first, y);
                 },
             )
         })?;
@@ -67,5 +76,16 @@ mod tests {
         let again = dropout(x.as_tensor(), 0.3, &mut rng).unwrap();
         assert_ne!(flat(&again), flat(&y), "every call has its own mask");
         assert_eq!(flat(&dropout(x.as_tensor(), 0.0, &mut rng).unwrap()), flat(x.as_tensor()));
+    }
+
+    #[test]
+    fn parts_have_the_mask_of_the_whole() {
+        let x = Tensor::ones((30, 10), DType::F32, &Device::Cpu).unwrap();
+        let of = |first: usize, rows: usize| {
+            let mut rng = Rng::new(2, Purpose::Dropout, 0, 0);
+            let part = dropout_of_part(&x.narrow(0, first, rows).unwrap(), first * 10, 0.5, &mut rng).unwrap();
+            part.flatten_all().unwrap().to_vec1::<f32>().unwrap()
+        };
+        assert_eq!([of(0, 12), of(12, 18)].concat(), of(0, 30));
     }
 }

@@ -4,6 +4,8 @@ pub mod batch;
 pub mod gae;
 pub mod kl;
 pub mod loss;
+mod passes;
+pub mod peers;
 pub mod rewards;
 mod schedule;
 pub mod stages;

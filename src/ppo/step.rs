@@ -2,18 +2,20 @@
 //! order; their formulas are in separate files. Only this file converts between tensors and plain numbers.
 
 use crate::error::{Error, Result};
-use crate::model::policy::{AdapterName, Given, INITIAL, POLICY, TokenScores, TrainablePolicy};
+use crate::model::policy::TrainablePolicy;
 use crate::nn::adam::{Gradients, Named, clip_factor};
 use crate::nn::rng::{Purpose, Rng};
 use crate::ppo::batch::{Batch, Forward, Grid, Row};
 use crate::ppo::gae::{self, Advantages};
 use crate::ppo::loss::{Loss, LossInput, MiniBatch, ppo_loss};
+use crate::ppo::passes::{Fresh, Passes, Recorded};
+use crate::ppo::peers::Peers;
 use crate::ppo::rewards::{TokenRewards, prepare_scores, token_rewards};
 pub use crate::ppo::stages::{StepObserver, StepStage};
 pub use crate::ppo::state::PpoState;
 use crate::ppo::stats::{BatchNumbers, StepStats};
 use crate::protocol::Phase;
-use crate::settings::{KlReference, PpoConfig, WhitenOver};
+use crate::settings::{PpoConfig, WhitenOver};
 use candle_core::Tensor;
 
 /// The results of a step. Grids are (B, R); their numbers count where `mask` is 1.
@@ -36,11 +38,14 @@ pub struct StepOutcome {
 
 /// One PPO step on B = `config.batch_size` rows: updates the policy's trainable variables in place and `state`.
 ///
+/// Each of the `peers` evaluates and trains its share of every mini-batch. All have the same rows, and all get the numbers of
+/// the whole batch and the same updates.
+///
 /// `orders`: row order of each epoch (E lists of B); if none, a random one from the seed. After a failed or stopped step,
 /// weights and state are invalid: return to the last checkpoint.
 ///
 /// Errors: invalid settings or rows (see [`PpoConfig::validate`], [`Batch::new`]); orders that are not permutations; numbers
-/// that are not finite; a trainable tensor without gradient; [`Error::Stopped`] from a pause point.
+/// that are not finite; a trainable tensor without gradient; [`Error::Stopped`] from a pause point; the error of another rank.
 ///
 /// Source: docs/ppo.md section 3 (TRL 25fa1bd and 0.11.4 ppo_trainer.py `step`).
 pub async fn ppo_step<A: TrainablePolicy>(
@@ -49,13 +54,15 @@ pub async fn ppo_step<A: TrainablePolicy>(
     config: &PpoConfig,
     rows: &[Row],
     orders: Option<&[Vec<usize>]>,
+    peers: &Peers,
     observer: &mut impl StepObserver,
 ) -> Result<StepOutcome> {
     config.validate()?;
+    peers.check_rows(config.mini_batch_size, "mini_batch_size")?;
     let batch = Batch::new(rows, config)?; // B rows, mask (B, R)
     let orders = epoch_orders(orders, state, config)?; // E lists of B
     let vars = policy.trainable(); // LoRA A (r, in), B (out, r); value head (1, D), (1)
-    let mut passes = Passes { policy, batch: &batch, config, seed: state.seed, step: state.step, dropouts: 0 };
+    let mut passes = Passes::new(policy, &batch, config, state, peers);
 
     // Stage 6: log-probs, reference, values
     let (old_logprobs, old_values) = passes.old(observer).await?; // (B, R) each
@@ -100,15 +107,16 @@ pub async fn ppo_step<A: TrainablePolicy>(
                 let mask = batch.mask.select(indices); // (M, R)
                 whitened.scatter(indices, &gae::whiten(&advantages.advantages.select(indices), &mask, true)?);
             }
-            let fresh = passes.train(indices)?; // (M, R) each, recorded
-            let mini = mini_batch(&fresh, epoch, indices, &forward, &advantages, &whitened, &passes)?; // (M, R)
+            let (fresh, recorded) = passes.train(indices)?; // (M, R) each
+            let mini = mini_batch(fresh, epoch, indices, &forward, &advantages, &whitened, &batch, config)?; // (M, R)
             observer.pause().await?; // the backward pass is the longest part of a step without pauses
-            gradients.add(backward(fresh, &mini.loss, &vars, config.gradient_accumulation_steps)?)?;
+            gradients.add(backward(recorded, &mini.loss, &vars, config.gradient_accumulation_steps)?)?;
             ratio.scatter(indices, &mini.loss.ratio);
             observer.stage(&StepStage::MiniBatch(&mini));
             observer.pause().await?;
             mini_batches.push(mini);
             if mini_batches.len().is_multiple_of(config.gradient_accumulation_steps) {
+                gradients = summed(gradients, &vars, peers)?;
                 let grad_norm = gradients.norm(&vars)?;
                 state.adam.update(&vars, &gradients, clip_factor(grad_norm, config.max_grad_norm), learning_rate)?;
                 gradients = Gradients::default();
@@ -144,147 +152,58 @@ pub async fn ppo_step<A: TrainablePolicy>(
     Ok(StepOutcome { stats, mask, forward, kl, rewards, advantages, advantages_whitened, ratio, mini_batches })
 }
 
-/// The model's passes over a batch, one mini-batch at a time.
-struct Passes<'a, A> {
-    policy: &'a A,
-    batch: &'a Batch<'a>,
-    config: &'a PpoConfig,
-    seed: u64,
-    step: u64,
-    /// Number of dropout streams used in this step: each pass over a chunk has a separate one.
-    dropouts: u64,
-}
-
-impl<A: TrainablePolicy> Passes<'_, A> {
-    /// Log-probs and values of the current policy, without gradient, (B, R) each. A chunk is not computed again if all rows
-    /// have numbers from generation (unless the value head has dropout, which generation does not use).
-    async fn old(&mut self, observer: &mut impl StepObserver) -> Result<(Grid, Grid)> {
-        let (b, r) = (self.batch.len(), self.batch.mask.cols);
-        let (mut logprobs, mut values) = (Grid::zeros(b, r), Grid::zeros(b, r)); // (B, R)
-        self.progress(Phase::Old, 0, observer);
-        for indices in self.chunks() {
-            if self.kept(&indices) {
-                for (i, kept) in indices.iter().filter_map(|&i| Some((i, self.batch.rows[i].generated.as_ref()?))) {
-                    logprobs.row_mut(i)[..kept.logprobs.len()].copy_from_slice(&kept.logprobs);
-                    values.row_mut(i)[..kept.values.len()].copy_from_slice(&kept.values);
-                }
-            } else {
-                let mut dropout = self.dropout();
-                let scores = self.evaluate(&indices, Some(POLICY), false, dropout.as_mut())?; // (M, R)
-                logprobs.scatter(&indices, &grid(&scores.logprobs)?);
-                values.scatter(&indices, &grid(&scores.values)?);
-            }
-            self.breathe(Phase::Old, &indices, observer).await?;
-        }
-        Ok((logprobs, values))
-    }
-
-    /// Log-probs of the reference, (B, R).
-    async fn reference(&mut self, observer: &mut impl StepObserver) -> Result<Grid> {
-        let adapter = match self.config.kl_reference {
-            KlReference::Base => None,
-            KlReference::Initial => Some(INITIAL),
-        };
-        let mut logprobs = Grid::zeros(self.batch.len(), self.batch.mask.cols); // (B, R)
-        self.progress(Phase::Reference, 0, observer);
-        for indices in self.chunks() {
-            let scores = self.evaluate(&indices, adapter, false, None)?; // (M, R)
-            logprobs.scatter(&indices, &grid(&scores.logprobs)?);
-            self.breathe(Phase::Reference, &indices, observer).await?;
-        }
-        Ok(logprobs)
-    }
-
-    /// A mini-batch, recorded for its backward pass: (M, R) each.
-    fn train(&mut self, indices: &[usize]) -> Result<TokenScores> {
-        let mut dropout = self.dropout();
-        self.evaluate(indices, Some(POLICY), true, dropout.as_mut())
-    }
-
-    fn evaluate(
-        &self,
-        indices: &[usize],
-        adapter: AdapterName<'_>,
-        grad: bool,
-        dropout: Option<&mut Rng>,
-    ) -> Result<TokenScores> {
-        let (rows, padded) = (self.batch.pairs(indices), self.config.pad_to_batch);
-        self.policy.evaluate(&Given { rows: &rows, width: self.batch.width(), padded, adapter, grad }, dropout) // (M, R) each
-    }
-
-    fn chunks(&self) -> Vec<Vec<usize>> {
-        let rows: Vec<usize> = (0..self.batch.len()).collect();
-        rows.chunks(self.config.mini_batch_size).map(<[usize]>::to_vec).collect()
-    }
-
-    fn kept(&self, indices: &[usize]) -> bool {
-        self.config.value_head_dropout == 0.0 && indices.iter().all(|&i| self.batch.rows[i].generated.is_some())
-    }
-
-    fn dropout(&mut self) -> Option<Rng> {
-        self.dropouts += 1;
-        let stream = self.dropouts;
-        (self.config.value_head_dropout > 0.0).then(|| Rng::new(self.seed, Purpose::Dropout, self.step, stream))
-    }
-
-    async fn breathe(&self, phase: Phase, indices: &[usize], observer: &mut impl StepObserver) -> Result<()> {
-        let done = indices.last().map_or(0, |i| i / self.config.mini_batch_size + 1);
-        self.progress(phase, done, observer);
-        observer.pause().await
-    }
-
-    /// Reports the mini-batches done in a phase. At the beginning there are none, because one may take long.
-    fn progress(&self, phase: Phase, done: usize, observer: &mut impl StepObserver) {
-        observer.stage(&StepStage::Progress { phase, done, of: self.batch.len() / self.config.mini_batch_size });
-    }
-}
-
-/// A tensor's numbers: (M, R).
-fn grid(tensor: &Tensor) -> Result<Grid> {
-    let (rows, cols) = tensor.dims2()?;
-    Grid::from_vec(rows, cols, tensor.flatten_all()?.to_vec1()?)
-}
-
-/// Losses of a mini-batch's new numbers, (M, R) tensors → grids.
-fn mini_batch<A: TrainablePolicy>(
-    fresh: &TokenScores,
+/// Losses of a mini-batch's new numbers, (M, R) grids.
+#[allow(clippy::too_many_arguments)] // everything that a loss reads
+fn mini_batch(
+    fresh: Fresh,
     epoch: usize,
     indices: &[usize],
     forward: &Forward,
     advantages: &Advantages,
     whitened: &Grid,
-    passes: &Passes<'_, A>,
+    batch: &Batch,
+    config: &PpoConfig,
 ) -> Result<MiniBatch> {
-    let (logprobs, values) = (grid(&fresh.logprobs)?, grid(&fresh.values)?); // (M, R) each
-    check_columns("log-prob", &logprobs, indices, passes.batch)?;
-    check_columns("value", &values, indices, passes.batch)?;
+    let Fresh { logprobs, values, entropy } = fresh; // (M, R) each
+    check_columns("log-prob", &logprobs, indices, batch)?;
+    check_columns("value", &values, indices, batch)?;
     let whitened = whitened.select(indices); // (M, R)
     let x = LossInput {
         logprobs: &logprobs,
         values: &values,
-        entropy: &grid(&fresh.entropy)?,
+        entropy: &entropy,
         old_logprobs: &forward.old_logprobs.select(indices),
         old_values: &advantages.values.select(indices),
         advantages: &whitened,
         returns: &advantages.returns.select(indices),
-        mask: &passes.batch.mask.select(indices),
+        mask: &batch.mask.select(indices),
     };
-    let loss = ppo_loss(&x, passes.config)?;
+    let loss = ppo_loss(&x, config)?;
     Ok(MiniBatch { epoch, indices: indices.to_vec(), logprobs, values, advantages: whitened, loss })
 }
 
-/// Gradients of the loss / `share` for every trainable variable. They come from the loss's gradients by log-probs and values
-/// with the chain rule: d loss = Σ g_lp · d logprobs + g_v · d values.
-fn backward(fresh: TokenScores, loss: &Loss, vars: &Named, share: usize) -> Result<Gradients> {
+/// Gradients of the loss / `share` for every trainable variable, from this rank's rows. They come from the loss's gradients by
+/// log-probs and values with the chain rule: d loss = Σ g_lp · d logprobs + g_v · d values.
+fn backward(recorded: Recorded, loss: &Loss, vars: &Named, share: usize) -> Result<Gradients> {
     if loss.guarded {
         return Gradients::zeros(vars);
     }
+    let Recorded { rows, scores } = recorded;
     let weight = |gradient: &Grid| {
-        let data = gradient.data.iter().map(|g| g / share as f32).collect();
-        Tensor::from_vec(data, (gradient.rows, gradient.cols), fresh.logprobs.device())
+        let own = &gradient.data[rows.start * gradient.cols..rows.end * gradient.cols];
+        let data = own.iter().map(|g| g / share as f32).collect();
+        Tensor::from_vec(data, (rows.len(), gradient.cols), scores.logprobs.device())
     };
-    let (by_logprobs, by_values) = (weight(&loss.grad_logprobs)?, weight(&loss.grad_values)?); // (M, R) each
-    Gradients::of(fresh.backward(&by_logprobs, &by_values)?, vars)
+    let (by_logprobs, by_values) = (weight(&loss.grad_logprobs)?, weight(&loss.grad_values)?); // (this rank's rows, R) each
+    Gradients::of(scores.backward(&by_logprobs, &by_values)?, vars)
+}
+
+/// The gradients of all ranks' rows, added in rank order.
+fn summed(gradients: Gradients, vars: &Named, peers: &Peers) -> Result<Gradients> {
+    if peers.size() == 1 {
+        return Ok(gradients);
+    }
+    Gradients::from_flat(vars, &peers.sum(gradients.flat())?)
 }
 
 /// Rewards for the advantage recursion: masked, and whitened if the setting says so. (B, R) → (B, R).

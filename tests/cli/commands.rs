@@ -283,3 +283,20 @@ fn absurd_numbers_are_refused_immediately() {
         assert!(out.status.code() == Some(2) && said.contains("from 1 to"), "{args:?}: {said}");
     }
 }
+
+/// `tests/mpi` tests the program with MPI.
+#[cfg(not(feature = "mpi"))]
+#[test]
+fn several_processes_of_a_program_without_mpi_are_refused() {
+    let started = |rank: &str, command: &[&str]| {
+        let launcher = [("OMPI_COMM_WORLD_SIZE", "2"), ("OMPI_COMM_WORLD_RANK", rank)];
+        let out = program(command).envs(launcher).output().unwrap();
+        assert!(!out.status.success());
+        String::from_utf8(out.stderr).unwrap()
+    };
+    let said = started("0", &["train", "--steps", "1"]);
+    assert!(said.contains("2 processes were started, but this program was built without MPI"), "{said}");
+    assert!(said.contains("try: build it with: cargo build --release --features mpi"), "{said}");
+    assert!(started("0", &["score", "a text"]).contains("score was started as 2 processes"));
+    assert_eq!(started("1", &["train", "--steps", "1"]), "", "only rank 0 prints");
+}

@@ -1,5 +1,5 @@
 //! Compares what the program prints with files in `tests/cli/snapshots`: all help texts, and the output of the main commands.
-//! To renew them after a change: `INSTA_UPDATE=always cargo test --all-features --test cli snapshots`, then read `git diff`.
+//! To renew them after a change: `INSTA_UPDATE=always cargo test --features page,worker --test cli snapshots`, then read `git diff`.
 //! Paths, the digits of numbers with a decimal point, seconds and progress are masked, because other tests check them.
 
 use crate::support::run::*;

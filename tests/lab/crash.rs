@@ -12,6 +12,7 @@ use detox_lab::lab::models::{Actor, Judge, Lab};
 use detox_lab::lab::run::{self, RunConfig, Store};
 use detox_lab::lab::train::Trainer;
 use detox_lab::pace::block_on;
+use detox_lab::ppo::peers::Peers;
 use detox_lab::settings::PpoConfig;
 use detox_lab::text::dialogue::{Dialogue, parse};
 use std::collections::BTreeMap;
@@ -81,7 +82,7 @@ impl Store for Crashing<'_> {
 }
 
 /// Models before step 1, or as a run saved them.
-fn lab(store: &InMemory, newest: Option<u64>, ppo: &PpoConfig) -> (Lab, AdapterConfig) {
+pub fn lab(store: &InMemory, newest: Option<u64>, ppo: &PpoConfig) -> (Lab, AdapterConfig) {
     let folder = |name: &str| Folder::open(fixtures().join("tiny").join(name)).unwrap();
     let mut actor = Actor::load(&folder("policy"), 7).unwrap();
     let adapter = match newest {
@@ -105,26 +106,31 @@ fn lab(store: &InMemory, newest: Option<u64>, ppo: &PpoConfig) -> (Lab, AdapterC
     (Lab { actor, judge: Judge::load(&folder("reward")).unwrap(), dialogues: data }, adapter)
 }
 
-/// Starts or continues the run in `files`, to its end or to the crash at the write after `left` more.
-fn go(files: &mut InMemory, left: usize, torn: bool) -> Result<usize> {
-    let json: serde_json::Value = serde_json::from_str(QUICK).unwrap();
-    let mut ppo = PpoConfig::from_json(PpoConfig::default(), &json).unwrap();
-    (ppo.batch_size, ppo.output_max_length) = (4, 8);
-    let config = RunConfig {
+/// The configuration of a run.
+pub fn run_config(ppo: &PpoConfig, steps: u64) -> RunConfig {
+    RunConfig {
         version: "test".into(),
         policy: "tiny".into(),
         adapter: None,
         reward: "tiny".into(),
         reward_labels: None,
         data: "tiny".into(),
-        steps: STEPS,
+        steps,
         save_every: 2,
         keep: Some(1),
         keep_rollouts: Some(2),
         weights: Default::default(),
         precision: Default::default(),
         ppo: ppo.clone(),
-    };
+    }
+}
+
+/// Starts or continues the run in `files`, to its end or to the crash at the write after `left` more.
+fn go(files: &mut InMemory, left: usize, torn: bool) -> Result<usize> {
+    let json: serde_json::Value = serde_json::from_str(QUICK).unwrap();
+    let mut ppo = PpoConfig::from_json(PpoConfig::default(), &json).unwrap();
+    (ppo.batch_size, ppo.output_max_length) = (4, 8);
+    let config = run_config(&ppo, STEPS);
     let newest = run::newest_checkpoint(&&mut *files).ok();
     let (lab, adapter) = lab(files, newest, &ppo);
     let store = Crashing { inner: files, left, torn };
@@ -133,7 +139,7 @@ fn go(files: &mut InMemory, left: usize, torn: bool) -> Result<usize> {
         Some(_) => Trainer::resume(&lab, config, adapter, store, 1e9)?,
     };
     assert!(trainer.warnings.is_empty(), "{:?}", trainer.warnings);
-    block_on(trainer.run(&mut StopAfter(usize::MAX)))?;
+    block_on(trainer.run(&Peers::alone(), &mut StopAfter(usize::MAX)))?;
     Ok(left - trainer.store.left)
 }
 

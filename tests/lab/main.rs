@@ -6,6 +6,7 @@ mod support;
 
 mod crash;
 mod dialogue;
+mod peers;
 mod rollout;
 mod statistics;
 mod supervised;

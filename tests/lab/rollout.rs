@@ -7,6 +7,7 @@ use detox_lab::lab::rollout::{Draw, RolloutFor, Sample, rollout};
 use detox_lab::model::generate::Sampling;
 use detox_lab::nn::rng::{Purpose, Rng};
 use detox_lab::pace::{NonStop, block_on};
+use detox_lab::ppo::peers::Peers;
 use detox_lab::settings::{PpoConfig, Preset};
 use detox_lab::text::dialogue::parse;
 
@@ -20,8 +21,8 @@ fn sample(stage: RolloutFor, preset: Preset, limit: usize) -> Sample {
     let draws = vec![Draw { max_new_tokens: limit, rng: Rng::new(1, Purpose::Evaluation, 0, 0) }];
     // min_length above the limit: the row cannot end before its limit
     let sampling = Sampling { min_length: limit + 2, ..Sampling::default() };
-    let (rows, mut observer) = ([dialogue], NonStop);
-    let work = rollout(stage, &actor, &judge, &rows, None, draws, &sampling, &config, &mut observer);
+    let (rows, peers, mut observer) = ([dialogue], Peers::alone(), NonStop);
+    let work = rollout(stage, &actor, &judge, &rows, None, draws, &sampling, &config, &peers, &mut observer);
     block_on(work).unwrap().samples.pop().unwrap()
 }
 

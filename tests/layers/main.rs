@@ -31,8 +31,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
 ];
 
 /// Where conditional compilation may be used; a name that ends in `/` is a folder. `kernels/` has instructions of some
-/// processors; `cli/allocator.rs` has settings of one C library.
-const GATES: &[&str] = &["cli/allocator.rs", "io/mod.rs", "lib.rs", "kernels/", "web/mod.rs"];
+/// processors; `cli/allocator.rs` has settings of one C library; `cli/launch.rs` has MPI or says that it is missing.
+const GATES: &[&str] = &["cli/allocator.rs", "cli/launch.rs", "io/mod.rs", "lib.rs", "kernels/", "web/mod.rs"];
 
 /// Where `unsafe` may be used.
 const UNSAFE: &[&str] = &["cli/mod.rs", "kernels/"];

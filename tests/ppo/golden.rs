@@ -11,6 +11,7 @@ use detox_lab::model::policy::{Backward, Given, TokenScores, TrainablePolicy};
 use detox_lab::nn::adam::{Adam, Gradients};
 use detox_lab::nn::rng::Rng;
 use detox_lab::pace::{NonStop, block_on};
+use detox_lab::ppo::peers::Peers;
 use detox_lab::ppo::step::{PpoState, ppo_step};
 use std::cell::Cell;
 
@@ -71,7 +72,9 @@ fn steps_from_recorded_passes_equal_trl() {
             let actor = Recorded { tensors: &tensors, bias: bias.clone(), chunks, calls: Cell::new(0) };
             let orders = trl::orders(step);
             let rows = rows(&spec["steps"][s]);
-            let out = block_on(ppo_step(&actor, &mut state, config, &rows, Some(&orders), &mut NonStop)).unwrap();
+            let out =
+                block_on(ppo_step(&actor, &mut state, config, &rows, Some(&orders), &Peers::alone(), &mut NonStop))
+                    .unwrap();
 
             assert_eq!(out.mask.data, flat(&tensors["mask"]), "{what}");
             assert_grid(&format!("{what} rewards"), &out.rewards.rewards, &tensors["rewards"], &out.mask, 1e-4);

@@ -8,6 +8,7 @@ use crate::support::trl::{Tensors, assert_close, assert_grid, assert_stats, json
 use crate::support::{fixtures, flat, golden, max_abs_diff};
 use detox_lab::model::policy::{Given, Policy, TrainablePolicy};
 use detox_lab::pace::{NonStop, block_on};
+use detox_lab::ppo::peers::Peers;
 use detox_lab::ppo::step::{PpoState, StepOutcome, ppo_step};
 use detox_lab::settings::PpoConfig;
 use serde_json::Value;
@@ -16,7 +17,7 @@ fn step(policy: &Policy, state: &mut PpoState, config: &PpoConfig, inputs: &Valu
     // after an early stop TRL made no further order, but ours are checked for all epochs
     let mut orders = orders(log);
     orders.resize(config.ppo_epochs, (0..config.batch_size).collect());
-    block_on(ppo_step(policy, state, config, &rows(inputs), Some(&orders), &mut NonStop)).unwrap()
+    block_on(ppo_step(policy, state, config, &rows(inputs), Some(&orders), &Peers::alone(), &mut NonStop)).unwrap()
 }
 
 /// The largest difference of any trained weight from TRL's after the step.

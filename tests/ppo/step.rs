@@ -6,6 +6,7 @@ use detox_lab::model::policy::{Backward, Given, TokenScores, TrainablePolicy};
 use detox_lab::nn::rng::{Purpose, Rng};
 use detox_lab::pace::{NonStop, Pace, block_on};
 use detox_lab::ppo::batch::{Grid, KeptNumbers, Row};
+use detox_lab::ppo::peers::Peers;
 use detox_lab::ppo::step::{PpoState, StepObserver, StepOutcome, StepStage, ppo_step};
 use detox_lab::settings::{KlReference, PpoConfig, Schedule};
 use detox_lab::{Error, Result};
@@ -101,7 +102,7 @@ fn config() -> PpoConfig {
 }
 
 fn run(table: &Table, state: &mut PpoState, config: &PpoConfig, rows: &[Row]) -> Result<StepOutcome> {
-    block_on(ppo_step(table, state, config, rows, None, &mut NonStop))
+    block_on(ppo_step(table, state, config, rows, None, &Peers::alone(), &mut NonStop))
 }
 
 #[test]
@@ -142,7 +143,7 @@ fn gradients_of_the_weights_equal_finite_differences() {
     let table = Table::new(4);
     let mut watch = FirstGradient::default();
     let kept = kept(&Table::new(9), &rows);
-    block_on(ppo_step(&table, &mut PpoState::new(&config), &config, &kept, None, &mut watch)).unwrap();
+    block_on(ppo_step(&table, &mut PpoState::new(&config), &config, &kept, None, &Peers::alone(), &mut watch)).unwrap();
     // KL and advantages come from the kept numbers and the initial table: only the new pass depends on the change
     let mut expected_norm = 0.0;
     for k in 0..VOCAB * VOCAB {
@@ -284,7 +285,15 @@ fn orders_are_checked_and_used() {
     let config = config();
     let table = Table::new(2);
     let step = |orders: &[Vec<usize>]| {
-        block_on(ppo_step(&table, &mut PpoState::new(&config), &config, &sample(0), Some(orders), &mut NonStop))
+        block_on(ppo_step(
+            &table,
+            &mut PpoState::new(&config),
+            &config,
+            &sample(0),
+            Some(orders),
+            &Peers::alone(),
+            &mut NonStop,
+        ))
     };
     let outcome = step(&[vec![3, 1, 0, 2], vec![0, 1, 2, 3]]).unwrap();
     let indices: Vec<Vec<usize>> = outcome.mini_batches.iter().map(|mini| mini.indices.clone()).collect();
@@ -325,6 +334,7 @@ fn faults_are_located_errors() {
     }
     impl StepObserver for Stop {}
     let table = Table::new(1);
-    let stopped = block_on(ppo_step(&table, &mut PpoState::new(&config), &config, &sample(0), None, &mut Stop));
+    let stopped =
+        block_on(ppo_step(&table, &mut PpoState::new(&config), &config, &sample(0), None, &Peers::alone(), &mut Stop));
     assert!(matches!(stopped, Err(Error::Stopped)));
 }

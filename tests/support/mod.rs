@@ -67,6 +67,7 @@ pub fn graph_gradients(scalar: &candle_core::Tensor, vars: &[(String, Var)]) -> 
 
 pub mod hub;
 pub mod models;
+pub mod peers;
 pub mod run;
 pub mod store;
 pub mod trl;

@@ -8,6 +8,7 @@ use crate::error::Result;
 use crate::io::disk;
 use crate::lab::evaluate::Paired;
 use crate::lab::table::ComparisonTable;
+use crate::lab::train::Peers;
 use clap::Args;
 use std::path::PathBuf;
 
@@ -29,9 +30,10 @@ pub struct Arguments {
 /// The table of summaries.
 pub fn run(args: &Arguments) -> Result<()> {
     let mut terminal = Terminal::new(args.json)?;
-    let subject = Comparison::load(&args.pair, args.n, &mut terminal)?;
+    let peers = Peers::alone();
+    let subject = Comparison::load(&args.pair, args.n, &peers, &mut terminal)?;
     let options = subject.options(&args.pair, args.n);
-    let pairs = subject.pairs(&options, &mut terminal)?;
+    let pairs = subject.pairs(&options, &peers, &mut terminal)?;
     let rows = pairs.iter().map(Paired::row).collect();
     let mut about = subject.about.clone();
     about.push(("seed".into(), options.seed.to_string()));

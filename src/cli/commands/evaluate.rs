@@ -8,6 +8,7 @@ use crate::error::Result;
 use crate::io::disk;
 use crate::lab::evaluate::evaluation;
 use crate::lab::run::json_bytes;
+use crate::lab::train::Peers;
 use clap::Args;
 use std::path::PathBuf;
 
@@ -27,11 +28,14 @@ pub struct Arguments {
 }
 
 /// Toxicity, score and ROUGE of both sides.
-pub fn run(args: &Arguments) -> Result<()> {
-    let mut terminal = Terminal::new(args.json)?;
-    let subject = Comparison::load(&args.pair, args.n, &mut terminal)?;
+pub fn run(args: &Arguments, peers: &Peers) -> Result<()> {
+    let mut terminal = Terminal::among(peers, args.json)?;
+    let subject = Comparison::load(&args.pair, args.n, peers, &mut terminal)?;
     let options = subject.options(&args.pair, args.n);
-    let result = evaluation(&subject.pairs(&options, &mut terminal)?, &options)?;
+    let result = evaluation(&subject.pairs(&options, peers, &mut terminal)?, &options)?;
+    if !peers.is_first() {
+        return Ok(());
+    }
     let out = args.out.clone().or_else(|| Some(subject.home.as_ref()?.join("evaluation.json")));
     if let Some(path) = &out {
         disk::write_atomic(path, &json_bytes(&result)?)?;

@@ -1,9 +1,10 @@
 //! `train` and `train --resume`: load the models of the arguments or of a run, train, and say what to do next.
 
 use crate::cli::args::{FreshAdapter, LabelArgs, WeightsArgs};
+use crate::cli::launch;
 use crate::cli::loading;
 use crate::cli::memory;
-use crate::cli::run_folder::{RunFolder, unzipped};
+use crate::cli::run_folder::RunFolder;
 use crate::cli::run_sources::{NewLocations, RunModels};
 use crate::cli::settings::settings;
 use crate::cli::sources::{self, TINY, whole_path};
@@ -16,12 +17,13 @@ use crate::lab::run::{self, RunConfig, Store};
 use crate::lab::same_policy::check_same_policy;
 use crate::lab::shipped;
 use crate::lab::sources::forecast::{self, Tokens};
-use crate::lab::train::{Trainer, mend};
+use crate::lab::train::{Peers, Trainer, mend};
 use crate::pace::block_on;
 use crate::settings::Preset;
 use crate::text::dialogue::Dialogue;
 use crate::text::prompt::prompt;
 use clap::Args;
+use serde_json::json;
 use std::path::{Path, PathBuf};
 
 #[derive(Debug, Args)]
@@ -89,19 +91,19 @@ const LORA_DROPOUT: f64 = 0.05;
 const LOWER: &str = "lower mini_batch_size, batch_size or output_max_length in --config, or take shorter dialogues";
 
 /// Starts or continues a run.
-pub fn run(args: &Arguments) -> Result<()> {
-    let mut terminal = Terminal::new(args.json)?;
+pub fn run(args: &Arguments, peers: &Peers) -> Result<()> {
+    let mut terminal = Terminal::among(peers, args.json)?;
     if args.json {
         terminal.step_json();
     }
     match (&args.resume, &args.out) {
-        (Some(path), _) => resume(path, args, &mut terminal),
-        (None, out) => start(out.as_deref(), args, &mut terminal),
+        (Some(path), _) => resume(path, args, peers, &mut terminal),
+        (None, out) => start(out.as_deref(), args, peers, &mut terminal),
     }
 }
 
 /// Starts a run in a folder, or in the next free number of `runs/`.
-fn start(out: Option<&Path>, args: &Arguments, terminal: &mut Terminal) -> Result<()> {
+fn start(out: Option<&Path>, args: &Arguments, peers: &Peers, terminal: &mut Terminal) -> Result<()> {
     let policy = args.policy.as_deref().unwrap_or(TINY);
     let (reward, data) = sources::companions(policy);
     let adapter = args.adapter.as_deref().or(sources::companion_adapter(policy)).filter(|src| *src != "fresh");
@@ -126,10 +128,8 @@ fn start(out: Option<&Path>, args: &Arguments, terminal: &mut Terminal) -> Resul
     if config.steps == 0 {
         return Err(Error::input("--steps is 0", "give at least 1"));
     }
-    let store = match out {
-        Some(path) => RunFolder::create(path, "train")?,
-        None => RunFolder::next("train")?,
-    };
+    check_ranks(peers, &config, json!({ "fresh": args.fresh, "value_head": args.value_head }))?;
+    let store = RunFolder::start_among(peers, out, "train")?;
     let path = &store.root().to_path_buf();
     loading::use_precision(config.precision, terminal);
     let mut models = RunModels::find(&config, terminal)?;
@@ -152,7 +152,13 @@ fn start(out: Option<&Path>, args: &Arguments, terminal: &mut Terminal) -> Resul
     let now = terminal.unix_seconds();
     let lab = Lab { actor, judge, dialogues };
     let trainer = Trainer::start(&lab, config, adapter, store, now)?;
-    run_to_end(trainer, path, terminal)
+    run_to_end(trainer, path, peers, terminal)
+}
+
+/// Refuses ranks that were started differently, or that are more than the rows of a mini-batch.
+fn check_ranks(peers: &Peers, config: &RunConfig, more: serde_json::Value) -> Result<()> {
+    launch::check_same_settings(peers, &json!({ "run": config, "start": more }))?;
+    peers.check_rows(config.ppo.mini_batch_size, "mini_batch_size")
 }
 
 /// Refuses a run that does not fit in memory.
@@ -171,9 +177,9 @@ fn check_memory(
 }
 
 /// Continues the run in a folder.
-fn resume(path: &Path, args: &Arguments, terminal: &mut Terminal) -> Result<()> {
-    let path = &unzipped(path, terminal)?;
-    let mut store = RunFolder::open(path)?;
+fn resume(path: &Path, args: &Arguments, peers: &Peers, terminal: &mut Terminal) -> Result<()> {
+    let mut store = RunFolder::open_among(peers, path, terminal)?;
+    let path = &store.root().to_path_buf();
     let mut config = RunConfig::read(&store)?;
     let newest = run::newest_checkpoint(&store)?;
     config.steps = args.steps.unwrap_or(config.steps);
@@ -188,6 +194,7 @@ fn resume(path: &Path, args: &Arguments, terminal: &mut Terminal) -> Result<()> 
         return Err(Error::file(path.display(), what, hint));
     }
     config.ppo.validate_run()?;
+    check_ranks(peers, &config, json!({ "checkpoint": newest }))?;
     let now = NewLocations {
         policy: args.policy.as_deref(),
         adapter: args.adapter.as_deref(),
@@ -212,16 +219,21 @@ fn resume(path: &Path, args: &Arguments, terminal: &mut Terminal) -> Result<()> 
         terminal.line("the run's config.json now names the models and data that you gave");
     }
     trainer.warnings.iter().for_each(|warning| terminal.line(&format!("warning: {warning}")));
-    run_to_end(trainer, path, terminal)
+    run_to_end(trainer, path, peers, terminal)
 }
 
-fn run_to_end<S: Store>(mut trainer: Trainer<&Lab, S>, path: &Path, terminal: &mut Terminal) -> Result<()> {
+fn run_to_end<S: Store>(
+    mut trainer: Trainer<&Lab, S>,
+    path: &Path,
+    peers: &Peers,
+    terminal: &mut Terminal,
+) -> Result<()> {
     if let Some(warning) = trainer.config.ppo.schedule_warning(trainer.config.steps) {
         terminal.line(&format!("warning: {warning}"));
     }
     terminal.steps(trainer.config.steps);
     let shown = path.display();
-    match block_on(trainer.run(terminal)) {
+    match block_on(trainer.run(peers, terminal)) {
         Ok(()) => {
             let newest = format!("{shown}/{}/{}", run::CHECKPOINTS, run::step_name(trainer.step_number()));
             terminal.line(&format!("done: {} steps; the adapter is in {newest}", trainer.step_number()));

@@ -14,7 +14,7 @@ use crate::lab::replay::Row;
 use crate::lab::run::{self, RunConfig, newest_checkpoint, step_name};
 use crate::lab::same_policy::check_same_policy;
 use crate::lab::shipped::TINY;
-use crate::lab::train::{Stepped, Trainer, adapter_files, row};
+use crate::lab::train::{Peers, Stepped, Trainer, adapter_files, row};
 use crate::lab::what_if::what_if;
 use crate::protocol::{Answer, Event, Id, RunInfo, Saved, Statistics};
 use crate::settings::{PpoConfig, Preset};
@@ -116,7 +116,7 @@ impl<P: Port> Session<P> {
         for _ in 0..steps {
             let run = self.run.as_mut().ok_or_else(no_run)?;
             let mut reporter = Reporter::new(&mut self.port, self.inbox.clone(), id, Some(tokenizer));
-            match run.trainer.step(&mut reporter).await {
+            match run.trainer.step(&Peers::alone(), &mut reporter).await {
                 Ok(stepped) => {
                     let text = |id: &str| {
                         lab.dialogues.iter().find(|d| d.id == id).map_or_else(String::new, |d| d.dialogue.clone())

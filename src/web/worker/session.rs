@@ -13,7 +13,7 @@ use crate::lab::evaluate::{EvaluateOptions, evaluation, pairs};
 use crate::lab::models::{Actor, INITIAL, Judge, Lab, Labels, POLICY, Precision, threads};
 use crate::lab::responses::{Sampling, responses};
 use crate::lab::shipped;
-use crate::lab::train::{Stepped, Trainer};
+use crate::lab::train::{Peers, Stepped, Trainer};
 use crate::pace::Pace;
 use crate::protocol::{Adapter, Answer, Ask, Event, Generate, Id, Loaded, Reader, RealModels, Reply, RewardInfo, Word};
 use crate::settings::{PpoConfig, Preset};
@@ -333,7 +333,9 @@ impl<P: Port> Session<P> {
             PpoConfig { eval_samples_plus_one: config.eval_samples_plus_one && ready.test.len() > n, ..config };
         let mut reporter = Reporter::new(&mut self.port, self.inbox.clone(), id, lab.actor.tokenizer.as_ref());
         let (was, is) = (adapter(before), adapter(after));
-        let found = pairs(&lab.actor, &lab.judge, &ready.test, was, is, &options, &config, &mut reporter).await?;
+        let peers = Peers::alone();
+        let found =
+            pairs(&lab.actor, &lab.judge, &ready.test, was, is, &options, &config, &peers, &mut reporter).await?;
         let numbers = evaluation(&found, &options)?;
         Ok(Answer::Evaluated(Box::new(convert::evaluated(numbers, &found)?)))
     }
