@@ -83,7 +83,6 @@ fn ranks_train_as_one_process_does() {
             assert_eq!(done.ids(), alone.ids(), "{size} ranks: the same tokens");
             assert_eq!(done.ids().len(), 3 * ppo.batch_size);
             let off = done.difference(&alone);
-            eprintln!("{size} ranks: largest difference of a weight {off:e}");
             assert!(off <= 1e-5, "{size} ranks: {off}");
             assert_eq!(among(size, &ppo, &new, STEPS), done, "{size} ranks repeat bit for bit");
         }
