@@ -66,9 +66,6 @@ pub struct Notice {
     pub hint: String,
 }
 
-/// What the token strip shows if the address does not say.
-const SHOWN_FIRST: Quantity = Quantity::Advantage;
-
 /// The page's state; cheap to copy, provided as a context.
 #[derive(Clone, Copy, Default)]
 pub struct State {
@@ -143,7 +140,7 @@ impl State {
         self.presenter.set(address.present);
         self.experiment.set(address.experiment.clone());
         let show = address.show.as_deref().and_then(Quantity::from_slug);
-        self.quantity.set(show.unwrap_or(SHOWN_FIRST));
+        self.quantity.set(show.unwrap_or(Quantity::FIRST));
         let changes = address.changes.clone().into_iter().collect();
         self.draft.set(Draft::of(address.preset.unwrap_or(Preset::Corrected), changes, address.seed));
     }
@@ -160,7 +157,7 @@ impl State {
             stage: self.opened.get(),
             present: self.presenter.get(),
             experiment: self.experiment.get().filter(|_| chapter == Chapter::Experiments),
-            show: Some(self.quantity.get()).filter(|q| *q != SHOWN_FIRST).map(|q| q.slug().to_owned()),
+            show: Some(self.quantity.get()).filter(|q| *q != Quantity::FIRST).map(|q| q.slug().to_owned()),
         }
     }
 

@@ -21,6 +21,9 @@ pub enum Quantity {
 }
 
 impl Quantity {
+    /// What the token strip shows if the address does not say.
+    pub const FIRST: Self = Self::Advantage;
+
     pub const ALL: [Self; 8] = [
         Self::Logprob,
         Self::RefLogprob,
