@@ -1,4 +1,4 @@
-//! Link options of the worker with threads: memory that several workers share. std's objects are compiled for one thread, which
+//! Link options of the workers with threads: memory that several workers share. std's objects are compiled for one thread, which
 //! the linker would refuse; src/kernels/tab.rs says why they may be used.
 
 #![allow(clippy::disallowed_methods)] // cargo says in the environment what it builds and where
@@ -27,7 +27,9 @@ fn main() -> std::io::Result<()> {
         "--export=__stack_pointer",
         &object.to_string_lossy(),
     ] {
-        println!("cargo::rustc-link-arg-bin=worker_threads={option}");
+        for worker in ["worker_threads", "worker_relaxed"] {
+            println!("cargo::rustc-link-arg-bin={worker}={option}");
+        }
     }
     Ok(())
 }

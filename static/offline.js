@@ -14,8 +14,8 @@ async function keepAll() {
   const kept = await caches.open(KEPT);
   const page = await fetch("./", { cache: "no-cache" });
   if (!page.ok) throw new Error(`the page answered ${page.status}`);
-  // The worker with threads is kept when it is used: before this service worker is active, the other one is.
-  const now = named(await page.clone().text()).filter((name) => !name.startsWith("worker_threads"));
+  // A worker with threads is kept when it is used: before this service worker is active, the one without is.
+  const now = named(await page.clone().text()).filter((name) => !/^worker_(threads|relaxed)/.test(name));
   await kept.addAll([...new Set([...ALWAYS.slice(1), ...now])]);
   await kept.put("./", page);
 }

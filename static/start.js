@@ -2,9 +2,12 @@
 // allows no inline script. Trunk writes the names of the files into this script's element (Trunk.toml, pattern_script).
 const { js, wasm, worker } = document.currentScript.dataset;
 // The page starts the worker, with several threads where the browser allows: in a page that is isolated from other origins, which
-// offline.js or the host's headers see to. `?threads=1` in the page's address asks for another number.
-const threads = Number(new URLSearchParams(location.search).get("threads") ?? navigator.hardwareConcurrency) || 1;
-document.documentElement.dataset.worker = `${worker}#threads=${self.crossOriginIsolated ? Math.min(threads, 4) : 1}`;
+// offline.js or the host's headers see to. `?threads=1` in the page's address asks for another number, `?relaxed=no` for products
+// without relaxed SIMD.
+const query = new URLSearchParams(location.search);
+const threads = Number(query.get("threads") ?? navigator.hardwareConcurrency) || 1;
+document.documentElement.dataset.worker =
+  `${worker}#threads=${self.crossOriginIsolated ? Math.min(threads, 4) : 1}&relaxed=${query.get("relaxed") ?? "yes"}`;
 
 let kept = null;
 try {

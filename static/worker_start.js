@@ -1,4 +1,5 @@
-// Starts the worker's WebAssembly, with as many threads as its address asks for (#threads=2) if the browser allows. Errors, also
+// Starts the worker's WebAssembly, with as many threads as its address asks for (#threads=2) if the browser allows; with threads,
+// products use relaxed SIMD if the browser has it, except after #relaxed=no. Errors, also
 // those in promises, are thrown again at the top level, where the page's `error` listener receives them; the page does not see
 // a rejected promise.
 import { single, startThreads } from "./threads.js";
@@ -10,13 +11,22 @@ addEventListener("unhandledrejection", (event) => raise(event.reason));
 
 const address = (name) => new URL(name, import.meta.url);
 
+/** The smallest module with an instruction of relaxed SIMD: three times i32.const 0 and i8x16.splat, then f32x4.relaxed_madd. */
+const RELAXED = new Uint8Array([
+  0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0,
+  10, 19, 1, 17, 0, 65, 0, 253, 15, 65, 0, 253, 15, 65, 0, 253, 15, 253, 133, 2, 11,
+]);
+
+/** The program for several threads: its JavaScript and WebAssembly. */
+const program = (relaxed) => Promise.all(relaxed
+  ? [import("./worker_relaxed.js"), WebAssembly.compileStreaming(fetch(address("./worker_relaxed_bg.wasm")))]
+  : [import("./worker_threads.js"), WebAssembly.compileStreaming(fetch(address("./worker_threads_bg.wasm")))]);
+
 /** The program and memory for several threads; nothing if one must do. */
-async function several(count) {
+async function several(count, relaxed) {
   if (!(count > 1 && self.crossOriginIsolated)) return;
   try {
-    const [{ default: init }, module] = await Promise.all([
-      import("./worker_threads.js"), WebAssembly.compileStreaming(fetch(address("./worker_threads_bg.wasm"))),
-    ]);
+    const [{ default: init }, module] = await program(relaxed && WebAssembly.validate(RELAXED));
     return { init, module, ...await startThreads(count, module) };
   } catch (error) {
     console.info(`The engine uses one thread: ${error.message ?? error}`);
@@ -34,7 +44,8 @@ function shareRandom() {
 }
 
 async function start() {
-  const threaded = await several(Number(/threads=(\d+)/.exec(self.location.hash)?.[1]));
+  const asked = new URLSearchParams(self.location.hash.slice(1));
+  const threaded = await several(Number(asked.get("threads")), asked.get("relaxed") !== "no");
   globalThis.threads = threaded?.threads ?? single;
   if (threaded) {
     shareRandom();

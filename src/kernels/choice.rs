@@ -26,7 +26,7 @@ pub enum Kernel {
     Amx,
     /// 128-bit NEON (aarch64).
     Neon,
-    /// 128-bit SIMD of WebAssembly.
+    /// 128-bit SIMD of WebAssembly; with the feature `relaxed` also its fused multiply-add.
     Simd128,
 }
 
@@ -44,6 +44,7 @@ impl Kernel {
             Self::Avx512Bf16 => "avx512bf16",
             Self::Amx => "amx",
             Self::Neon => "neon",
+            Self::Simd128 if cfg!(feature = "relaxed") => "relaxed-simd128",
             Self::Simd128 => "simd128",
         }
     }

@@ -11,6 +11,7 @@ use crate::io::adapter::PeftAdapter;
 use crate::io::adapter_config::AdapterConfig;
 use crate::io::checkpoint::safetensors::to_bytes;
 use crate::io::tensorboard;
+use crate::kernels::choice::kernel;
 use crate::model::policy::{POLICY, TrainablePolicy};
 use crate::nn::rng::{Purpose, Rng};
 use crate::ppo::batch::{KeptNumbers, Row};
@@ -296,7 +297,8 @@ pub fn row(sample: &Sample, config: &PpoConfig) -> Row {
     }
 }
 
-/// A line of timings.jsonl. Times are not in metrics.jsonl, so that a resumed run has the same metrics as an uninterrupted one.
+/// A line of timings.jsonl. Times and the kernel are not in metrics.jsonl, so that a resumed run has the same metrics as an
+/// uninterrupted one.
 fn timings(step: u64, s: Seconds) -> serde_json::Value {
     serde_json::json!({
         "step": step,
@@ -304,6 +306,7 @@ fn timings(step: u64, s: Seconds) -> serde_json::Value {
         "time/score": s.score,
         "time/ppo/total": s.ppo,
         "time/total": s.total,
+        "kernel": kernel().name(),
     })
 }
 

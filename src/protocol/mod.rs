@@ -127,11 +127,12 @@ pub struct Generate {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reply {
-    /// The worker is ready. `threads`: how many it uses. `kept`: the run that this browser has kept. `models`: the models that it
-    /// has kept.
+    /// The worker is ready. `threads`: how many it uses; `kernel`: the name of its kernel. `kept`: the run that this browser has
+    /// kept. `models`: the models that it has kept.
     Ready {
         version: String,
         threads: usize,
+        kernel: String,
         kept: Option<RunInfo>,
         models: Vec<KeptModel>,
     },

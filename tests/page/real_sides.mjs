@@ -147,10 +147,10 @@ export function peer(size) {
   return undefined;
 }
 
-/** The name of the page's worker for so many threads, or nothing if this page has none. */
+/** The name of the page's worker for so many threads, or nothing if this page has none. RELAXED=no: without relaxed SIMD. */
 export async function worker(threads) {
   const page = await readFile(join(dist, "index.html"), "utf8"), name = /data-worker="([^"]+)"/.exec(page)[1];
-  return threads === 1 || page.includes("data-threads-wasm") ? `${name}#threads=${threads}` : undefined;
+  return threads === 1 || page.includes("data-threads-wasm") ? `${name}#threads=${threads}&relaxed=${process.env.RELAXED ?? "yes"}` : undefined;
 }
 
 /** A dialogue whose prompt has exactly PROMPT tokens, and the same words in another order; with their tokens. */

@@ -6,6 +6,17 @@ use super::super::operands::Target;
 use super::super::quantized::{BLOCK, BlockQ8_0};
 use std::arch::wasm32::*;
 
+/// `sum + x · w`. With the feature `relaxed` this is one instruction, which rounds once where the processor can multiply and add
+/// at once, and twice elsewhere. For few rows it is slower, so [`column`] and [`column_of_blocks`] do not use it.
+#[inline]
+#[cfg_attr(feature = "relaxed", target_feature(enable = "relaxed-simd"))]
+fn madd(sum: v128, x: v128, w: v128) -> v128 {
+    #[cfg(feature = "relaxed")]
+    return f32x4_relaxed_madd(x, w, sum);
+    #[cfg(not(feature = "relaxed"))]
+    f32x4_add(sum, f32x4_mul(x, w))
+}
+
 /// Dot products of R rows and one column. Four registers of sums, each of every sixteenth term: so a weight is read from memory
 /// in its order.
 ///
@@ -106,6 +117,7 @@ unsafe fn put_sum([a, b, c, d]: [v128; 4], target: Target) {
 /// # Safety
 /// Those numbers and the target must be valid memory.
 #[inline(never)] // a function of its own has enough registers
+#[cfg_attr(feature = "relaxed", target_feature(enable = "relaxed-simd"))]
 pub unsafe fn multiples<const R: usize>(
     x: ([*const f32; R], usize),
     w: (*const f32, usize),
@@ -156,7 +168,8 @@ unsafe fn put_rows<const R: usize>(sums: [[v128; 2]; R], target: Target, n: usiz
 ///
 /// # Safety
 /// As there.
-#[inline(always)]
+#[inline]
+#[cfg_attr(feature = "relaxed", target_feature(enable = "relaxed-simd"))]
 unsafe fn sums_of_multiples<const R: usize>(
     (x, x_stride): ([*const f32; R], usize),
     (w, w_stride): (*const f32, usize),
@@ -170,7 +183,7 @@ unsafe fn sums_of_multiples<const R: usize>(
             // SAFETY: as the caller promises.
             let x = unsafe { v128_load32_splat(x[r].add(t * x_stride).cast()) };
             for half in 0..2 {
-                sums[r][half] = f32x4_add(sums[r][half], f32x4_mul(x, w[half]));
+                sums[r][half] = madd(sums[r][half], x, w[half]);
             }
         }
     }
@@ -199,6 +212,7 @@ unsafe fn part(from: *const f32, n: usize) -> v128 {
 /// # Safety
 /// Rows and columns must have `k` numbers; the target must be valid memory for R rows of `count` numbers.
 #[inline(never)] // a function of its own has enough registers
+#[cfg_attr(feature = "relaxed", target_feature(enable = "relaxed-simd"))]
 pub unsafe fn tile<const R: usize, const C: usize>(
     x: [*const f32; R],
     w: [*const f32; C],
@@ -222,13 +236,14 @@ pub unsafe fn tile<const R: usize, const C: usize>(
 ///
 /// # Safety
 /// Rows and columns must have `k` numbers.
-#[inline(always)]
+#[inline]
+#[cfg_attr(feature = "relaxed", target_feature(enable = "relaxed-simd"))]
 unsafe fn sums_of<const R: usize, const C: usize>(x: [*const f32; R], w: [*const f32; C], k: usize) -> [[v128; C]; R] {
     let mut sums = [[f32x4_splat(0.0); C]; R];
     let mut add = |x: [v128; R], w: [v128; C]| {
         for r in 0..R {
             for c in 0..C {
-                sums[r][c] = f32x4_add(sums[r][c], f32x4_mul(x[r], w[c]));
+                sums[r][c] = madd(sums[r][c], x[r], w[c]);
             }
         }
     };

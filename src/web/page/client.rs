@@ -105,8 +105,8 @@ impl Client {
     fn reply(&self, reply: Reply, bytes: Option<Vec<u8>>) {
         let state = self.state();
         match reply {
-            Reply::Ready { version, threads, kept, models } => {
-                self.ready(&version, threads, kept, models);
+            Reply::Ready { version, threads, kernel, kept, models } => {
+                self.ready(&version, (threads, kernel), kept, models);
             }
             Reply::Event { id, event } => {
                 state.event(id, &event, now());
@@ -121,13 +121,13 @@ impl Client {
         }
     }
 
-    fn ready(&self, version: &str, threads: usize, kept: Option<RunInfo>, models: Vec<KeptModel>) {
+    fn ready(&self, version: &str, engine: (usize, String), kept: Option<RunInfo>, models: Vec<KeptModel>) {
         let state = self.state();
         if version != env!("CARGO_PKG_VERSION") {
             let what = format!("The page has version {} and its worker {version}", env!("CARGO_PKG_VERSION"));
             state.tell(true, what, "Reload the page".into());
         }
-        state.ready(threads, kept, models);
+        state.ready(engine, kept, models);
         let (posts, on_ready) = {
             let mut inner = self.0.borrow_mut();
             inner.silent = 0;

@@ -88,7 +88,7 @@ mod tests {
         assert_eq!(read::<Toxicity>(toxicity).unwrap(), serde_json::from_str(toxicity).unwrap());
         let statistics = Stage::Statistics(Box::new(Statistics { step: 3, ..Statistics::default() }));
         for reply in [
-            Reply::Ready { version: "1".into(), threads: 2, kept: None, models: Vec::new() },
+            Reply::Ready { version: "1".into(), threads: 2, kernel: "simd128".into(), kept: None, models: Vec::new() },
             Reply::Done { id: 7, answer: Answer::Nothing },
             Reply::Failed { id: 7, error: Error::Stopped },
             Reply::Failed { id: 7, error: Error::input("what", "hint") },

@@ -240,7 +240,7 @@ impl Read for Loaded {
 
 enums! {
     Reply {
-        {Ready version threads kept models} = "ready";
+        {Ready version threads kernel kept models} = "ready";
         {Event id event} = "event";
         {Done id answer} = "done";
         {Failed id error} = "failed";

@@ -76,8 +76,8 @@ pub struct State {
     pub loaded: RwSignal<Option<Arc<Loaded>>>,
     /// The real models that this browser keeps.
     pub models: RwSignal<Vec<KeptModel>>,
-    /// The threads of the worker; 0 while not known.
-    pub threads: RwSignal<usize>,
+    /// The worker's threads, 0 while not known, and its kernel.
+    pub engine: RwSignal<(usize, String)>,
     /// Bytes of memory that the worker has taken; 0 while not known.
     pub memory: RwSignal<u64>,
     pub run: RwSignal<Option<Arc<RunInfo>>>,
@@ -182,9 +182,9 @@ impl State {
         }
     }
 
-    /// The worker listens, with so many threads; this run and these models are saved in the browser.
-    pub fn ready(&self, threads: usize, kept: Option<RunInfo>, models: Vec<KeptModel>) {
-        self.threads.set(threads);
+    /// The worker listens, with these threads and this kernel; this run and these models are saved in the browser.
+    pub fn ready(&self, engine: (usize, String), kept: Option<RunInfo>, models: Vec<KeptModel>) {
+        self.engine.set(engine);
         self.models.set(models);
         self.worker.set(Worker::Listening);
         // A run without a step has nothing to lose.

@@ -136,7 +136,7 @@ fn a_lost_worker_leaves_nothing_live() {
         assert!(state.loaded.get_untracked().is_none() && state.step.get_untracked().is_none());
         assert_eq!(state.worker.get_untracked(), Worker::Restarting("out of memory".into()));
         let Answer::Run(kept) = run(1) else { unreachable!() };
-        state.ready(1, Some(*kept), Vec::new());
+        state.ready((1, String::new()), Some(*kept), Vec::new());
         assert_eq!(state.kept.get_untracked().unwrap().step, 1);
         state.ended(&Ask::Load, &Ok((Answer::Loaded(loaded()), None)));
         state.ended(&Ask::Restore, &Ok((run(1), None)));

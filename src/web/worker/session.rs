@@ -9,6 +9,7 @@ use super::reporter::{PROGRESS, Reporter};
 use crate::error::{Error, Result};
 use crate::io::Memory;
 use crate::io::adapter::PeftAdapter;
+use crate::kernels::choice::kernel;
 use crate::lab::evaluate::{EvaluateOptions, evaluation, pairs};
 use crate::lab::models::{Actor, INITIAL, Judge, Lab, Labels, POLICY, Precision, threads};
 use crate::lab::responses::{Sampling, responses};
@@ -102,8 +103,8 @@ pub async fn work<P: Port>(port: P, inbox: Inbox) {
     let kept = engine.kept_info().await;
     // A browser without this storage keeps no models.
     let models = engine.port.models().await.unwrap_or_default();
-    let (version, threads) = (env!("CARGO_PKG_VERSION").into(), threads());
-    engine.port.reply(&Reply::Ready { version, threads, kept, models }, None);
+    let (version, threads, kernel) = (env!("CARGO_PKG_VERSION").into(), threads(), kernel().name().into());
+    engine.port.reply(&Reply::Ready { version, threads, kernel, kept, models }, None);
     let inbox = engine.inbox.clone();
     let mut memory = 0;
     while let Some(Waiting { id, ask, bytes, folders }) = inbox.next().await {

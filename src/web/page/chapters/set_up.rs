@@ -163,19 +163,24 @@ fn YourBrowser() -> impl IntoView {
         true => "the page works offline; the models too, once they have been loaded",
         false => "not stored for offline use yet",
     };
-    let threads = engine().state.threads;
-    let processors = move || match threads.get() {
-        0 => format!("{processors}"),
-        1 if processors > 1.0 && kept.get() && !browser::isolated() => {
+    let uses = engine().state.engine;
+    let processors = move || match uses.get() {
+        (0, _) => format!("{processors}"),
+        (1, _) if processors > 1.0 && kept.get() && !browser::isolated() => {
             format!("{processors}; the engine uses one, and more after the page is loaded again")
         }
-        n => format!("{processors}; the engine uses {n}"),
+        (n, _) => format!("{processors}; the engine uses {n}"),
+    };
+    let products = move || match uses.with(|(_, kernel)| kernel.starts_with("relaxed")) {
+        true => "relaxed SIMD: the last digits of a run can differ from those in another browser",
+        false => "SIMD with 128 bits: the same numbers in every browser",
     };
     view! {
         <h3>"Your browser"</h3>
         <dl class="about">
             <div><dt>"Memory of this machine"</dt><dd>{memory}</dd></div>
             <div><dt>"Processors"</dt><dd class="num">{processors}</dd></div>
+            <div><dt>"Matrix products"</dt><dd>{products}</dd></div>
             <div><dt>"Network"</dt><dd>"requests go only to this page's own address; what you type stays in this tab"</dd></div>
             <div><dt>"Offline"</dt><dd>{without}</dd></div>
         </dl>

@@ -100,7 +100,7 @@ pub fn Trainer() -> impl IntoView {
             />
             <Try title="Change something, then start over">
                 <p>
-                    "Your changes are part of this page's address: whoever opens the link gets the same settings, and the same numbers from the same seed."
+                    "Your changes are part of this page's address: whoever opens the link gets the same settings, and from the same seed the same numbers, except for roundings."
                 </p>
                 <p class="row">
                     <StartOver primary=true />
