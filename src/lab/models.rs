@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::io::adapter::{Module, PeftAdapter};
 use crate::io::adapter_config::AdapterConfig;
 use crate::io::value_head::SavedHead;
-pub use crate::kernels::choice::Products;
+pub use crate::kernels::choice::{Products, kernel};
 pub use crate::kernels::pool::{threads, work_in_tab, work_on};
 pub use crate::kernels::quantized::Precision;
 pub use crate::model::config::T5Config;
