@@ -56,7 +56,7 @@ test("relaxed SIMD gives the same tokens and, within the tolerance, the same num
   sameSteps(t, files, one.files, 1, 2);
   const weights = [...files.keys()].find((name) => name.endsWith("adapter_model.safetensors") && name.includes("step-00002"));
   assert.ok(!files.get(weights).equals(one.files.get(weights)), "the kernel is another one");
-  await chapter(page, "Set up").getByText(/^relaxed SIMD: /).waitFor();
+  await chapter(page, "Set up").getByText(/^relaxed SIMD; /).waitFor();
 });
 
 test("on a host without headers, the second visit uses threads", async (t) => {

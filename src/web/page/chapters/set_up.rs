@@ -172,8 +172,8 @@ fn YourBrowser() -> impl IntoView {
         (n, _) => format!("{processors}; the engine uses {n}"),
     };
     let products = move || match uses.with(|(_, kernel)| kernel.starts_with("relaxed")) {
-        true => "relaxed SIMD: the last digits of a run can differ from those in another browser",
-        false => "SIMD with 128 bits: the same numbers in every browser",
+        true => "relaxed SIMD; last digits may differ between browsers",
+        false => "SIMD, the same numbers in every browser",
     };
     view! {
         <h3>"Your browser"</h3>
