@@ -14,6 +14,7 @@ use super::rounding::with_rounded;
 use super::simd128;
 use super::tiles::{self, Tiled};
 use gemm::Parallelism;
+use half::bf16;
 use std::cell::Cell;
 
 /// `dst = scale · a · b`, or `dst += …` with `accumulate`; dst is row-major (a.rows, b.cols), rows `dst_stride` apart. In the way
@@ -94,6 +95,34 @@ pub(super) unsafe fn multiply(way: Way, target: Target, a: Mat<'_>, b: Mat<'_>, 
     let parallelism = if threads > 1 { Parallelism::Rayon(threads) } else { Parallelism::None };
     // SAFETY: `Mat` checked its bounds when it was made; the caller guarantees the target.
     unsafe { packed(by, target, a, b, parallelism) }
+}
+
+/// A product of bf16 with columns that are held as bf16. Returns false, and computes nothing, if there are no instructions that
+/// multiply them as they are.
+///
+/// # Safety
+/// As [`multiply`]'s, and `b` must be valid memory.
+pub(super) unsafe fn multiply_held(way: Way, target: Target, a: Mat<'_>, b: Side<bf16>, threads: usize) -> bool {
+    assert_eq!(a.cols, b.k, "inner dimensions differ");
+    let (m, n, k) = (a.rows, b.len, b.k);
+    let by_columns = a.col_stride == 1 && b.k_stride == 1;
+    if way.products != Products::Bf16 || by_columns && n * k <= gemv::SMALL {
+        return false;
+    }
+    let a = Side { data: a.data.as_ptr(), len: m, k, stride: a.row_stride, k_stride: a.col_stride };
+    let few = way.kernel.multiplies_bf16() && platform::avx512_bf16() && by_columns && k.is_multiple_of(2);
+    // SAFETY: the processor has the instructions, which `tiled` and `few` have asked; the rest is as the caller promises.
+    unsafe {
+        if let Some(tiled) = tiled(way, m, n, k) {
+            tiles::multiply_held(tiled, a, b, target, threads);
+        } else if few && (1..=gemv::MAX_ROWS).contains(&m) {
+            // waking a thread takes as long as reading a weight of 100 KB
+            tiles::multiply_few(a, b, target, if n * k < 1 << 16 { 1 } else { threads });
+        } else {
+            return false;
+        }
+    }
+    true
 }
 
 /// The instructions for tiles, if these products are to use them.

@@ -25,6 +25,8 @@ pub mod tab;
 #[cfg(test)]
 mod tests;
 mod tiles;
+#[cfg(target_arch = "x86_64")]
+mod transposed;
 
 /// `n` numbers of both signs, most of them below 1.5; the same for every call with the same seed.
 #[cfg(test)]
