@@ -121,6 +121,7 @@ fn products_are_right_in_every_layout_and_equal_on_any_number_of_threads() {
         (200, 64, 200),
         (1100, 33, 31),
         (70, 600, 800),
+        (61, 300, 1100),
     ];
     for (i, (m, n, k)) in sizes.into_iter().enumerate() {
         for layout in 0..4 {

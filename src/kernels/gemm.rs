@@ -6,6 +6,8 @@ use super::choice::{Kernel, Products, Way, kernel};
 use super::gemv::{self, FewRows};
 pub use super::operands::Mat;
 use super::operands::{Side, Target};
+#[cfg(target_arch = "x86_64")]
+use super::panels;
 use super::platform;
 use super::pool::{for_tasks, threads};
 use super::portable;
@@ -91,6 +93,13 @@ pub(super) unsafe fn multiply(way: Way, target: Target, a: Mat<'_>, b: Mat<'_>, 
     if small && by.arch().dispatch(gemv::Wide) {
         // SAFETY: as the caller guarantees.
         return unsafe { multiply_few(by, target, a, b, threads) };
+    }
+    #[cfg(target_arch = "x86_64")]
+    if matches!(by, Kernel::Avx512 | Kernel::Avx512Bf16) && a.col_stride == 1 && panels::pays(m, n, k) {
+        let rows = Side { data: a.data.as_ptr(), len: m, k, stride: a.row_stride, k_stride: 1 };
+        let cols = Side { data: b.data.as_ptr(), len: n, k, stride: b.col_stride, k_stride: b.row_stride };
+        // SAFETY: the kernel is available, so the processor has AVX-512; the rest is as for tiles.
+        return unsafe { panels::multiply(rows, cols, target, threads) };
     }
     let parallelism = if threads > 1 { Parallelism::Rayon(threads) } else { Parallelism::None };
     // SAFETY: `Mat` checked its bounds when it was made; the caller guarantees the target.

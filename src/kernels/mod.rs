@@ -12,6 +12,8 @@ mod gemv;
 pub mod math;
 pub mod matrix;
 mod operands;
+#[cfg(target_arch = "x86_64")]
+mod panels;
 mod platform;
 pub mod pool;
 pub mod portable;
