@@ -199,6 +199,10 @@ fn products_with_compact_weights_are_those_of_their_widened_numbers() {
                 };
                 let matrix = Matrix::Compact(&held);
                 check(&matrix.product(&x, m), &x, (out, width), &|j, t| j * width + t);
+                if m == 1 && cfg!(target_arch = "x86_64") {
+                    let widened = Matrix::new(&wide, out, width).product(&x, m);
+                    assert_eq!(matrix.product(&x, m), widened, "{what}: other bits");
+                }
                 check(&matrix.transposed_product(&g, m), &g, (width, out), &|j, t| t * width + j);
                 if m <= 16 && kernel() != Kernel::Neon {
                     for (i, (y, x)) in matrix.product(&x, m).chunks(out).zip(x.chunks(width)).enumerate() {

@@ -13,6 +13,8 @@ use super::quantized::Compact;
 use super::rounding::{nearest, with_rounded};
 #[cfg(target_arch = "wasm32")]
 use super::simd128;
+#[cfg(target_arch = "x86_64")]
+use super::single_row;
 use half::bf16;
 use std::ops::Range;
 
@@ -95,6 +97,14 @@ impl<'a> Matrix<'a> {
             if let (Self::Compact(held), false, Kernel::Simd128) = (self, rounds, way.kernel) {
                 // SAFETY: dst is (m, out), the caller's own.
                 return unsafe { simd128::multiply(target(dst), x, simd128::Right::Transposed(held), threads()) };
+            }
+            #[cfg(target_arch = "x86_64")]
+            if let (Self::Compact(held), 1, false) = (self, m, rounds)
+                && let Some(blocks) = held.blocks()
+                && single_row::multiplies(way.kernel, width)
+            {
+                // SAFETY: the kernel is in use, so it is available; dst is (1, out), the caller's own.
+                return unsafe { single_row::multiply(target(dst), &x.data[..width], blocks, threads()) };
             }
             if m > MAX_ROWS {
                 // SAFETY: dst is (m, out), the caller's own; a piece writes its columns.

@@ -22,6 +22,8 @@ pub mod quantized;
 mod rounding;
 #[cfg(target_arch = "wasm32")]
 mod simd128;
+#[cfg(target_arch = "x86_64")]
+mod single_row;
 #[cfg(feature = "browser")]
 pub mod tab;
 #[cfg(test)]
