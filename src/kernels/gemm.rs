@@ -1,6 +1,6 @@
 //! Matrix products of f32, `dst = scale · a · b (+ dst)`, with the kernel for these sizes and this processor: `portable` if it
 //! was chosen, `simd128` in WebAssembly, `gemv` for few rows, `tiles` for larger products if there are instructions for them,
-//! otherwise the crate `gemm`.
+//! `panels` if there is AVX-512, otherwise the crate `gemm`.
 
 use super::choice::{Kernel, Products, Way, kernel};
 use super::gemv::{self, FewRows};

@@ -1,6 +1,6 @@
 //! Products with a weight matrix (out, in) in f32 or fewer bits: `x Wᵀ` and `g W`, in the way that is in use for linear layers.
-//! A compact matrix stays compact: panels or pieces of it are widened when they are used. So does an f32 matrix whose products
-//! are of bf16 numbers but have no instruction for them: pieces of it are rounded.
+//! A compact matrix stays compact: it is multiplied as it is held (bf16 in products of bf16, one row with q8_0), or panels or
+//! pieces of it are widened when they are used. If products of bf16 have no instruction, pieces of an f32 matrix are rounded.
 
 #[cfg(target_arch = "wasm32")]
 use super::choice::Kernel;
