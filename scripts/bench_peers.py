@@ -1,4 +1,7 @@
-"""`make bench-peers`: measures whole PPO steps of this crate and of TRL 0.11.4 with torch 2.6, by turns, on the same models and workload. python3 scripts/bench_peers.py [small|base] [controlled|lab] [--rounds N] [--json FILE]
+"""`make bench-peers`: measures whole PPO steps of this crate and of TRL 0.11.4 with torch 2.6, by turns, on the same models and workload. python3 scripts/bench_peers.py [small|base] [controlled|lab] [--dtype f32|bf16] [--rounds N] [--json FILE]
+
+It prints one table for f32 and one for bf16, or only that of --dtype. In bf16, TRL loads both models with torch_dtype=bfloat16, and detox-lab
+runs with --precision bf16 --weights bf16.
 
 scripts/bench_lab.py runs TRL. It writes the models (random weights of the real shapes) and the prompts into build/peers/bench, which both
 sides read. It runs in build/peers/venv, created on the first call with the packages in
@@ -20,6 +23,8 @@ REQUIREMENTS = os.path.join(ROOT, "tests", "fixtures", "golden", "requirements-t
 HOME = os.path.join(ROOT, "build", "peers")
 FILES = os.path.join(HOME, "bench")
 PARTS = ["generate", "score", "step", "total"]
+# detox-lab's options for each type
+TYPES = {"f32": [], "bf16": ["--precision", "bf16", "--weights", "bf16"]}
 
 
 def peer(arguments):
@@ -53,12 +58,12 @@ def python():
     return found
 
 
-def theirs(size, mode, way, steps):
+def theirs(size, mode, dtype, way, steps):
     """{part: seconds of each step}, and peak memory in MB."""
     warm = "1" if mode == "controlled" else "0"
-    arguments = ["loop", "--size", size, "--mode", mode, "--gen", way, "--warmup", warm, "--steps", str(steps), "--retries", "0"]
+    arguments = ["loop", "--size", size, "--mode", mode, "--gen", way, "--dtype", dtype, "--warmup", warm, "--steps", str(steps), "--retries", "0"]
     subprocess.run([python(), os.path.abspath(__file__), "--peer", *arguments], check=True, stdout=subprocess.DEVNULL)
-    with open(os.path.join(FILES, "results", f"loop_{size}_{mode}_{way}.json"), encoding="utf-8") as file:
+    with open(os.path.join(FILES, "results", f"loop_{size}_{mode}_{way}_{dtype}.json"), encoding="utf-8") as file:
         told = json.load(file)
     kept = [step for step in told["steps"] if not step["warmup"]]
     names = {"score": "reward"}
@@ -66,10 +71,10 @@ def theirs(size, mode, way, steps):
     return {**times, "peak_rss_mb": [told["summary"]["peak_rss_mb"]]}
 
 
-def ours(size, mode, steps):
+def ours(size, mode, dtype, steps):
     out = os.path.join(HOME, "ours.json")
-    subprocess.run(["cargo", "bench", "--quiet", "--bench", "lab", "--", size, mode, "--steps", str(steps), "--files", FILES, "--json", out],
-                   check=True, cwd=ROOT, stdout=subprocess.DEVNULL)
+    options = [size, mode, "--steps", str(steps), "--files", FILES, "--json", out, *TYPES[dtype]]
+    subprocess.run(["cargo", "bench", "--quiet", "--bench", "lab", "--", *options], check=True, cwd=ROOT, stdout=subprocess.DEVNULL)
     with open(out, encoding="utf-8") as file:
         (told,) = json.load(file)
     return {**{part: told[part] for part in PARTS}, "peak_rss_mb": [told["peak_rss_mb"]]}
@@ -79,9 +84,9 @@ def joined(runs):
     return {key: [x for run in runs for x in run[key]] for key in runs[0]}
 
 
-def show(size, mode, sides):
+def show(size, mode, dtype, sides):
     mine = {key: statistics.median(values) for key, values in sides["detox-lab"].items()}
-    print(f"\nflan-t5-{size}, {mode}: " + ("32 new tokens per row" if mode == "controlled" else "100 to 399 new tokens per row"))
+    print(f"\nflan-t5-{size}, {mode}, {dtype}: " + ("32 new tokens per row" if mode == "controlled" else "100 to 399 new tokens per row"))
     print(f"{'':<14}" + "".join(f"{name:>22}" for name in ["generate s", "score s", "PPO step s", "total s", "peak MB"]))
     for side, values in sides.items():
         cells = []
@@ -96,9 +101,12 @@ def main():
     words = sys.argv[1:]
     if words[:1] == ["--peer"]:
         return peer(words[1:])
-    option = {name: words[words.index(name) + 1] for name in ("--rounds", "--json") if name in words}
+    option = {name: words[words.index(name) + 1] for name in ("--rounds", "--json", "--dtype") if name in words}
     rounds = int(option.get("--rounds", 2))
     chosen = lambda names: [name for name in names if name in words] or names
+    dtypes = [option["--dtype"]] if "--dtype" in option else list(TYPES)
+    if not set(dtypes) <= set(TYPES):
+        sys.exit(f"--dtype {dtypes[0]} is not a type that both sides have: use one of {', '.join(TYPES)}, or leave --dtype out for both")
     os.makedirs(HOME, exist_ok=True)
     link = os.path.join(HOME, "bench_lab.py")  # it writes beside itself
     if not os.path.lexists(link):
@@ -111,14 +119,16 @@ def main():
         for mode in chosen(["controlled", "lab"]):
             ways = ["single", "batched"] if mode == "controlled" else ["single"]
             steps, turns = (2, rounds) if mode == "controlled" else (1, 1)
-            taken = {"detox-lab": []} | {f"TRL, {way}": [] for way in ways}
+            taken = {dtype: {"detox-lab": []} | {f"TRL, {way}": [] for way in ways} for dtype in dtypes}
             for _ in range(turns):
-                taken["detox-lab"].append(ours(size, mode, steps))
-                for way in ways:
-                    taken[f"TRL, {way}"].append(theirs(size, mode, way, steps))
-            sides = {side: joined(runs) for side, runs in taken.items()}
-            show(size, mode, sides)
-            found[f"{size} {mode}"] = sides
+                for dtype in dtypes:
+                    taken[dtype]["detox-lab"].append(ours(size, mode, dtype, steps))
+                    for way in ways:
+                        taken[dtype][f"TRL, {way}"].append(theirs(size, mode, dtype, way, steps))
+            for dtype in dtypes:
+                sides = {side: joined(runs) for side, runs in taken[dtype].items()}
+                show(size, mode, dtype, sides)
+                found[f"{size} {mode} {dtype}"] = sides
     if "--json" in option:
         with open(option["--json"], "w", encoding="utf-8") as file:
             json.dump(found, file, indent=1)

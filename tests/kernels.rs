@@ -136,6 +136,45 @@ fn trained_layer() {
     }
 }
 
+/// Weights held as bf16, products of bf16: a row gives the same numbers alone and with up to 15 others, on one thread and on two;
+/// all are those of f64 with the rounded inputs, forward and backward, for complete blocks and for the rest of columns and terms.
+fn held_weights() {
+    let mut rng = Rng::new(24, Purpose::Init, 0, 0);
+    for (out, width) in [(48, 64), (403, 98), (70, 331), (1300, 256), (40, 1700)] {
+        let w = numbers(&mut rng, out * width);
+        let held = Compact::of(&w, out, width, Precision::Bf16).unwrap();
+        let matrix = Matrix::Compact(&held);
+        for m in [1, 2, 15, 16, 17, 50] {
+            let (x, g) = (numbers(&mut rng, m * width), numbers(&mut rng, m * out));
+            let what = format!("{m} rows, {out} x {width}");
+            let (y, dx) = (matrix.product(&x, m), matrix.transposed_product(&g, m));
+            let rounded = |x: f32| f64::from(half::bf16::from_f32(x));
+            let check = |got: &[f32], left: &[f32], (n, k): (usize, usize), right: &dyn Fn(usize, usize) -> f32| {
+                for (row, (got, left)) in got.chunks(n).zip(left.chunks(k)).enumerate() {
+                    for (j, got) in got.iter().enumerate() {
+                        let terms = || left.iter().enumerate().map(|(t, x)| rounded(*x) * rounded(right(j, t)));
+                        let (want, size) = (terms().sum::<f64>(), terms().map(f64::abs).sum::<f64>());
+                        let error = (f64::from(*got) - want).abs();
+                        assert!(error <= 4e-7 * (1.0 + size), "{what}: ({row}, {j}) off by {error:e} of {size:.0}");
+                    }
+                }
+            };
+            check(&y, &x, (out, width), &|j, t| w[j * width + t]);
+            check(&dx, &g, (width, out), &|j, t| w[t * width + j]);
+            set_threads(1);
+            let alone = (matrix.product(&x, m), matrix.transposed_product(&g, m));
+            set_threads(2);
+            assert!(alone == (y.clone(), dx), "{what}: one thread");
+            if m <= 16 {
+                for i in 0..m {
+                    let row = matrix.product(&x[i * width..(i + 1) * width], 1);
+                    assert_eq!(row, y[i * out..(i + 1) * out], "{what}: row {i} alone");
+                }
+            }
+        }
+    }
+}
+
 /// Euclidean norm of the difference, relative to that of `want`.
 fn relative(got: &[f32], want: &[f32]) -> f64 {
     let norm = |x: &mut dyn Iterator<Item = f64>| x.map(|x| x * x).sum::<f64>().sqrt();
@@ -183,6 +222,7 @@ fn every_kernel_computes_the_same_as_the_portable_one() {
             assert_eq!(off > 1e-5, !exempt, "bf16, {by:?}: {name}: relative difference {off:e}");
         }
         trained_layer();
+        held_weights();
     }
     use_products(Products::F32);
 }

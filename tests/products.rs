@@ -121,6 +121,7 @@ fn products_are_right_in_every_layout_and_equal_on_any_number_of_threads() {
         (200, 64, 200),
         (1100, 33, 31),
         (70, 600, 800),
+        (61, 300, 1100),
     ];
     for (i, (m, n, k)) in sizes.into_iter().enumerate() {
         for layout in 0..4 {
@@ -198,6 +199,10 @@ fn products_with_compact_weights_are_those_of_their_widened_numbers() {
                 };
                 let matrix = Matrix::Compact(&held);
                 check(&matrix.product(&x, m), &x, (out, width), &|j, t| j * width + t);
+                if m == 1 && cfg!(target_arch = "x86_64") {
+                    let widened = Matrix::new(&wide, out, width).product(&x, m);
+                    assert_eq!(matrix.product(&x, m), widened, "{what}: other bits");
+                }
                 check(&matrix.transposed_product(&g, m), &g, (width, out), &|j, t| t * width + j);
                 if m <= 16 && kernel() != Kernel::Neon {
                     for (i, (y, x)) in matrix.product(&x, m).chunks(out).zip(x.chunks(width)).enumerate() {

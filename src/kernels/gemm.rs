@@ -1,11 +1,13 @@
 //! Matrix products of f32, `dst = scale · a · b (+ dst)`, with the kernel for these sizes and this processor: `portable` if it
 //! was chosen, `simd128` in WebAssembly, `gemv` for few rows, `tiles` for larger products if there are instructions for them,
-//! otherwise the crate `gemm`.
+//! `panels` if there is AVX-512, otherwise the crate `gemm`.
 
 use super::choice::{Kernel, Products, Way, kernel};
 use super::gemv::{self, FewRows};
 pub use super::operands::Mat;
 use super::operands::{Side, Target};
+#[cfg(target_arch = "x86_64")]
+use super::panels;
 use super::platform;
 use super::pool::{for_tasks, threads};
 use super::portable;
@@ -14,6 +16,7 @@ use super::rounding::with_rounded;
 use super::simd128;
 use super::tiles::{self, Tiled};
 use gemm::Parallelism;
+use half::bf16;
 use std::cell::Cell;
 
 /// `dst = scale · a · b`, or `dst += …` with `accumulate`; dst is row-major (a.rows, b.cols), rows `dst_stride` apart. In the way
@@ -91,9 +94,44 @@ pub(super) unsafe fn multiply(way: Way, target: Target, a: Mat<'_>, b: Mat<'_>, 
         // SAFETY: as the caller guarantees.
         return unsafe { multiply_few(by, target, a, b, threads) };
     }
+    #[cfg(target_arch = "x86_64")]
+    if matches!(by, Kernel::Avx512 | Kernel::Avx512Bf16) && a.col_stride == 1 && panels::pays(m, n, k) {
+        let rows = Side { data: a.data.as_ptr(), len: m, k, stride: a.row_stride, k_stride: 1 };
+        let cols = Side { data: b.data.as_ptr(), len: n, k, stride: b.col_stride, k_stride: b.row_stride };
+        // SAFETY: the kernel is available, so the processor has AVX-512; the rest is as for tiles.
+        return unsafe { panels::multiply(rows, cols, target, threads) };
+    }
     let parallelism = if threads > 1 { Parallelism::Rayon(threads) } else { Parallelism::None };
     // SAFETY: `Mat` checked its bounds when it was made; the caller guarantees the target.
     unsafe { packed(by, target, a, b, parallelism) }
+}
+
+/// A product of bf16 with columns that are held as bf16. Returns false, and computes nothing, if there are no instructions that
+/// multiply them as they are.
+///
+/// # Safety
+/// As [`multiply`]'s, and `b` must be valid memory.
+pub(super) unsafe fn multiply_held(way: Way, target: Target, a: Mat<'_>, b: Side<bf16>, threads: usize) -> bool {
+    assert_eq!(a.cols, b.k, "inner dimensions differ");
+    let (m, n, k) = (a.rows, b.len, b.k);
+    let by_columns = a.col_stride == 1 && b.k_stride == 1;
+    if way.products != Products::Bf16 || by_columns && n * k <= gemv::SMALL {
+        return false;
+    }
+    let a = Side { data: a.data.as_ptr(), len: m, k, stride: a.row_stride, k_stride: a.col_stride };
+    let few = way.kernel.multiplies_bf16() && platform::avx512_bf16() && by_columns && k.is_multiple_of(2);
+    // SAFETY: the processor has the instructions, which `tiled` and `few` have asked; the rest is as the caller promises.
+    unsafe {
+        if let Some(tiled) = tiled(way, m, n, k) {
+            tiles::multiply_held(tiled, a, b, target, threads);
+        } else if few && (1..=gemv::MAX_ROWS).contains(&m) {
+            // waking a thread takes as long as reading a weight of 100 KB
+            tiles::multiply_few(a, b, target, if n * k < 1 << 16 { 1 } else { threads });
+        } else {
+            return false;
+        }
+    }
+    true
 }
 
 /// The instructions for tiles, if these products are to use them.

@@ -1,18 +1,21 @@
 //! Products with a weight matrix (out, in) in f32 or fewer bits: `x Wᵀ` and `g W`, in the way that is in use for linear layers.
-//! A compact matrix stays compact: panels or pieces of it are widened when they are used. So does an f32 matrix whose products
-//! are of bf16 numbers but have no instruction for them: pieces of it are rounded.
+//! A compact matrix stays compact: it is multiplied as it is held (bf16 in products of bf16, one row with q8_0), or panels or
+//! pieces of it are widened when they are used. If products of bf16 have no instruction, pieces of an f32 matrix are rounded.
 
 #[cfg(target_arch = "wasm32")]
 use super::choice::Kernel;
 use super::choice::{Products, Way, vectorized};
-use super::gemm::{Mat, multiply};
+use super::gemm::{Mat, multiply, multiply_held};
 use super::gemv::MAX_ROWS;
-use super::operands::Target;
+use super::operands::{Side, Target};
 use super::pool::{PerThread, Shared, for_rows, for_tasks, threads, written};
 use super::quantized::Compact;
 use super::rounding::{nearest, with_rounded};
 #[cfg(target_arch = "wasm32")]
 use super::simd128;
+#[cfg(target_arch = "x86_64")]
+use super::single_row;
+use half::bf16;
 use std::ops::Range;
 
 /// f32s in a panel for products of few rows: 256 KB, half of a small second-level cache.
@@ -75,6 +78,13 @@ impl<'a> Matrix<'a> {
         let (out, width) = self.dims();
         assert!(x.len() == m * width, "product of other sizes");
         let target = |dst| Target { data: dst, stride: out, scale: 1.0, accumulate: false };
+        if let Some(b) = self.held_bf16() {
+            // SAFETY: dst is (m, out), the caller's own, and the weight's rows are columns of width numbers.
+            let done = unsafe { multiply_held(Way::in_use(), target(dst), Mat::new(x, m, width, width), b, threads()) };
+            if done {
+                return;
+            }
+        }
         in_way(Mat::new(x, m, width, width), |way, x, rounds| {
             if let (Self::F32(w, _), false) = (self, rounds) {
                 // SAFETY: dst is (m, out), the caller's own.
@@ -87,6 +97,14 @@ impl<'a> Matrix<'a> {
             if let (Self::Compact(held), false, Kernel::Simd128) = (self, rounds, way.kernel) {
                 // SAFETY: dst is (m, out), the caller's own.
                 return unsafe { simd128::multiply(target(dst), x, simd128::Right::Transposed(held), threads()) };
+            }
+            #[cfg(target_arch = "x86_64")]
+            if let (Self::Compact(held), 1, false) = (self, m, rounds)
+                && let Some(blocks) = held.blocks()
+                && single_row::multiplies(way.kernel, width)
+            {
+                // SAFETY: the kernel is in use, so it is available; dst is (1, out), the caller's own.
+                return unsafe { single_row::multiply(target(dst), &x.data[..width], blocks, threads()) };
             }
             if m > MAX_ROWS {
                 // SAFETY: dst is (m, out), the caller's own; a piece writes its columns.
@@ -116,6 +134,14 @@ impl<'a> Matrix<'a> {
         let (out, width) = self.dims();
         assert!(g.len() == m * out, "product of other sizes");
         let target = |accumulate| Target { data: dst, stride: width, scale: 1.0, accumulate };
+        if let Some(rows) = self.held_bf16() {
+            let b = Side { len: width, k: out, stride: 1, k_stride: width, ..rows };
+            // SAFETY: dst is (m, in), the caller's own, and the weight has out rows of width numbers.
+            let done = unsafe { multiply_held(Way::in_use(), target(false), Mat::new(g, m, out, out), b, threads()) };
+            if done {
+                return;
+            }
+        }
         in_way(Mat::new(g, m, out, out), |way, g, rounds| {
             if let (Self::F32(w, _), false) = (self, rounds) {
                 // SAFETY: dst is (m, in), the caller's own.
@@ -136,6 +162,13 @@ impl<'a> Matrix<'a> {
                 multiply(way, target(rows.start > 0), g, w, threads());
             });
         });
+    }
+
+    /// The rows of a matrix that is held as bf16, as columns of `x Wᵀ`.
+    fn held_bf16(&self) -> Option<Side<bf16>> {
+        let Self::Compact(held) = self else { return None };
+        let (out, width) = held.dims();
+        held.bf16().map(|w| Side { data: w.as_ptr(), len: out, k: width, stride: width, k_stride: 1 })
     }
 
     /// Calls `work(rows, those rows in f32)` for the pieces of a matrix, one after the other: for many rows, a whole product on

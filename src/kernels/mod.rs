@@ -12,6 +12,8 @@ mod gemv;
 pub mod math;
 pub mod matrix;
 mod operands;
+#[cfg(target_arch = "x86_64")]
+mod panels;
 mod platform;
 pub mod pool;
 pub mod portable;
@@ -20,11 +22,15 @@ pub mod quantized;
 mod rounding;
 #[cfg(target_arch = "wasm32")]
 mod simd128;
+#[cfg(target_arch = "x86_64")]
+mod single_row;
 #[cfg(feature = "browser")]
 pub mod tab;
 #[cfg(test)]
 mod tests;
 mod tiles;
+#[cfg(target_arch = "x86_64")]
+mod transposed;
 
 /// `n` numbers of both signs, most of them below 1.5; the same for every call with the same seed.
 #[cfg(test)]

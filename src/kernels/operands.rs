@@ -46,11 +46,11 @@ impl<'a> Mat<'a> {
     }
 }
 
-/// A matrix side: `len` rows (of the left matrix) or columns (of the right one) with `k` numbers each.
+/// A matrix side: `len` rows (of the left matrix) or columns (of the right one) with `k` numbers each, f32 or bf16.
 #[derive(Clone, Copy)]
 #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
-pub(super) struct Side {
-    pub data: *const f32,
+pub(super) struct Side<T = f32> {
+    pub data: *const T,
     pub len: usize,
     pub k: usize,
     /// From one row (column) to the next.
@@ -60,6 +60,6 @@ pub(super) struct Side {
 }
 
 // SAFETY: callers of `tiles::multiply` guarantee the memory of both sides, which threads only read.
-unsafe impl Send for Side {}
+unsafe impl<T: Sync> Send for Side<T> {}
 // SAFETY: as above.
-unsafe impl Sync for Side {}
+unsafe impl<T: Sync> Sync for Side<T> {}

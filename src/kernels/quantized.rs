@@ -144,6 +144,11 @@ impl Compact {
         }
     }
 
+    /// The numbers of a bf16 matrix, row-major.
+    pub fn bf16(&self) -> Option<&[bf16]> {
+        if let CompactNumbers::Bf16(numbers) = &self.numbers { Some(numbers) } else { None }
+    }
+
     /// The blocks of a q8_0 matrix, ⌈cols / 32⌉ per row.
     pub fn blocks(&self) -> Option<&[BlockQ8_0]> {
         if let CompactNumbers::Q8_0(blocks) = &self.numbers { Some(blocks) } else { None }

@@ -1,16 +1,15 @@
-//! Packs f32 matrices as bf16 in tiles, in the order in which `product` loads them: every number as one bf16, the nearest, or
-//! as `P` = 3 parts that have all its bits.
+//! Packs matrices as bf16 in tiles, in the order in which `product` loads them: every f32 as one bf16, the nearest, or as `P` = 3
+//! parts that have all its bits. Weights that are held as bf16 are in `held`.
 
 use crate::kernels::operands::Side;
 use crate::kernels::pool::for_tasks;
-use crate::kernels::prefetch::{LINE, into_l2};
+use crate::kernels::prefetch::into_l2;
+use crate::kernels::transposed::transpose;
 use std::arch::x86_64::*;
 use std::cell::Cell;
 
 /// Rows and columns of a block of the result, and numbers of a chunk of the sum.
 pub(super) const BLOCK: usize = 32;
-/// Lines that are prefetched while a block's chunk is packed: as many as it has.
-const PREFETCHED: usize = BLOCK * BLOCK / LINE;
 
 /// 16 rows of 64 bytes.
 #[derive(Clone, Copy)]
@@ -56,7 +55,7 @@ pub(super) fn each(n: usize, threads: usize, work: impl Fn(usize) + Sync) {
 }
 
 /// At most `len` rows (columns) from `first` on.
-pub(super) fn rest(side: Side, first: usize, len: usize) -> Side {
+pub(super) fn rest<T>(side: Side<T>, first: usize, len: usize) -> Side<T> {
     Side { data: side.data.wrapping_add(first * side.stride), len: (side.len - first).min(len), ..side }
 }
 
@@ -78,6 +77,23 @@ pub(super) unsafe fn pack_left<const P: usize>(a: Side, threads: usize) -> Vec<T
     kept
 }
 
+/// Numbers of a right side.
+pub(super) trait Right: Copy + Sync {
+    /// Packs at most 32 columns, the chunk of 32 numbers from `k`: 2 P tiles with the columns side by side, two numbers of each in a
+    /// row. Returns the number of parts that are not all zeros, at least 1.
+    ///
+    /// # Safety
+    /// The processor must have AVX-512, the side must be valid memory, `k` below its depth, and `out` must have 2 P tiles.
+    unsafe fn pack<const P: usize>(side: Side<Self>, k: usize, out: *mut Tile) -> usize;
+}
+
+impl Right for f32 {
+    unsafe fn pack<const P: usize>(side: Side, k: usize, out: *mut Tile) -> usize {
+        // SAFETY: as the caller promises.
+        unsafe { pack::<false, P>(side, k, out) }
+    }
+}
+
 /// Packs `b`'s columns in their order in memory, and prefetches the next ones: a weight is read from memory once per product,
 /// and the processor does not predict lines in many pages. Returns the number of parts that are not all zeros: 1 if all numbers
 /// are bf16, 2 if only l is zero.
@@ -85,32 +101,37 @@ pub(super) unsafe fn pack_left<const P: usize>(a: Side, threads: usize) -> Vec<T
 /// # Safety
 /// The side must be valid memory, and `out` must have 2 P tiles for each chunk of each of its blocks.
 #[target_feature(enable = "avx512f,avx512bw")]
-pub(super) unsafe fn pack_right<const P: usize>(b: Side, out: Tiles) -> usize {
-    let (blocks, chunks) = (b.len.div_ceil(BLOCK), b.k.div_ceil(BLOCK));
+pub(super) unsafe fn pack_right<const P: usize, T: Right>(b: Side<T>, out: Tiles) -> usize {
+    let (blocks, chunks, line) = (b.len.div_ceil(BLOCK), b.k.div_ceil(BLOCK), LINE / size_of::<T>());
     let mut parts = 1;
     // SAFETY: i and j are below the numbers of chunks and blocks, for which side and tiles are there, as the caller promises.
     unsafe {
         if b.k_stride == 1 {
             for (j, i) in (0..blocks).flat_map(|j| (0..chunks).map(move |i| (j, i))) {
-                prefetch(b.data.wrapping_add((j + 1) * BLOCK * b.stride), b.stride, b.k.div_ceil(LINE), i);
+                prefetch(b.data.wrapping_add((j + 1) * BLOCK * b.stride), b.stride, b.k.div_ceil(line), i);
                 let to = out.block::<P>(j, chunks).add(i * 2 * P);
-                parts = parts.max(pack::<false, P>(rest(b, j * BLOCK, BLOCK), i * BLOCK, to));
+                parts = parts.max(T::pack::<P>(rest(b, j * BLOCK, BLOCK), i * BLOCK, to));
             }
         } else {
             for (i, j) in (0..chunks).flat_map(|i| (0..blocks).map(move |j| (i, j))) {
-                prefetch(b.data.wrapping_add((i + 1) * BLOCK * b.k_stride), b.k_stride, b.len.div_ceil(LINE), j);
+                prefetch(b.data.wrapping_add((i + 1) * BLOCK * b.k_stride), b.k_stride, b.len.div_ceil(line), j);
                 let to = out.block::<P>(j, chunks).add(i * 2 * P);
-                parts = parts.max(pack::<false, P>(rest(b, j * BLOCK, BLOCK), i * BLOCK, to));
+                parts = parts.max(T::pack::<P>(rest(b, j * BLOCK, BLOCK), i * BLOCK, to));
             }
         }
     }
     parts
 }
 
-/// Prefetches the `nth` piece of a block of rows, `stride` apart and `lines` long. The addresses need not be valid.
-fn prefetch(rows: *const f32, stride: usize, lines: usize, nth: usize) {
-    for line in nth * PREFETCHED..(nth + 1) * PREFETCHED {
-        into_l2(rows.wrapping_add(line / lines * stride + line % lines * LINE));
+/// Bytes of a cache line.
+const LINE: usize = 64;
+
+/// Prefetches the `nth` piece of a block of rows, `stride` apart and `lines` long: as many lines as a chunk of a block has. The
+/// addresses need not be valid.
+fn prefetch<T>(rows: *const T, stride: usize, lines: usize, nth: usize) {
+    let piece = BLOCK * BLOCK * size_of::<T>() / LINE;
+    for line in nth * piece..(nth + 1) * piece {
+        into_l2(rows.wrapping_add(line / lines * stride + line % lines * LINE / size_of::<T>()).cast());
     }
 }
 
@@ -225,41 +246,4 @@ unsafe fn view<const LEFT: bool>(side: Side, first: usize, k: usize, copied: &mu
         }
     }
     (copied.as_ptr(), width)
-}
-
-/// `to[j][i] = from[i][j]` for 16 × 16 numbers, with the given strides between the rows of both sides.
-///
-/// # Safety
-/// Both sides must be valid for 16 rows of 16 numbers.
-#[target_feature(enable = "avx512f")]
-unsafe fn transpose(from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) {
-    let mut x = [_mm512_setzero_ps(); 16];
-    let mut y = x;
-    // SAFETY: reads and writes 16 rows of 16 numbers, which the caller promises.
-    unsafe {
-        x.iter_mut().enumerate().for_each(|(i, x)| *x = _mm512_loadu_ps(from.add(i * from_stride)));
-        let pd = |x: __m512| _mm512_castps_pd(x);
-        let ps = |x: __m512d| _mm512_castpd_ps(x);
-        for i in 0..8 {
-            y[2 * i] = _mm512_unpacklo_ps(x[2 * i], x[2 * i + 1]);
-            y[2 * i + 1] = _mm512_unpackhi_ps(x[2 * i], x[2 * i + 1]);
-        }
-        for i in (0..16).step_by(4) {
-            x[i] = ps(_mm512_unpacklo_pd(pd(y[i]), pd(y[i + 2])));
-            x[i + 1] = ps(_mm512_unpackhi_pd(pd(y[i]), pd(y[i + 2])));
-            x[i + 2] = ps(_mm512_unpacklo_pd(pd(y[i + 1]), pd(y[i + 3])));
-            x[i + 3] = ps(_mm512_unpackhi_pd(pd(y[i + 1]), pd(y[i + 3])));
-        }
-        // x[4 g + j]: columns j, j + 4, j + 8, j + 12 of rows 4 g to 4 g + 3, in quarters
-        for j in 0..4 {
-            let (low, high) = (_mm512_shuffle_f32x4::<0x88>, _mm512_shuffle_f32x4::<0xdd>);
-            let (a, b) = (low(x[j], x[4 + j]), low(x[8 + j], x[12 + j]));
-            let (c, d) = (high(x[j], x[4 + j]), high(x[8 + j], x[12 + j]));
-            y[j] = low(a, b);
-            y[8 + j] = high(a, b);
-            y[4 + j] = low(c, d);
-            y[12 + j] = high(c, d);
-        }
-        y.iter().enumerate().for_each(|(i, y)| _mm512_storeu_ps(to.add(i * to_stride), *y));
-    }
 }

@@ -1,6 +1,6 @@
 //! The product of two matrices as products of the tiles that `pack` makes: its blocks, and how threads divide them.
 
-use super::pack::{BLOCK, LEFT, RIGHT, Tile, Tiles, each, pack_left, pack_right, rest, tiles};
+use super::pack::{BLOCK, LEFT, RIGHT, Right, Tile, Tiles, each, pack_left, pack_right, rest, tiles};
 use crate::kernels::operands::{Side, Target};
 use std::arch::x86_64::*;
 
@@ -29,7 +29,13 @@ const DEPTH: usize = 768;
 ///
 /// # Safety
 /// The processor must have the unit; the sides and the target must be valid memory, and no one else may use the target.
-pub(super) unsafe fn multiply<const P: usize>(unit: &Unit<P>, a: Side, b: Side, c: Target, threads: usize) {
+pub(super) unsafe fn multiply<const P: usize, T: Right>(
+    unit: &Unit<P>,
+    a: Side,
+    b: Side<T>,
+    c: Target,
+    threads: usize,
+) {
     for k in (0..a.k).step_by(DEPTH) {
         let (a, b) = (part(a, k), part(b, k));
         let c = Target { accumulate: c.accumulate || k > 0, ..c };
@@ -61,7 +67,7 @@ pub(super) unsafe fn multiply<const P: usize>(unit: &Unit<P>, a: Side, b: Side, 
 }
 
 /// At most `DEPTH` numbers from `k` on.
-fn part(side: Side, k: usize) -> Side {
+fn part<T>(side: Side<T>, k: usize) -> Side<T> {
     Side { data: side.data.wrapping_add(k * side.k_stride), k: (side.k - k).min(DEPTH), ..side }
 }
 
@@ -69,7 +75,7 @@ fn part(side: Side, k: usize) -> Side {
 ///
 /// # Safety
 /// As [`multiply`]'s, and `left` must be the result of [`pack_left`] for `a`.
-unsafe fn columns<const P: usize>(unit: &Unit<P>, left: &[Tile], a: Side, b: Side, c: Target) {
+unsafe fn columns<const P: usize, T: Right>(unit: &Unit<P>, left: &[Tile], a: Side, b: Side<T>, c: Target) {
     let chunks = a.k.div_ceil(BLOCK);
     let mut kept = tiles(RIGHT.take(), b.len.div_ceil(BLOCK) * chunks * 2 * P);
     let right = Tiles(kept.as_mut_ptr());
@@ -78,7 +84,7 @@ unsafe fn columns<const P: usize>(unit: &Unit<P>, left: &[Tile], a: Side, b: Sid
     // for all of `a`; `store` stays below the sides' lengths.
     unsafe {
         // products with parts that are all zeros are skipped: the sums are the same without them
-        let block = unit.blocks[pack_right::<P>(b, right) - 1];
+        let block = unit.blocks[pack_right::<P, T>(b, right) - 1];
         (unit.begin)();
         for i in 0..a.len.div_ceil(BLOCK) {
             for j in 0..b.len.div_ceil(BLOCK) {
