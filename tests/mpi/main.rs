@@ -6,14 +6,17 @@ mod support;
 
 mod bad_input;
 mod runs;
+mod two_hosts;
 
 use std::process::{Command, Output};
+
+/// More ranks than cores, and root in a container, are right for a test.
+const MPIRUN: [&str; 4] = ["--allow-run-as-root", "--oversubscribe", "--bind-to", "none"];
 
 /// `mpirun` with options, before the program.
 fn mpirun(options: &[&str]) -> Command {
     let mut command = Command::new("mpirun");
-    // more ranks than cores, and root in a container, are right for a test
-    command.args(["--allow-run-as-root", "--oversubscribe", "--bind-to", "none"]).args(options);
+    command.args(MPIRUN).args(options);
     command.env("HF_HUB_OFFLINE", "1");
     command
 }

@@ -10,14 +10,14 @@ use std::process::{Child, Stdio};
 use std::time::Duration;
 
 /// The ids of a run's rollouts.
-fn ids(run: &Path, steps: u64) -> Vec<serde_json::Value> {
+pub fn ids(run: &Path, steps: u64) -> Vec<serde_json::Value> {
     let of = |step| std::fs::read_to_string(run.join(format!("rollouts/step-{step:05}.jsonl"))).unwrap();
     let lines = (1..=steps).flat_map(|step| of(step).lines().map(str::to_string).collect::<Vec<_>>());
     lines.map(|line| serde_json::from_str::<serde_json::Value>(&line).unwrap()["response_ids"].clone()).collect()
 }
 
 /// The largest difference between the adapters and value heads of two runs.
-fn difference(a: &Path, b: &Path, step: u64) -> f32 {
+pub fn difference(a: &Path, b: &Path, step: u64) -> f32 {
     let mut largest = 0f32;
     for name in ["adapter_model.safetensors", "value_head.safetensors"] {
         let tensors = |run: &Path| {
@@ -31,7 +31,7 @@ fn difference(a: &Path, b: &Path, step: u64) -> f32 {
     largest
 }
 
-fn train<'a>(config: &'a str, steps: &'a str, out: &'a Path) -> [&'a str; 7] {
+pub fn train<'a>(config: &'a str, steps: &'a str, out: &'a Path) -> [&'a str; 7] {
     ["train", "--config", config, "--steps", steps, "--out", text(out)]
 }
 
