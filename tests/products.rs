@@ -199,7 +199,7 @@ fn products_with_compact_weights_are_those_of_their_widened_numbers() {
                 };
                 let matrix = Matrix::Compact(&held);
                 check(&matrix.product(&x, m), &x, (out, width), &|j, t| j * width + t);
-                if m == 1 && cfg!(target_arch = "x86_64") {
+                if m <= 16 && cfg!(target_arch = "x86_64") {
                     let widened = Matrix::new(&wide, out, width).product(&x, m);
                     assert_eq!(matrix.product(&x, m), widened, "{what}: other bits");
                 }

@@ -2,6 +2,8 @@
 //! A compact matrix stays compact: it is multiplied as it is held (bf16 in products of bf16, one row with q8_0), or panels or
 //! pieces of it are widened when they are used. If products of bf16 have no instruction, pieces of an f32 matrix are rounded.
 
+#[cfg(target_arch = "x86_64")]
+use super::block_rows;
 #[cfg(target_arch = "wasm32")]
 use super::choice::Kernel;
 use super::choice::{Products, Way, vectorized};
@@ -13,8 +15,6 @@ use super::quantized::Compact;
 use super::rounding::{nearest, with_rounded};
 #[cfg(target_arch = "wasm32")]
 use super::simd128;
-#[cfg(target_arch = "x86_64")]
-use super::single_row;
 use half::bf16;
 use std::ops::Range;
 
@@ -99,12 +99,13 @@ impl<'a> Matrix<'a> {
                 return unsafe { simd128::multiply(target(dst), x, simd128::Right::Transposed(held), threads()) };
             }
             #[cfg(target_arch = "x86_64")]
-            if let (Self::Compact(held), 1, false) = (self, m, rounds)
+            if let (Self::Compact(held), false) = (self, rounds)
                 && let Some(blocks) = held.blocks()
-                && single_row::multiplies(way.kernel, width)
+                && m <= MAX_ROWS
+                && block_rows::multiplies(way.kernel, width)
             {
-                // SAFETY: the kernel is in use, so it is available; dst is (1, out), the caller's own.
-                return unsafe { single_row::multiply(target(dst), &x.data[..width], blocks, threads()) };
+                // SAFETY: the kernel is in use, so it is available; dst is (m, out), the caller's own.
+                return unsafe { block_rows::multiply(target(dst), x, blocks, threads()) };
             }
             if m > MAX_ROWS {
                 // SAFETY: dst is (m, out), the caller's own; a piece writes its columns.

@@ -5,6 +5,8 @@
 //! processor and the one in use.
 
 pub mod attention;
+#[cfg(target_arch = "x86_64")]
+mod block_rows;
 pub mod choice;
 pub mod dropout;
 pub mod gemm;
@@ -22,8 +24,6 @@ pub mod quantized;
 mod rounding;
 #[cfg(target_arch = "wasm32")]
 mod simd128;
-#[cfg(target_arch = "x86_64")]
-mod single_row;
 #[cfg(feature = "browser")]
 pub mod tab;
 #[cfg(test)]

@@ -37,7 +37,8 @@ impl Hosts {
     /// What `mpirun` calls instead of ssh: starts a command on the second host.
     fn agent(&self, folder: &Path) -> PathBuf {
         let (path, host) = (folder.join("agent"), &self.0[1]);
-        let script = format!("#!/bin/sh\nshift\nexec ip netns exec {host} unshare --uts sh -c \"hostname {host}; exec $*\"\n");
+        let script =
+            format!("#!/bin/sh\nshift\nexec ip netns exec {host} unshare --uts sh -c \"hostname {host}; exec $*\"\n");
         std::fs::write(&path, script).unwrap();
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
         path
@@ -47,7 +48,18 @@ impl Hosts {
     fn ranks(&self, agent: &Path, program: &[&str]) -> Command {
         let (host, network) = (&self.0[0], "10.77.0.0/24");
         let mut command = Command::new("ip");
-        command.args(["netns", "exec", host, "unshare", "--uts", "sh", "-c", "hostname $0; exec \"$@\"", host, "mpirun"]);
+        command.args([
+            "netns",
+            "exec",
+            host,
+            "unshare",
+            "--uts",
+            "sh",
+            "-c",
+            "hostname $0; exec \"$@\"",
+            host,
+            "mpirun",
+        ]);
         command.args(MPIRUN).args(["--mca", "plm_rsh_agent", text(agent), "--mca", "btl", "tcp,self"]);
         command.args(["--mca", "btl_tcp_if_include", network, "--mca", "oob_tcp_if_include", network]);
         command.args(["--host", &ADDRESSES.map(|address| format!("{address}:1")).join(","), "-n", "2"]).args(program);
@@ -76,7 +88,8 @@ fn two_hosts_train_as_one_process_does() {
     let config = file(dir.path(), "c.json", QUICK);
     let [alone, two] = ["alone", "two"].map(|name| dir.path().join(name));
     ok(&train(text(&config), "3", &alone));
-    let program = [&[env!("CARGO_BIN_EXE_detox-lab")], &train(text(&config), "3", &two)[..], &["--threads", "1"]].concat();
+    let program =
+        [&[env!("CARGO_BIN_EXE_detox-lab")], &train(text(&config), "3", &two)[..], &["--threads", "1"]].concat();
     done(hosts.ranks(&agent, &program));
     assert_eq!(ids(&two, 3), ids(&alone, 3));
     let off = difference(&two, &alone, 3);
