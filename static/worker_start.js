@@ -1,5 +1,5 @@
 // Starts the worker's WebAssembly, with as many threads as its address asks for (#threads=2) if the browser allows; with threads,
-// products use relaxed SIMD if the browser has it, except after #relaxed=no. Errors, also
+// products use relaxed SIMD if the browser has it, except after #relaxed=no and for a kept run that was begun without. Errors, also
 // those in promises, are thrown again at the top level, where the page's `error` listener receives them; the page does not see
 // a rejected promise.
 import { single, startThreads } from "./threads.js";
@@ -17,6 +17,23 @@ const RELAXED = new Uint8Array([
   10, 19, 1, 17, 0, 65, 0, 253, 15, 65, 0, 253, 15, 65, 0, 253, 15, 253, 133, 2, 11,
 ]);
 
+/** Whether the run that this browser has kept (src/web/worker/browser.rs) was computed without relaxed SIMD: it continues with
+ *  the same numbers. */
+const keptWithout = () => new Promise((found) => {
+  const opening = indexedDB.open("detox-lab", 1);
+  opening.onupgradeneeded = () => opening.transaction.abort(); // there was none
+  opening.onerror = () => found(false);
+  opening.onsuccess = () => {
+    const database = opening.result, reading = database.transaction("files").objectStore("files").get("timings.jsonl");
+    reading.onerror = () => found(false);
+    reading.onsuccess = () => {
+      database.close();
+      const last = new TextDecoder().decode(reading.result).trim().split("\n").pop();
+      found(last !== "" && JSON.parse(last).kernel !== "relaxed-simd128");
+    };
+  };
+}).catch(() => false); // storage may be forbidden
+
 /** The program for several threads: its JavaScript and WebAssembly. */
 const program = (relaxed) => Promise.all(relaxed
   ? [import("./worker_relaxed.js"), WebAssembly.compileStreaming(fetch(address("./worker_relaxed_bg.wasm")))]
@@ -26,7 +43,7 @@ const program = (relaxed) => Promise.all(relaxed
 async function several(count, relaxed) {
   if (!(count > 1 && self.crossOriginIsolated)) return;
   try {
-    const [{ default: init }, module] = await program(relaxed && WebAssembly.validate(RELAXED));
+    const [{ default: init }, module] = await program(relaxed && WebAssembly.validate(RELAXED) && !(await keptWithout()));
     return { init, module, ...await startThreads(count, module) };
   } catch (error) {
     console.info(`The engine uses one thread: ${error.message ?? error}`);
