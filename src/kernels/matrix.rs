@@ -1,5 +1,5 @@
 //! Products with a weight matrix (out, in) in f32 or fewer bits: `x Wᵀ` and `g W`, in the way that is in use for linear layers.
-//! A compact matrix stays compact: it is multiplied as it is held (bf16 in products of bf16, one row with q8_0), or panels or
+//! A compact matrix stays compact: it is multiplied as it is held (bf16 in products of bf16, up to 16 rows with q8_0), or panels or
 //! pieces of it are widened when they are used. If products of bf16 have no instruction, pieces of an f32 matrix are rounded.
 
 #[cfg(target_arch = "x86_64")]

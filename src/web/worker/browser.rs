@@ -25,6 +25,7 @@ use web_sys::{
     IdbTransactionMode, MessageChannel, MessageEvent, ReadableStreamDefaultReader, RequestInit, Response,
 };
 
+// static/worker_start.js reads this database too.
 const DATABASE: &str = "detox-lab";
 const FILES: &str = "files";
 /// Milliseconds without data after which `got` is called.
